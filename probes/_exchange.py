@@ -1,0 +1,43 @@
+"""Requests and answers as plain records: what assertions and journeys speak of, whichever client carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `url` is absolute; `headers` are the user's own (the client adds Host, length and the Sender's)."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One HTTP answer, whole. `seconds` runs from the send's start (resolving included) to the last byte."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]  # in the order received, names in lower case
+    body: bytes
+    seconds: float
+    url: str
+    http_version: str = "1.1"
+    _json: Any = field(default=None, repr=False)
+
+    def header(self, name: str) -> str | None:
+        """All values of a header joined by ", "; None where it is absent."""
+        found = [value for key, value in self.headers if key == name.lower()]
+        return ", ".join(found) if found else None
+
+    def text(self) -> str:
+        """The body as text: by the charset that it declares, else UTF-8; what doesn't decode is replaced."""
+        declared = (self.header("content-type") or "").lower().partition("charset=")[2].split(";")[0].strip(' "')
+        try:
+            return self.body.decode(declared or "utf-8", "replace")
+        except LookupError:
+            return self.body.decode("utf-8", "replace")

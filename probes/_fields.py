@@ -1,0 +1,98 @@
+"""The units and secrets that settings are written in: durations, sizes, rates, percentages, secret texts and addresses.
+
+Every number that has a unit is written with it; a number without one is an error that says what to write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
+_BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+\Z")
+_PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%\Z")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Z]{3}))?/(.+)\Z")
+
+
+def seconds(text: Any) -> float:
+    """Seconds of a duration such as 250ms, 5s, 1m30s, 2h, 30d. Raises ValueError with what to write instead."""
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise ValueError("write a duration with its unit, such as 5s")
+    if not isinstance(text, str) or re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise ValueError(f"{text} has no unit; write {text}s")
+    if not _DURATION.match(text):
+        raise ValueError(f"{text!r} is no duration; write it like 250ms, 5s, 1m30s, 2h or 30d")
+    return float(sum(Decimal(n) * _SECONDS[unit] for n, unit in _PIECE.findall(text)))
+
+
+def positive_seconds(text: Any) -> float:
+    """As `seconds`, and above zero."""
+    if (value := seconds(text)) <= 0:
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+def size(text: Any) -> int:
+    """Bytes of a size such as 64KiB or 1MB (kB = 1000 bytes, KiB = 1024)."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        raise ValueError(f"{text} has no unit; write {text}B, or KiB, MiB, GiB")  # noqa: TRY004 - pydantic collects ValueError
+    if not isinstance(text, str) or not (found := _SIZE.match(text)):
+        raise ValueError("write a size with its unit, such as 64KiB or 1MB")
+    return int(Decimal(found[1]) * _BYTES[found[2]])
+
+
+def percent(text: Any) -> Decimal:
+    """The share that a percentage such as 99.9% names, exactly: Decimal("0.999")."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        raise ValueError(f"{text} has no unit; write {text}%")  # noqa: TRY004 - as above
+    if not isinstance(text, str) or not (found := _PERCENT.match(text)):
+        raise ValueError("write a percentage, such as 99.9%")
+    if (share := Decimal(found[1]) / 100) > 1:
+        raise ValueError("can't be above 100%")
+    return share
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So much in so long: 900/1h is 900.0 in 3600 seconds; `unit` is a currency where one is written (0.50 USD/1d)."""
+
+    amount: float
+    window: float
+    unit: str = ""
+
+    @classmethod
+    def parse(cls, text: Any) -> Rate:
+        """Reads `900/1h`, `20/s` (one unit), `0.50 USD/1d`."""
+        if isinstance(text, Rate):
+            return text
+        if not isinstance(text, str) or not (found := _RATE.match(text)):
+            raise ValueError("write an amount in a time, such as 900/1h")
+        window = found[3] if found[3][:1].isdigit() else f"1{found[3]}"
+        return cls(float(found[1]), positive_seconds(window), found[2] or "")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": "an amount in a time, such as 900/1h"}
+
+
+def _text_schema(description: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description})
+
+
+Duration = Annotated[float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d")]
+Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB")]
+Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Secret = SecretStr

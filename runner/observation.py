@@ -1,0 +1,74 @@
+"""The records that everybody reads: a Check as it was planned, and an Observation of it. They hold no behaviour of a room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from probes._core import Reason, Span, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """An objective and how its events are counted. One with a threshold counts passes that were quick enough."""
+
+    name: str
+    objective: Decimal  # a share: Decimal("0.999")
+    window: float  # seconds
+    threshold: float | None = None  # seconds
+    measure: str | None = None  # a phase, a step (`step.story`) or a fact instead of the whole run
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What every reader may know of a check. A part of a check (`api-report/db_healthy`) is a Check too."""
+
+    name: str
+    kind: str
+    line: int  # of checks.yaml
+    address: str = ""  # what is asked, without secrets
+    target: str = ""  # the name under targets:, where there is one
+    tags: tuple[str, ...] = ()
+    slos: tuple[Slo, ...] = ()
+    alert: str = "ticket"  # page, ticket or none
+    required: bool = True  # gate: required
+    runbook: str = ""
+    depends_on: tuple[str, ...] = ()
+    reports_as: str = ""
+    interval: float = 0.0  # seconds; for a cron expression the shortest gap between two runs
+    timeout: float = 0.0
+    part_of: str = ""  # the check whose run this part comes from
+    compare_with: str = ""  # the check that measures the same by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One run of one check, made in one place (engine.execute) and changed by nobody. No secret in any of its texts."""
+
+    check: Check
+    verdict: Verdict
+    reason: Reason | None
+    message: str
+    at: float  # when it started, seconds since the epoch
+    seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+    trace_id: str = ""
+    request_id: str = ""
+    lag: float = 0.0  # how late the run started, seconds
+    finding: str = ""  # where to look next, from what other checks say
+    maintenance: bool = False
+
+    def measured(self, measure: str | None) -> float | None:
+        """Seconds (or the number) that an SLO's `measure` names; the whole run for None; None where it wasn't reached."""
+        if measure is None:
+            return self.seconds
+        value = self.phases.get(measure, self.facts.get(measure))
+        return float(value) if value is not None else None
+
+
+Sink = Callable[[Observation], None]

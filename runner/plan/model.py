@@ -1,0 +1,65 @@
+"""The plan as everybody else reads it: frozen, whole, and free of the language that it was written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from probes._core import Probe
+from probes._target import Target
+from runner.observation import Check, Slo
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Run once in so many seconds, at a phase given by the check's name."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """Run when a standard five-field cron expression says so, by the wall clock of `zone` (an IANA name)."""
+
+    expression: str
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One check, ready to run. Two plans hold the same check unchanged where the fingerprints are equal."""
+
+    check: Check
+    probe: Probe
+    schedule: Every | Cron
+    timeout: float
+    fingerprint: str
+    target: Target | None = None
+    parts: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where `outrider run` listens and who may do what. No operate token: nothing can be operated."""
+
+    host: str = "127.0.0.1"
+    port: int = 9797
+    read_token: str = field(default="", repr=False)
+    operate_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """checks.yaml as it was understood."""
+
+    service: str
+    environment: str
+    location: str
+    checks: tuple[Planned, ...]  # enabled and selected, in the file's order
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    slos: tuple[Slo, ...] = ()
+    server: Server = Server()
+    state: Path | None = None  # folder of budgets, spool, history
+    path: Path | None = None  # the file that it was read from
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output
