@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Verdict(StrEnum):
     """What a run says of its target. UNKNOWN says that the runner can't tell, never that the target is unwell."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
     UNKNOWN = "unknown"
 
@@ -278,7 +278,9 @@ def info_family(name: str, help: str, **labels: str) -> Family:  # noqa: A002 - 
     return Family(
         name,
         help,
-        lambda _, facts: [(tuple(str(facts[f]) for f in labels.values()), 1.0)] if all(facts.get(f) is not None for f in labels.values()) else [],
+        lambda _, facts: (
+            [(tuple(str(facts[f]) for f in labels.values()), 1.0)] if all(facts.get(f) is not None for f in labels.values()) else []
+        ),
         tuple(labels),
     )
 
@@ -286,7 +288,9 @@ def info_family(name: str, help: str, **labels: str) -> Family:  # noqa: A002 - 
 def keyed_family(name: str, help: str, prefix: str, label: str) -> Family:  # noqa: A002 - as above
     """Facts named `<prefix>.<key>`, one sample a key: {"step.login": 0.2} becomes {step="login"} 0.2."""
     start = f"{prefix}."
-    return Family(name, help, lambda _, facts: [((k.removeprefix(start),), float(v)) for k, v in facts.items() if k.startswith(start)], (label,))
+    return Family(
+        name, help, lambda _, facts: [((k.removeprefix(start),), float(v)) for k, v in facts.items() if k.startswith(start)], (label,)
+    )
 
 
 class Probe(BaseModel, ABC):

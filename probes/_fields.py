@@ -43,7 +43,7 @@ def positive_seconds(text: Any) -> float:
 def size(text: Any) -> int:
     """Bytes of a size such as 64KiB or 1MB (kB = 1000 bytes, KiB = 1024)."""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit; write {text}B, or KiB, MiB, GiB")  # noqa: TRY004 - pydantic collects ValueError
+        raise ValueError(f"{text} has no unit; write {text}B, or KiB, MiB, GiB")
     if not isinstance(text, str) or not (found := _SIZE.match(text)):
         raise ValueError("write a size with its unit, such as 64KiB or 1MB")
     return int(Decimal(found[1]) * _BYTES[found[2]])
@@ -52,7 +52,7 @@ def size(text: Any) -> int:
 def percent(text: Any) -> Decimal:
     """The share that a percentage such as 99.9% names, exactly: Decimal("0.999")."""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit; write {text}%")  # noqa: TRY004 - as above
+        raise ValueError(f"{text} has no unit; write {text}%")
     if not isinstance(text, str) or not (found := _PERCENT.match(text)):
         raise ValueError("write a percentage, such as 99.9%")
     if (share := Decimal(found[1]) / 100) > 1:
