@@ -47,6 +47,7 @@ class Server:
     port: int = 9797
     read_token: str = field(default="", repr=False)
     operate_token: str = field(default="", repr=False)
+    hosts: tuple[str, ...] = ()  # names by which it may be asked, beside those that runner.web.access knows by itself
 
 
 @dataclass(frozen=True, slots=True)
