@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,3 +42,16 @@ class Answer:
             return self.body.decode(declared or "utf-8", "replace")
         except LookupError:
             return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON, read once. Raises ValueError, saying where it stops being JSON."""
+        if self._json is None:
+            try:
+                self._json = json.loads(self.body, parse_constant=_no_constant)
+            except RecursionError:
+                raise ValueError("it is nested too deeply") from None
+        return self._json
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,167 @@
+"""Patterns that meet foreign bodies: regular expressions in linear time, and JSONPath that uses them.
+
+A body comes from outside: neither a pattern nor a path may be made to run for long by what it meets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import re2  # type: ignore[import-untyped] # it ships no types; Pattern is the one place that calls it
+from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
+from jsonpath.function_extensions import ExpressionType, FilterFunction
+from jsonpath.selectors import NameSelector
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+SHOWN = 80  # characters of a foreign value that a message repeats
+
+
+def shown(value: Any, most: int = SHOWN) -> str:
+    """A value as a message repeats it: JSON in one line, at most `most` characters of it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        text = "[…] (nested too deeply to be shown)"
+    return whole_characters(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def whole_characters(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON may hold and no output can carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression of RE2: no look-around and no back-references, and time that grows with the text alone."""
+
+    text: str
+    compiled: Any = field(compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, text: Any) -> Pattern:
+        """Compiles a pattern. Raises ValueError with RE2's own complaint."""
+        if isinstance(text, Pattern):
+            return text
+        if not isinstance(text, str):
+            raise ValueError("write a regular expression as a text")
+        options = re2.Options()
+        options.log_errors = False  # it would print them on standard error
+        try:
+            return cls(text, re2.compile(whole_characters(text), options=options))
+        except re2.error as error:
+            complaint = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+            raise ValueError(f"no regular expression that RE2 reads: {complaint}") from None
+
+    def search(self, text: str) -> Any:
+        """The first match anywhere in the text, or None."""
+        return self.compiled.search(whole_characters(text))
+
+    def fullmatch(self, text: str) -> bool:
+        """Whether the whole text matches."""
+        return self.compiled.fullmatch(whole_characters(text)) is not None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": "a regular expression (RE2)"}
+
+
+class _Regular(FilterFunction):
+    """RFC 9535's match() and search() by RE2: the library's own use a backtracking engine."""
+
+    arg_types = [ExpressionType.VALUE, ExpressionType.VALUE]  # noqa: RUF012 - the library declares these so
+    return_type = ExpressionType.LOGICAL
+
+    def __init__(self, *, whole: bool) -> None:
+        self.whole = whole
+
+    def __call__(self, value: object, pattern: object) -> bool:
+        """Whether the value matches; what is no text or no pattern doesn't, as the RFC says."""
+        if not isinstance(value, str) or not isinstance(pattern, str):
+            return False
+        try:
+            compiled = Pattern.parse(pattern)
+        except ValueError:
+            return False
+        return compiled.fullmatch(value) if self.whole else compiled.search(value) is not None
+
+
+class _Environment(JSONPathEnvironment):
+    """RFC 9535 and nothing more, with regular expressions in linear time."""
+
+    def __init__(self) -> None:
+        super().__init__(strict=True)
+
+    def setup_function_extensions(self) -> None:
+        super().setup_function_extensions()
+        self.function_extensions["match"] = _Regular(whole=True)
+        self.function_extensions["search"] = _Regular(whole=False)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A JSONPath query (RFC 9535), compiled when the configuration is read."""
+
+    text: str
+    compiled: JSONPath = field(compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, text: Any) -> JsonPath:
+        """Compiles a query. Raises ValueError with what is wrong and where."""
+        if isinstance(text, JsonPath):
+            return text
+        if not isinstance(text, str) or not text.startswith("$"):
+            raise ValueError(f"{text} is no JSONPath; it starts with $, as in $.status")
+        try:
+            compiled = _Environment().compile(text)
+        except JSONPathError as error:
+            at = f" at character {error.token.index + 1}" if error.token is not None and error.token.index >= 0 else ""
+            raise ValueError(f"{text} is no JSONPath: {error.message}{at}") from None
+        if not isinstance(compiled, JSONPath):
+            raise ValueError(f"{text} is no single JSONPath")
+        return cls(text, compiled)
+
+    def find(self, document: Any) -> list[Any]:
+        """Every value that the query selects, in document order. Raises ValueError for a document nested too deeply."""
+        try:
+            return [match.obj for match in self.compiled.finditer(document)]
+        except (JSONPathError, RecursionError):
+            raise ValueError(f"the document is nested too deeply for {self.text}") from None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names along the query: ("checks", "database", "status") of $.checks.database.status."""
+        return tuple(self._names())
+
+    def _names(self) -> Iterable[str]:
+        for segment in self.compiled.segments:
+            for selector in segment.selectors[:1]:
+                if isinstance(selector, NameSelector):
+                    yield selector.name
+
+    @property
+    def starts_with_name(self) -> bool:
+        """Whether the query asks the document's root for a member, so that the root must be an object."""
+        first = self.compiled.segments[:1]
+        return bool(first) and self.text[1:3] != ".." and isinstance(first[0].selectors[0], NameSelector)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": "a JSONPath, such as $.status"}
