@@ -1,0 +1,111 @@
+"""A certificate authority for the tests, and a TLS server's context for each way in which a certificate can be wrong."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+NAMES = ("127.0.0.1", "localhost", "good.test")
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The CA's certificate as a file, and server contexts. Only `good` and `soon` are as they should be.
+
+    good: valid for 90 days, for NAMES, with its intermediate. soon: ends in 3 days. expired: ended 3 hours ago.
+    not_yet: begins in a day. wrong_host: for other.example and *.other.example. self_signed: by itself.
+    incomplete: signed by an intermediate that isn't sent. stranger: by another authority, whole.
+    """
+
+    ca_file: Path
+    good: ssl.SSLContext
+    soon: ssl.SSLContext
+    expired: ssl.SSLContext
+    not_yet: ssl.SSLContext
+    wrong_host: ssl.SSLContext
+    self_signed: ssl.SSLContext
+    incomplete: ssl.SSLContext
+    stranger: ssl.SSLContext
+
+    def limited(self, newest: ssl.TLSVersion) -> ssl.SSLContext:
+        """As `good`, and speaking no newer version than this."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._issue(*NAMES).configure_cert(context)
+        context.maximum_version = newest
+        if newest < ssl.TLSVersion.TLSv1_2:
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        return context
+
+    _issue: Callable[..., trustme.LeafCert]
+
+
+def _context(leaf: trustme.LeafCert, *, whole: bool = True) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if whole:
+        leaf.configure_cert(context)
+        return context
+    with (trustme.Blob(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes())).tempfile() as path:
+        context.load_cert_chain(path)
+    return context
+
+
+def _self_signed(folder: Path, now: dt.datetime) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + 90 * DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "self-signed.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+def make_authority(folder: Path) -> Authority:
+    """Issues everything; files go to `folder`."""
+    root = trustme.CA()
+    issuing = root.create_child_ca()
+    now = dt.datetime.now(dt.UTC)
+    ca_file = folder / "ca.pem"
+    root.cert_pem.write_to_path(str(ca_file))
+    return Authority(
+        ca_file=ca_file,
+        good=_context(issuing.issue_cert(*NAMES, not_after=now + 90 * DAY)),
+        soon=_context(issuing.issue_cert(*NAMES, not_after=now + 3 * DAY)),
+        expired=_context(root.issue_cert(*NAMES, not_before=now - 30 * DAY, not_after=now - DAY / 8)),
+        not_yet=_context(root.issue_cert(*NAMES, not_before=now + DAY, not_after=now + 90 * DAY)),
+        wrong_host=_context(root.issue_cert("other.example", "*.other.example")),
+        self_signed=_self_signed(folder, now),
+        incomplete=_context(issuing.issue_cert(*NAMES), whole=False),
+        stranger=_context(trustme.CA().issue_cert(*NAMES)),
+        _issue=issuing.issue_cert,
+    )
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One authority for the whole session: keys are slow to make."""
+    return make_authority(tmp_path_factory.mktemp("ca"))
