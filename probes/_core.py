@@ -164,6 +164,14 @@ class Span:
     step: str = ""
 
 
+@dataclass(slots=True)
+class Stretch:
+    """A phase under way: its start, and its end where the socket's own event tells it (`clock.monotonic()` seconds)."""
+
+    start: float
+    end: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request that a run may send: checked against the target's allow list at load and counted against its limit.
@@ -212,17 +220,20 @@ class Context:
         self.halted_step = ""
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measures a stretch; stretches of one name add up. An exception is noted and passes through."""
-        start = self.clock.monotonic()
+    def phase(self, name: str) -> Iterator[Stretch]:
+        """Measures a stretch; stretches of one name add up. An exception is noted and passes through.
+
+        Whoever knows the socket's own moments sets `start` or `end` of what it yields, so that no time of ours is counted.
+        """
+        stretch = Stretch(self.clock.monotonic())
         try:
-            yield
+            yield stretch
         except BaseException:
             if not self.halted_in:
                 self.halted_in, self.halted_step = name, self.step
             raise
         finally:
-            self.mark(name, start, self.clock.monotonic())
+            self.mark(name, stretch.start, self.clock.monotonic() if stretch.end is None else stretch.end)
 
     def mark(self, name: str, start: float, end: float) -> None:
         """Notes a stretch that overlaps others or was timed at the socket's own events (`clock.monotonic()` seconds)."""

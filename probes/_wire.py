@@ -1,1 +1,182 @@
-"""Sockets: resolving, dialling, TLS, and the phases at the socket's own events. (Contract; the body follows.)"""
+"""Sockets: resolving, dialling and TLS, with the phases taken at the socket's own events.
+
+One Wire belongs to one plan and outlives its runs: it keeps the resolver and the TLS contexts. Whatever a kind speaks,
+its connection comes from here, so that every kind's phases mean the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+
+from probes._core import Context, Failed, Reason, Refused
+from probes._resolver import Resolver
+from probes._stream import Stream
+from probes._tls import Certificate, Tls, facts, failure, presented, verified
+
+NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
+_METADATA = {ipaddress.ip_address(a) for a in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")}
+
+
+class Wire:
+    """Where connections come from."""
+
+    def __init__(self, *, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver or Resolver()
+        self._contexts: dict[tuple[Tls, tuple[str, ...]], ssl.SSLContext] = {}
+        self._certificates: dict[bytes, Certificate] = {}
+
+    async def aclose(self) -> None:
+        """Forgets what was kept. Runs under way keep their connections to their end."""
+        self._contexts.clear()
+        self._certificates.clear()
+
+    async def dial(self, ctx: Context, host: str, port: int) -> socket.socket:
+        """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
+
+        Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
+        Refused for an address that no check may reach, and the first attempt's OSError where none connects.
+        """
+        with ctx.phase("resolve") as stretch:
+            addresses = await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
+        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
+        ctx.evidence["addresses"] = list(addresses)
+        for address in addresses:
+            _forbid(address, host)
+        with ctx.phase("connect") as stretch:
+            sock, stretch.end = await _first_to_connect(ctx, addresses, port)
+        ip = sock.getpeername()[0]
+        ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
+        return sock
+
+    async def tls_context(self, tls: Tls, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """The context for these settings, made once (13 ms) and in a thread."""
+        key = (tls, tuple(alpn))
+        if key not in self._contexts:
+            self._contexts[key] = await asyncio.to_thread(tls.context, alpn)
+        return self._contexts[key]
+
+    async def stream(self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = ()) -> Stream:
+        """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
+        context = await self.tls_context(tls, alpn) if tls else None
+        stream = await open_stream(ctx, await self.dial(ctx, host, port))
+        if tls and context:
+            try:
+                await self.secure(ctx, stream, tls, context, host)
+            except BaseException:
+                stream.abort()
+                raise
+        return stream
+
+    async def secure(self, ctx: Context, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
+        """Shakes hands on an open connection. Raises Failed with the exact reason; the chain is in facts and evidence."""
+        name = tls.server_name or host
+        with ctx.phase("tls") as stretch:
+            try:
+                await stream.handshake(context, name)
+            except ssl.SSLError as error:
+                raise failure(error, self._note_tls(ctx, stream), name, ctx.clock.time()) from error
+            stretch.end = stream.last_read_at
+        self._note_tls(ctx, stream)
+
+    def _note_tls(self, ctx: Context, stream: Stream) -> list[Certificate]:
+        if stream.tls is None:
+            return []
+        chain = [self._read(der) for der in presented(stream.tls)]
+        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)], stream.tls)
+        ctx.evidence["certificates"] = [
+            {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
+        ]
+        return chain
+
+    def _read(self, der: bytes) -> Certificate:
+        if der not in self._certificates:
+            if len(self._certificates) > 1000:  # noqa: PLR2004 - a bound, not a meaning: a server may show a new one each time
+                self._certificates.clear()
+            self._certificates[der] = Certificate.read(der)
+        return self._certificates[der]
+
+
+async def open_stream(ctx: Context, sock: socket.socket) -> Stream:
+    """A Stream over a socket that `dial` connected; the socket is closed where that can't be done."""
+    loop = asyncio.get_running_loop()
+    try:
+        _, stream = await loop.create_connection(lambda: Stream(ctx.clock.monotonic), sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return stream
+
+
+def _forbid(address: str, host: str) -> None:
+    """Link-local addresses and the clouds' metadata services hand out credentials: no check has business there."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None) or ip
+    if mapped.is_link_local or mapped in _METADATA:
+        raise Refused(f"{host} leads to {address}, a link-local or metadata address, which no check may reach")
+
+
+async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
+    """The first connection that stands, and when it stood; the other attempts are ended."""
+    errors: dict[str, OSError] = {}
+    running: dict[asyncio.Task[tuple[socket.socket, float]], str] = {}
+    waiting = list(addresses)
+    try:
+        while waiting or running:
+            if waiting:
+                address = waiting.pop(0)
+                running[asyncio.ensure_future(_connect(ctx, address, port))] = address
+            done, _ = await asyncio.wait(running, timeout=NEXT_ADDRESS if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                address = running.pop(task)
+                error = task.exception()
+                if error is None:
+                    return task.result()
+                if not isinstance(error, OSError):
+                    raise error
+                errors[address] = error
+    finally:
+        await _end(running)
+    raise _none_connected(errors, port)
+
+
+async def _end(running: dict[asyncio.Task[tuple[socket.socket, float]], str]) -> None:
+    for task in running:
+        task.cancel()
+    for outcome in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(outcome, tuple):
+            outcome[0].close()
+
+
+async def _connect(ctx: Context, address: str, port: int) -> tuple[socket.socket, float]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock, ctx.clock.monotonic()
+
+
+def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
+    """One error that tells of all addresses: the first one's class and number, everyone's words."""
+    if not errors:
+        return Failed(Reason.DNS, "the name has no address")
+    first = next(iter(errors.values()))
+    said = [f"{_at(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
+    if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
+        where = " and ".join(_at(address, port) for address in errors)
+        return ConnectionRefusedError(errno.ECONNREFUSED, f"{where} {'refuses' if len(errors) == 1 else 'refuse'} the connection")
+    return type(first)(first.errno, "; ".join(said))
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
