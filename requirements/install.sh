@@ -61,7 +61,8 @@ fingerprint() {
     { pwd; cat pyproject.toml requirements/build.txt requirements/dev.txt requirements/install.sh; } | cksum
 }
 
-pip() { "$VENV/bin/python" -m pip install --quiet "$@"; }
+# Twice quiet: errors alone. What a machine's own pip configuration warns of is no matter of ours.
+pip() { "$VENV/bin/python" -m pip install --quiet --quiet "$@"; }
 
 made_here() { [ -f "$VENV/place" ] && [ "$(cat "$VENV/place")" = "$(pwd)" ]; }
 
