@@ -218,6 +218,7 @@ class Context:
         self.step = ""  # the step of a journey that is under way
         self.halted_in = ""  # the innermost phase that an exception left: where the run stood when it was cut short
         self.halted_step = ""
+        self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run goes on to leave in order
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Stretch]:
@@ -328,6 +329,10 @@ class Probe(BaseModel, ABC):
     def part_compares(self) -> Mapping[str, str]:
         """For a part, the check that measures the same by itself (`compare_with`)."""
         return {}
+
+    def afterwards(self) -> float:
+        """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
+        return 0.0
 
     @abstractmethod
     def address(self) -> str:
