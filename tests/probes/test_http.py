@@ -1,0 +1,353 @@
+"""Kind `http`, and through it the wire, its HTTP/1.1 and its TLS, against real servers that misbehave."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from probes._core import Context, Failed, Reason, Refused, Result, Verdict
+from probes._target import Target
+from probes._wire import Wire
+from probes.http import Http
+from tests.support import servers
+from tests.support.ca import Authority
+from tests.support.context import Permit, make_context
+
+
+@pytest.fixture(name="wire")
+async def _wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    yield wire
+    await wire.aclose()
+
+
+def answer(body: bytes = b"", *headers: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:
+    """An HTTP/1.1 answer with a Content-Length, which may lie."""
+    lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % (len(body) if length is None else length), *headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+async def ask(ctx: Context, url: str, **settings: Any) -> Result:
+    """Runs the kind against a URL."""
+    return await Http.model_validate({"url": url, **settings}).run(ctx)
+
+
+async def failure(ctx: Context, url: str, **settings: Any) -> Failed:
+    """The failure that a run ends with."""
+    with pytest.raises(Failed) as caught:
+        await ask(ctx, url, **settings)
+    return caught.value
+
+
+async def test_a_good_answer_passes_with_every_phase_and_fact(wire: Wire) -> None:
+    """A pass carries the blackbox_exporter's phases, the status, the address and the body's length."""
+    ctx = make_context(wire)
+    async with servers.canned(answer(b'{"status": "ready"}')) as server:
+        result = await ask(ctx, server.url, expect={"json": {"$.status": "ready"}})
+
+    assert result.verdict is Verdict.PASS
+    assert list(ctx.phases) == ["resolve", "connect", "processing", "transfer"]
+    assert all(seconds >= 0 for seconds in ctx.phases.values())
+    assert ctx.facts["status_code"] == 200
+    assert ctx.facts["ip"] == "127.0.0.1"
+    assert ctx.facts["body_bytes"] == 19
+    assert ctx.facts["content_length"] == 19
+
+
+async def test_a_target_can_tell_our_requests_from_its_users(wire: Wire) -> None:
+    """Every request carries User-Agent, X-Request-ID and a W3C traceparent, and asks for no compression."""
+    ctx = make_context(wire)
+    async with servers.canned(answer()) as server:
+        await ask(ctx, server.url)
+
+    sent = bytes(server.received).lower()
+    assert b"user-agent: outrider/test" in sent
+    assert f"traceparent: 00-{ctx.sender.trace_id}-{ctx.sender.span_id}-01".encode() in sent
+    assert f"x-request-id: {ctx.sender.request_id}".encode() in sent
+    assert b"accept-encoding: identity" in sent
+
+
+async def test_every_send_is_permitted_first(wire: Wire) -> None:
+    """What the permit refuses never reaches the server."""
+    async with servers.canned(answer()) as server:
+        permit = Permit(server.url)
+        with pytest.raises(Refused):
+            await ask(make_context(wire, permit=permit), server.url)
+
+    assert server.connections == 0
+    assert permit.asked == [("GET", server.url)]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "words"),
+    [
+        (answer(b"short", length=1000), Reason.TRUNCATED, "after 5 of 1000 bytes"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Reason.TRUNCATED, "after 5 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-", Reason.TRUNCATED, "in the middle of the answer's head, 25 bytes in"),
+        (b"", Reason.TRUNCATED, "before any answer came"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n", Reason.PROTOCOL, "no HTTP/1.1 answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.PROTOCOL, "no HTTP/1.1 answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", Reason.PROTOCOL, "no HTTP/1.1 answer"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Reason.PROTOCOL, "switched protocols"),
+    ],
+)
+async def test_a_broken_answer_is_called_by_its_name(wire: Wire, said: bytes, reason: Reason, words: str) -> None:
+    """Truncated and malformed answers are told apart, and the message says how much came."""
+    async with servers.canned(said, then_close=True) as server:
+        failed = await failure(make_context(wire), server.url)
+
+    assert (failed.reason, words in failed.message) == (reason, True), failed.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [(b"", "before any answer came"), (answer(b"half", length=90), "after 4 of 90 bytes of the body")]
+)
+async def test_a_reset_says_how_much_had_come(wire: Wire, said: bytes, words: str) -> None:
+    """A reset escapes as ConnectionResetError with what had come until then."""
+    async with servers.resetting(said, once_asked=True) as server:
+        with pytest.raises((ConnectionResetError, Failed)) as caught:
+            await ask(make_context(wire), server.url)
+
+    assert words in str(caught.value)
+
+
+async def test_a_refused_connection_names_the_address(wire: Wire) -> None:
+    """ConnectionRefusedError says which address and port refused."""
+    async with servers.refusing() as server:
+        with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1:{server.port} refuses"):
+            await ask(make_context(wire), server.url)
+
+
+async def test_an_unreachable_network_is_told(wire: Wire) -> None:
+    """ENETUNREACH escapes with its number."""
+    with pytest.raises(OSError, match="unreachable") as caught:
+        await ask(make_context(wire), f"http://{servers.NO_ROUTE}:80/")
+
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+async def test_an_endless_body_ends_at_the_cap(wire: Wire) -> None:
+    """A body longer than the cap is a failure of size, as soon as the cap is passed."""
+    async with servers.endless(b"HTTP/1.1 200 OK\r\n\r\n") as server:
+        failed = await failure(make_context(wire), server.url, body_cap="100kB")
+
+    assert failed.reason is Reason.SIZE
+    assert "100,000 bytes" in failed.message
+
+
+async def test_an_endless_head_ends_at_its_cap(wire: Wire) -> None:
+    """Headers without end are a failure of size, not of memory."""
+    async with servers.endless(b"HTTP/1.1 200 OK\r\n", b"X-More: and more and more\r\n" * 100) as server:
+        failed = await failure(make_context(wire), server.url)
+
+    assert failed.reason is Reason.SIZE
+    assert "head" in failed.message
+
+
+@pytest.mark.parametrize("name", [b"gzip", b"deflate"])
+async def test_a_bomb_is_defused(wire: Wire, name: bytes) -> None:
+    """64 MB of zeros in 64 kB are never unpacked beyond the cap."""
+    pack = gzip.compress if name == b"gzip" else zlib.compress
+    async with servers.canned(answer(pack(bytes(64_000_000)), b"Content-Encoding: " + name)) as server:
+        failed = await failure(make_context(wire), server.url)
+
+    assert failed.reason is Reason.SIZE
+
+
+async def test_compressed_answers_are_read(wire: Wire) -> None:
+    """A server that compresses unasked is understood all the same."""
+    async with servers.canned(answer(gzip.compress(b"the road is open"), b"Content-Encoding: gzip")) as server:
+        result = await ask(make_context(wire), server.url, expect={"text": "road is open"})
+
+    assert result.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("encoding", "body"), [(b"br", b"x"), (b"gzip", b"no gzip at all")])
+async def test_an_encoding_that_lies_is_a_protocol_failure(wire: Wire, encoding: bytes, body: bytes) -> None:
+    """What isn't what its Content-Encoding says, or wasn't asked for, is named so."""
+    async with servers.canned(answer(body, b"Content-Encoding: " + encoding)) as server:
+        failed = await failure(make_context(wire), server.url)
+
+    assert failed.reason is Reason.PROTOCOL
+
+
+async def test_a_redirect_is_no_success_unless_told(wire: Wire) -> None:
+    """Without `redirects` a 301 fails, and the message says where it leads."""
+    async with servers.canned(answer(b"", b"Location: https://elsewhere.test/", status=b"301 Moved")) as server:
+        failed = await failure(make_context(wire), server.url)
+
+    assert failed.reason is Reason.REDIRECT
+    assert "https://elsewhere.test/" in failed.message
+
+
+async def test_redirects_are_followed_as_far_as_told(wire: Wire) -> None:
+    """A loop ends at the number of redirects that was asked for; each hop was permitted."""
+    permit = Permit()
+    async with servers.serve(_Looping) as server:
+        failed = await failure(make_context(wire, permit=permit), server.url, redirects=3)
+
+    assert failed.reason is Reason.REDIRECT
+    assert len(permit.asked) == 4
+
+
+class _Looping(servers.Behaviour):
+    def heard(self) -> None:
+        self.transport.write(answer(b"", b"Location: /again", status=b"302 Found"))
+
+
+async def test_credentials_stay_with_their_host(wire: Wire) -> None:
+    """A redirect to another origin carries neither Authorization nor the user's own headers."""
+    async with (
+        servers.canned(answer(b"there")) as other,
+        servers.canned(answer(b"", b"Location: " + other.url.encode(), status=b"302 Found")) as first,
+    ):
+        result = await ask(
+            make_context(wire), first.url, redirects=1, bearer="token-of-the-first", headers={"X-Api-Key": "key-of-the-first"}
+        )
+
+    assert result.verdict is Verdict.PASS
+    assert b"token-of-the-first" in first.received
+    assert b"key-of-the-first" in first.received
+    assert b"of-the-first" not in other.received
+
+
+async def test_a_head_request_waits_for_no_body(wire: Wire) -> None:
+    """HEAD is done when the head is there, though a length is declared."""
+    async with servers.canned(answer(b"", length=500)) as server:
+        result = await ask(make_context(wire), server.url, method="HEAD")
+
+    assert result.verdict is Verdict.PASS
+    assert server.received.startswith(b"HEAD / HTTP/1.1\r\n")
+
+
+async def test_interim_answers_are_passed_over(wire: Wire) -> None:
+    """A 103 before the answer is no answer."""
+    async with servers.canned(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"real")) as server:
+        ctx = make_context(wire)
+        result = await ask(ctx, server.url, expect={"text": "real"})
+
+    assert result.verdict is Verdict.PASS
+    assert ctx.facts["status_code"] == 200
+
+
+async def test_bytes_beyond_the_answer_do_no_harm(wire: Wire) -> None:
+    """What follows a complete answer is not part of it."""
+    async with servers.canned(answer(b"four", b"") + b"and then some") as server:
+        result = await ask(make_context(wire), server.url, expect={"status": 200})
+
+    assert result.verdict is Verdict.PASS
+
+
+async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
+    """Without length or chunks the end of the connection is the end of the body."""
+    async with servers.canned(b"HTTP/1.0 200 OK\r\n\r\nall of it", then_close=True) as server:
+        result = await ask(make_context(wire), server.url, expect={"text": "all of it"})
+
+    assert result.verdict is Verdict.PASS
+
+
+async def test_a_line_break_in_a_header_is_never_sent(wire: Wire) -> None:
+    """A header value that would smuggle a second header is refused before a byte goes out."""
+    async with servers.canned(answer()) as server:
+        with pytest.raises(Refused, match="line break"):
+            await ask(make_context(wire), server.url, headers={"X-Note": "one\r\nX-Evil: two"})
+
+    assert not server.received
+
+
+@pytest.mark.parametrize(
+    ("which", "reason", "words"),
+    [
+        ("expired", Reason.EXPIRED, "expired 3 h ago"),
+        ("not_yet", Reason.NOT_YET_VALID, "not valid until"),
+        ("wrong_host", Reason.HOSTNAME, "is for other.example"),
+        ("self_signed", Reason.UNTRUSTED, "self-signed"),
+        ("incomplete", Reason.CHAIN, "alone"),
+    ],
+)
+async def test_certificates_fail_for_the_right_reason_and_keep_their_facts(
+    wire: Wire, authority: Authority, which: str, reason: Reason, words: str
+) -> None:
+    """Each way in which a certificate is wrong has its own reason, and its expiry is known all the same."""
+    ctx = make_context(wire)
+    async with servers.canned(answer(), tls=getattr(authority, which)) as server:
+        failed = await failure(ctx, f"https://localhost:{server.port}/", tls={"ca": str(authority.ca_file)})
+
+    assert (failed.reason, words in failed.message) == (reason, True), failed.message
+    assert ctx.facts["cert_expiry"] > 0
+    assert ctx.evidence["certificates"]
+    assert "tls" in ctx.phases
+
+
+async def test_https_passes_with_tls_facts(wire: Wire, authority: Authority) -> None:
+    """A good certificate passes; version, cipher, names and the verified chain's expiry are facts."""
+    ctx = make_context(wire)
+    async with servers.canned(answer(b"safe"), tls=authority.good) as server:
+        result = await ask(ctx, f"https://localhost:{server.port}/", tls={"ca": str(authority.ca_file)}, expect={"text": "safe"})
+
+    assert result.verdict is Verdict.PASS
+    assert list(ctx.phases) == ["resolve", "connect", "tls", "processing", "transfer"]
+    assert ctx.facts["tls_version"].startswith("TLSv1.")
+    assert ctx.facts["chain_expiry"] >= ctx.facts["cert_expiry"] > ctx.clock.time()
+    assert "good.test" in ctx.facts["cert_names"]
+
+
+async def test_plain_http_on_a_tls_port_is_told(wire: Wire, authority: Authority) -> None:
+    """A server that speaks no TLS is called that."""
+    async with servers.canned(answer()) as server:
+        failed = await failure(make_context(wire), f"https://localhost:{server.port}/", tls={"ca": str(authority.ca_file)})
+
+    assert failed.reason is Reason.TLS
+    assert "not TLS" in failed.message
+
+
+async def test_link_local_addresses_are_never_reached(wire: Wire) -> None:
+    """The clouds' metadata services hand out credentials: a check that leads there is refused before it connects."""
+    with pytest.raises(Refused, match="metadata"):
+        await ask(make_context(wire), "http://169.254.169.254/latest/meta-data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "give either target or url"),
+        ({"url": "http://x/", "path": "/y"}, "path goes with target"),
+        ({"url": "ftp://x/"}, "must begin with http"),
+        ({"url": "http://x/", "body": "a", "form": {"b": "c"}}, "one of body, json and form"),
+        ({"url": "http://x/", "bearer": "a", "basic": {"user": "u", "password": "p"}}, "either basic or bearer"),
+        ({"url": "http://x/", "method": "POST"}, "not to a url of the check's own"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], words: str) -> None:
+    """A wrong combination is an error at load, in words that say what to write."""
+    with pytest.raises(ValueError, match=words):
+        Http.model_validate(settings)
+
+
+async def test_bodies_are_sent_as_their_kind(wire: Wire) -> None:
+    """json, form and body are sent with their content type, basic as RFC 7617 says."""
+    target = Target(name="t", url="http://127.0.0.1", allow=("POST /*",))  # type: ignore[arg-type]
+    async with servers.canned(answer()) as server:
+        here = target.model_copy(update={"url": f"http://127.0.0.1:{server.port}"})
+        probe = Http.model_validate(
+            {
+                "target": "t",
+                "path": "/login",
+                "method": "POST",
+                "form": {"name": "a b"},
+                "basic": {"user": "Aladdin", "password": "open sesame"},
+            },
+            context={"targets": {"t": here}},
+        )
+        await probe.run(make_context(wire))
+
+    sent = bytes(server.received)
+    assert sent.startswith(b"POST /login HTTP/1.1\r\n")
+    assert b"QWxhZGRpbjpvcGVuIHNlc2FtZQ==" in sent
+    assert b"application/x-www-form-urlencoded" in sent
+    assert sent.endswith(b"name=a+b")
