@@ -1,0 +1,31 @@
+"""How one observation counts for one SLO: the only place that decides it, so that every reader counts alike."""
+
+from __future__ import annotations
+
+from probes._core import Verdict
+from runner.observation import Observation, Slo
+
+
+def event(observation: Observation, slo: Slo) -> bool | None:
+    """True for a good event, False for a bad one, None for no event at all.
+
+    No event: the run was unknown (it says nothing of the target) or fell into maintenance. A failed run is a bad event,
+    however quick it failed. A passed run is good when there is no threshold, or when what was measured is at most the
+    threshold, compared exactly; a measure that the run didn't reach was not quick enough.
+    """
+    if observation.verdict is Verdict.UNKNOWN or observation.maintenance:
+        return None
+    if observation.verdict is Verdict.FAIL:
+        return False
+    if slo.threshold is None:
+        return True
+    measured = _measured(observation, slo)
+    return measured is not None and measured <= slo.threshold
+
+
+def _measured(observation: Observation, slo: Slo) -> float | None:
+    """The number that the SLO names; None too where a kind noted something else than a number under that name."""
+    try:
+        return observation.measured(slo.measure)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""The places an observation goes, one file each. None knows another; a sink is `Callable[[Observation], None]`."""

@@ -1,0 +1,226 @@
+"""What /metrics says of observations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from probes._core import Family, Reason, fact_family
+from runner.sinks.metrics import Metrics
+from tests.support.observations import AVAILABILITY, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
+
+OPEN = "application/openmetrics-text;version=1.0.0"
+API = made_check(slos=(AVAILABILITY, P95), tags=("smoke", "api"))
+CACHE = made_check("cache")
+
+
+class Clashing(Made):
+    """A kind that declares a family of every check's otherwise."""
+
+    families: ClassVar[tuple[Family, ...]] = (fact_family("probe_success", "Successes.", "successes", "counter"),)
+
+
+def fresh(*checks: object) -> Metrics:
+    """Metrics that follow a plan of these checks."""
+    metrics = Metrics(Hands(), "0.1.0")
+    metrics.plan(made_plan(*(checks or (API, CACHE))))  # type: ignore[arg-type]
+    return metrics
+
+
+def values(metrics: Metrics, name: str, **labels: str) -> list[float]:
+    """The values of the samples of this name whose labels include these."""
+    text = metrics.scrape()[0].decode()
+    return [s.value for f in parse_text(text) for s in f.samples if s.name == name and labels.items() <= s.labels.items()]
+
+
+def test_what_slos_count_exists_at_nought_from_the_start() -> None:
+    """rate() needs a first sample before the first failure: runs, SLO events and sink errors start at 0; reasons don't."""
+    metrics = fresh()
+    assert values(metrics, "probe_runs_total", check="api") == [0, 0, 0]
+    assert values(metrics, "probe_slo_events_total", slo="p95") == [0]
+    assert values(metrics, "probe_slo_good_events_total", slo="p95") == [0]
+    assert values(metrics, "probe_run_duration_seconds_count", check="cache") == [0]
+    assert set(values(metrics, "outrider_sink_errors_total")) == {0}
+    assert values(metrics, "probe_failures_total") == values(metrics, "probe_success") == values(metrics, "probe_unknown") == []
+
+
+def test_each_verdict_moves_what_the_table_says() -> None:
+    """HOUSE's table: pass counts and may be good, fail counts, unknown leaves probe_success absent and counts nothing."""
+    metrics = fresh()
+    metrics(passed(API, 0.5))
+    assert values(metrics, "probe_success", check="api") == [1]
+    metrics(failed(API))
+    assert values(metrics, "probe_success", check="api") == [0]
+    metrics(unknown(API))
+    assert values(metrics, "probe_success", check="api") == []
+    assert values(metrics, "probe_unknown", check="api") == [1]
+    assert [values(metrics, "probe_runs_total", check="api", outcome=o) for o in ("pass", "fail", "unknown")] == [[1], [1], [1]]
+    assert values(metrics, "probe_slo_events_total", slo="p95") == [2]
+    assert values(metrics, "probe_slo_good_events_total", slo="p95") == [1]
+    assert values(metrics, "probe_failures_total", reason="status") == values(metrics, "probe_failures_total", reason="starved") == [1]
+
+
+def test_maintenance_moves_the_gauges_and_no_slo_counter() -> None:
+    """In a window the gauges stay as they are, probe_maintenance is 1 and the budget is not spent."""
+    metrics = fresh()
+    metrics(failed(API, maintenance=True))
+    assert values(metrics, "probe_success", check="api") == [0]
+    assert values(metrics, "probe_maintenance", check="api") == [1]
+    assert values(metrics, "probe_slo_events_total", slo="availability") == [0]
+
+
+def test_what_the_latest_run_did_not_measure_is_absent() -> None:
+    """An old status code beside a new timeout would lie."""
+    metrics = fresh()
+    metrics(passed(API, phases={"connect": 0.01, "processing": 0.2}, facts={"status_code": 200}))
+    assert values(metrics, "probe_made_status_code", check="api") == [200]
+    metrics(failed(API, Reason.TIMEOUT, phases={"connect": 0.02}))
+    assert values(metrics, "probe_made_status_code", check="api") == []
+    assert values(metrics, "probe_made_duration_seconds", check="api") == [0.02]
+
+
+def test_a_kinds_counter_adds_up_and_stays() -> None:
+    """A counter among a kind's own families is the sum over runs, and a run without it takes nothing away."""
+    metrics = fresh()
+    metrics(passed(API, facts={"tokens": 12}))
+    metrics(failed(API))
+    metrics(passed(API, facts={"tokens": 5}))
+    assert values(metrics, "probe_made_tokens_total", check="api") == [17]
+
+
+def test_the_histogram_holds_passed_runs_with_the_thresholds_among_its_edges() -> None:
+    """Every check has the same edges, and a run exactly at the SLO's threshold falls under it."""
+    odd = replace(P95, threshold=0.3)
+    metrics = fresh(replace(API, slos=(odd,)), CACHE)
+    metrics(passed(API, 0.3))
+    metrics(replace(failed(API), seconds=0.001))
+    assert values(metrics, "probe_run_duration_seconds_bucket", check="api", le="0.3") == [1]
+    assert values(metrics, "probe_run_duration_seconds_bucket", check="api", le="0.25") == [0]
+    assert values(metrics, "probe_run_duration_seconds_bucket", check="cache", le="0.3") == [0]
+
+
+def test_counters_survive_a_reload_and_a_removed_check_goes() -> None:
+    """A reload keeps an unchanged check's numbers whole; a removed check's series don't stay green for ever."""
+    metrics = fresh()
+    metrics(passed(API))
+    metrics(passed(CACHE, facts={"status_code": 200}))
+    metrics.missed(CACHE, "overlap")
+    metrics.plan(made_plan(API))
+    assert values(metrics, "probe_runs_total", check="api", outcome="pass") == [1]
+    assert values(metrics, "probe_success", check="api") == [1]
+    metrics(passed(CACHE))  # a run that was under way when its check was removed
+    assert b"cache" not in metrics.scrape()[0]
+    metrics.plan(made_plan(API, CACHE))
+    assert values(metrics, "probe_runs_total", check="cache", outcome="pass") == [0]
+
+
+def test_a_changed_check_keeps_its_counters_and_loses_its_latest_run() -> None:
+    """What another address answered says nothing of the new one."""
+    metrics = fresh()
+    metrics(passed(API, facts={"status_code": 200, "tokens": 3}))
+    metrics.plan(made_plan(replace(API, address="elsewhere", slos=(AVAILABILITY,)), CACHE))
+    assert (
+        values(metrics, "probe_success")
+        == values(metrics, "probe_made_status_code")
+        == values(metrics, "probe_slo_events_total", slo="p95")
+        == []
+    )
+    assert values(metrics, "probe_runs_total", check="api", outcome="pass") == values(metrics, "probe_slo_events_total", check="api") == [1]
+    assert values(metrics, "probe_made_tokens_total") == [3]
+
+
+def test_new_edges_start_the_histogram_anew() -> None:
+    """Old runs can't be sorted into new buckets: a reset is what rate() understands."""
+    metrics = fresh()
+    metrics(passed(API))
+    metrics.plan(made_plan(replace(API, slos=(AVAILABILITY, replace(P95, threshold=0.3))), CACHE))
+    assert values(metrics, "probe_run_duration_seconds_count", check="api") == [0]
+    assert values(metrics, "probe_runs_total", check="api", outcome="pass") == [1]
+
+
+def test_parts_are_checks_without_their_parents_families() -> None:
+    """A part has its own verdict; what its parent's run measured is told once, at the parent."""
+    part = made_check("api/db_healthy", part_of="api")
+    metrics = Metrics(Hands(), "0.1.0")
+    metrics.plan(made_plan(API, parts={"api": (part,)}))
+    metrics(failed(part, facts={"status_code": 200}))
+    assert values(metrics, "probe_success", check="api/db_healthy") == [0]
+    assert values(metrics, "probe_made_status_code") == []
+
+
+def test_the_runner_tells_of_itself() -> None:
+    """Lag, missed runs, reloads, the journal's lines, sinks that failed, and which build this is."""
+    metrics = fresh()
+    metrics.lagged(0.003)
+    metrics.missed(API, "overlap")
+    metrics.logged("error")
+    metrics.sink_failed("journal")
+    metrics.reloaded(ok=True)
+    metrics.reloaded(ok=False)
+    assert values(metrics, "outrider_schedule_lag_seconds_bucket", le="0.005") == [1]
+    assert values(metrics, "outrider_runs_missed_total", check="api", reason="overlap") == [1]
+    assert values(metrics, "log_entries_total", level="error") == [1]
+    assert values(metrics, "outrider_sink_errors_total", sink="journal") == [1]
+    assert values(metrics, "outrider_config_last_reload_successful") == [0]
+    assert values(metrics, "outrider_config_last_reload_success_timestamp_seconds") == [Hands().time()]
+    assert values(metrics, "outrider_build_info", version="0.1.0") == [1]
+
+
+def test_openmetrics_carries_the_trace_of_a_run() -> None:
+    """The bucket's exemplar and the reason's lead to the run in the journal; plain text has none, and no _created."""
+    metrics = fresh()
+    metrics(passed(API, 0.5, trace_id=TRACE))
+    metrics(failed(API, trace_id=TRACE))
+    families = parse_openmetrics(metrics.scrape(OPEN)[0].decode())
+    found = {(s.name, s.labels.get("le") or s.labels.get("reason")): s.exemplar for f in families for s in f.samples if s.exemplar}
+    assert set(found) == {("probe_run_duration_seconds_bucket", "0.5"), ("probe_failures_total", "status")}
+    assert found["probe_run_duration_seconds_bucket", "0.5"].labels == {"trace_id": TRACE}
+    assert TRACE.encode() not in metrics.scrape()[0]
+    assert b"_created" not in metrics.scrape(OPEN)[0]
+
+
+def test_a_trace_id_longer_than_the_standard_allows_is_left_out() -> None:
+    """An exemplar's labels are at most 128 characters."""
+    metrics = fresh()
+    metrics(passed(API, trace_id="a" * 200))
+    assert b"trace_id" not in metrics.scrape(OPEN)[0]
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/openmetrics-text", True),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3",
+            True,
+        ),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.4,*/*;q=0.2", True),
+        ("text/plain;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;version=1.0.0;q=never", False),
+        (";;=,,", False),
+    ],
+)
+def test_the_format_is_the_one_asked_for(accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - what is expected
+    """OpenMetrics 1.0 where it is wanted first; all that isn't understood gets the text that everybody reads."""
+    body, content_type = fresh().scrape(accept)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4")
+    assert body.endswith(b"# EOF\n") is openmetrics
+
+
+def test_families_that_contradict_each_other_are_refused_whole() -> None:
+    """Two kinds that declare one family differently: an error before anything changed."""
+    metrics = fresh()
+    before = metrics.scrape()
+    plan = made_plan(API)
+    other = replace(plan.checks[0], probe=Clashing())
+    with pytest.raises(ValueError, match="probe_success is declared twice"):
+        metrics.plan(replace(plan, checks=(other,)))
+    assert metrics.scrape() == before
