@@ -1,0 +1,233 @@
+"""The shape of the house: sizes, names, state, and which file lies where. Each rule is a function from a tree to its breaches."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("probes", "runner", "demo", "loadtests")
+LONGEST_FILE = 350
+LONGEST_FUNCTION = 60
+
+# Names that say nothing, as words of a class, function or module name.
+EMPTY_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "misc", "common", "stuff"})
+
+# What HOUSE.md section 2 and the workshop put at the top; a new room is named there first.
+TOP = frozenset(
+    """
+    .ci .dockerignore .editorconfig .gitattributes .github .gitignore .pre-commit-config.yaml .yamllint.yaml
+    CHANGELOG.md CONTRIBUTING.md Dockerfile LICENSE Makefile README.md SECURITY.md benchmarks checks.schema.json checks.yaml
+    demo docker-compose.yml docs infrastructure loadtests probes pyproject.toml requirements runner tests
+    """.split(),
+)
+
+MUTATORS = frozenset(
+    """
+    add append appendleft clear discard extend insert pop popitem popleft remove setdefault update reverse sort
+    """.split(),
+)
+STATEFUL = frozenset(
+    """
+    AsyncClient Client CollectorRegistry ContextVar Counter Event Gauge Histogram Lock OrderedDict Queue RLock Semaphore Summary
+    WeakKeyDictionary WeakSet WeakValueDictionary defaultdict deque
+    """.split(),
+)
+
+
+@cache
+def parsed(root: Path, *rooms: str) -> tuple[tuple[str, ast.Module, str], ...]:
+    """Every module of these rooms: its path below the root, its tree, its text."""
+    texts = [(file, file.read_text(encoding="utf-8")) for room in rooms for file in sorted((root / room).rglob("*.py"))]
+    return tuple((str(file.relative_to(root)), ast.parse(text), text) for file, text in texts)
+
+
+def files_are_short(root: Path) -> list[str]:
+    """A file has 350 lines at most; seldom over 250."""
+    return [
+        f"{path}: {len(text.splitlines())} lines; split it by what it does, at {LONGEST_FILE} at the latest"
+        for path, _, text in parsed(root, *PRODUCT, "tests")
+        if len(text.splitlines()) > LONGEST_FILE
+    ]
+
+
+def functions_are_short(root: Path) -> list[str]:
+    """A function has 60 lines at most, its docstring and signature included; seldom over 40."""
+    return [
+        f"{path}:{node.lineno}: {node.name} has {length} lines; {LONGEST_FUNCTION} at most"
+        for path, tree, _ in parsed(root, *PRODUCT, "tests")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a snake_case or CamelCase name, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)}
+
+
+def names_say_something(root: Path) -> list[str]:
+    """No module, class or function is called a manager, a helper or a util."""
+    breaches = []
+    for path, tree, _ in parsed(root, *PRODUCT, "tests"):
+        names = [
+            (1, Path(path).stem),
+            *((n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)),
+        ]
+        breaches += [f"{path}:{line}: {name} says nothing of what it does" for line, name in names if words_of(name) & EMPTY_WORDS]
+    return breaches
+
+
+def called(node: ast.expr) -> str:
+    """The last name of what a call calls, or ''."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
+            return name
+        case _:
+            return ""
+
+
+def is_container(value: ast.expr) -> bool:
+    """Whether an expression makes a list, a dict or a set."""
+    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    return isinstance(value, displays) or called(value) in ("list", "dict", "set")
+
+
+def is_empty_container(value: ast.expr) -> bool:
+    """Whether it makes an empty one: at module level that is only good for being filled."""
+    match value:
+        case ast.List(elts=[]) | ast.Dict(keys=[]) | ast.Call(args=[], keywords=[]):
+            return is_container(value)
+        case _:
+            return False
+
+
+def module_level(tree: ast.Module) -> Iterator[tuple[str, ast.expr, int]]:
+    """Names that are bound at the module's own level: name, value, line."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield from ((t.id, value, node.lineno) for t in targets if isinstance(t, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value, node.lineno
+
+
+def changed(tree: ast.Module) -> set[str]:
+    """Names whose content the module changes: x[...] = 1, del x[...], x.append(...), x |= ..."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                names.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in MUTATORS:
+                names.add(name)
+            case ast.AugAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+def modules_hold_no_state(root: Path) -> list[str]:
+    """Nothing at module level changes: registries, clocks, locks and stores come in as arguments."""
+    breaches = []
+    for path, tree, _ in parsed(root, *PRODUCT):
+        altered = changed(tree)
+        breaches += [f"{path}:{node.lineno}: global {', '.join(node.names)}" for node in ast.walk(tree) if isinstance(node, ast.Global)]
+        breaches += [
+            f"{path}:{line}: {name} is state at module level; hand it in as an argument"
+            for name, value, line in module_level(tree)
+            if called(value) in STATEFUL or is_empty_container(value) or (is_container(value) and name in altered)
+        ]
+    return breaches
+
+
+def every_kind_has_its_test(root: Path) -> list[str]:
+    """A public file in probes/ is a kind, and tests/probes/test_<kind>.py tests it."""
+    kinds = [file.stem for file in sorted((root / "probes").glob("*.py")) if not file.stem.startswith("_")]
+    return [f"tests/probes/test_{kind}.py is missing" for kind in kinds if not (root / f"tests/probes/test_{kind}.py").is_file()]
+
+
+def ignored(root: Path) -> list[str]:
+    """The patterns of .gitignore."""
+    file = root / ".gitignore"
+    return [line.strip("/") for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def the_top_is_what_the_house_names(root: Path) -> list[str]:
+    """At the top lie the rooms that HOUSE.md names, and no others, what git ignores aside."""
+    patterns = [".git", *ignored(root)]
+    return [
+        f"{entry.name} is not among the rooms that HOUSE.md names"
+        for entry in sorted(root.iterdir())
+        if entry.name not in TOP and not any(fnmatch(entry.name, pattern) for pattern in patterns)
+    ]
+
+
+RULES = (
+    files_are_short,
+    functions_are_short,
+    names_say_something,
+    modules_hold_no_state,
+    every_kind_has_its_test,
+    the_top_is_what_the_house_names,
+)
+Rule = Callable[[Path], list[str]]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_its_shape(rule: Rule) -> None:
+    """Files and functions are short, names speak, modules hold no state, and everything lies where HOUSE.md says."""
+    assert rule(ROOT) == []
+
+
+BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
+    (files_are_short, {"probes/http.py": "#\n" * 351}, "probes/http.py: 351 lines;"),
+    (functions_are_short, {"runner/web/page.py": "x = 1\ndef page():\n" + "    x = 1\n" * 60}, "runner/web/page.py:2: page has 61 lines;"),
+    (names_say_something, {"runner/plan/utils.py": ""}, "runner/plan/utils.py:1: utils says nothing"),
+    (names_say_something, {"runner/plan/load.py": "class PlanManager: ..."}, "runner/plan/load.py:1: PlanManager says nothing"),
+    (modules_hold_no_state, {"runner/state.py": "CACHE = {}"}, "runner/state.py:1: CACHE is state"),
+    (modules_hold_no_state, {"runner/state.py": "SEEN: set[str] = set()"}, "runner/state.py:1: SEEN is state"),
+    (modules_hold_no_state, {"runner/state.py": "KNOWN = {'a': 1}\ndef f():\n    KNOWN['b'] = 2"}, "runner/state.py:1: KNOWN is state"),
+    (modules_hold_no_state, {"runner/state.py": "KNOWN = ['a']\ndef f():\n    KNOWN.append('b')"}, "runner/state.py:1: KNOWN is state"),
+    (modules_hold_no_state, {"runner/state.py": "import threading\nLOCK = threading.Lock()"}, "runner/state.py:2: LOCK is state"),
+    (modules_hold_no_state, {"runner/state.py": "N = 0\ndef f():\n    global N\n    N = 1"}, "runner/state.py:3: global N"),
+    (every_kind_has_its_test, {"probes/ping.py": ""}, "tests/probes/test_ping.py is missing"),
+    (the_top_is_what_the_house_names, {"scripts/deploy.sh": ""}, "scripts is not among"),
+)
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    """Writes a small tree."""
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("rule", "files", "breach"), BREACHES, ids=[f"{rule.__name__}-{number}" for number, (rule, _, _) in enumerate(BREACHES)]
+)
+def test_each_rule_sees_what_breaks_it(tmp_path: Path, rule: Rule, files: dict[str, str], breach: str) -> None:
+    """A rule that can't fail keeps nothing: each finds the breach that it is there for, and says where."""
+    found = rule(build(tmp_path, files))
+    assert any(breach in line for line in found), found
+
+
+def test_the_rules_leave_plain_code_alone(tmp_path: Path) -> None:
+    """Tables that nothing changes, names with a meaning, and what git ignores break no rule."""
+    files = {
+        ".gitignore": "dist/\n*.egg-info/",
+        "dist/outrider.whl": "",
+        "probes/_fields.py": "UNITS = {'s': 1}\ndef f(found):\n    found.update(UNITS)\n    own = {}\n    own['a'] = UNITS['s']",
+        "probes/http.py": "",
+        "tests/probes/test_http.py": "",
+        "runner/judge/verdict.py": "EXITS = ('pass', 'fail')",
+    }
+    assert [breach for rule in RULES for breach in rule(build(tmp_path, files))] == []
