@@ -1,0 +1,79 @@
+"""Targets: what may be sent to them, whichever way a path is spelt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes._target import Rule, Target, plain_path
+
+
+def target(**settings: Any) -> Target:
+    """A target as the plan makes it."""
+    return Target.model_validate({"name": "api", "url": "https://api.test/base", **settings})
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://api.test", "/"),
+        ("https://api.test/a/b?c=/d", "/a/b"),
+        ("https://api.test//a///b/", "/a/b/"),
+        ("https://api.test/a/./b/../c", "/a/c"),
+        ("https://api.test/../../etc", "/etc"),
+        ("https://api.test/%61/%2e%2e/b", "/b"),
+        ("https://api.test/a%2Fb", "/a/b"),
+        ("https://api.test/a%252Fb", "/a%2Fb"),
+    ],
+)
+def test_paths_are_seen_plain(url: str, path: str) -> None:
+    """Decoded once; dot segments, double slashes and the query don't hide where a request goes."""
+    assert plain_path(url) == path
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "matches"),
+    [
+        ("POST /api/x", "/api/x", True),
+        ("POST /api/x", "/api/x/y", False),
+        ("POST /api/*", "/api/x/y", True),
+        ("POST /api/*/book", "/api/x/book", True),
+        ("POST /api/*/book", "/api/x/y/book", False),
+        ("POST /a.c", "/abc", False),
+    ],
+)
+def test_a_star_stops_at_a_slash_unless_it_is_last(rule: str, path: str, *, matches: bool) -> None:
+    """`*` is one segment's worth; as the last sign it is everything."""
+    assert Rule.parse(rule).matches("POST", path) is matches
+
+
+def test_only_what_is_listed_is_sent() -> None:
+    """GET is free unless denied; everything else only as listed, and to this host alone."""
+    api = target(allow=["POST /api/search"], deny=["GET /api/mine"])
+
+    assert api.refusal("GET", "https://api.test/anything") is None
+    assert api.refusal("POST", "https://api.test/api/search") is None
+    assert api.refusal("POST", "https://api.test/api/book") == "target api doesn't allow POST /api/book"
+    assert api.refusal("DELETE", "https://api.test/api/search") == "target api doesn't allow DELETE /api/search"
+    assert api.refusal("GET", "https://api.test//api/./mine") == "target api denies GET /api/mine"
+    assert api.refusal("GET", "https://evil.test/") == "evil.test is not target api"
+    assert api.refusal("GET", "http://api.test/") == "api.test is not target api"
+
+
+@given(st.text(max_size=40))
+def test_no_spelling_gets_round_the_list(tail: str) -> None:
+    """Whatever is appended or spelt, a POST that isn't listed is refused."""
+    api = target(allow=["POST /api/search"])
+    url = f"https://api.test/api/book/{tail.replace('#', '')}"
+
+    assert (api.refusal("POST", url) is None) == (plain_path(url) == "/api/search")
+
+
+@pytest.mark.parametrize("rule", ["post /x", "POST x", "POST", "", 5, "POST /a b"])
+def test_a_rule_that_is_none_is_refused(rule: object) -> None:
+    """The message shows how a rule is written."""
+    with pytest.raises(ValueError, match="write a method and a path"):
+        Rule.parse(rule)
