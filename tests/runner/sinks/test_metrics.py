@@ -175,7 +175,7 @@ def test_openmetrics_carries_the_trace_of_a_run() -> None:
     metrics = fresh()
     metrics(passed(API, 0.5, trace_id=TRACE))
     metrics(failed(API, trace_id=TRACE))
-    families = parse_openmetrics(metrics.scrape(OPEN)[0].decode())
+    families = list(parse_openmetrics(metrics.scrape(OPEN)[0].decode()))  # type: ignore[no-untyped-call]
     found = {(s.name, s.labels.get("le") or s.labels.get("reason")): s.exemplar for f in families for s in f.samples if s.exemplar}
     assert set(found) == {("probe_run_duration_seconds_bucket", "0.5"), ("probe_failures_total", "status")}
     assert found["probe_run_duration_seconds_bucket", "0.5"].labels == {"trace_id": TRACE}
