@@ -1,0 +1,10 @@
+"""One locked ledger for what outlives the process: budgets, limits, holds and when each check was last seen.
+
+All processes that share a folder share what may be spent. Where the folder can't be written the ledger is in memory, and
+says so (`durable`, `why`).
+"""
+
+from runner.state._file import STATE_FILE
+from runner.state._ledger import StateLedger, open_ledger
+
+__all__ = ["STATE_FILE", "StateLedger", "open_ledger"]

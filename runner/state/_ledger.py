@@ -1,0 +1,210 @@
+"""The ledger: every call is one transaction in one worker thread, so that the loop never waits for a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from probes._core import Clock, Withheld
+from runner.observation import Observation
+from runner.state._file import Opened, open_state
+
+T = TypeVar("T")
+_KEPT = 2 * 86400.0  # seconds: slots and spending older than this count for nothing that may be configured
+_AHEAD = 3600.0  # seconds: a slot further in the future than this was written by a clock that was wrong
+_ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
+
+
+def open_ledger(folder: Path | None, clock: Clock) -> StateLedger:
+    """The ledger of this folder. Touches the disk, so call it off the loop. Never fails: see `durable` and `why`."""
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
+    ledger = StateLedger(thread.submit(open_state, folder, clock.time()).result(), thread, clock)
+    thread.submit(ledger.prune_now).result()
+    return ledger
+
+
+class StateLedger:
+    """Implements probes._core.Ledger, and beside it sliding limits and when each check was last seen.
+
+    Whatever can't be written down isn't sent: a full disk or a locked file raises Withheld.
+    """
+
+    def __init__(self, opened: Opened, thread: ThreadPoolExecutor, clock: Clock) -> None:
+        self.durable = opened.durable
+        self.why = opened.why
+        self._connection = opened.connection
+        self._thread = thread
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        self._writing: Future[None] | None = None
+
+    # Budgets: so much in each window of so many seconds, the windows aligned to UTC
+
+    async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
+        """As probes._core.Ledger. On the disk itself when it returns, not only handed to the system."""
+        now = self._clock.time()
+        starts = now // window * window
+
+        def book() -> int:
+            spent = self._spent(budget, starts, window)
+            if spent + amount > most + _ROUNDING:
+                raise Withheld(
+                    f"budget {budget}: {spent:g} of {most:g} are spent until {_moment(starts + window)}, {amount:g} more would exceed it"
+                )
+            row = (budget, starts, starts + window, amount)
+            done = self._connection.execute("INSERT INTO spending (budget, starts, ends, amount) VALUES (?, ?, ?, ?)", row)
+            return int(done.lastrowid or 0)
+
+        return await self._transaction(book, synced=True)
+
+    async def settle(self, reservation: int, amount: float) -> None:
+        """As probes._core.Ledger."""
+        await self._transaction(lambda: self._execute("UPDATE spending SET amount = ? WHERE id = ?", (amount, reservation)))
+
+    async def spent(self, budget: str) -> float:
+        """What is reserved or spent of a budget in the window that is running."""
+        now = self._clock.time()
+        query = "SELECT coalesce(sum(amount), 0) FROM spending WHERE budget = ? AND ends > ? AND starts <= ?"
+        return await self._transaction(lambda: float(self._connection.execute(query, (budget, now, now)).fetchone()[0]))
+
+    def _spent(self, budget: str, starts: float, window: float) -> float:
+        query = "SELECT coalesce(sum(amount), 0) FROM spending WHERE budget = ? AND ends > ? AND starts < ?"
+        return float(self._connection.execute(query, (budget, starts, starts + window)).fetchone()[0])
+
+    # Holds
+
+    async def hold(self, key: str, seconds: float, why: str) -> None:
+        """As probes._core.Ledger. A longer hold that stands already isn't shortened."""
+        until = self._clock.time() + seconds
+        rule = "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET until = excluded.until, why = excluded.why"
+        rule += " WHERE excluded.until > holds.until"
+        await self._transaction(lambda: self._execute(rule, (key, until, why)), synced=True)
+
+    async def held(self, key: str) -> None:
+        """As probes._core.Ledger."""
+        query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
+        found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
+        if found:
+            raise Withheld(f"held until {_moment(found[0])}: {found[1]}")
+
+    # Limits: never more than so many in any stretch of so many seconds
+
+    async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
+        """Takes `count` slots, all or none, for sends between now and `until`. Raises Withheld where they are too many.
+
+        Until `sent` says when they were used they count as used at `until`: so no stretch of `window` seconds ever holds
+        more than `most`, whenever the sends happen.
+        """
+        now = self._clock.time()
+        at = now if until is None else max(now, until)
+
+        def take() -> tuple[int, ...]:
+            taken = self._connection.execute("SELECT count(*) FROM slots WHERE name = ? AND at > ?", (name, now - window)).fetchone()[0]
+            if taken + count > most:
+                raise Withheld(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
+            insert = "INSERT INTO slots (name, at) VALUES (?, ?)"
+            return tuple(int(self._connection.execute(insert, (name, at)).lastrowid or 0) for _ in range(count))
+
+        return await self._transaction(take)
+
+    async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
+        """Says that these slots' sends have happened by now, and gives the unused ones back."""
+        now = self._clock.time()
+
+        def note() -> None:
+            self._connection.executemany("UPDATE slots SET at = ? WHERE id = ?", [(now, slot) for slot in used])
+            self._connection.executemany("DELETE FROM slots WHERE id = ?", [(slot,) for slot in unused])
+
+        await self._transaction(note)
+
+    async def taken(self, name: str, window: float) -> int:
+        """How many slots of a limit are taken in the window that ends now."""
+        query = "SELECT count(*) FROM slots WHERE name = ? AND at > ?"
+        return int(await self._transaction(lambda: self._connection.execute(query, (name, self._clock.time() - window)).fetchone()[0]))
+
+    # When each check was last seen
+
+    def record(self, observation: Observation) -> None:
+        """A sink: remembers when the check was seen. Written soon, in the worker thread, many at once."""
+        self._seen[observation.check.name] = observation.at
+        if self._writing is None or self._writing.done():
+            self._writing = self._thread.submit(self._write_seen)
+
+    def _write_seen(self) -> None:
+        rows: list[tuple[str, float]] = []
+        while self._seen:  # popped one by one: the loop may be adding
+            rows.append(self._seen.popitem())
+        rule = "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
+        self._run(lambda: self._connection.executemany(rule, rows))
+
+    async def last_seen(self) -> Mapping[str, float]:
+        """When each check was last observed, seconds since the epoch."""
+        return await self._transaction(lambda: dict(self._connection.execute("SELECT name, at FROM seen")))
+
+    # Keeping house
+
+    async def prune(self) -> None:
+        """Forgets what counts for nothing any more. Call it now and then."""
+        await self._in_thread(self.prune_now)
+
+    def prune_now(self) -> None:
+        """As `prune`, in the worker thread itself."""
+        now = self._clock.time()
+
+        def forget() -> None:
+            self._execute("DELETE FROM spending WHERE ends < ?", (now - _KEPT,))
+            self._execute("DELETE FROM slots WHERE at < ? OR at > ?", (now - _KEPT, now + _AHEAD))
+            self._execute("DELETE FROM holds WHERE until < ?", (now,))
+
+        self._run(forget)
+
+    async def aclose(self) -> None:
+        """Writes what is not yet written, and closes the file."""
+        await self._in_thread(self._write_seen)
+        await self._in_thread(self._connection.close)
+        self._thread.shutdown(wait=False)
+
+    # One transaction at a time
+
+    async def _transaction(self, work: Callable[[], T], *, synced: bool = False) -> T:
+        return await self._in_thread(lambda: self._run(work, synced=synced))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Shielded: a run that is cut short while it pays has paid, and whoever waits for the thread next isn't mixed up."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    def _run(self, work: Callable[[], T], *, synced: bool = False) -> T:
+        """In the worker thread: one transaction that no other process can come between. Raises Withheld if it can't be."""
+        try:
+            if synced and self.durable:
+                self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("BEGIN IMMEDIATE")
+            done = work()
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise Withheld(f"the state can't be read or written: {error}") from error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if synced and self.durable:
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+        return done
+
+    def _execute(self, statement: str, values: tuple[float | str, ...]) -> None:
+        self._connection.execute(statement, values)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _span(window: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if window >= length:
+            return f"{window / length:g} {unit}"
+    return f"{window:g} s"
