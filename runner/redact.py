@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import re2
+import re2  # type: ignore[import-untyped]  # it comes without types
 
 MARK = "***"
 SHORTEST = 4

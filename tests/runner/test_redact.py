@@ -19,10 +19,10 @@ SECRET = "p@ss/wörd+\"<'1&2 %"
 WAYS: dict[str, Callable[[str], str]] = {
     "as it is": lambda s: s,
     "in a query": lambda s: urlencode({"key": s}),
-    "quoted": lambda s: quote(s),
+    "quoted": quote,
     "quoted whole": lambda s: quote(s, safe=""),
     "quoted in lower case": lambda s: quote(s, safe="").lower() if s == s.lower() else quote(s, safe=""),
-    "with plus signs": lambda s: quote_plus(s),
+    "with plus signs": quote_plus,
     "json": lambda s: json.dumps({"a": s}),
     "json, not ASCII": lambda s: json.dumps({"a": s}, ensure_ascii=False),
     "json in json": lambda s: json.dumps({"a": json.dumps({"b": s})}),

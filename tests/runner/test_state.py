@@ -27,6 +27,7 @@ DAY = 86400.0
 
 @asynccontextmanager
 async def ledger_in(folder: Path | None, clock: FakeClock | None = None) -> AsyncIterator[StateLedger]:
+    """An open ledger, closed at the end."""
     ledger = await asyncio.to_thread(open_ledger, folder, clock or FakeClock())
     try:
         yield ledger
@@ -35,6 +36,7 @@ async def ledger_in(folder: Path | None, clock: FakeClock | None = None) -> Asyn
 
 
 def observed(name: str, at: float) -> Observation:
+    """A passed run."""
     return Observation(Check(name, "http", 1), Verdict.PASS, None, "", at, 0.1)
 
 
