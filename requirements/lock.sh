@@ -10,7 +10,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 .venv/bin/python -m venv "$scratch"
-"$scratch/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV"
+"$scratch/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "uv==$UV"
 
 compile() {
     output=$1
