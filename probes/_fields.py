@@ -5,6 +5,7 @@ Every number that has a unit is written with it; a number without one is an erro
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +20,7 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+\Z")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%\Z")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Z]{3}))?/(.+)\Z")
 
 
@@ -60,6 +62,24 @@ def percent(text: Any) -> Decimal:
     return share
 
 
+def host(text: Any) -> str:
+    """A name or an address without brackets. Raises ValueError with what to write instead."""
+    if not isinstance(text, str) or not text:
+        raise ValueError("write a name or an address")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        if not _HOST.match(bare):
+            raise ValueError(f"{text!r} is no name and no address; the scheme, the port and the path don't belong to it") from None
+        return bare
+
+
+def host_and_port(name: str, port: int) -> str:
+    """host:port for a person, an IPv6 address in brackets."""
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """So much in so long: 900/1h is 900.0 in 3600 seconds; `unit` is a currency where one is written (0.50 USD/1d)."""
@@ -94,5 +114,6 @@ def _text_schema(description: str) -> WithJsonSchema:
 Duration = Annotated[float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d")]
 Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB")]
 Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%")]
+Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Secret = SecretStr

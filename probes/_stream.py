@@ -8,9 +8,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 READ_AHEAD = 256 * 1024  # bytes kept unread before the socket is told to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """What a Stream was made of: the plain transport, TLS inside it where there is any, and bytes of the transport not read yet."""
+
+    transport: asyncio.Transport
+    tls: ssl.SSLObject | None
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+    unread: bytes
+    ended: bool
 
 
 class Stream(asyncio.Protocol):
@@ -143,6 +156,13 @@ class Stream(asyncio.Protocol):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+
+    def detach(self) -> Detached:
+        """Gives the connection away, with what came and was not read: see probes._session. The stream itself is then of no use."""
+        assert self._transport is not None  # noqa: S101 - for the type checker; a Stream in hand is connected
+        if self._paused and not self._ended:
+            self._transport.resume_reading()
+        return Detached(self._transport, self.tls, self._incoming, self._outgoing, bytes(self._received), self._ended)
 
     def close(self) -> None:
         """Closes at once; what is still unsent goes out first."""
