@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, Self
-from urllib.parse import urljoin, urlsplit
+from typing import Self
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
+from probes import _redirects
 from probes._core import Context, Failed, Family, Probe, Reason, fact_family, phase_family
+from probes._decoding import Decoder
 from probes._exchange import Answer, Request
 from probes._http1 import Exchange, Transport
-from probes._target import TargetRef, origin
+from probes._target import TargetRef
 from probes._tls import Tls, tls_families
 
 BODY_CAP = 1024 * 1024  # bytes
@@ -104,72 +106,55 @@ async def ask(
 ) -> Answer:
     """Sends one request and returns the answer whole; `on_data` gets each piece of the body with the moment it came.
 
-    Follows at most so many redirects; with none left the redirect itself is the answer, unless some were asked for.
+    Follows at most so many redirects; with none asked for, the redirect itself is the answer.
     Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
     Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the wire raises.
     """
     started = ctx.clock.monotonic()
-    carried = {"ctx": ctx, "tls": tls or Tls()}
-    async with _client() as client:
-        headers = {**_DEFAULT_HEADERS, **ctx.sender.headers(), **request.headers}
-        sent = client.build_request(request.method, request.url, headers=headers, content=request.body, extensions=carried)
-        for hop in count():
-            ctx.facts["redirects"] = hop
-            response, body = await _exchange(ctx, client, sent, cap, on_data)
-            if not redirects or response.next_request is None:
-                return _answer(response, body, started)
-            if hop == redirects:
-                raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {_where(response)}")
-            sent = _next(ctx, response.next_request, sent, carried)
+    for hop in count():
+        ctx.facts["redirects"] = hop
+        answer = await _exchange(ctx, request, tls or Tls(), cap, on_data)
+        answer.seconds -= started
+        following = _redirects.following(request, answer.status, answer.header("location")) if redirects else None
+        if following is None:
+            return answer
+        if hop == redirects:
+            raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {following.url}")
+        request = following
     raise AssertionError  # count() never ends
 
 
-async def _exchange(
-    ctx: Context, client: httpx.AsyncClient, request: httpx.Request, cap: int, on_data: OnData | None
-) -> tuple[httpx.Response, bytes]:
-    _note_request(ctx, request)
+_DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_TRANSPORT = Transport()  # holds nothing: the wire, the clock and the notebook come with each request
+
+
+async def _exchange(ctx: Context, request: Request, tls: Tls, cap: int, on_data: OnData | None) -> Answer:
+    """One request and its answer; `seconds` is the moment of the last byte, from which the caller takes the start."""
+    sent = _sendable(ctx, request, tls)
+    _note_request(ctx, sent)
+    response = await _TRANSPORT.handle_async_request(sent)
+    exchange: Exchange = response.extensions["exchange"]
     try:
-        response = await client.send(request, stream=True)
-    except (httpx.RemoteProtocolError, httpx.InvalidURL) as error:
-        raise Failed(Reason.REDIRECT, f"the redirect leads to no address: {error}") from error
-    try:
-        return response, await _read_body(ctx, response, cap, on_data)
+        body = await _read_body(ctx, exchange, cap, on_data)
     finally:
         await response.aclose()
+    return Answer(exchange.status, exchange.fields(), body, exchange.stream.last_read_at, request.url, exchange.version)
 
 
-def _next(ctx: Context, following: httpx.Request, sent: httpx.Request, carried: dict[str, Any]) -> httpx.Request:
-    """The request that a redirect asks for: what was meant for one host never goes to another."""
-    following.extensions = carried
-    if origin(str(following.url)) != origin(str(sent.url)):
-        kept = {**_DEFAULT_HEADERS, **ctx.sender.headers(), "Host": following.headers["host"]}
-        following.headers = httpx.Headers(kept)
-    return following
+def _sendable(ctx: Context, request: Request, tls: Tls) -> httpx.Request:
+    headers = {**_DEFAULT_HEADERS, **ctx.sender.headers(), **request.headers}
+    try:
+        made = httpx.Request(request.method, request.url, headers=headers, content=request.body, extensions={"ctx": ctx, "tls": tls})
+    except httpx.InvalidURL as error:
+        raise Failed(Reason.REDIRECT, f"the address is none: {error}") from error
+    if made.url.userinfo and "authorization" not in made.headers:
+        made.headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(made.url.userinfo)).decode()}"
+    return made
 
 
-def _answer(response: httpx.Response, body: bytes, started: float) -> Answer:
-    exchange: Exchange = response.extensions["exchange"]
-    return Answer(
-        status=response.status_code,
-        headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw),
-        body=body,
-        seconds=max(exchange.stream.last_read_at, exchange.first_byte_at) - started,
-        url=str(response.url),
-        http_version=exchange.version,
-    )
-
-
-_DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
-
-
-def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=Transport(), trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 - the engine's deadline
-
-
-async def _read_body(ctx: Context, response: httpx.Response, cap: int, on_data: OnData | None) -> bytes:
-    exchange: Exchange = response.extensions["exchange"]
-    _note_answer(ctx, response, exchange)
-    decoder = Decoder(response.headers.get("content-encoding", ""), cap)
+async def _read_body(ctx: Context, exchange: Exchange, cap: int, on_data: OnData | None) -> bytes:
+    _note_answer(ctx, exchange)
+    decoder = Decoder(exchange.header("content-encoding") or "", cap)
     body = bytearray()
     try:
         async for piece in exchange.body():
@@ -177,61 +162,30 @@ async def _read_body(ctx: Context, response: httpx.Response, cap: int, on_data: 
             if on_data and plain:
                 on_data(plain, exchange.stream.last_read_at)
             body += plain
-            if len(body) > cap:
-                raise Failed(Reason.SIZE, f"the answer exceeds {cap:,} bytes")
     finally:
         ctx.facts["body_bytes"] = len(body)
         ctx.evidence["body"] = bytes(body[:EVIDENCE_BODY]).decode("utf-8", "replace")
     return bytes(body)
 
 
-class Decoder:
-    """Undoes gzip and deflate piece by piece, never making more than the cap of it: a bomb ends as Failed(SIZE)."""
-
-    def __init__(self, encoding: str, cap: int) -> None:
-        name = encoding.strip().lower()
-        if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise Failed(Reason.PROTOCOL, f"the answer is encoded as {name!r}, which wasn't asked for")
-        self._zip = zlib.decompressobj(zlib.MAX_WBITS | 32) if name not in ("", "identity") else None
-        self._cap = cap
-        self._made = 0
-
-    def feed(self, piece: bytes) -> bytes:
-        """The decoded bytes of a piece. Raises Failed(PROTOCOL) for what isn't encoded so."""
-        if self._zip is None:
-            return piece
-        try:
-            plain = self._zip.decompress(piece, self._cap - self._made + 1)
-        except zlib.error as error:
-            raise Failed(Reason.PROTOCOL, f"the answer's body is not what its Content-Encoding says: {error}") from error
-        self._made += len(plain)
-        return plain
+_PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
 
 
 def _note_request(ctx: Context, request: httpx.Request) -> None:
-    ctx.evidence["request"] = {
-        "method": request.method,
-        "url": str(request.url.copy_with(userinfo=b"")),
-        "headers": {k: "(secret)" if k in _PRIVATE else v for k, v in request.headers.items()},
-    }
+    url = request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url
+    ctx.evidence["request"] = {"method": request.method, "url": str(url), "headers": _shown(request.headers.items())}
 
 
-_PRIVATE = frozenset({"authorization", "cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
-
-
-def _note_answer(ctx: Context, response: httpx.Response, exchange: Exchange) -> None:
-    length = response.headers.get("content-length", "")
+def _note_answer(ctx: Context, exchange: Exchange) -> None:
+    length = exchange.header("content-length") or ""
     ctx.facts |= {
-        "status_code": response.status_code,
+        "status_code": exchange.status,
         "http_version": float(exchange.version),
         "ssl": int(exchange.stream.tls is not None),
         "content_length": int(length) if length.isdigit() else None,
     }
-    ctx.evidence["answer"] = {
-        "status": response.status_code,
-        "headers": {k: "(secret)" if k == "set-cookie" else v for k, v in response.headers.items()},
-    }
+    ctx.evidence["answer"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
 
 
-def _where(response: httpx.Response) -> str:
-    return urljoin(str(response.url), str(response.headers.get("location", "")))
+def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name: "(secret)" if name.lower() in _PRIVATE else value for name, value in headers}

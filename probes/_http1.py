@@ -148,17 +148,22 @@ class Exchange:
         if not self._head_done:
             came = self.stream.received_bytes - self._before
             return f"in the middle of the answer's head, {came} bytes in" if came else "before any answer came"
-        length = self._header(b"content-length")
-        of = f" of {length.decode('ascii', 'replace')}" if length else ""
+        length = self.header("content-length")
+        of = f" of {length}" if length else ""
         return f"after {self.body_bytes}{of} bytes of the body"
 
     def _end_of_stream(self) -> None:
-        if self._header(b"content-length") is not None or b"chunked" in (self._header(b"transfer-encoding") or b"").lower():
+        if self.header("content-length") is not None or "chunked" in (self.header("transfer-encoding") or "").lower():
             raise Failed(Reason.TRUNCATED, f"the connection was closed {self._so_far()}")
         self._done = True
 
-    def _header(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key.lower() == name), None)
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """The headers in the order received, names in lower case."""
+        return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.headers)
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header; None where it is absent."""
+        return next((value for key, value in self.fields() if key == name), None)
 
     def _feed(self, data: bytes) -> None:
         try:
