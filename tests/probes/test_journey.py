@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from probes import _journey
+from probes._core import Context, Failed, Reason, Result, Withheld
+from probes._exchange import Answer
+from probes._journey import Play
+from probes._steps import Step
+from probes._wire import Wire
+from probes.journey import Journey
+from tests.support import servers
+from tests.support.clock import FakeClock
+from tests.support.context import LedgerInMemory, Permit, make_context
+from tests.support.web import serving
+
+LOGIN = {
+    "name": "login",
+    "post": "/api/auth/token",
+    "form": {"username": "probe@x.test", "password": "open sesame"},
+    "capture": {"token": "$.access_token"},
+}
+STORY = {
+    "name": "story",
+    "post": "/api/stories/generate",
+    "headers": {"Authorization": "Bearer {{token}}"},
+    "json": {"interests": ["history"], "force_refresh": True},
+    "expect": {"json": {"$.metadata.is_fallback": False, "$.from_cache": False}, "within": "10s"},
+}
+LEAVE = {"name": "leave", "post": "/api/auth/revoke", "headers": {"Authorization": "Bearer {{token}}"}, "always": True}
+TOKEN = {"access_token": "tok-1234567"}
+TALE = {"text": "once", "metadata": {"is_fallback": False}, "from_cache": False}
+
+
+@pytest.fixture(name="wire")
+async def _wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    yield wire
+    await wire.aclose()
+
+
+def journey(url: str, *steps: dict[str, Any], **settings: Any) -> Journey:
+    """A journey to a target that allows every POST."""
+    target = {"name": "api", "url": url, "headers": {"X-Forwarded-Proto": "https"}, "allow": ["POST /*"]}
+    return Journey.model_validate({"target": target, "steps": list(steps), **settings})
+
+
+async def failure(probe: Journey, ctx: Context) -> Failed:
+    """The failure that a run ends with."""
+    with pytest.raises(Failed) as caught:
+        await probe.run(ctx)
+    return caught.value
+
+
+def wrong(*steps: dict[str, Any], **settings: Any) -> str:
+    """The message with which the settings are refused."""
+    with pytest.raises(ValidationError) as error:
+        journey("http://127.0.0.1:9", *steps, **settings)
+    return error.value.errors()[0]["msg"]
+
+
+# -- the interpreter, without a network
+
+
+def played(play: Play, *bodies: Any, seconds: float = 0.1) -> list[tuple[str, str]]:
+    """Plays the steps against these answers, and gives the requests that came out."""
+    sent, moves = [], play.steps()
+    sending = next(moves)
+    for body in bodies:
+        sent.append((sending.request.method, sending.request.url))
+        try:
+            sending = moves.send(Answer(200, (("x-id", "a;b=7"),), json.dumps(body).encode(), seconds, "http://x.test"))
+        except StopIteration:
+            break
+    return sent
+
+
+def play(*steps: dict[str, Any], concealed: list[str] | None = None) -> Play:
+    """A play of these steps at http://x.test."""
+    kept: list[str] = [] if concealed is None else concealed
+    return Play([Step.model_validate(step) for step in steps], locate=lambda path: f"http://x.test{path}", conceal=kept.append)
+
+
+def test_the_interpreter_does_no_input_or_output() -> None:
+    """Gevent and asyncio drive the same interpreter: neither asyncio nor httpx is imported by it or what it stands on."""
+    names = ("_journey", "_steps", "_template", "_assertions", "_conditions", "_status", "_patterns", "_exchange")
+
+    for name in names:
+        held = vars(sys.modules[f"probes.{name}"]).values()
+        assert not [each for each in held if getattr(each, "__name__", "") in ("asyncio", "httpx", "time", "socket")]
+    assert _journey.Play
+
+
+def test_values_go_into_later_steps() -> None:
+    """What one answer gave is sent by a later step: in path, query, header, form and JSON, with its type."""
+    steps = play(
+        {"name": "a", "get": "/a", "capture": {"id": "$.id", "n": "$.n", "part": {"header": "X-Id", "regex": "b=([0-9]+)"}}},
+        {
+            "name": "b",
+            "post": "/b/{{id}}?x={{ n }}",
+            "query": {"q": "{{id}}"},
+            "headers": {"X-N": "{{part}}"},
+            "json": {"n": "{{n}}", "all": ["{{id}}-{{n}}"]},
+        },
+    )
+    moves = steps.steps()
+    next(moves)
+    second = moves.send(Answer(200, (("x-id", "a;b=7"),), b'{"id": "a/b c", "n": 5}', 0.2, "http://x.test/a"))
+
+    assert second.request.url == "http://x.test/b/a%2Fb%20c?x=5&q=a%2Fb+c"
+    assert second.request.headers == {"Content-Type": "application/json", "X-N": "7"}
+    assert json.loads(second.request.body or b"") == {"n": 5, "all": ["a/b c-5"]}
+    assert steps.seconds == {"a": 0.2}
+
+
+def test_captured_values_are_concealed() -> None:
+    """A captured value is a secret unless the step says that it is none."""
+    concealed: list[str] = []
+    played(
+        play(
+            {"name": "a", "get": "/a", "capture": {"t": "$.t", "open": {"json": "$.o", "secret": False}}},
+            concealed=concealed,
+        ),
+        {"t": "hidden", "o": "shown"},
+    )
+
+    assert concealed == ["hidden"]
+
+
+def test_a_failing_step_is_named() -> None:
+    """The message of a failure begins with the step, also for what went wrong while it was sent."""
+    with pytest.raises(Failed, match=r"^b: \$\.x is 1, expected 2$"):
+        played(play({"name": "a", "get": "/"}, {"name": "b", "get": "/", "expect": {"json": {"$.x": 2}}}), {}, {"x": 1})
+    moves = play({"name": "a", "get": "/"}).steps()
+    next(moves)
+    with pytest.raises(Failed, match="^a: cut off") as failed:
+        moves.throw(Failed(Reason.TRUNCATED, "cut off"))
+    assert failed.value.reason is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("capture", "message"),
+    [
+        ("$.x", r"a: \$\.x is absent; nothing to capture as v"),
+        ("$.list", r"a: \$\.list is \[1\]; nothing to capture as v"),
+        ({"header": "X-None"}, "a: header X-None is absent; nothing to capture as v"),
+        ({"regex": "z(.)"}, "a: nothing in the body matches z"),
+    ],
+)
+def test_nothing_to_capture(capture: Any, message: str) -> None:
+    """An answer without the value that a later step needs is a breach of schema at the step that should have given it."""
+    with pytest.raises(Failed, match=message) as failed:
+        played(play({"name": "a", "get": "/", "capture": {"v": capture}}), {"list": [1]})
+    assert failed.value.reason is Reason.SCHEMA
+
+
+def test_a_captured_line_break_is_never_sent() -> None:
+    """A value from a foreign answer can't add a header to what we send."""
+    steps = play({"name": "a", "get": "/", "capture": {"v": "$.v"}}, {"name": "b", "get": "/", "headers": {"X-V": "{{v}}"}})
+    with pytest.raises(Failed, match="^b: header X-V can't be sent"):
+        played(steps, {"v": "x\r\nX-Evil: 1"}, {})
+
+
+# -- what is wrong when it is read
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([LOGIN, {**STORY, "headers": {"A": "{{tokn}}"}}], "step 2 (story): no step before it captures {{tokn}}; did you mean {{token}}"),
+        ([{"name": "a", "get": "/{{x}}", "capture": {"x": "$.x"}}], "step 1 (a): no step before it captures {{x}}"),
+        ([{"name": "a", "get": "/{{x y}}"}], "{{x y}} is no variable; write a name, such as {{token}}"),
+        ([{"name": "a", "get": "/"}, {"name": "a", "get": "/"}], "two steps are named a"),
+        ([{"name": "a"}], "write one of get, post, put, patch, delete, head, options with the path"),
+        ([{"name": "a", "get": "/", "post": "/"}], "write one of get, post, put, patch, delete, head, options with the path"),
+        ([{"name": "a", "get": "x"}], "get takes a path; it begins with /"),
+        ([{"name": "a", "post": "/", "json": {}, "form": {}}], "give one of form, json and body"),
+        ([{**LEAVE, "headers": {}}], "write at least one step that is not always"),
+        ([], "write at least one step that is not always"),
+        ([{"name": "a", "get": "/", "capture": {"x": {"secret": True}}}], "write a JSONPath, or header: or regex:"),
+        ([{"name": "a", "get": "/", "capture": {"x-y": "$.x"}}], "x-y is no name for a captured value"),
+    ],
+)
+def test_wrong_steps(steps: list[dict[str, Any]], message: str) -> None:
+    """What can't work is an error when the configuration is read, with the step and what to do."""
+    assert message in wrong(*steps)
+
+
+def test_always_may_use_whatever_was_captured() -> None:
+    """A step with always runs last, so that it may use values of steps that are written after it."""
+    journey("http://127.0.0.1:9", LEAVE, LOGIN)
+
+
+def test_a_path_and_a_url_of_its_own() -> None:
+    """A journey has no path of its own, and sends nothing but reads to a url of its own."""
+    assert "each step has one" in wrong(LOGIN, path="/x")
+    with pytest.raises(ValidationError, match="step login: POST goes to a target that allows it"):
+        Journey.model_validate({"url": "http://127.0.0.1:9", "steps": [LOGIN]})
+
+
+def test_asks_for_each_step() -> None:
+    """Every step is asked for with its place, those with always included."""
+    asks = journey("http://x.test/base", LOGIN, LEAVE).asks()
+
+    assert [(ask.method, ask.url, ask.where) for ask in asks] == [
+        ("POST", "http://x.test/base/api/auth/token", ("steps", 0)),
+        ("POST", "http://x.test/base/api/auth/revoke", ("steps", 1)),
+    ]
+
+
+# -- over the wire
+
+
+async def test_a_journey_passes(wire: Wire) -> None:
+    """All steps in order, the captured token in use, each step's seconds a fact, and the session left in order."""
+    permit = Permit()
+    ctx = make_context(wire, permit=permit)
+    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": TALE, "POST /api/auth/revoke": {}}
+    async with serving(answers) as web:
+        result = await journey(web.url, LOGIN, STORY, LEAVE).run(ctx)
+
+    assert result == Result.passed(result.message)
+    assert result.message.startswith("2 steps in 0.")
+    assert [path for _, path in web.asked] == ["/api/auth/token", "/api/stories/generate", "/api/auth/revoke"]
+    assert [url.removeprefix(web.url) for _, url in permit.asked] == [path for _, path in web.asked]
+    assert web.requests[0][1] == b"username=probe%40x.test&password=open+sesame"
+    assert web.requests[1][0]["authorization"] == web.requests[2][0]["authorization"] == "Bearer tok-1234567"
+    assert web.requests[1][0]["x-forwarded-proto"] == "https"
+    assert {"step.login", "step.story"} <= ctx.facts.keys()
+    assert "step.leave" not in ctx.facts
+    assert ctx.evidence["afterwards"] == "left in order"
+    assert "tok-1234567" in ctx.secrets
+    assert ctx.decided is not None
+    assert {span.step for span in ctx.spans} == {"login", "story"}
+
+
+@pytest.mark.parametrize(
+    ("tale", "message"),
+    [
+        ({**TALE, "metadata": {"is_fallback": True}}, "story: $.metadata.is_fallback is true, expected false"),
+        ({**TALE, "from_cache": True}, "story: $.from_cache is true, expected false"),
+    ],
+)
+async def test_a_canned_story_is_a_fallback(wire: Wire, tale: Any, message: str) -> None:
+    """A story that the application made up or kept is no story, although its status is 200; the session is left in order."""
+    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": tale, "POST /api/auth/revoke": {}}
+    async with serving(answers) as web:
+        failed = await failure(journey(web.url, LOGIN, STORY, LEAVE), make_context(wire))
+
+    assert (failed.reason, failed.message) == (Reason.FALLBACK, message)
+    assert web.asked[-1] == ("POST", "/api/auth/revoke")
+
+
+async def test_evidence_is_that_of_the_failing_step(wire: Wire) -> None:
+    """What a failure keeps is the failing step's exchange, not that of leaving in order."""
+    ctx = make_context(wire)
+    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": {"odd": 1}, "POST /api/auth/revoke": {"bye": 1}}
+    async with serving(answers) as web:
+        await failure(journey(web.url, LOGIN, STORY, LEAVE), ctx)
+
+    assert ctx.evidence["body"] == '{"odd":1}'
+    assert ctx.step == "story"
+
+
+async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
+    """After a refused login no further one is sent within the lock-out time, and one is after it."""
+    clock = FakeClock()
+    ledger = LedgerInMemory(clock)
+
+    async def refuse(_: Request) -> Response:
+        return JSONResponse({"error": {"message": "Incorrect email or password. 4 attempts left"}}, 401)
+
+    async with serving({"POST /api/auth/token": refuse}) as web:
+        probe = journey(web.url, LOGIN, STORY, LEAVE)
+        failed = await failure(probe, make_context(wire, ledger=ledger))
+        with pytest.raises(Withheld, match="login was refused"):
+            await probe.run(make_context(wire, ledger=ledger))
+        clock.advance(1799)
+        with pytest.raises(Withheld):
+            await probe.run(make_context(wire, ledger=ledger))
+        clock.advance(2)
+        await failure(probe, make_context(wire, ledger=ledger))
+
+    assert failed.reason is Reason.AUTH
+    assert failed.message == "login: 401, expected 2xx: Incorrect email or password. 4 attempts left"
+    assert len(web.asked) == 2  # nothing was left, since nobody had logged in
+
+
+async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
+    """A 401 at a later step is auth at that step, and holds no login."""
+    ledger = LedgerInMemory(FakeClock())
+    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": JSONResponse({}, 401)}
+    async with serving(answers) as web:
+        failed = await failure(journey(web.url, LOGIN, STORY), make_context(wire, ledger=ledger))
+
+    assert (failed.reason, failed.message) == (Reason.AUTH, "story: 401, expected 2xx")
+    assert not ledger.holds
+
+
+async def test_leaving_in_order_after_the_deadline(wire: Wire) -> None:
+    """A run that was cut short at its deadline still leaves in order, and its timeout names the step."""
+    told = asyncio.Event()
+
+    async def stall(request: Request) -> Response:
+        told.set()
+        await request.is_disconnected()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": stall, "POST /api/auth/revoke": {}}
+    ctx = make_context(wire)
+    async with serving(answers) as web:
+        run = asyncio.create_task(journey(web.url, LOGIN, STORY, LEAVE).run(ctx))
+        await told.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    assert web.asked[-1] == ("POST", "/api/auth/revoke")
+    assert (ctx.halted_step, ctx.halted_in) == ("story", "processing")
+
+
+async def test_what_leaving_fails_on_changes_no_verdict(wire: Wire) -> None:
+    """A session that can't be left in order is noted as evidence; the verdict stands."""
+    ctx = make_context(wire)
+    async with serving({"POST /api/auth/token": TOKEN, "POST /api/auth/revoke": JSONResponse({}, 500)}) as web:
+        await journey(web.url, LOGIN, LEAVE).run(ctx)
+
+    assert ctx.evidence["afterwards"] == "leave: 500, expected 2xx"
+
+
+async def test_a_slow_login_is_left_in_order(wire: Wire) -> None:
+    """A login that failed for its slowness has opened a session all the same: it is left."""
+    slow = {**LOGIN, "expect": {"within": "1ms"}}
+
+    async def later(_: Request) -> Response:
+        waited = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.02, waited.set_result, None)
+        await waited
+        return JSONResponse(TOKEN)
+
+    async with serving({"POST /api/auth/token": later, "POST /api/auth/revoke": {}}) as web:
+        failed = await failure(journey(web.url, slow, LEAVE), make_context(wire))
+
+    assert failed.reason is Reason.LATENCY
+    assert failed.message.startswith("login: took ")
+    assert web.asked[-1] == ("POST", "/api/auth/revoke")
+
+
+async def test_half_an_answer_names_its_step(wire: Wire) -> None:
+    """What the wire sees go wrong carries the step's name too."""
+    async with servers.canned(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", then_close=True) as server:
+        failed = await failure(journey(server.url.rstrip("/"), LOGIN), make_context(wire))
+
+    assert failed.reason is Reason.TRUNCATED
+    assert failed.message.startswith("login: ")
