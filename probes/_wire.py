@@ -30,6 +30,7 @@ class Wire:
         self._resolver = resolver or Resolver()
         self._contexts: dict[tuple[Tls, tuple[str, ...]], ssl.SSLContext] = {}
         self._certificates: dict[bytes, Certificate] = {}
+        self._harmless: set[str] = set()  # addresses that were looked at before
 
     async def aclose(self) -> None:
         """Forgets what was kept. Runs under way keep their connections to their end."""
@@ -47,7 +48,9 @@ class Wire:
         ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
         ctx.evidence["addresses"] = list(addresses)
         for address in addresses:
-            _forbid(address, host)
+            if address not in self._harmless:
+                _forbid(address, host)
+                self._harmless.add(address)
         with ctx.phase("connect") as stretch:
             sock, stretch.end = await _first_to_connect(ctx, addresses, port)
         ip = sock.getpeername()[0]
@@ -123,6 +126,11 @@ def _forbid(address: str, host: str) -> None:
 
 async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
     """The first connection that stands, and when it stood; the other attempts are ended."""
+    if len(addresses) == 1:  # the plain case, without a task around it
+        try:
+            return await _connect(ctx, addresses[0], port)
+        except OSError as error:
+            raise _none_connected({addresses[0]: error}, port) from error
     errors: dict[str, OSError] = {}
     running: dict[asyncio.Task[tuple[socket.socket, float]], str] = {}
     waiting = list(addresses)
