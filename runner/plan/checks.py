@@ -1,0 +1,228 @@
+"""One check of the file: its keys and its kind's settings, understood and ready to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from probes._core import Ask, Probe
+from probes._target import Target, plain_path
+from runner.observation import Check, Slo
+from runner.plan import cron, secrets
+from runner.plan.errors import Mark, Path, did_you_mean
+from runner.plan.measures import knows
+from runner.plan.model import Cron, Every, Planned
+from runner.plan.nodes import Entry, Keys, Node, find
+from runner.plan.reading import Reading
+from runner.plan.sections import CheckKeys, Defaults
+from runner.plan.targets import Named, unknown
+
+COMMON = frozenset(CheckKeys.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What the checks of a file are read by."""
+
+    reading: Reading
+    kinds: Mapping[str, type[Probe]]
+    defaults: Defaults
+    targets: Named[Target]
+    slos: Named[Slo]
+    sketch: bool
+
+
+def planned(entry: Entry, book: Book) -> Planned | None:
+    """The check, or None after a problem (or where, in a sketch, its values would be needed)."""
+    reading, path = book.reading, ("checks", entry.key)
+    if not isinstance(entry.node, Keys):
+        reading.report(entry.node.at, path, "must be a mapping that begins with kind:")
+        return None
+    common, settings = _split(entry.node)
+    read = reading.validated(CheckKeys, common, path, entry.at, what="a check", sketch=book.sketch)
+    kind = _kind(entry, common, book)
+    if kind is None:
+        return None
+    context = {"targets": book.targets, "folder": reading.file.parent}
+    also = COMMON
+    made = reading.validated(
+        book.kinds[kind], settings, path, entry.at, what=f"kind {kind}", sketch=book.sketch, context=context, also_known=also
+    )
+    if read is None:
+        return None
+    draft = _Draft(entry, read[0], kind, book)
+    schedule = draft.schedule()
+    slos = draft.slos(made[0] if made else None)
+    if made is None or schedule is None:
+        return None
+    probe, data = made
+    if not book.sketch:
+        reading.secrets |= set(secrets.of_settings(probe))
+    draft.judge_asks(probe)
+    return draft.planned(probe, data, schedule, slos)
+
+
+def _split(node: Keys) -> tuple[Keys, Keys]:
+    """The keys that every check has, and those of its kind."""
+    common = {key: entry for key, entry in node.entries.items() if key in COMMON}
+    settings = {key: entry for key, entry in node.entries.items() if key not in COMMON}
+    return Keys(node.at, common), Keys(node.at, settings)
+
+
+def _kind(entry: Entry, common: Keys, book: Book) -> str | None:
+    """The name of the check's kind, where there is such a kind."""
+    found = common.get("kind")
+    if found is None or not hasattr(found, "text"):
+        return None  # reported with the other common keys
+    if found.text in book.kinds:
+        return str(found.text)
+    if "${" in found.text:
+        book.reading.report(found.at, ("checks", entry.key, "kind"), "is written out, not filled in")
+    else:
+        hint = did_you_mean(found.text, book.kinds) or f" (there are {', '.join(sorted(book.kinds))})"
+        book.reading.report(found.at, ("checks", entry.key, "kind"), f"no such kind: {found.text}{hint}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A check whose own keys are read."""
+
+    entry: Entry
+    keys: CheckKeys
+    kind: str
+    book: Book
+
+    def _report(self, path: Path, message: str) -> None:
+        """At the value that `path` names inside the check, or at the check's name."""
+        walked, at, node = find(self.entry.node, self.entry.at, path)
+        self.book.reading.report(node.at if walked else at, ("checks", self.entry.key, *path), message)
+
+    @property
+    def timeout(self) -> float:
+        return self.keys.timeout if self.keys.timeout is not None else self.book.defaults.timeout
+
+    def schedule(self) -> tuple[Every | Cron, float] | None:
+        """When it runs, and the shortest time between two runs in seconds."""
+        if self.keys.cron is None:
+            gap = self.keys.interval if self.keys.interval is not None else self.book.defaults.interval
+            found: Every | Cron = Every(gap)
+        else:
+            zone = self.keys.zone if self.keys.zone is not None else self.book.defaults.zone
+            try:
+                gap = cron.shortest_gap(self.keys.cron)
+            except ValueError as error:
+                self._report(("cron",), str(error))
+                return None
+            try:
+                cron.zone(zone)
+            except ValueError as error:
+                self._report(("zone",), str(error))
+                return None
+            found = Cron(self.keys.cron, zone)
+        if self.timeout > gap:
+            where = "timeout" if self.keys.timeout is not None or self.keys.interval is None else "interval"
+            self._report((where,), f"a timeout of {self.timeout:g}s is longer than the {gap:g}s between two runs")
+            return None
+        return found, gap
+
+    def slos(self, probe: Probe | None) -> tuple[Slo, ...]:
+        """The SLOs that it counts for; unknown names and measures that its kind can't fill are reported."""
+        found = []
+        for index, name in enumerate(self.keys.slos):
+            if name not in self.book.slos:
+                self._report(("slos", index), unknown(name, "SLO", self.book.slos))
+            elif slo := self.book.slos.touch(name):
+                found.append(slo)
+                if probe is not None and slo.measure and (complaint := knows(probe, slo.measure)):
+                    self._report(("slos", index), f"{name} measures {slo.measure}, {complaint}")
+        return tuple(found)
+
+    def judge_asks(self, probe: Probe) -> None:
+        """Holds what it may send against its target's rules. A check with a url of its own sends its kind's request and nothing else."""
+        target = getattr(probe, "target", None)
+        if not isinstance(target, Target):
+            return
+        for ask in probe.asks():
+            refused = self._refused(target, ask)
+            if refused:
+                line = self.book.targets.at(target.name).line
+                self._report(ask.where, f"{refused} ({self.book.reading.file.name}:{line})")
+
+    def _refused(self, target: Target, ask: Ask) -> str | None:
+        try:
+            if self.book.sketch and "stand-in" in plain_path(ask.url):
+                return None
+            return target.refusal(ask.method, ask.url)
+        except ValueError:
+            return "is no address that can be asked"
+
+    def planned(self, probe: Probe, data: Any, schedule: tuple[Every | Cron, float], slos: tuple[Slo, ...]) -> Planned:
+        target = getattr(probe, "target", None)
+        target = target if isinstance(target, Target) else None
+        check = self._check(probe, target, schedule[1], slos)
+        compares = probe.part_compares()
+        parts = tuple(
+            replace(
+                check,
+                name=f"{check.name}/{part}",
+                slos=(),
+                depends_on=(),
+                reports_as="",
+                part_of=check.name,
+                compare_with=compares.get(part, ""),
+            )
+            for part in probe.part_names()
+        )
+        mark = _fingerprint(check, parts, schedule[0], data, target)
+        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts)
+
+    def _check(self, probe: Probe, target: Target | None, gap: float, slos: tuple[Slo, ...]) -> Check:
+        keys, defaults = self.keys, self.book.defaults
+        return Check(
+            name=self.entry.key,
+            kind=self.kind,
+            line=self.entry.at.line,
+            address=probe.address(),
+            target=target.name if target else "",
+            tags=keys.tags,
+            slos=slos,
+            alert=keys.alert or defaults.alert,
+            required=(keys.gate or defaults.gate) == "required",
+            runbook=keys.runbook,
+            depends_on=keys.depends_on,
+            reports_as=keys.reports_as,
+            interval=gap,
+            timeout=self.timeout,
+        )
+
+
+def _fingerprint(check: Check, parts: tuple[Check, ...], schedule: Every | Cron, data: Any, target: Target | None) -> str:
+    """Changes with whatever the check's running depends on, and not with the place where it stands."""
+    about = {
+        "check": asdict(replace(check, line=0)),
+        "parts": [asdict(replace(part, line=0)) for part in parts],
+        "schedule": repr(schedule),
+        "settings": data,
+        "target": _revealed(target) if target else None,
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _revealed(target: Target) -> dict[str, Any]:
+    """A target's data with its headers' values: only for a hash."""
+    headers = {name: value.get_secret_value() for name, value in target.headers.items()}
+    return {
+        "url": target.url,
+        "headers": headers,
+        "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
+    }
+
+
+def mark_of(node: Node, at: Mark, path: Path) -> Mark:
+    """Where a value inside a check stands, or the place given where there is none."""
+    walked, key, found = find(node, at, path)
+    return found.at if walked else key

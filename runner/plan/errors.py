@@ -1,0 +1,82 @@
+"""What is wrong with a configuration: every problem at once, each with its place in the file and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+_SHOWN = 100  # problems printed at most; the rest is counted
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A place in the file; line and column count from 1, as editors do. Line 0 is no place in it."""
+
+    line: int
+    column: int
+
+
+NOWHERE = Mark(0, 0)
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend. `path` is the way to it through the file's keys (list items count from 0); `option` stands for
+    the place of what came by the command line (`--tag smok`).
+    """
+
+    at: Mark
+    path: Path
+    message: str
+    option: str = ""
+
+    def place(self, name: str) -> str:
+        """`checks.yaml:14:13`, the file's name alone where no line is to blame, or the option."""
+        if self.option:
+            return self.option
+        return f"{name}:{self.at.line}:{self.at.column}" if self.at.line else name
+
+    def words(self) -> str:
+        """`checks.api.timeout: 5 has no unit; write 5s`."""
+        return f"{spoken(self.path)}: {self.message}" if self.path else self.message
+
+
+class PlanError(Exception):
+    """checks.yaml can't be used. `problems` are sorted by place; str() is what a person reads, a line for each."""
+
+    def __init__(self, name: str, problems: Iterable[Problem]) -> None:
+        self.name = name
+        self.problems = tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.at, p.option, p.words())))
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        shown = self.problems[:_SHOWN]
+        places = [problem.place(self.name) for problem in shown]
+        width = max(map(len, places), default=0)
+        lines = [f"{place:{width}}  {problem.words()}" for place, problem in zip(places, shown, strict=True)]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"and {len(self.problems) - _SHOWN} more")
+        count = len(self.problems)
+        return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}; nothing was started"])
+
+
+def spoken(path: Path) -> str:
+    """A path as a person says it: `checks.plan-a-trip, step 3, expect.within`; items count from 1."""
+    pieces: list[str] = [""]
+    for part in path:
+        if isinstance(part, int):
+            held, _, last = pieces[-1].rpartition(".")
+            if last == "steps":
+                pieces[-1] = held
+            pieces += [f"{'step' if last == 'steps' else 'item'} {part + 1}", ""]
+        else:
+            pieces[-1] += f".{part}" if pieces[-1] else part
+    return ", ".join(piece for piece in pieces if piece)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """`; did you mean round_trip?`, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,154 @@
+"""checks.yaml -> Plan, or every problem in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from probes._core import Probe
+from probes._target import Target
+from runner.observation import Slo
+from runner.plan.checks import Book, planned
+from runner.plan.model import Plan, Planned, Server
+from runner.plan.names import judge_names, judge_names_of
+from runner.plan.nodes import Keys, find
+from runner.plan.reading import Reading
+from runner.plan.sections import Defaults, General, Section, ServerKeys
+from runner.plan.select import Choice, choose
+from runner.plan.targets import slos, targets
+from runner.plan.yaml import read
+
+S = TypeVar("S", bound=Section)
+HIGHEST_PORT = 65535
+SECTIONS = ("defaults", "targets", "slos", "checks", "server")
+
+
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    kinds: Mapping[str, type[Probe]] | None = None,
+    tags: Collection[str] = (),
+    checks: Collection[str] = (),
+    secrets: bool = True,
+    serving: bool = True,
+) -> Plan:
+    """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
+
+    `secrets=False` reads no file that `${file:...}` names and needs no variable: texts stand in for what isn't set.
+    `serving=False` leaves the server section's values alone, for commands that serve nothing. Raises PlanError with all
+    problems, a tag that no check carries and an unknown check among them. Reads files: on an event loop call it in a thread.
+    """
+    reading = Reading(path, read(path), environ)
+    kinds = _discovered() if kinds is None else kinds
+    general = _general(reading, sketch=not secrets)
+    defaults = _section(reading, "defaults", Defaults, sketch=not secrets) or Defaults()
+    server = _server(reading, sketch=not (secrets and serving))
+    entries = _mapping(reading, "checks")
+    for section in ("targets", "slos"):
+        _mapping(reading, section)
+    if not entries:
+        reading.report(reading.root.at, ("checks",), "is missing; a file has at least one check")
+    choice = choose(reading, entries, tags=tags, names=checks, sketch=not secrets)
+    plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=not secrets)
+    found = reading.finish()
+    return Plan(
+        service=general.service,
+        environment=general.environment,
+        location=general.location,
+        checks=tuple(plans),
+        targets=used,
+        slos=tuple(counted.values()),
+        server=server,
+        state=path.parent / general.state,
+        path=path,
+        secrets=found,
+    )
+
+
+def _discovered() -> Mapping[str, type[Probe]]:
+    from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
+
+    return discover()
+
+
+def _general(reading: Reading, *, sketch: bool) -> General:
+    """The keys beside the sections; unknown ones are reported."""
+    rest = {key: entry for key, entry in reading.root.entries.items() if key not in SECTIONS and not key.startswith("x-")}
+    node = Keys(reading.root.at, rest)
+    found = reading.validated(General, node, (), node.at, what="checks.yaml", sketch=sketch, also_known=(*SECTIONS, "x-"))
+    return found[0] if found else General(version=1)
+
+
+def _section(reading: Reading, name: str, model: type[S], *, sketch: bool) -> S | None:
+    entry = reading.root.entries.get(name)
+    found = reading.validated(model, entry.node, (name,), entry.at, what=name, sketch=sketch) if entry else None
+    return found[0] if found else None
+
+
+def _mapping(reading: Reading, name: str) -> Keys | None:
+    """A section that holds entries by name."""
+    node = reading.root.get(name)
+    if node is not None and not isinstance(node, Keys):
+        reading.report(node.at, (name,), "must be a mapping of names to their settings")
+    if not isinstance(node, Keys):
+        return None
+    judge_names_of(reading, name, node)
+    return node
+
+
+def _server(reading: Reading, *, sketch: bool) -> Server:
+    keys = _section(reading, "server", ServerKeys, sketch=sketch)
+    if keys is None:
+        return Server()
+    host, _, port = keys.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not sketch and (not host or not port.isdecimal() or not int(port) <= HIGHEST_PORT):
+        entry = reading.root.entries["server"]
+        _, at, node = find(entry.node, entry.at, ("listen",))
+        reading.report(node.at or at, ("server", "listen"), "write an address and a port, such as 127.0.0.1:9797")
+        return Server()
+    if sketch:
+        return Server()
+    tokens = [keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()]
+    reading.secrets |= set(tokens)
+    return Server(host, int(port), *tokens)
+
+
+def _plans(
+    reading: Reading, entries: Keys | None, choice: Choice, kinds: Mapping[str, type[Probe]], defaults: Defaults, *, sketch: bool
+) -> tuple[list[Planned], dict[str, Target], dict[str, Slo]]:
+    """The chosen checks, with the targets and SLOs that they use. All others are read as a sketch, for their mistakes."""
+    real, other = (
+        Book(
+            reading,
+            kinds,
+            defaults,
+            targets(reading, _section_keys(reading, "targets"), sketch=sketched),
+            slos(reading, _section_keys(reading, "slos"), sketch=sketched),
+            sketch=sketched,
+        )
+        for sketched in (sketch, True)
+    )
+    chosen, everything = [], {}
+    for entry in entries.entries.values() if entries else ():
+        before = len(reading.problems)
+        plan = planned(entry, real if entry.key in choice.chosen else other)
+        if plan is not None:
+            everything[entry.key] = plan
+        elif entry.key in choice.chosen and len(reading.problems) == before:
+            reading.report(entry.at, ("checks", entry.key), "can't be judged without its values; set its variables")
+        if plan is not None and entry.key in choice.chosen:
+            chosen.append(plan)
+    for name in real.targets.unused():
+        other.targets.touch(name)
+    for name in real.slos.unused():
+        other.slos.touch(name)
+    judge_names(reading, entries, everything)
+    return chosen, real.targets.used(), real.slos.used()
+
+
+def _section_keys(reading: Reading, name: str) -> Keys | None:
+    node = reading.root.get(name)
+    return node if isinstance(node, Keys) else None

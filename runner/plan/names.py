@@ -1,0 +1,88 @@
+"""Names that refer to one another: checks, what they depend on, and what a part is compared with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runner.plan.errors import Path
+from runner.plan.model import Planned
+from runner.plan.nodes import Entry, Items, Keys, Node, find
+from runner.plan.reading import Reading
+from runner.plan.targets import unknown
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+_LONGEST = 63
+
+
+def judge_names_of(reading: Reading, section: str, node: Keys) -> None:
+    """Names become labels, file names and words of the command line: small letters, digits and dashes."""
+    for entry in node.entries.values():
+        if not _NAME.match(entry.key) or len(entry.key) > _LONGEST:
+            reading.report(entry.at, (section, entry.key[:_LONGEST]), f"a name has small letters, digits and -, at most {_LONGEST}")
+
+
+def judge_names(reading: Reading, entries: Keys | None, plans: Mapping[str, Planned]) -> None:
+    """Reports what depends on or is compared with a check that isn't there, and what depends on itself in the end."""
+    if entries is None:
+        return
+    for name, plan in plans.items():
+        entry = entries.entries[name]
+        for index, other in enumerate(plan.check.depends_on):
+            if other not in entries.entries:
+                _report(reading, entry, ("depends_on", index), unknown(other, "check", entries.entries))
+        for part in plan.parts:
+            if part.compare_with and part.compare_with not in entries.entries:
+                _report(reading, entry, _way_to(entry.node, part.compare_with), unknown(part.compare_with, "check", entries.entries))
+    _judge_cycles(reading, entries, plans)
+
+
+def _report(reading: Reading, entry: Entry, path: Path, message: str) -> None:
+    walked, at, node = find(entry.node, entry.at, path)
+    reading.report(node.at if walked else at, ("checks", entry.key, *path), message)
+
+
+def _way_to(root: Node, word: str) -> Path:
+    """Where `compare_with: word` stands inside a check."""
+    stack: list[tuple[Node, Path]] = [(root, ())]
+    while stack:
+        node, path = stack.pop()
+        if path and path[-1] == "compare_with" and getattr(node, "text", None) == word:
+            return path
+        if isinstance(node, Keys):
+            stack.extend((entry.node, (*path, key)) for key, entry in node.entries.items())
+        elif isinstance(node, Items):
+            stack.extend((item, (*path, index)) for index, item in enumerate(node.items))
+    return ()
+
+
+def _judge_cycles(reading: Reading, entries: Keys, plans: Mapping[str, Planned]) -> None:
+    """Reports each ring of dependencies once, at the member that comes first in the file."""
+    done: set[str] = set()
+    for start in plans:
+        trail: list[str] = []
+        stack: list[tuple[str, int]] = [(start, 0)]
+        while stack:
+            name, depth = stack.pop()
+            del trail[depth:]
+            if name in trail:
+                ring = trail[trail.index(name) :]
+                first = ring[0]
+                _report(reading, entries.entries[first], ("depends_on",), f"depends on itself: {' -> '.join([*ring, first])}")
+                continue
+            if name in done or name not in plans:
+                continue
+            trail.append(name)
+            stack.extend((other, len(trail)) for other in plans[name].check.depends_on)
+        done |= _reached(start, plans)
+
+
+def _reached(start: str, plans: Mapping[str, Planned]) -> set[str]:
+    found: set[str] = set()
+    stack = [start]
+    while stack:
+        name = stack.pop()
+        if name in plans and name not in found:
+            found.add(name)
+            stack.extend(plans[name].check.depends_on)
+    return found

@@ -1,0 +1,117 @@
+"""The file as a tree whose every key and value knows where it stands."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from runner.plan.errors import Mark, Path
+
+Value = None | bool | int | float | str
+
+_WORDS: dict[str, Value] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+LONGEST_NUMBER = 100  # signs; what is longer is no number that anybody means
+
+
+@dataclass(slots=True, eq=False)
+class Scalar:
+    """A single value. `text` is what was written, quotes and escapes undone; `holes` the places of its `${`."""
+
+    at: Mark
+    text: str
+    plain: bool  # written without quotes: its look gives it a type
+    holes: tuple[Mark, ...] = ()
+    weight: int = 1
+
+    @property
+    def value(self) -> Value:
+        """By the core schema of YAML 1.2: null, true, 5, 0x1f, 1.5 and .inf are what they look like, all else is text."""
+        return core(self.text) if self.plain else self.text
+
+
+@dataclass(slots=True, eq=False)
+class Items:
+    """A list."""
+
+    at: Mark
+    items: list[Node] = field(default_factory=list)
+    weight: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A key with its value; `at` is the key's place."""
+
+    key: str
+    at: Mark
+    node: Node
+
+
+@dataclass(slots=True, eq=False)
+class Keys:
+    """A mapping, in the file's order."""
+
+    at: Mark
+    entries: dict[str, Entry] = field(default_factory=dict)
+    weight: int = 1
+
+    def get(self, key: str) -> Node | None:
+        entry = self.entries.get(key)
+        return entry.node if entry else None
+
+
+Node = Scalar | Items | Keys
+
+
+def core(text: str) -> Value:
+    """The value that a plain scalar names in YAML 1.2's core schema: `no`, `on`, 1:30 and dates are text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > LONGEST_NUMBER:
+        return text
+    if _INTEGER.match(text):
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    return float(text) if _FLOAT.match(text) else text
+
+
+def find(node: Node, at: Mark, path: Path) -> tuple[Path, Mark, Node]:
+    """Walks as far along `path` as the tree goes: the path walked, the key's (or item's) place, and the node there.
+
+    Words that the tree doesn't have (pydantic names the branches of a union so) are stepped over.
+    """
+    walked: list[str | int] = []
+    for part in path:
+        if isinstance(node, Keys) and part in node.entries:
+            entry = node.entries[str(part)]
+            node, at = entry.node, entry.at
+        elif isinstance(node, Items) and isinstance(part, int) and 0 <= part < len(node.items):
+            node = node.items[part]
+            at = node.at
+        else:
+            continue
+        walked.append(part)
+    return tuple(walked), at, node
+
+
+def scalars(node: Node) -> Iterator[Scalar]:
+    """Every scalar of a tree; one that several aliases share comes once for each."""
+    stack = [node]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, Scalar):
+            yield here
+        elif isinstance(here, Items):
+            stack.extend(reversed(here.items))
+        else:
+            stack.extend(entry.node for entry in reversed(here.entries.values()))

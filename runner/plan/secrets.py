@@ -1,0 +1,73 @@
+"""Which values are secrets: what every output must redact. A secret is known by its field, its source or its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from pydantic import BaseModel, SecretStr
+
+_SECRET_NAME = re.compile(r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?|cookie|authorization|signature)\Z", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]*)([^#\s]*)")
+_PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
+_EVERYDAY = frozenset({"true", "false", "null", "none", "http", "https"})
+_SHORTEST = 4  # a shorter value would redact half of every sentence, and protects nothing
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable, a header or a key is named like a secret: AI_KEY, X-Api-Key, Authorization, probe_password."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def worth_redacting(value: str) -> bool:
+    """False for what is too short or too common to be blotted out of every text, and for what a journey fills in later."""
+    return len(value) >= _SHORTEST and value.lower() not in _EVERYDAY and "{{" not in value
+
+
+def of_url(text: str) -> Iterator[str]:
+    """The passwords inside a URL or DSN, as written and decoded, and its parameters that are named like a secret."""
+    for found in _URL.finditer(text):
+        user, at, _ = found[1].rpartition("@")
+        if at and ":" in user:
+            password = user.partition(":")[2]
+            yield from (password, unquote(password))
+        query = found[2].partition("?")[2]
+        yield from (value for name, value in parse_qsl(query) if is_secret_name(name))
+
+
+def of_header(name: str, value: str) -> Iterator[str]:
+    """A header's value, whole and without its scheme (`Bearer x`), where its name says that it is a secret."""
+    if is_secret_name(name):
+        yield value
+        yield value.rpartition(" ")[2]
+
+
+def of_settings(value: Any, name: str = "", *, headers: bool = False) -> Iterator[str]:
+    """Every secret in a kind's settings: fields typed Secret, values by a secret's name, passwords inside addresses."""
+    if isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from of_settings(getattr(value, field), field, headers=field == "headers")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from of_settings(item, str(key), headers=headers)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from of_settings(item, name, headers=headers)
+    elif isinstance(value, SecretStr):
+        yield from _of_text(value.get_secret_value(), name, headers=headers, secret=True)
+    elif isinstance(value, str):
+        yield from _of_text(value, name, headers=headers, secret=False)
+
+
+def _of_text(text: str, name: str, *, headers: bool, secret: bool) -> Iterator[str]:
+    inside = list(of_url(text))
+    yield from inside
+    if headers:
+        yield from of_header(name, text)
+    elif "://" in text:
+        if inside and secret:
+            yield text
+    elif secret or _PASSWORD.search(name):  # a text by the name of `token` may be a JSONPath: its value is known by its source
+        yield text

@@ -1,0 +1,93 @@
+"""The sections of checks.yaml and the keys that every kind of check has, as models: they validate, and they document."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from probes._fields import Duration, Percent, Secret
+
+Alert = Literal["page", "ticket", "none"]
+Gate = Literal["required", "optional"]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class General(Section):
+    """What stands at the top of the file beside the sections."""
+
+    version: Literal[1] = Field(description="The language's version: 1.")
+    service: str = Field(default="outrider", min_length=1, description="The service that is watched; a label of probe_check_info.")
+    environment: str = Field(default="production", description="Which of its environments.")
+    location: str = Field(default="local", description="Where this runner stands.")
+    state: Path = Field(default=Path(".outrider"), description="Folder of budgets and limits; relative to this file.")
+
+
+class Defaults(Section):
+    """What a check has that doesn't say otherwise."""
+
+    interval: Duration = Field(default=30.0, description="How often a check runs.")
+    timeout: Duration = Field(default=5.0, description="How long a run may take.")
+    zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.")
+    alert: Alert = Field(default="ticket", description="Whom a failing check calls: page, ticket or none.")
+    gate: Gate = Field(default="required", description="required: a failure fails the gate.")
+
+
+class SloKeys(Section):
+    """An objective. One with a threshold counts passes that were quick enough; each check has a budget of its own."""
+
+    objective: Percent = Field(description="The share of good runs, below 100%.")
+    window: Duration = Field(default=30 * 86400.0, description="Over how long, such as 30d.")
+    threshold: Duration | None = Field(default=None, description="How quick a good run is.")
+    measure: str | None = Field(default=None, min_length=1, description="A phase, a step (step.story) or a fact instead of the whole run.")
+
+    @model_validator(mode="after")
+    def _decidable(self) -> Self:
+        if not 0 < self.objective < 1:
+            raise ValueError(f"objective {self.objective * Decimal(100):f}% leaves no budget to spend; write one above 0% and below 100%")
+        if self.measure and self.threshold is None:
+            raise ValueError("measure needs a threshold to hold it against")
+        return self
+
+
+class ServerKeys(Section):
+    """Where `outrider run` listens, and who may do what."""
+
+    listen: str = Field(default="127.0.0.1:9797", description="Address and port; 0.0.0.0:9797 listens to everybody.")
+    read_token: Secret = Field(default=Secret(""), description="Reading needs it, where it is set.")
+    operate_token: Secret = Field(default=Secret(""), description="Changing state needs it; without one nothing can be operated.")
+
+
+class CheckKeys(Section):
+    """What every check has, whatever its kind."""
+
+    kind: str = Field(description="What is asked.")
+    interval: Duration | None = Field(default=None, description="How often it runs, such as 30s.")
+    cron: str | None = Field(default=None, description="When it runs instead of an interval: five fields, or @hourly, @daily, @weekly ...")
+    zone: str | None = Field(default=None, description="Time zone of cron, such as America/Los_Angeles.")
+    timeout: Duration | None = Field(default=None, description="How long a run may take; not longer than the interval.")
+    enabled: bool = Field(default=True, description="false: it doesn't run, and nothing of it is filled in.")
+    slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")
+    tags: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ...] = Field(
+        default=(), description="Groups to select by and to show."
+    )
+    alert: Alert | None = Field(default=None, description="Whom it calls when it fails: page, ticket or none.")
+    runbook: str = Field(default="", description="Where to read what to do.")
+    depends_on: tuple[str, ...] = Field(default=(), description="Checks whose failure explains this one's: its alert is quiet meanwhile.")
+    reports_as: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", description="Its name in our own /health/metrics.")
+    gate: Gate | None = Field(default=None, description="required or optional: whether a failure fails the gate.")
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.interval is not None and self.cron is not None:
+            raise ValueError("has an interval and a cron; keep one of them")
+        if self.zone is not None and self.cron is None:
+            raise ValueError("has a zone and no cron that it could belong to")
+        return self

@@ -1,0 +1,118 @@
+"""The targets and SLOs of the file by name, each read when a check first uses it: values of the others are never needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from probes._target import Target
+from runner.observation import Slo
+from runner.plan import secrets
+from runner.plan.errors import Mark, did_you_mean
+from runner.plan.nodes import Entry, Keys
+from runner.plan.reading import ALREADY_SAID, Reading
+from runner.plan.sections import SloKeys
+
+T = TypeVar("T")
+
+
+class TargetKeys(Target):
+    """A target as it is written: its address is one that can be asked."""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        try:
+            split = urlsplit(url)
+            port = split.port
+        except ValueError:
+            raise ValueError("is no address; write it like https://api.roadtrip.app") from None
+        if split.scheme not in {"http", "https"} or not split.hostname or port == 0:
+            raise ValueError("must begin with http:// or https:// and a host")
+        if split.query or split.fragment:
+            raise ValueError("ends before the query; a check adds its own")
+        return url
+
+
+class Named(Mapping[str, T], Generic[T]):
+    """A section's entries by name, made at their first use. One that is wrong is reported once, where it stands."""
+
+    def __init__(self, entries: Mapping[str, Entry], make: Callable[[Entry], T | None]) -> None:
+        self._entries, self._make = entries, make
+        self._made: dict[str, T | None] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> T:
+        entry = self._entries[name]
+        if name not in self._made:
+            self._made[name] = self._make(entry)
+        made = self._made[name]
+        if made is None:
+            raise PydanticCustomError(ALREADY_SAID, "is wrong where it stands")
+        return made
+
+    def used(self) -> dict[str, T]:
+        """Those that were asked for, in the file's order."""
+        return {name: made for name in self._entries if (made := self._made.get(name)) is not None}
+
+    def unused(self) -> list[str]:
+        return [name for name in self._entries if name not in self._made]
+
+    def at(self, name: str) -> Mark:
+        """Where its name stands."""
+        return self._entries[name].at
+
+    def touch(self, name: str) -> T | None:
+        """The entry, or None where it is wrong (and reported)."""
+        try:
+            return self[name]
+        except PydanticCustomError:
+            return None
+
+
+def targets(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Target]:
+    """The targets. `sketch` as in Reading.validated."""
+
+    def make(entry: Entry) -> Target | None:
+        path = ("targets", entry.key)
+        if isinstance(entry.node, Keys) and "name" in entry.node.entries:
+            reading.report(entry.node.entries["name"].at, (*path, "name"), "no such setting of a target; its name is the key above")
+            return None
+        extra = {"name": entry.key}
+        found = reading.validated(TargetKeys, entry.node, path, entry.at, what="a target", sketch=sketch, extra=extra)
+        if found is None:
+            return None
+        if not sketch:
+            reading.secrets |= set(secrets.of_settings(found[0]))
+        return found[0]
+
+    return Named(section.entries if section else {}, make)
+
+
+def slos(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Slo]:
+    """The SLOs. `sketch` as in Reading.validated."""
+
+    def make(entry: Entry) -> Slo | None:
+        found = reading.validated(SloKeys, entry.node, ("slos", entry.key), entry.at, what="an SLO", sketch=sketch)
+        keys = found[0] if found else None
+        return Slo(entry.key, keys.objective, keys.window, keys.threshold, keys.measure) if keys else None
+
+    return Named(section.entries if section else {}, make)
+
+
+def unknown(name: str, what: str, known: Mapping[str, Any]) -> str:
+    """`no such SLO: p96; did you mean p95?`, with the names there are where none is near."""
+    hint = did_you_mean(name, known) or (f" (there are {', '.join(sorted(known))})" if known else " (none is declared)")
+    return f"no such {what}: {name}{hint}"

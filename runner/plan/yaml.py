@@ -1,0 +1,242 @@
+"""Reads a YAML file into nodes with positions, and refuses every trap with a clear word. Linear in the file's size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner.plan.errors import NOWHERE, Mark, PlanError, Problem
+from runner.plan.nodes import LONGEST_NUMBER, Entry, Items, Keys, Node, Scalar
+
+LARGEST_FILE = 1_000_000  # bytes
+MOST_NODES = 100_000  # values, aliases expanded
+DEEPEST = 100
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 20 times as fast; both read alike
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # line breaks of YAML 1.1 among them
+_HOLE = re.compile(r"\$?\$\{")
+_TAGS = {"!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+
+
+def read(path: Path) -> Keys:
+    """The mapping that a file holds. Raises PlanError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise _fault(str(path), NOWHERE, f"can't be read: {error.strerror or error}") from None
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Keys:
+    """As `read`, for the bytes of a file. Raises PlanError."""
+    if len(data) > LARGEST_FILE:
+        raise _fault(name, NOWHERE, "larger than 1 MB; a file of checks is never that large")
+    text = _decoded(data, name)
+    builder = _Builder(text)
+    try:
+        builder.build(yaml.parse(text, Loader=_LOADER))
+    except _Halt as halt:
+        builder.problems.append(Problem(halt.at, (), halt.message))
+    except yaml.MarkedYAMLError as error:
+        builder.problems.append(_syntax(error, text))
+    if builder.problems:
+        raise PlanError(name, builder.problems)
+    if builder.root is None:
+        raise _fault(name, NOWHERE, "is empty; outrider init writes a first one")
+    if not isinstance(builder.root, Keys):
+        raise _fault(name, builder.root.at, "must be a mapping that begins with version: 1")
+    return builder.root
+
+
+def _decoded(data: bytes, name: str) -> str:
+    """The text of a file: UTF-8 without control characters."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        mark = Mark(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
+        raise _fault(name, mark, "is not UTF-8; save the file as UTF-8") from None
+    if found := _FORBIDDEN.search(text):
+        raise _fault(name, _mark_at(text, found.start()), f"a control character (U+{ord(found[0]):04X}); remove it")
+    return text
+
+
+def _mark_at(text: str, index: int) -> Mark:
+    start = text.rfind("\n", 0, index) + 1
+    return Mark(text.count("\n", 0, index) + 1, index - start + 1)
+
+
+def _fault(name: str, at: Mark, message: str) -> PlanError:
+    return PlanError(name, [Problem(at, (), message)])
+
+
+class _Halt(Exception):  # noqa: N818 - no accident: reading on makes no sense
+    def __init__(self, at: Mark, message: str) -> None:
+        super().__init__(message)
+        self.at, self.message = at, message
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or a list that is being read."""
+
+    node: Keys | Items
+    anchor: str | None
+    key: Scalar | None = None
+    merges: list[tuple[Mark, Node]] = field(default_factory=list)
+
+
+class _Builder:
+    """Builds the tree from the parser's events with a stack of its own, so that no depth of nesting overflows Python's."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.root: Node | None = None
+        self.problems: list[Problem] = []
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, Node | None] = {}  # None while what it names is still being read
+        self._weight = 0
+        self._documents = 0
+
+    def build(self, events: Iterable[Any]) -> None:
+        for event in events:
+            at = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            match event:
+                case yaml.DocumentStartEvent():
+                    self._documents += 1
+                    if self._documents > 1:
+                        raise _Halt(at, "a second document begins; a file holds one")
+                case yaml.AliasEvent():
+                    self._alias(event, at)
+                case yaml.ScalarEvent():
+                    self._tag(event, at)
+                    self._done(self._scalar(event, at), event.anchor, at)
+                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                    self._tag(event, at)
+                    self._begin(event, at)
+                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                    self._end()
+
+    def _tag(self, event: Any, at: Mark) -> None:
+        if event.tag is not None and event.tag not in _TAGS:
+            self.problems.append(Problem(at, (), f"tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; remove it"))
+
+    def _scalar(self, event: Any, at: Mark) -> Scalar:
+        holes: tuple[Mark, ...] = ()
+        if "${" in event.value:
+            start, end = event.start_mark.index, event.end_mark.index
+            holes = tuple(self._place(at, start, start + found.start()) for found in _HOLE.finditer(self.text[start:end]))
+        node = Scalar(at, event.value, not event.style and event.tag is None, holes)
+        if node.plain and len(node.text) > LONGEST_NUMBER and node.text.isdigit():
+            self.problems.append(Problem(at, (), f"a number of {len(node.text)} digits; put it in quotes"))
+        return node
+
+    def _place(self, at: Mark, start: int, index: int) -> Mark:
+        """The mark of a sign within a value that begins at `start`."""
+        lines = self.text.count("\n", start, index)
+        return Mark(at.line + lines, index - self.text.rfind("\n", start, index)) if lines else Mark(at.line, at.column + index - start)
+
+    def _begin(self, event: Any, at: Mark) -> None:
+        if len(self._stack) >= DEEPEST:
+            raise _Halt(at, f"nested more than {DEEPEST} deep")
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        node: Keys | Items = Keys(at) if isinstance(event, yaml.MappingStartEvent) else Items(at)
+        self._stack.append(_Open(node, event.anchor))
+
+    def _end(self) -> None:
+        here = self._stack.pop()
+        for at, node in here.merges:
+            self._merge(here.node, node, at)
+        self._done(here.node, here.anchor, here.node.at)
+
+    def _alias(self, event: Any, at: Mark) -> None:
+        if event.anchor not in self._anchors:
+            raise _Halt(at, f"*{event.anchor} names no anchor above it; write &{event.anchor} where the value stands first")
+        node = self._anchors[event.anchor]
+        if node is None:
+            raise _Halt(at, f"*{event.anchor} stands within the value that it names")
+        self._attach(node, at, node.weight)
+
+    def _done(self, node: Node, anchor: str | None, at: Mark) -> None:
+        if anchor:
+            self._anchors[anchor] = node
+        self._attach(node, at, 1)
+
+    def _attach(self, node: Node, at: Mark, weight: int) -> None:
+        self._weight += weight
+        if self._weight > MOST_NODES:
+            raise _Halt(at, f"more than {MOST_NODES:,} values, aliases expanded")
+        if not self._stack:
+            self.root = node
+            return
+        here = self._stack[-1]
+        if isinstance(here.node, Items):
+            here.node.items.append(node)
+            here.node.weight += node.weight
+        elif here.key is None:
+            here.key = self._key(node, at)
+        else:
+            self._pair(here, here.node, here.key, node)
+            here.key = None
+
+    def _key(self, node: Node, at: Mark) -> Scalar:
+        if not isinstance(node, Scalar):
+            raise _Halt(at, "a key must be a word, not a list or a mapping")
+        if not isinstance(node.value, str):
+            what = f"; put {node.text} in quotes" if node.text else ""
+            self.problems.append(Problem(at, (), f"a key must be a word{what}"))
+        return Scalar(at, node.text, node.plain)  # the place where an alias stands, not its anchor's
+
+    def _pair(self, here: _Open, keys: Keys, key: Scalar, node: Node) -> None:
+        keys.weight += node.weight
+        if key.plain and key.text == "<<":
+            here.merges.append((key.at, node))
+        elif key.text in keys.entries:
+            first = keys.entries[key.text].at
+            self.problems.append(Problem(key.at, (), f"{key.text} is written twice; the first stands in line {first.line}"))
+        else:
+            keys.entries[key.text] = Entry(key.text, key.at, node)
+
+    def _merge(self, into: Keys | Items, node: Node, at: Mark) -> None:
+        """`<<`: what the mapping writes itself wins, then the first of several."""
+        sources = node.items if isinstance(node, Items) else [node]
+        for source in sources:
+            if not isinstance(source, Keys) or not isinstance(into, Keys):
+                self.problems.append(Problem(at, (), "<< takes a mapping or a list of mappings, such as *name"))
+                return
+            for key, entry in source.entries.items():
+                into.entries.setdefault(key, entry)
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
+    """A scanner's complaint in words that help."""
+    mark = error.problem_mark or error.context_mark
+    at = Mark(mark.line + 1, mark.column + 1) if mark else NOWHERE
+    lines = text.split("\n")
+    line = lines[at.line - 1] if 0 < at.line <= len(lines) else ""
+    problem = error.problem or "can't be read as YAML"
+    if "cannot start any token" in problem:
+        sign = line[at.column - 1 : at.column]
+        what = "a tab; indent with spaces" if sign == "\t" else f"nothing may begin with {sign}; put the text in quotes"
+        return Problem(at, (), what)
+    if "mapping values are not allowed" in problem:
+        return Problem(at, (), "a second colon in one line; put the text in quotes, or mend the indentation")
+    if "end of stream" in problem:
+        start = error.context_mark
+        opened = Mark(start.line + 1, start.column + 1) if start else at
+        return Problem(opened, (), "a quote that is never closed")
+    if "expected ',' or" in problem:
+        hint = "; between braces ${...} needs quotes" if "${" in line else ""
+        return Problem(at, (), f"a comma or the closing bracket is missing{hint}")
+    if "\t" in line[: at.column]:
+        return Problem(Mark(at.line, line.index("\t") + 1), (), "a tab; indent with spaces")
+    if "expected key" in problem or "block end" in problem or "block mapping" in problem or "expected ':'" in problem:
+        return Problem(at, (), "doesn't fit the lines above it: mend the indentation, or the colon that is missing")
+    return Problem(at, (), f"can't be read as YAML: {problem}")
