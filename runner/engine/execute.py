@@ -1,0 +1,265 @@
+"""Runs a check once and makes its observations: the one place where exceptions become verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from probes._core import Clock, Context, Reason, Result, Sender, Verdict, Withheld
+from probes._wire import Wire
+from runner.engine.blame import blamed
+from runner.engine.bounds import Bounded, short
+from runner.engine.lag import Heartbeat
+from runner.engine.permits import Limits, Permits
+from runner.engine.reasons import result_of, timed_out, unwrapped
+from runner.observation import Check, Observation
+from runner.plan.model import Plan, Planned
+from runner.redact import Redactor
+
+STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
+Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of one run under way."""
+
+    planned: Planned
+    ctx: Context
+    permits: Permits
+    at: float
+    task: asyncio.Task[Result] | None = None
+    cut: bool = False  # by `cut_short`
+    seconds: float = 0.0  # until its verdict was known
+
+    def decide(self) -> None:
+        """The verdict is known now, unless it was before: what a run does to leave in order isn't the target's time."""
+        if not self.seconds:
+            moment = self.ctx.clock.monotonic() if self.ctx.decided is None else self.ctx.decided
+            self.seconds = moment - self.ctx.started
+
+
+async def _run(run: _Run) -> Result:
+    try:
+        return await run.planned.probe.run(run.ctx)
+    except SystemExit as error:
+        raise RuntimeError("the probe tried to end the process") from error
+
+
+def _checked(result: object) -> Result:
+    """Kinds come from elsewhere, too: what isn't a Result is a fault of the kind."""
+    if not isinstance(result, Result):
+        raise TypeError(f"run returned {type(result).__name__} instead of a Result")
+    return result
+
+
+class Execute:
+    """Observes the checks of one plan. Runs share nothing but the wire, the ledger and a heartbeat of the loop."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        wire: Wire,
+        ledger: Limits,
+        clock: Clock,
+        rng: random.Random,
+        version: str,
+        log: Log | None = None,
+    ) -> None:
+        self._plan = plan
+        self._wire = wire
+        self._ledger = ledger
+        self._clock = clock
+        self._rng = rng
+        self._version = version
+        self._log = log or logging.getLogger("outrider.engine").log
+        self._redactor = Redactor(plan.secrets)
+        self._heartbeat = Heartbeat(clock)
+        self._running: dict[int, _Run] = {}
+        self._stuck: set[asyncio.Task[Result]] = set()
+
+    async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
+        """Runs a check once: its observation first, then those of its parts.
+
+        Whatever the probe does, it returns soon after the check's timeout (and after the time of its own that the kind has to
+        leave in order). Raises Withheld where a limit, budget or hold forbids a scheduled run; by hand that is unknown / quota.
+        `lag` is by how many seconds the run came late, for the record.
+        """
+        run = self._begin(planned)
+        try:
+            result = await self._paid(run)
+        except Withheld as withheld:
+            if not by_hand:
+                raise
+            result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
+        return self._observations(run, result, lag)
+
+    def cut_short(self) -> None:
+        """Ends all runs under way: they are observed as unknown / cancelled, unless their verdict is already known."""
+        for run in self._running.values():
+            if run.task and not run.task.done():
+                run.cut = True
+                run.task.cancel()
+
+    # One run, from its permits to its verdict
+
+    def _begin(self, planned: Planned) -> _Run:
+        permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time)
+        ctx = Context(
+            check=planned.check.name,
+            wire=self._wire,
+            clock=self._clock,
+            ledger=self._ledger,
+            sender=self._sender(planned.check),
+            permit=permits,
+            deadline=self._clock.monotonic() + planned.timeout,
+            rng=self._rng,
+        )
+        return _Run(planned, ctx, permits, self._clock.time())
+
+    def _sender(self, check: Check) -> Sender:
+        trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
+        return Sender(
+            user_agent=f"Outrider/{self._version} (check {check.name}; +synthetic monitoring)",
+            trace_id=trace.hex,
+            span_id=f"{self._rng.getrandbits(64) or 1:016x}",
+            request_id=str(trace),
+        )
+
+    async def _paid(self, run: _Run) -> Result:
+        """The verdict of a run that pays before it asks. The time that paying takes is none of the target's."""
+        try:
+            await run.permits.open(run.planned.timeout + run.planned.probe.afterwards() + STUBBORN)
+            run.at, run.ctx.started = self._clock.time(), self._clock.monotonic()
+            run.ctx.deadline = run.ctx.started + run.planned.timeout
+            return await self._judged(run)
+        finally:
+            await self._settle(run)
+
+    async def _settle(self, run: _Run) -> None:
+        try:
+            await run.permits.close()
+        except Withheld as withheld:  # what was paid stays paid, which is the safe side
+            self._log(logging.WARNING, f"{run.planned.check.name}: slots can't be given back: {withheld.message}")
+
+    async def _judged(self, run: _Run) -> Result:
+        with self._heartbeat.watch() as stalled:
+            try:
+                result = await self._asked(run)
+            except Exception as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
+                error = unwrapped(raised)
+                if isinstance(error, Withheld):
+                    raise error from None
+                result = result_of(error, run.planned.probe, run.ctx) or self._our_fault(run, error)
+            run.decide()
+            stall = stalled()
+        run.ctx.facts["loop_lag"] = round(stall, 3)
+        return blamed(result, run.seconds, stall)
+
+    async def _asked(self, run: _Run) -> Result:
+        """The probe's own result, or whatever it raises; at the deadline, and where it is cut short, ours."""
+        run.task = asyncio.create_task(_run(run), name=f"check {run.planned.check.name}")
+        self._running[id(run)] = run
+        try:
+            late = await self._ended(run, run.task)
+        except asyncio.CancelledError:  # whoever asked has gone
+            await self._end(run, run.task)
+            raise
+        finally:
+            del self._running[id(run)]
+        if late:
+            return timed_out(run.planned.timeout, run.ctx)
+        if run.cut and (run.task.cancelled() or not run.task.done()):
+            return Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
+        if run.task.cancelled():
+            raise RuntimeError("the run cancelled itself")
+        return _checked(run.task.result())
+
+    async def _ended(self, run: _Run, task: asyncio.Task[Result]) -> bool:
+        """Waits until the run has ended, or was made to: True where it had no verdict at its deadline."""
+        await asyncio.wait({task}, timeout=run.planned.timeout)
+        if run.cut or (not task.done() and run.ctx.decided is None):
+            late = not run.cut
+            run.decide()
+            await self._end(run, task)
+            return late
+        if not task.done():
+            await asyncio.wait({task}, timeout=run.planned.probe.afterwards())
+            await self._end(run, task)
+        return False
+
+    async def _end(self, run: _Run, task: asyncio.Task[Result]) -> None:
+        """Cancels a run and waits for its end, but not for ever: one that won't end is left to itself, and said."""
+        if task.done():
+            return
+        task.cancel()
+        await asyncio.wait({task}, timeout=run.planned.probe.afterwards() + STUBBORN)
+        if not task.done():
+            task.cancel()
+            self._stuck.add(task)
+            task.add_done_callback(self._unstuck)
+            self._log(logging.ERROR, f"{run.planned.check.name}: kind {run.planned.check.kind} doesn't end when it is cancelled")
+
+    def _unstuck(self, task: asyncio.Task[Result]) -> None:
+        self._stuck.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: its run's verdict is long known
+
+    def _our_fault(self, run: _Run, error: BaseException) -> Result:
+        """An exception that nobody foresaw is a fault of ours, logged with its place; never a red light for the target."""
+        frames = "".join(traceback.format_exception(error))  # without the values of variables
+        self._log(logging.ERROR, self._redact(run).text(f"{run.planned.check.name}: kind {run.planned.check.kind} broke\n{frames}"))
+        return Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe broke: {type(error).__name__}: {error}")
+
+    # From a verdict to the records
+
+    def _redact(self, run: _Run) -> Redactor:
+        return Redactor(self._plan.secrets | run.ctx.secrets) if run.ctx.secrets else self._redactor
+
+    def _observations(self, run: _Run, result: Result, lag: float) -> tuple[Observation, ...]:
+        redact = self._redact(run)
+        whole = Observation(
+            check=run.planned.check,
+            verdict=result.verdict,
+            reason=result.reason,
+            message=short(redact.text(result.message)),
+            at=run.at,
+            seconds=run.seconds,
+            phases=run.ctx.phases,
+            facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in run.ctx.facts.items()},
+            evidence=Bounded().tree(redact.tree(run.ctx.evidence)),
+            spans=tuple(run.ctx.spans),
+            trace_id=run.ctx.sender.trace_id,
+            request_id=run.ctx.sender.request_id,
+            lag=lag,
+        )
+        return (whole, *(self._part(run, part, result, whole, redact) for part in run.planned.parts))
+
+    def _part(self, run: _Run, part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:
+        """A part's own verdict; that of the whole run where it ended before the part was known."""
+        name = part.name.removeprefix(f"{run.planned.check.name}/")
+        own = result.parts.get(name)
+        if own is None and result.verdict is Verdict.PASS:
+            own = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"kind {part.kind} said nothing of part {name}")
+            self._log(logging.ERROR, f"{part.name}: {own.message}")
+        own = own or result
+        return Observation(
+            check=part,
+            verdict=own.verdict,
+            reason=own.reason,
+            message=short(redact.text(own.message)),
+            at=whole.at,
+            seconds=whole.seconds,
+            phases=whole.phases,
+            evidence=whole.evidence,
+            spans=whole.spans,
+            trace_id=whole.trace_id,
+            request_id=whole.request_id,
+            lag=whole.lag,
+        )

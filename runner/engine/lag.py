@@ -1,0 +1,52 @@
+"""How long our own event loop stood still: a heartbeat that beats only while somebody watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from probes._core import Clock
+
+PERIOD = 0.05  # seconds between two beats
+_JITTER = 0.01  # seconds that a timer may come late without anything being wrong
+
+
+class Heartbeat:
+    """Adds up by how much its beats come late. One for all runs: what it costs doesn't grow with them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._watching = 0
+        self._total = 0.0
+        self._expected = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], float]]:
+        """Yields a function that says for how many seconds the loop has stood still since `watch` began."""
+        if not self._watching:
+            self._next()
+        self._watching += 1
+        before = self._stalled()
+        try:
+            yield lambda: self._stalled() - before
+        finally:
+            self._watching -= 1
+            if not self._watching and self._timer:
+                self._timer.cancel()
+
+    def _stalled(self) -> float:
+        return self._total + self._late()
+
+    def _late(self) -> float:
+        late = self._clock.monotonic() - self._expected
+        return late if late > _JITTER else 0.0
+
+    def _next(self) -> None:
+        self._expected = self._clock.monotonic() + PERIOD
+        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
+
+    def _beat(self) -> None:
+        self._total += self._late()
+        self._next()

@@ -1,0 +1,123 @@
+"""May this request be sent? Asked before every send of a run: the configuration's rules, then the target's limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from probes._core import Ask, Ledger, Refused
+from probes._target import FREE_METHODS, Target, origin, plain_path
+from runner.plan.model import Planned
+
+_VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")
+_SECURE = {"http": "https"}
+
+
+class Limits(Ledger, Protocol):
+    """The ledger with sliding limits: runner.state.StateLedger says what they promise."""
+
+    async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
+        """Takes so many slots, all or none. Raises Withheld."""
+        ...
+
+    async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
+        """These slots' sends have happened by now; the unused ones are free again."""
+        ...
+
+
+class Permits:
+    """One run's permits. Slots for all that the run may ask are paid at its start, all or none, so that no journey ends midway."""
+
+    def __init__(self, planned: Planned, targets: Mapping[str, Target], ledger: Limits, now: Callable[[], float]) -> None:
+        self._target = planned.target
+        self._asks = planned.probe.asks()
+        mine = {planned.target.name: planned.target} if planned.target else {}
+        self._targets = {**targets, **mine}
+        self._ledger = ledger
+        self._now = now
+        self._free: dict[str, list[int]] = {}  # paid and not yet used, by target
+        self._used: list[int] = []
+
+    async def open(self, longest: float) -> None:
+        """Pays for the run's requests, which are sent within `longest` seconds. Raises Withheld; `close` gives back what was paid."""
+        counts: dict[str, int] = {}
+        for ask in self._asks:
+            if target := self._of(ask.url):
+                counts[target.name] = counts.get(target.name, 0) + 1
+        for name, count in counts.items():
+            self._free[name] = await self._pay(self._targets[name], count, self._now() + longest)
+
+    async def __call__(self, method: str, url: str) -> None:
+        """Lets a request pass. Raises Refused where the configuration doesn't allow it, Withheld where its target's limit is reached."""
+        if reason := self._refusal(method, url):
+            raise Refused(reason)
+        if target := self._of(url):
+            free = self._free.setdefault(target.name, [])
+            if not free:
+                free += await self._pay(target, 1, None)
+            self._used += free[:1]
+            del free[:1]
+
+    async def close(self) -> None:
+        """Dates what was sent, and gives back what was not."""
+        unused = [slot for free in self._free.values() for slot in free]
+        if self._used or unused:
+            await self._ledger.sent(self._used, unused)
+        self._free, self._used = {}, []
+
+    async def _pay(self, target: Target, count: int, until: float | None) -> list[int]:
+        if target.limit is None:
+            return []
+        return list(await self._ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=until))
+
+    def _of(self, url: str) -> Target | None:
+        """The target with a limit that a request to this address counts for: whoever asks, the host feels it."""
+        limited = [t for t in self._targets.values() if t.limit is not None and _same_service(url, t.url)]
+        mine = [t for t in limited if self._target and t.name == self._target.name]
+        return next(iter(mine or limited), None)
+
+    def _refusal(self, method: str, url: str) -> str | None:
+        """Why a request may not be sent. The check's own target rules, or its own asks; elsewhere, the rules of that place's target."""
+        if self._target and _same_service(url, self._target.url):
+            return _ruled(self._target, method, url)
+        if not self._target and (known := self._own(method, url)) is not None:
+            return None if known else f"{method} {plain_path(url)} is not what this check asks"
+        for target in self._targets.values():
+            if _same_service(url, target.url):
+                return _ruled(target, method, url)
+        return f"{urlsplit(url).hostname or url} is neither what this check asks nor a target"
+
+    def _own(self, method: str, url: str) -> bool | None:
+        """For a check with a `url` of its own: may this be sent there? None where `url` leads elsewhere."""
+        there = [ask for ask in self._asks if _same_service(url, ask.url)]
+        if not there:
+            return None
+        return method in FREE_METHODS or any(ask.method == method and _fits(ask, url) for ask in there)
+
+
+def _ruled(target: Target, method: str, url: str) -> str | None:
+    """The target's own rules; for the https twin of its http address, the same."""
+    here, there = urlsplit(url), urlsplit(target.url)
+    return target.refusal(method, here._replace(scheme=there.scheme, netloc=there.netloc).geturl())
+
+
+def _same_service(url: str, known: str) -> bool:
+    """The same origin, or https instead of http on the same host: at https's own port, or at the same one."""
+    here, there = origin(url), origin(known)
+    if here == there:
+        return True
+    upgraded = _SECURE.get(there[0]) == here[0] and here[1] == there[1]
+    return upgraded and here[2] in (443, there[2])
+
+
+def _fits(ask: Ask, url: str) -> bool:
+    """The path and query that the check asks for; what a journey fills in may be any one segment."""
+    pattern = "[^/?#]*".join(re.escape(piece) for piece in _VARIABLE.split(_below(ask.url)))
+    return re.fullmatch(pattern, _below(url)) is not None
+
+
+def _below(url: str) -> str:
+    split = urlsplit(url)
+    return (split.path or "/") + (f"?{split.query}" if split.query else "")

@@ -1,0 +1,137 @@
+"""What each exception means: pure, and used by execute alone, the one place where exceptions become verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+from probes._core import Context, Failed, Probe, Reason, Refused, Result, Verdict, Withheld
+
+_OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target
+_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_UNREACHABLE = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+)
+_NETWORK: tuple[tuple[type[OSError], Reason, str], ...] = (
+    (socket.gaierror, Reason.DNS, "the name can't be resolved"),
+    (ConnectionRefusedError, Reason.REFUSED, "the connection was refused"),
+    (ConnectionError, Reason.RESET, "the connection was reset"),
+)
+# X509_V_ERR_* of OpenSSL's x509_vfy.h
+_CERTIFICATES: dict[int, tuple[Reason, str]] = {
+    9: (Reason.NOT_YET_VALID, "the certificate is not valid yet"),
+    10: (Reason.EXPIRED, "the certificate has expired"),
+    18: (Reason.UNTRUSTED, "the certificate is self-signed"),
+    19: (Reason.UNTRUSTED, "the chain ends at an authority that isn't trusted here"),
+    20: (Reason.UNTRUSTED, "the certificate's issuer isn't known here"),
+    21: (Reason.CHAIN, "the server sent its certificate alone, and its issuer isn't known here"),
+    62: (Reason.HOSTNAME, "the certificate is for another name"),
+    64: (Reason.HOSTNAME, "the certificate is for another address"),
+}
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The exception that counts in a group: the first that is more than a cancellation; any other exception as it is."""
+    leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
+    decisions = [leaf for leaf in leaves if isinstance(leaf, Withheld | Refused | Failed)]
+    return (decisions or leaves or [error])[0]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None:
+    """The verdict that an exception means; None for what nobody foresaw, which is a fault of ours."""
+    if isinstance(error, Failed):
+        return _result(error.reason, error.message)
+    if isinstance(error, Refused):
+        return Result.failed(Reason.POLICY, error.message)
+    if found := _by_cause(error, probe, ctx):
+        reason, message = found
+        return _result(reason, message + place(ctx))
+    return None
+
+
+def timed_out(timeout: float, ctx: Context) -> Result:
+    """The verdict on a run that its deadline ended."""
+    return Result.failed(Reason.TIMEOUT, f"no answer within {span(timeout)}{place(ctx)}")
+
+
+def place(ctx: Context) -> str:
+    """Where the run stood: ` in tls of step login`; empty where no phase was under way."""
+    step = ctx.halted_step or ctx.step
+    return (f" in {ctx.halted_in}" if ctx.halted_in else "") + (f" of step {step}" if step else "")
+
+
+def span(seconds: float) -> str:
+    """A stretch of time as checks.yaml would write it: 5s, 250ms."""
+    return f"{seconds:.3g}s" if seconds >= 1 else f"{seconds * 1000:.3g}ms"
+
+
+def _result(reason: Reason, message: str) -> Result:
+    return Result(Verdict.UNKNOWN if reason in _OURS else Verdict.FAIL, reason, message)
+
+
+def _by_cause(error: BaseException, probe: Probe, ctx: Context) -> tuple[Reason, str] | None:
+    """What the network did, where that is known of the error or of what it was raised from; else what its kind says it is."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if (declared := _declared(cause, probe)) and not isinstance(cause.__cause__, OSError):
+            return declared, _said(cause)
+        if known := _known(cause, ctx):
+            return known
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return (declared, _said(error)) if (declared := _declared(error, probe)) else None
+
+
+def _declared(error: BaseException, probe: Probe) -> Reason | None:
+    """The kind's own word for it, the most specific class first."""
+    fitting = [kind for kind in probe.errors if isinstance(error, kind)]
+    return probe.errors[max(fitting, key=lambda kind: len(kind.__mro__))] if fitting else None
+
+
+def _known(error: BaseException, ctx: Context) -> tuple[Reason, str] | None:
+    if isinstance(error, MemoryError):
+        return Reason.STARVED, "the runner is out of memory"
+    if isinstance(error, asyncio.IncompleteReadError):
+        return Reason.TRUNCATED, f"the connection ended after {len(error.partial)} bytes of an answer"
+    if isinstance(error, ssl.SSLError):
+        return _tls(error)
+    return _of_the_system(error, ctx) if isinstance(error, OSError) else None
+
+
+def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
+    if error.errno in _STARVED:
+        return Reason.STARVED, f"the runner is short of resources ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return Reason.TIMEOUT, f"no answer within {span(ctx.clock.monotonic() - ctx.started)}"
+    for kind, reason, words in _NETWORK:
+        if isinstance(error, kind):
+            return reason, _said(error, words)
+    if error.errno in _UNREACHABLE:
+        return Reason.UNREACHABLE, _said(error, "the address can't be reached")
+    return None
+
+
+def _tls(error: ssl.SSLError) -> tuple[Reason, str]:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATES.get(error.verify_code, (Reason.UNTRUSTED, f"the certificate doesn't hold: {error.verify_message}"))
+    return Reason.TLS, f"TLS failed: {(error.reason or _said(error)).replace('_', ' ').lower()}"
+
+
+def _said(error: BaseException, otherwise: str = "") -> str:
+    """An error in its own first line; of a system error the text, or `otherwise` where there is only errno's."""
+    if isinstance(error, OSError) and error.strerror and error.errno:
+        plain = error.strerror.lower() in ("connection refused", "connection reset by peer", "broken pipe")
+        return otherwise if plain and otherwise else error.strerror
+    return (str(error).strip().splitlines() or [otherwise or type(error).__name__])[0]
