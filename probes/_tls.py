@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from pydantic import BaseModel, ConfigDict, Field
+from cryptography.x509.oid import AuthorityInformationAccessOID
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes._core import Failed, Family, Reason, fact_family, info_family
 
@@ -31,17 +33,33 @@ class Tls(BaseModel):
     ca: Path | None = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
     server_name: str | None = Field(default=None, description="The name to ask for and to verify instead of the host's.")
     verify: bool = Field(default=True, description="false accepts any certificate: the facts are noted all the same.")
+    cert: Path | None = Field(default=None, description="A PEM file with the certificate that we show a server that asks for one.")
+    key: Path | None = Field(default=None, description="A PEM file with its key, where `cert` doesn't hold it.")
     minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS version that is accepted.")
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> Self:
+        if self.key and not self.cert:
+            raise ValueError("key belongs to a cert; give that, too")
+        return self
+
+    def stamp(self) -> tuple[float, ...]:
+        """When the files were last changed: a context made before is stale. Looks at the disk."""
+        files = (self.ca or os.environ.get("SSL_CERT_FILE"), self.cert, self.key)
+        return tuple(Path(file).stat().st_mtime for file in files if file and Path(file).exists())
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """A client's context. Reads files and takes some 13 ms: the wire makes each once, in a thread.
 
-        Raises Failed(UNTRUSTED) where `ca` can't be read.
+        Raises Failed(UNTRUSTED) where a file can't be read: without its authorities nothing can be trusted.
         """
         try:
             made = ssl.create_default_context(cafile=self.ca)
+            if self.cert:
+                made.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
-            raise Failed(Reason.UNTRUSTED, f"can't read the authorities of tls.ca ({self.ca}): {error.strerror or error}") from error
+            files = ", ".join(f"{name} ({file})" for name, file in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if file)
+            raise Failed(Reason.UNTRUSTED, f"can't use tls: {files}: {error.strerror or error}") from error
         made.minimum_version = _VERSIONS[self.minimum]
         if not self.verify:
             made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
@@ -61,6 +79,7 @@ class Certificate:
     not_after: float
     serial: str
     fingerprint: str  # SHA-256, hex
+    issuer_at: str = ""  # where its issuer's certificate can be had, by its own word: authorities' roots need no such place
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
@@ -79,11 +98,20 @@ class Certificate:
             not_after=cert.not_valid_after_utc.timestamp(),
             serial=f"{cert.serial_number:x}",
             fingerprint=cert.fingerprint(SHA256()).hex(),
+            issuer_at=_issuer_at(cert),
         )
 
     def shown(self) -> dict[str, Any]:
         """What evidence keeps of it."""
         return {"subject": self.subject, "issuer": self.issuer, "names": list(self.names), "not_after": _day(self.not_after)}
+
+
+def _issuer_at(cert: x509.Certificate) -> str:
+    try:
+        told = cert.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return ""
+    return next((str(a.access_location.value) for a in told if a.access_method == AuthorityInformationAccessOID.CA_ISSUERS), "")
 
 
 def presented(tls: ssl.SSLObject) -> list[bytes]:
@@ -173,8 +201,8 @@ def _unknown_issuer(code: int, text: str, chain: Sequence[Certificate]) -> Faile
         return Failed(Reason.UNTRUSTED, f"the certificate is self-signed ({last.subject})")
     if code == _SELF_SIGNED_IN_CHAIN:
         return Failed(Reason.UNTRUSTED, f"the chain ends at an authority that isn't trusted here ({last.subject})")
-    if code in _NO_ISSUER and len(chain) == 1 and last.issuer != last.subject:
-        return Failed(Reason.CHAIN, f"the server sent its certificate alone, and its issuer ({last.issuer}) isn't known here")
+    if code in _NO_ISSUER and last.issuer_at:
+        return Failed(Reason.CHAIN, f"the server left out the certificate of {last.issuer}, which is at {last.issuer_at}")
     if code in _NO_ISSUER:
         return Failed(Reason.UNTRUSTED, f"the chain's issuer isn't trusted here ({last.issuer})")
     return Failed(Reason.UNTRUSTED, f"the certificate doesn't hold: {text}")

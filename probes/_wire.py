@@ -13,14 +13,32 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from probes._core import Context, Failed, Reason, Refused
 from probes._resolver import Resolver
 from probes._stream import Stream
 from probes._tls import Certificate, Tls, facts, failure, presented, verified
 
+FRESH = 10.0  # seconds for which a TLS context's files are believed not to have changed
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
 _METADATA = {ipaddress.ip_address(a) for a in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A context, and the state of its files when it was made or last looked at."""
+
+    context: ssl.SSLContext
+    stamp: tuple[float, ...]
+    looked_at: float
+
+
+def _make(tls: Tls, alpn: Sequence[str], before: _Made | None, now: float) -> _Made:
+    stamp = tls.stamp()
+    if before and before.stamp == stamp:
+        return replace(before, looked_at=now)
+    return _Made(tls.context(alpn), stamp, now)
 
 
 class Wire:
@@ -28,7 +46,7 @@ class Wire:
 
     def __init__(self, *, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
-        self._contexts: dict[tuple[Tls, tuple[str, ...]], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
         self._certificates: dict[bytes, Certificate] = {}
         self._harmless: set[str] = set()  # addresses that were looked at before
 
@@ -58,11 +76,13 @@ class Wire:
         return sock
 
     async def tls_context(self, tls: Tls, alpn: Sequence[str] = ()) -> ssl.SSLContext:
-        """The context for these settings, made once (13 ms) and in a thread."""
+        """The context for these settings, made once (13 ms) and in a thread, and anew when one of its files has changed."""
         key = (tls, tuple(alpn))
-        if key not in self._contexts:
-            self._contexts[key] = await asyncio.to_thread(tls.context, alpn)
-        return self._contexts[key]
+        made = self._contexts.get(key)
+        now = asyncio.get_running_loop().time()
+        if made is None or now - made.looked_at > FRESH:
+            made = self._contexts[key] = await asyncio.to_thread(_make, tls, alpn, made, now)
+        return made.context
 
     async def stream(self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = ()) -> Stream:
         """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
@@ -142,12 +162,11 @@ async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -
             done, _ = await asyncio.wait(running, timeout=NEXT_ADDRESS if waiting else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 address = running.pop(task)
-                error = task.exception()
-                if error is None:
+                if (failed := task.exception()) is None:
                     return task.result()
-                if not isinstance(error, OSError):
-                    raise error
-                errors[address] = error
+                if not isinstance(failed, OSError):
+                    raise failed
+                errors[address] = failed
     finally:
         await _end(running)
     raise _none_connected(errors, port)

@@ -267,7 +267,8 @@ async def test_a_line_break_in_a_header_is_never_sent(wire: Wire) -> None:
         ("not_yet", Reason.NOT_YET_VALID, "not valid until"),
         ("wrong_host", Reason.HOSTNAME, "is for other.example"),
         ("self_signed", Reason.UNTRUSTED, "self-signed"),
-        ("incomplete", Reason.CHAIN, "alone"),
+        ("incomplete", Reason.CHAIN, "http://ca.test/issuing.crt"),
+        ("stranger", Reason.UNTRUSTED, "trusted here"),
     ],
 )
 async def test_certificates_fail_for_the_right_reason_and_keep_their_facts(

@@ -13,7 +13,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 NAMES = ("127.0.0.1", "localhost", "good.test")
 DAY = dt.timedelta(days=1)
@@ -50,31 +50,44 @@ class Authority:
     _issue: Callable[..., trustme.LeafCert]
 
 
-def _context(leaf: trustme.LeafCert, *, whole: bool = True) -> ssl.SSLContext:
+def _context(leaf: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if whole:
-        leaf.configure_cert(context)
-        return context
-    with (trustme.Blob(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes())).tempfile() as path:
-        context.load_cert_chain(path)
+    leaf.configure_cert(context)
     return context
 
 
 def _self_signed(folder: Path, now: dt.datetime) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    certificate = (
+    return _alone(folder / "self-signed.pem", key, _leaf(name, name, key, now).sign(key, hashes.SHA256()))
+
+
+def _incomplete(folder: Path, issuing: trustme.CA, now: dt.datetime) -> ssl.SSLContext:
+    """As a server that forgot its intermediate; the certificate says where that one is, as public authorities' do."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.load_pem_x509_certificate(issuing.cert_pem.bytes())
+    signing = serialization.load_pem_private_key(issuing.private_key_pem.bytes(), None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    where = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("http://ca.test/issuing.crt"))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    leaf = _leaf(name, issuer.subject, key, now).add_extension(x509.AuthorityInformationAccess([where]), critical=False)
+    return _alone(folder / "incomplete.pem", key, leaf.sign(signing, hashes.SHA256()))
+
+
+def _leaf(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.CertificateBuilder:
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - DAY)
         .not_valid_after(now + 90 * DAY)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
     )
-    path = folder / "self-signed.pem"
+
+
+def _alone(path: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> ssl.SSLContext:
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)
@@ -99,7 +112,7 @@ def make_authority(folder: Path) -> Authority:
         not_yet=_context(root.issue_cert(*NAMES, not_before=now + DAY, not_after=now + 90 * DAY)),
         wrong_host=_context(root.issue_cert("other.example", "*.other.example")),
         self_signed=_self_signed(folder, now),
-        incomplete=_context(issuing.issue_cert(*NAMES), whole=False),
+        incomplete=_incomplete(folder, issuing, now),
         stranger=_context(trustme.CA().issue_cert(*NAMES)),
         _issue=issuing.issue_cert,
     )
