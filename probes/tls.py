@@ -1,0 +1,75 @@
+"""Kind `tls`: a server's certificate, its chain, and how long they are still good."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, phase_family
+from probes._fields import Duration, Host, Port, host_and_port
+from probes._http import network_families
+from probes._tls import Tls, tls_families
+
+
+class Validity(BaseModel):
+    """What a certificate must be beyond valid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    valid_for: Duration | None = Field(default=None, description="How long the certificate must still be valid, such as 7d.")
+
+
+class Handshake(Probe):
+    """Shakes hands and judges what the server shows. What it shows is noted, also where it doesn't hold."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"host": "127.0.0.1", "port": 9, "expect": {"valid_for": "7d"}},)
+    families: ClassVar[tuple[Family, ...]] = (
+        phase_family("probe_tls_duration_seconds", "Seconds in each phase up to the handshake's end", "resolve", "connect", "tls"),
+        fact_family("probe_tls_valid_seconds", "Seconds until the chain's first certificate expires; below 0 once it has", "valid_seconds"),
+        *network_families(),
+        *tls_families(),
+    )
+
+    host: Host = Field(description="A name or an address; the certificate must be for it, unless tls.server_name says another name.")
+    port: Port = 443
+    tls: Tls = Field(default=Tls(), description="Authorities, server name and oldest version.")
+    expect: Validity = Field(default=Validity(), description="What the certificate must be beyond valid.")
+
+    def address(self) -> str:
+        return host_and_port(self.host, self.port)
+
+    async def run(self, ctx: Context) -> Result:
+        try:
+            stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls)
+        finally:
+            self._note_validity(ctx)
+        stream.close()
+        left = ctx.facts["valid_seconds"]
+        until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if self.expect.valid_for is not None and left < self.expect.valid_for:
+            wanted = in_words(self.expect.valid_for)
+            raise Failed(Reason.EXPIRED, f"the certificate expires in {in_words(left)}, at {until}; wanted at least {wanted} left")
+        return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
+
+    @staticmethod
+    def _note_validity(ctx: Context) -> None:
+        """Counts by the chain that was verified: a presented one may carry a dead cross-signature that nobody needs."""
+        expiry = ctx.facts.get("chain_expiry", ctx.facts.get("cert_expiry"))
+        if expiry is not None:
+            ctx.facts["valid_seconds"] = expiry - ctx.clock.time()
+
+
+def in_words(seconds: float) -> str:
+    """A stretch of time in its two largest units: 3 d 2 h, 2 h 5 min, 12 min 3 s."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    left = int(abs(seconds))
+    pieces: list[str] = []
+    for unit, length in units:
+        count, left = divmod(left, length)
+        if count or pieces:
+            pieces.append(f"{count} {unit}" if count else "")
+        if len(pieces) == 2:  # noqa: PLR2004 - the two largest units
+            break
+    return ("-" if seconds < 0 else "") + (" ".join(filter(None, pieces)) or "0 s")
