@@ -116,12 +116,17 @@ def _absent(whole: Any, path: JsonPath, condition: Condition) -> str:
         return f"the body is {shown(whole)}, no object: {missing}"
     said, status = inner
     inside = "; ".join(f"inside, {path} is {message}" for value in path.find(said) for _, message in condition.faults(value))
-    return f"the body is a pair [{{...}}, {status}] instead of an answer {status}: {inside or missing}"
+    return f"{pair_text(status)}: {inside or missing}"
 
 
-def paired(whole: Any) -> tuple[dict[str, Any], int] | None:
-    """The two of `[{...}, 503]`: what a handler sends that returns a status beside its body to a framework that takes it for a list."""
-    if not (isinstance(whole, list) and len(whole) >= 2 and isinstance(whole[0], dict)):  # noqa: PLR2004 - a pair
+def pair_text(status: int) -> str:
+    """What a person is told of a body that is a pair."""
+    return f"the body is a pair [..., {status}] instead of an answer {status}"
+
+
+def paired(whole: Any) -> tuple[Any, int] | None:
+    """The two of `[{...}, 503]`: what a handler sends that returns a status beside its body to a framework that makes a list of it."""
+    if not (isinstance(whole, list) and len(whole) in (2, 3) and isinstance(whole[0], dict | str)):
         return None
     status = whole[1]
     plausible = isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599  # noqa: PLR2004 - HTTP's own numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
@@ -35,6 +35,7 @@ class Condition(BaseModel):
     """What a value must be. A bare value means equals; several operators must all hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    beside: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
 
     exists: bool | None = Field(default=None, description="Whether there must be such a value at all.")
     equals: Any = Field(default=None, description="The value itself; 1 equals 1.0 and true equals only true.")
@@ -56,7 +57,7 @@ class Condition(BaseModel):
     def _bare_means_equals(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return {"equals": value}
-        if not set(value) - {"reason"}:
+        if not set(value) - cls.beside:
             raise ValueError("write a value or an operator, such as {equals: ready} or {exists: true}")
         return value
 
@@ -72,7 +73,7 @@ class Condition(BaseModel):
     @property
     def is_form(self) -> bool:
         """Whether it is about the form of an answer alone (whether a value is there, its type), not about its content."""
-        return self.model_fields_set <= {*_FORM, "reason"}
+        return self.model_fields_set <= _FORM | self.beside
 
     def read_text(self, text: str) -> Any:
         """A text as this condition compares it: a number where a number is wanted (a header's value has no type)."""

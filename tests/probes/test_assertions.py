@@ -102,7 +102,7 @@ def test_pair_instead_of_an_answer() -> None:
     reason, message = failure({"json": {"$.status": "ready"}}, answer([{"status": "not_ready"}, 503]))
 
     assert reason is Reason.BODY
-    assert message == 'the body is a pair [{...}, 503] instead of an answer 503: inside, $.status is "not_ready", expected "ready"'
+    assert message == 'the body is a pair [..., 503] instead of an answer 503: inside, $.status is "not_ready", expected "ready"'
 
 
 def test_array_instead_of_an_object() -> None:
