@@ -12,11 +12,11 @@ from probes._core import Ask, Probe
 from probes._target import Target, plain_path
 from runner.observation import Check, Slo
 from runner.plan import cron, secrets
-from runner.plan.errors import Mark, Path, did_you_mean
+from runner.plan.errors import Path, did_you_mean
 from runner.plan.measures import knows
 from runner.plan.model import Cron, Every, Planned
-from runner.plan.nodes import Entry, Keys, Node, find
-from runner.plan.reading import Reading
+from runner.plan.nodes import Entry, Keys, find
+from runner.plan.reading import Part, Reading
 from runner.plan.sections import CheckKeys, Defaults
 from runner.plan.targets import Named, unknown
 
@@ -42,15 +42,13 @@ def planned(entry: Entry, book: Book) -> Planned | None:
         reading.report(entry.node.at, path, "must be a mapping that begins with kind:")
         return None
     common, settings = _split(entry.node)
-    read = reading.validated(CheckKeys, common, path, entry.at, what="a check", sketch=book.sketch)
+    read = reading.validated(CheckKeys, Part(common, path, entry.at, "a check"), sketch=book.sketch)
     kind = _kind(entry, common, book)
     if kind is None:
         return None
     context = {"targets": book.targets, "folder": reading.file.parent}
-    also = COMMON
-    made = reading.validated(
-        book.kinds[kind], settings, path, entry.at, what=f"kind {kind}", sketch=book.sketch, context=context, also_known=also
-    )
+    part = Part(settings, path, entry.at, f"kind {kind}", COMMON)
+    made = reading.validated(book.kinds[kind], part, sketch=book.sketch, context=context)
     if read is None:
         return None
     draft = _Draft(entry, read[0], kind, book)
@@ -58,11 +56,10 @@ def planned(entry: Entry, book: Book) -> Planned | None:
     slos = draft.slos(made[0] if made else None)
     if made is None or schedule is None:
         return None
-    probe, data = made
     if not book.sketch:
-        reading.secrets |= set(secrets.of_settings(probe))
-    draft.judge_asks(probe)
-    return draft.planned(probe, data, schedule, slos)
+        reading.secrets |= set(secrets.of_settings(made[0], reading.filled_in))
+    draft.judge_asks(made[0])
+    return draft.planned(made[0], made[1], schedule, slos)
 
 
 def _split(node: Keys) -> tuple[Keys, Keys]:
@@ -165,18 +162,8 @@ class _Draft:
         target = target if isinstance(target, Target) else None
         check = self._check(probe, target, schedule[1], slos)
         compares = probe.part_compares()
-        parts = tuple(
-            replace(
-                check,
-                name=f"{check.name}/{part}",
-                slos=(),
-                depends_on=(),
-                reports_as="",
-                part_of=check.name,
-                compare_with=compares.get(part, ""),
-            )
-            for part in probe.part_names()
-        )
+        own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
+        parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
         mark = _fingerprint(check, parts, schedule[0], data, target)
         return Planned(check, probe, schedule[0], self.timeout, mark, target, parts)
 
@@ -220,9 +207,3 @@ def _revealed(target: Target) -> dict[str, Any]:
         "headers": headers,
         "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
     }
-
-
-def mark_of(node: Node, at: Mark, path: Path) -> Mark:
-    """Where a value inside a check stands, or the place given where there is none."""
-    walked, key, found = find(node, at, path)
-    return found.at if walked else key

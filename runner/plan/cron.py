@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.base import BaseTrigger
@@ -37,7 +38,6 @@ _SHORT = {
 _MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if number}
 _DAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 _ITEM = re.compile(r"(?:(\*)|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,3}))?\Z")
-_APSCHEDULER_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _CYCLE_DAYS = 28 * 366  # weekdays and leap years come round in 28 years
 _DAY_MINUTES = 1440
 
@@ -147,9 +147,7 @@ def trigger(expression: str, zone_name: str = "UTC") -> BaseTrigger:
         "timezone": tz,
     }
     day = _said(times.days, 31)
-    weekday = (
-        "*" if len(times.weekdays) == len(_APSCHEDULER_DAYS) else ",".join(_APSCHEDULER_DAYS[number] for number in sorted(times.weekdays))
-    )
+    weekday = "*" if len(times.weekdays) == len(_DAYS) else ",".join(name for name, number in _DAYS.items() if number in times.weekdays)
     if not times.either:
         return CronTrigger(day=day, day_of_week=weekday, **common)
     return OrTrigger([CronTrigger(day=day, **common), CronTrigger(day_of_week=weekday, **common)])
@@ -163,7 +161,7 @@ def shortest_gap(expression: str) -> float:
     """Seconds between the two runs that lie nearest to each other, by the wall clock. Raises ValueError."""
     times = parse(expression)
     within = sorted(hour * 60 + minute for hour in times.hours for minute in times.minutes)
-    gaps = [later - earlier for earlier, later in zip(within, within[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(within)]
     night = within[0] - within[-1]
     nearest = min(_day_gaps(times), default=_CYCLE_DAYS)
     return 60.0 * min([*gaps, nearest * _DAY_MINUTES + night])

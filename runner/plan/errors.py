@@ -23,8 +23,9 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `path` is the way to it through the file's keys (list items count from 0); `option` stands for
-    the place of what came by the command line (`--tag smok`).
+    """One thing to mend. `path` leads to it through the file's keys; items of lists count from 0.
+
+    `option` takes the place of a line for what came by the command line (`--tag smok`).
     """
 
     at: Mark

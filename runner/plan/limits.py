@@ -23,6 +23,7 @@ class Load:
 
     @property
     def over(self) -> bool:
+        """More is asked than may be: runs will be withheld."""
         return self.asks > self.limit
 
 

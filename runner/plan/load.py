@@ -13,7 +13,7 @@ from runner.plan.checks import Book, planned
 from runner.plan.model import Plan, Planned, Server
 from runner.plan.names import judge_names, judge_names_of
 from runner.plan.nodes import Keys, find
-from runner.plan.reading import Reading
+from runner.plan.reading import Part, Reading
 from runner.plan.sections import Defaults, General, Section, ServerKeys
 from runner.plan.select import Choice, choose
 from runner.plan.targets import slos, targets
@@ -77,13 +77,13 @@ def _general(reading: Reading, *, sketch: bool) -> General:
     """The keys beside the sections; unknown ones are reported."""
     rest = {key: entry for key, entry in reading.root.entries.items() if key not in SECTIONS and not key.startswith("x-")}
     node = Keys(reading.root.at, rest)
-    found = reading.validated(General, node, (), node.at, what="checks.yaml", sketch=sketch, also_known=(*SECTIONS, "x-"))
+    found = reading.validated(General, Part(node, (), node.at, "checks.yaml", (*SECTIONS, "x-")), sketch=sketch)
     return found[0] if found else General(version=1)
 
 
 def _section(reading: Reading, name: str, model: type[S], *, sketch: bool) -> S | None:
     entry = reading.root.entries.get(name)
-    found = reading.validated(model, entry.node, (name,), entry.at, what=name, sketch=sketch) if entry else None
+    found = reading.validated(model, Part(entry.node, (name,), entry.at, name), sketch=sketch) if entry else None
     return found[0] if found else None
 
 
@@ -106,14 +106,14 @@ def _server(reading: Reading, *, sketch: bool) -> Server:
     host = host.removeprefix("[").removesuffix("]")
     if not sketch and (not host or not port.isdecimal() or not int(port) <= HIGHEST_PORT):
         entry = reading.root.entries["server"]
-        _, at, node = find(entry.node, entry.at, ("listen",))
-        reading.report(node.at or at, ("server", "listen"), "write an address and a port, such as 127.0.0.1:9797")
+        _, _, node = find(entry.node, entry.at, ("listen",))
+        reading.report(node.at, ("server", "listen"), "write an address and a port, such as 127.0.0.1:9797")
         return Server()
     if sketch:
         return Server()
-    tokens = [keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()]
-    reading.secrets |= set(tokens)
-    return Server(host, int(port), *tokens)
+    read_token, operate_token = keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()
+    reading.secrets |= {read_token, operate_token}
+    return Server(host, int(port), read_token, operate_token, keys.hosts)
 
 
 def _plans(

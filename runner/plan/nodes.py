@@ -67,6 +67,7 @@ class Keys:
     weight: int = 1
 
     def get(self, key: str) -> Node | None:
+        """The value of a key, or None."""
         entry = self.entries.get(key)
         return entry.node if entry else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -44,30 +44,49 @@ def of_header(name: str, value: str) -> Iterator[str]:
         yield value.rpartition(" ")[2]
 
 
-def of_settings(value: Any, name: str = "", *, headers: bool = False) -> Iterator[str]:
-    """Every secret in a kind's settings: fields typed Secret, values by a secret's name, passwords inside addresses."""
+def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
+    """Every secret in a kind's settings: fields typed Secret, passwords, and what stands inside addresses.
+
+    In a mapping (headers, a form) what the file itself writes under an everyday name is none: `grant_type: password`.
+    `filled_in` are the texts that came from elsewhere.
+    """
     if isinstance(value, BaseModel):
-        for field in type(value).model_fields:
-            yield from of_settings(getattr(value, field), field, headers=field == "headers")
+        for name in type(value).model_fields:
+            item = getattr(value, name)
+            if isinstance(item, SecretStr):
+                yield from _of_secret(item.get_secret_value())
+            elif name == "headers" and isinstance(item, Mapping):
+                yield from (found for key, text in item.items() for found in _of_header(str(key), text))
+            else:
+                yield from of_settings({name: item}, filled_in)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from of_settings(item, str(key), headers=headers)
-    elif isinstance(value, list | tuple | set | frozenset):
+            yield from _of_entry(str(key), item, filled_in)
+    elif isinstance(value, list | tuple):
         for item in value:
-            yield from of_settings(item, name, headers=headers)
-    elif isinstance(value, SecretStr):
-        yield from _of_text(value.get_secret_value(), name, headers=headers, secret=True)
-    elif isinstance(value, str):
-        yield from _of_text(value, name, headers=headers, secret=False)
+            yield from of_settings(item, filled_in)
 
 
-def _of_text(text: str, name: str, *, headers: bool, secret: bool) -> Iterator[str]:
+def _of_secret(text: str) -> Iterator[str]:
     inside = list(of_url(text))
     yield from inside
-    if headers:
-        yield from of_header(name, text)
-    elif "://" in text:
-        if inside and secret:
-            yield text
-    elif secret or _PASSWORD.search(name):  # a text by the name of `token` may be a JSONPath: its value is known by its source
+    if inside or "://" not in text:
         yield text
+
+
+def _of_header(name: str, value: Any) -> Iterator[str]:
+    return of_header(name, value.get_secret_value() if isinstance(value, SecretStr) else str(value))
+
+
+def _of_entry(key: str, item: Any, filled_in: Collection[str]) -> Iterator[str]:
+    if isinstance(item, SecretStr):
+        text = item.get_secret_value()
+        yield from of_url(text)
+        if text in filled_in or is_secret_name(key):
+            yield text
+    elif isinstance(item, str):
+        yield from of_url(item)
+        if _PASSWORD.search(key):  # a text by the name of `token` may be a JSONPath: its value is known by its source
+            yield item
+    else:
+        yield from of_settings(item, filled_in)

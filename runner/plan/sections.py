@@ -63,6 +63,7 @@ class ServerKeys(Section):
     listen: str = Field(default="127.0.0.1:9797", description="Address and port; 0.0.0.0:9797 listens to everybody.")
     read_token: Secret = Field(default=Secret(""), description="Reading needs it, where it is set.")
     operate_token: Secret = Field(default=Secret(""), description="Changing state needs it; without one nothing can be operated.")
+    hosts: tuple[str, ...] = Field(default=(), description="Names by which it is asked beside localhost and its own address.")
 
 
 class CheckKeys(Section):

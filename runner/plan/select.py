@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.plan.errors import NOWHERE, did_you_mean
 from runner.plan.nodes import Entry, Keys
-from runner.plan.reading import Reading
+from runner.plan.reading import Part, Reading
 from runner.plan.sections import CheckKeys, Section
 
 
@@ -53,5 +53,5 @@ def _early(reading: Reading, entry: Entry, *, sketch: bool) -> _Early | None:
     if not isinstance(entry.node, Keys):
         return None
     node = Keys(entry.node.at, {key: entry.node.entries[key] for key in _Early.model_fields if key in entry.node.entries})
-    found = reading.validated(_Early, node, ("checks", entry.key), entry.at, what="a check", sketch=sketch)
+    found = reading.validated(_Early, Part(node, ("checks", entry.key), entry.at, "a check"), sketch=sketch)
     return found[0] if found else None

@@ -14,7 +14,7 @@ from runner.observation import Slo
 from runner.plan import secrets
 from runner.plan.errors import Mark, did_you_mean
 from runner.plan.nodes import Entry, Keys
-from runner.plan.reading import ALREADY_SAID, Reading
+from runner.plan.reading import ALREADY_SAID, Part, Reading
 from runner.plan.sections import SloKeys
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class Named(Mapping[str, T], Generic[T]):
         return {name: made for name in self._entries if (made := self._made.get(name)) is not None}
 
     def unused(self) -> list[str]:
+        """Those that nothing asked for."""
         return [name for name in self._entries if name not in self._made]
 
     def at(self, name: str) -> Mark:
@@ -91,11 +92,11 @@ def targets(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Ta
             reading.report(entry.node.entries["name"].at, (*path, "name"), "no such setting of a target; its name is the key above")
             return None
         extra = {"name": entry.key}
-        found = reading.validated(TargetKeys, entry.node, path, entry.at, what="a target", sketch=sketch, extra=extra)
+        found = reading.validated(TargetKeys, Part(entry.node, path, entry.at, "a target"), sketch=sketch, extra=extra)
         if found is None:
             return None
         if not sketch:
-            reading.secrets |= set(secrets.of_settings(found[0]))
+            reading.secrets |= set(secrets.of_settings(found[0], reading.filled_in))
         return found[0]
 
     return Named(section.entries if section else {}, make)
@@ -105,7 +106,7 @@ def slos(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Slo]:
     """The SLOs. `sketch` as in Reading.validated."""
 
     def make(entry: Entry) -> Slo | None:
-        found = reading.validated(SloKeys, entry.node, ("slos", entry.key), entry.at, what="an SLO", sketch=sketch)
+        found = reading.validated(SloKeys, Part(entry.node, ("slos", entry.key), entry.at, "an SLO"), sketch=sketch)
         keys = found[0] if found else None
         return Slo(entry.key, keys.objective, keys.window, keys.threshold, keys.measure) if keys else None
 

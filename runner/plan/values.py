@@ -15,6 +15,7 @@ from typing import Protocol
 from runner.plan.secrets import is_secret_name
 
 LARGEST_SECRET = 1_000_000  # bytes of a file that ${file:...} names
+FROM_FILE = "file:"  # among the names that a text was filled in from: no variable is called so
 _DEEPEST = 20
 _SIGN = re.compile(r"\$?\$\{|\}")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\}|:-)|(file:)")
@@ -60,8 +61,13 @@ class Filled:
 class Source(Protocol):
     """Where values come from: the environment and files, or what stands in for them."""
 
-    def variable(self, variable: Variable) -> str | None: ...
-    def file(self, path: str, hole: int) -> str: ...
+    def variable(self, variable: Variable) -> str | None:
+        """Its value; None where it isn't set."""
+        ...
+
+    def file(self, path: str, hole: int) -> str:
+        """The text of a file. Raises Unfilled."""
+        ...
 
 
 def parse(text: str) -> Template:
@@ -137,7 +143,7 @@ def _fill_variable(piece: Variable, source: Source) -> Filled:
 def _fill_file(piece: File, source: Source) -> Filled:
     path = fill(piece.path, source)
     value = source.file(path.text, piece.hole)
-    return Filled(value, path.secrets | {value}, (*path.names, "file"))
+    return Filled(value, path.secrets | {value}, (*path.names, FROM_FILE))
 
 
 class Real:
@@ -148,9 +154,11 @@ class Real:
         self._files: dict[str, str] = {}
 
     def variable(self, variable: Variable) -> str | None:
+        """From the environment."""
         return self._environ.get(variable.name)
 
     def file(self, path: str, hole: int) -> str:
+        """From the file, without its last newline. Raises Unfilled."""
         if path not in self._files:
             self._files[path] = _content(self._folder / path, hole)
         return self._files[path]
@@ -182,6 +190,7 @@ class StandIns:
         self.used = False
 
     def variable(self, variable: Variable) -> str | None:
+        """From the environment, or the stand-in where there is neither a value nor a default."""
         value = self._environ.get(variable.name)
         if value is None and variable.default is None:
             self.used = True
@@ -189,6 +198,7 @@ class StandIns:
         return value
 
     def file(self, path: str, hole: int) -> str:
+        """The stand-in."""
         del path, hole
         self.used = True
         return self._text

@@ -215,28 +215,32 @@ class _Builder:
                 into.entries.setdefault(key, entry)
 
 
+_WORDS = (
+    ("mapping values are not allowed", "a second colon in one line; put the text in quotes, or mend the indentation"),
+    ("end of stream", "a quote that is never closed"),
+    ("sequence entries are not allowed", "a list begins on a line of its own"),
+    ("unknown escape", "no such escape in double quotes; write \\\\ for a backslash, or use single quotes"),
+    ("document start", "nothing goes on after the end of a document (...)"),
+    ("nesting depth", f"nested more than {DEEPEST} deep"),
+    ("expected key", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
+    ("block end", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
+    ("block mapping", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
+    ("expected ':'", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
+)
+
+
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
-    """A scanner's complaint in words that help."""
-    mark = error.problem_mark or error.context_mark
+    """A scanner's complaint in words that help. A tab before the place is what is wrong in most files."""
+    problem = error.problem or "it ends too early"
+    mark = error.context_mark if "end of stream" in problem and error.context_mark else error.problem_mark or error.context_mark
     at = Mark(mark.line + 1, mark.column + 1) if mark else NOWHERE
-    lines = text.split("\n")
-    line = lines[at.line - 1] if 0 < at.line <= len(lines) else ""
-    problem = error.problem or "can't be read as YAML"
+    line = [*text.split("\n"), ""][at.line - 1]
+    if (tab := line.find("\t", 0, at.column)) >= 0 and not line[:tab].strip():
+        return Problem(Mark(at.line, tab + 1), (), "a tab; indent with spaces")
     if "cannot start any token" in problem:
-        sign = line[at.column - 1 : at.column]
-        what = "a tab; indent with spaces" if sign == "\t" else f"nothing may begin with {sign}; put the text in quotes"
-        return Problem(at, (), what)
-    if "mapping values are not allowed" in problem:
-        return Problem(at, (), "a second colon in one line; put the text in quotes, or mend the indentation")
-    if "end of stream" in problem:
-        start = error.context_mark
-        opened = Mark(start.line + 1, start.column + 1) if start else at
-        return Problem(opened, (), "a quote that is never closed")
+        return Problem(at, (), f"nothing may begin with {line[at.column - 1 : at.column]}; put the text in quotes")
     if "expected ',' or" in problem:
         hint = "; between braces ${...} needs quotes" if "${" in line else ""
         return Problem(at, (), f"a comma or the closing bracket is missing{hint}")
-    if "\t" in line[: at.column]:
-        return Problem(Mark(at.line, line.index("\t") + 1), (), "a tab; indent with spaces")
-    if "expected key" in problem or "block end" in problem or "block mapping" in problem or "expected ':'" in problem:
-        return Problem(at, (), "doesn't fit the lines above it: mend the indentation, or the colon that is missing")
-    return Problem(at, (), f"can't be read as YAML: {problem}")
+    said = next((words for sign, words in _WORDS if sign in problem), f"can't be read as YAML: {problem}")
+    return Problem(at, (), said)

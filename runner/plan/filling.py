@@ -1,0 +1,87 @@
+"""Fills the placeholders of one part of the tree, and lets texts stand in for values that aren't there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from runner.plan import secrets, values
+from runner.plan.errors import Path
+from runner.plan.nodes import Items, Keys, Node, Scalar
+
+if TYPE_CHECKING:
+    from runner.plan.reading import Reading
+
+# What may stand in for a value that isn't there, tried in turn until the field takes it.
+_STAND_INS = ("stand-in", "1", "true", "1s", "1/1h", "1%", "1KiB", "http://stand-in.invalid",
+              "redis://stand-in.invalid", "postgresql://stand-in@stand-in.invalid/stand-in", "stand-in.invalid:1")  # fmt: skip
+_FIRST_ADDRESS = _STAND_INS.index("http://stand-in.invalid")
+_ADDRESSES = frozenset({"url", "dsn"})
+ROUNDS = 3 * len(_STAND_INS)
+
+
+class Filling:
+    """The values of one part of the tree. `standing` are the scalars whose value isn't there, with the stand-in they have."""
+
+    def __init__(self, reading: Reading, root: Keys, path: Path, *, sketch: bool) -> None:
+        self._reading, self._root, self._path, self._sketch = reading, root, path, sketch
+        self.filled: dict[int, values.Filled] = {}
+        self.standing: dict[int, int] = {}
+        self._addresses: set[int] = set()
+
+    def data(self, node: Node, key: str = "") -> Any:
+        """The plain data of a tree, placeholders filled in."""
+        if isinstance(node, Keys):
+            return {key: self.data(entry.node, key) for key, entry in node.entries.items()}
+        if isinstance(node, Items):
+            return [self.data(item) for item in node.items]
+        return self._scalar(node, key) if "${" in node.text else node.value
+
+    def _scalar(self, node: Scalar, key: str) -> str:
+        if id(node) in self.standing:
+            return self._stand_in(node)
+        try:
+            source = values.StandIns(self._reading.environ, "") if self._sketch else self._reading.real
+            filled = values.fill(values.parse(node.text), source)
+        except values.Unfilled as problem:
+            at = node.holes[problem.hole] if problem.hole < len(node.holes) else node.at
+            self._reading.report(at, self._path + (_way(self._root, node) or ()), problem.message)
+            return self._stand(node, key)
+        if isinstance(source, values.StandIns) and source.used:
+            return self._stand(node, key)
+        self.filled[id(node)] = filled
+        self._reading.secrets |= filled.secrets | set(secrets.of_url(filled.text))
+        self._reading.filled_in.add(filled.text)
+        return filled.text
+
+    def _stand(self, node: Scalar, key: str) -> str:
+        if key in _ADDRESSES:
+            self._addresses.add(id(node))
+        self.standing[id(node)] = _FIRST_ADDRESS if key in _ADDRESSES else 0
+        return self._stand_in(node)
+
+    def _stand_in(self, node: Scalar) -> str:
+        text = _STAND_INS[self.standing[id(node)] % len(_STAND_INS)]
+        try:
+            return values.fill(values.parse(node.text), values.StandIns(self._reading.environ, text)).text
+        except values.Unfilled:
+            return text
+
+    def advance(self, nodes: Collection[int]) -> None:
+        """Gives each of these the next stand-in: of several the addresses, since a whole section complains of those."""
+        for node in (self._addresses & set(nodes)) or nodes:
+            self.standing[node] += 1
+
+
+def _way(root: Node, wanted: Node) -> Path | None:
+    """The path from a tree's root to a node in it."""
+    stack: list[tuple[Node, Path]] = [(root, ())]
+    while stack:
+        node, path = stack.pop()
+        if node is wanted:
+            return path
+        if isinstance(node, Keys):
+            stack.extend((entry.node, (*path, key)) for key, entry in node.entries.items())
+        elif isinstance(node, Items):
+            stack.extend((item, (*path, index)) for index, item in enumerate(node.items))
+    return None
