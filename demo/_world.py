@@ -1,0 +1,114 @@
+"""What all parts of the stand-in share: the clock, the faults that are on, who asked what, and what nobody should have asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from probes._core import Clock
+
+VERSION = "1.4.2"
+REVISION = "4f1c9e7"
+PROBE_USER = "outrider-probe@roadtrip.example"
+DEMO_USER, DEMO_PASSWORD = "rider@roadtrip.example", "open-road-2026"
+MODEL = "gemini-2.0-flash"
+KEPT_VISITS = 100_000
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long the slow faults take, and how fast the model speaks, in seconds of real time."""
+
+    slow: float = 3.0  # api-slow
+    first_token: float = 6.0  # ai-slow
+    token: float = 0.01  # between two pieces of a stream
+    stuck: float = 0.3  # a database call that takes longer holds up the whole API, as a synchronous driver does
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The keys and passwords of the stand-in, fresh for each.
+
+    The application has a key of its own for the model and the partners: a provider throttles by key, and one client's
+    share isn't another's.
+    """
+
+    probe_password: str
+    ai_key: str
+    opentable: str
+    recreation: str
+    application_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request that reached a part of the stand-in. `who` is "outrider" or "user", by the User-Agent."""
+
+    at: float
+    part: str
+    who: str
+    agent: str
+    method: str
+    path: str
+    status: int
+    request_id: str = ""
+    traceparent: str = ""
+
+
+def who(agent: str) -> str:
+    """Outrider names itself in its User-Agent; everybody else is a user."""
+    return "outrider" if agent.lower().startswith("outrider") else "user"
+
+
+@dataclass
+class World:
+    """Shared state of one stand-in."""
+
+    clock: Clock
+    secrets: Secrets
+    delays: Delays
+    limits: bool = True
+    faults: set[str] = field(default_factory=set)
+    visits: deque[Visit] = field(default_factory=lambda: deque(maxlen=KEPT_VISITS))
+    counts: Counter[tuple[str, str, str, str, int]] = field(default_factory=Counter)  # part, who, method, path, status
+    forbidden: list[str] = field(default_factory=list)  # bookings, shutdowns and other things that no probe may set going
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def visit(self, visit: Visit) -> None:
+        """Notes a request that has been answered."""
+        self.visits.append(visit)
+        self.counts[visit.part, visit.who, visit.method, visit.path, visit.status] += 1
+
+    def asked(self, who: str | None = None, *, part: str | None = None, path: str | None = None, status: int | None = None) -> int:
+        """How many requests of this kind there were; None stands for any."""
+        wanted = (part, who, None, path, status)
+        return sum(n for key, n in self.counts.items() if all(w is None or w == k for w, k in zip(wanted, key, strict=True)))
+
+    async def pause(self, seconds: float) -> None:
+        """Waits, but not beyond the stand-in's end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.closing.wait(), seconds)
+
+    async def wait_until(self, *events: asyncio.Event) -> None:
+        """Waits for one of these, or for the stand-in's end."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (*events, self.closing)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

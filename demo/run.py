@@ -1,0 +1,45 @@
+"""What `outrider demo` shows of the stand-in: where to look, and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from demo.control import Declined, NoDemo, control_file, send
+from demo.faults import FAULTS, UnknownFault
+from demo.standin import StandIn
+
+__all__ = ["FAULTS", "TRY", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One place to look at, or one thing to try: what it is, and the URL or the command."""
+
+    what: str
+    where: str
+
+
+TRY = (
+    Look("stop the database; ready goes red although it still answers 200", "outrider demo --fault db-down"),
+    Look("and start it again", "outrider demo --off db-down"),
+    Look("take the model away; the API covers it up, and plan-a-trip sees through it", "outrider demo --fault ai-down"),
+    Look("freeze the database; the API hangs with it, and the finding says so", "outrider demo --fault db-frozen"),
+    Look("let the health route lie", "outrider demo --fault health-lies"),
+    Look("let the certificate expire", "outrider demo --fault cert-expired"),
+)
+
+
+def look(standin: StandIn) -> tuple[Look, ...]:
+    """The addresses of the running stand-in; no secret is among them."""
+    places: Mapping[str, str] = {
+        "the API (send X-Forwarded-Proto: https)": standin.api_site.url,
+        "the same over TLS": standin.tls_site.url,
+        "the API's own metrics": f"{standin.api_site.url}/metrics",
+        "the model": standin.ai_site.url,
+        "OpenTable": standin.opentable_site.url,
+        "Recreation.gov": standin.recreation_site.url,
+        "PostgreSQL": f"{standin.postgres.host}:{standin.postgres.port}",
+        "Redis": f"{standin.redis.host}:{standin.redis.port}",
+    }
+    return tuple(Look(what, where) for what, where in places.items())

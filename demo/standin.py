@@ -1,0 +1,216 @@
+"""The whole stand-in: API, TLS front, model, two booking partners, references, PostgreSQL and Redis, started and ended together.
+
+    async with StandIn() as standin:
+        plan = load("checks.yaml", environment=standin.environment())
+        await standin.switch_on("db-down")
+
+`environment()` names what the committed checks.yaml reads:
+
+    API_URL                       the API over plain HTTP; it wants `X-Forwarded-Proto: https`, as the real one does
+    API_HOST, API_PORT, API_CA    the TLS front, and the file with the authority that signed it; TLS=true
+    DATABASE_URL, REDIS_URL       the probe's own role and user
+    AI_URL, AI_MODEL, AI_API      the model (scheme, host and port; Gemini's paths below /v1beta, OpenAI's below /v1); AI_API=gemini
+    OPENTABLE_URL, RECREATION_URL, RECREATION_AVAILABILITY_URL   the partners, base path included
+    PROBE_USER                    the e-mail of the probe's user
+    SECRETS                       a folder with the files ai-key, opentable, recreation, probe-password
+    REFERENCE_1, REFERENCE_2      URLs that answer 204 whatever fault is on
+    STATE_DIR                     an empty folder
+    ENVIRONMENT=demo, LOCATION=local, LOADABLE (true without limits)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from demo._app import Api
+from demo._cache import Cache
+from demo._certificates import Certificates, make_certificates, server_context
+from demo._database import Database, Gate
+from demo._model import Model
+from demo._partners import OPENTABLE_BASE, RECREATION_AVAILABILITY, RECREATION_BASE, OpenTable, Recreation
+from demo._process import HOST
+from demo._site import Site
+from demo._world import MODEL, PROBE_USER, Delays, Secrets, SystemClock, World
+from demo.control import Control, Turn, announce, withdraw
+from demo.faults import fault
+from demo.servers import Postgres, Redis
+from probes._core import Clock
+
+SECRET_FILES = {"ai-key": "ai_key", "opentable": "opentable", "recreation": "recreation", "probe-password": "probe_password"}
+
+
+class StandIn:
+    """The Road Trip Storyteller, played. `limits=False` lifts its limiter; `faults` are on from the start.
+
+    `clock` rules limits, caches, days and the lock-out, so that a simulated day takes no day. `control` is where the
+    running demo says how its faults are switched (demo.control); without it there is no control URL. Starting takes
+    about two seconds; RuntimeError says which server did not start and why.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        limits: bool = True,
+        faults: Iterable[str] = (),
+        delays: Delays | None = None,
+        ports: tuple[int, int] = (0, 0),
+        control: Path | None = None,
+        embedded: bool = False,
+    ) -> None:
+        self._wanted = [fault(name).name for name in faults]
+        made = (secrets.token_urlsafe(24) for _ in range(5))
+        self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits)
+        self.postgres: Postgres = Postgres(embedded=embedded)
+        self.redis: Redis = Redis(embedded=embedded)
+        self._ports = ports
+        self._control_file = control
+        self._stack = AsyncExitStack()
+        self._switching = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+
+    @property
+    def on(self) -> frozenset[str]:
+        """The faults that are on."""
+        return frozenset(self.world.faults)
+
+    async def switch_on(self, name: str) -> None:
+        """Plays a fault. Raises UnknownFault; RuntimeError or OSError when it can't be played now."""
+        await self._switch("on", name)
+
+    async def switch_off(self, name: str) -> None:
+        """Ends a fault: everything is as before. Raises as switch_on."""
+        await self._switch("off", name)
+
+    def show_certificate(self, which: Literal["good", "expired", "wrong_host"]) -> None:
+        """What the TLS front shows to every new connection."""
+        self._tls.load_cert_chain(getattr(self.certificates, which))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point checks.yaml here; see the module."""
+        return {
+            "API_URL": self.api_site.url,
+            "API_HOST": HOST,
+            "API_PORT": str(self.tls_site.port),
+            "API_CA": str(self.certificates.ca),
+            "TLS": "true",
+            "DATABASE_URL": self.postgres.dsn,
+            "REDIS_URL": self.redis.url,
+            "AI_URL": self.ai_site.url,
+            "AI_MODEL": MODEL,
+            "AI_API": "gemini",
+            "OPENTABLE_URL": self.opentable_site.url + OPENTABLE_BASE,
+            "RECREATION_URL": self.recreation_site.url + RECREATION_BASE,
+            "RECREATION_AVAILABILITY_URL": self.recreation_site.url + RECREATION_AVAILABILITY,
+            "PROBE_USER": PROBE_USER,
+            "SECRETS": str(self.folder / "secrets"),
+            "REFERENCE_1": f"{self._reference_site.url}/generate_204",
+            "REFERENCE_2": f"{self._reference_site.url}/",
+            "STATE_DIR": str(self.folder / "state"),
+            "ENVIRONMENT": "demo",
+            "LOCATION": "local",
+            "LOADABLE": "false" if self.world.limits else "true",
+        }
+
+    async def _switch(self, turn: Turn, name: str) -> None:
+        chosen = fault(name)
+        async with self._switching:
+            if turn == "on":
+                await chosen.on(self)
+                self.world.faults.add(name)
+            else:
+                await chosen.off(self)
+                self.world.faults.discard(name)
+
+    async def _start(self) -> None:
+        self.folder = await asyncio.to_thread(self._make_folder)
+        self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, self.folder, ignore_errors=True)
+        started = await asyncio.gather(*map(self._stack.enter_async_context, (self.postgres, self.redis)), return_exceptions=True)
+        for outcome in started:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 - plain HTTP on loopback
+        self._stack.push_async_callback(self._client.aclose)
+        await self._start_sites()
+        for name in self._wanted:
+            await self.switch_on(name)
+
+    def _make_folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="outrider-standin-"))
+        for name in ("secrets", "state", "tls"):
+            (folder / name).mkdir(mode=0o700)
+        for name, attribute in SECRET_FILES.items():
+            file = folder / "secrets" / name
+            file.write_text(getattr(self.world.secrets, attribute) + "\n")
+            file.chmod(0o600)
+        self.certificates: Certificates = make_certificates(folder / "tls", self.world.clock.time(), time.time())
+        self._tls = server_context(self.certificates.good)
+        return folder
+
+    async def _start_sites(self) -> None:
+        database = Database(self.postgres.app_dsn, Gate(self.world.delays.stuck))
+        cache = Cache(self.redis.app_url, self.world.clock)
+        self._stack.push_async_callback(cache.close)
+        await database.open(self.world.secrets.probe_password)
+        self.ai_site = await self._serve(Site(Model(self.world).app()))
+        self.opentable_site = await self._serve(Site(OpenTable(self.world).app()))
+        self.recreation_site = await self._serve(Site(Recreation(self.world).app()))
+        self._reference_site = await self._serve(Site(_references()))
+        partners = {"opentable": self.opentable_site.url + OPENTABLE_BASE, "recreation": self.recreation_site.url + RECREATION_BASE}
+        self.api = Api(self.world, database=database, cache=cache, client=self._client, ai_url=self.ai_site.url, partners=partners)
+        self.api_site = await self._serve(Site(self.api, port=self._ports[0]))
+        self.tls_site = await self._serve(Site(self.api, port=self._ports[1], tls=self._tls))
+        if self._control_file is not None:
+            await self._start_control(self._control_file)
+        self._stack.push_async_callback(self._leave, database)
+
+    async def _serve(self, site: Site) -> Site:
+        await site.start()
+        self._stack.push_async_callback(site.stop)
+        return site
+
+    async def _start_control(self, file: Path) -> None:
+        control = Control(self._switch, lambda: self.on)
+        site = await self._serve(Site(control.app()))
+        await asyncio.to_thread(announce, file, site.url, control.token)
+        self._stack.push_async_callback(asyncio.to_thread, withdraw, file, control.token)
+
+    async def _leave(self, database: Database) -> None:
+        """First of all at the end: nobody waits any more, not even for a frozen database."""
+        self.world.closing.set()
+        await self.postgres.thaw()
+        database.close()
+
+
+def _references() -> Starlette:
+    """What stands for the rest of the internet: it is there whatever happens to the application."""
+
+    async def nothing(_: Request) -> Response:
+        return Response(status_code=204)
+
+    return Starlette(routes=[Route("/generate_204", nothing), Route("/", nothing)])
