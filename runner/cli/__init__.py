@@ -1,0 +1,45 @@
+"""The command line: one public file of this folder is one command, and only here are objects built and joined."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import click
+
+
+class Commands(click.Group):
+    """The commands are the public files beside this one; each is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every command by name."""
+        return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command, or None where there is none of this name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="outrider", message="outrider %(version)s")
+def outrider() -> None:
+    """Rides ahead of the users of the AI Road Trip Storyteller and tells whether the road is open.
+
+    Exit codes: 0 pass, 1 fail, 2 usage or configuration, 3 inconclusive.
+    """
+
+
+def main() -> None:
+    """The entry point: Ctrl-C ends a command without a traceback, with exit 3 (nothing is certain)."""
+    try:
+        sys.exit(outrider.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(3)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

@@ -1,0 +1,58 @@
+"""The options that every command which reads checks has, and the one place where they become a Plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from runner.plan.model import Plan
+
+Command = Callable[..., Any]
+
+
+def config_option(command: Command) -> Command:
+    """--config, or OUTRIDER_CONFIG, or checks.yaml."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        envvar="OUTRIDER_CONFIG",
+        default=Path("checks.yaml"),
+        show_default=True,
+        help="The file with the checks.",
+    )(command)
+
+
+def selection_options(command: Command) -> Command:
+    """--tag and --check, each any number of times."""
+    for name, help_text in (("check", "Only the check of this name."), ("tag", "Only checks that carry this tag.")):
+        command = click.option(f"--{name}", f"{name}s", multiple=True, metavar=name.upper(), help=help_text)(command)
+    return config_option(command)
+
+
+def load_plan(config: Path, *, tags: tuple[str, ...] = (), checks: tuple[str, ...] = (), secrets: bool = True) -> Plan:
+    """The plan of a file; ends the command with exit 2 and every problem where there is one."""
+    from runner.plan.errors import PlanError
+    from runner.plan.load import load
+
+    try:
+        return load(config, environ=os.environ, tags=tags, checks=checks, secrets=secrets)
+    except PlanError as error:
+        unusable(str(error))
+
+
+def unusable(message: str) -> NoReturn:
+    """Ends the command: usage or configuration, exit 2."""
+    click.echo(message, err=True)
+    raise click.exceptions.Exit(2)
+
+
+def our_version() -> str:
+    """The version that is installed."""
+    return version("outrider")

@@ -1,0 +1,39 @@
+"""`outrider health`: asks the runner on this machine whether it lives; for a container's HEALTHCHECK."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from urllib.parse import urlsplit
+
+import click
+
+from runner.cli._options import unusable
+
+
+@click.command("health", short_help="Ask the runner on this machine whether it lives.")
+@click.option("--url", default=None, help="Its address.  [default: http://$LISTEN, or http://127.0.0.1:9797]")
+@click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+@click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
+def command(url: str | None, timeout: float, *, ready: bool) -> None:
+    """Ask the runner on this machine whether it lives: exit 0, or 1 and why not."""
+    address = urlsplit(url or f"http://{_own_address()}")
+    if address.scheme != "http" or not address.hostname:
+        unusable(f"--url {url}: write http:// and an address")
+    path = "/-/ready" if ready else "/-/healthy"
+    try:
+        connection = http.client.HTTPConnection(address.hostname, address.port or 9797, timeout=timeout)
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        text = answer.read(1000).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        click.echo(f"no runner answers at {address.netloc}: {error}", err=True)
+        raise click.exceptions.Exit(1) from error
+    click.echo(text, err=answer.status != http.client.OK)
+    raise click.exceptions.Exit(0 if answer.status == http.client.OK else 1)
+
+
+def _own_address() -> str:
+    """Where the runner listens: a bind to all addresses is asked on the loopback."""
+    host, _, port = os.environ.get("LISTEN", "127.0.0.1:9797").rpartition(":")
+    return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]', '::') else host}:{port}"  # noqa: S104 - compared, not bound

@@ -1,0 +1,78 @@
+"""`outrider probe`: runs checks once, now, and draws where the time went."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli._options import load_plan, our_version, selection_options, unusable
+
+if TYPE_CHECKING:
+    from runner.observation import Observation
+    from runner.plan.model import Plan
+
+
+@click.command("probe", short_help="Run checks once, now, and draw where the time went.")
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
+@selection_options
+def command(names: tuple[str, ...], config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_json: bool) -> None:
+    """Run checks once, now, and draw where the time went.
+
+    Exit 0 when all passed, 1 when one failed, 3 when one can't be told.
+    """
+    plan = load_plan(config, tags=tags, checks=(*checks, *names))
+    if not plan.checks:
+        unusable(f"{config}: no check is enabled")
+    seen = asyncio.run(_probe(plan))
+    _write(seen, file=config.name, as_json=as_json)
+    raise click.exceptions.Exit(_exit_code(seen))
+
+
+async def _probe(plan: Plan) -> list[Observation]:
+    """Runs every check of the plan at once, and returns the observations in the plan's order."""
+    import random
+    from dataclasses import replace
+
+    from probes._wire import Wire
+    from runner.engine.clock import SystemClock
+    from runner.engine.execute import Execute
+    from runner.engine.findings import finding
+    from runner.state import open_ledger
+
+    clock = SystemClock()
+    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
+    if not ledger.durable:
+        click.echo(f"budgets and limits are counted in memory only: {ledger.why}", err=True)
+    wire = Wire()
+    try:
+        execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=our_version())
+        runs = await asyncio.gather(*(execute.observe(planned, by_hand=True) for planned in plan.checks))
+    finally:
+        await wire.aclose()
+        await ledger.aclose()
+    latest = {one.check.name: one for run in runs for one in run}
+    return [replace(one, finding=finding(one, latest)) for one in latest.values()]
+
+
+def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
+    from runner.reports import json as report
+    from runner.reports import waterfall
+
+    if as_json:
+        click.echo(report.observations(seen))
+        return
+    from rich.console import Console
+
+    waterfall.write(Console(highlight=False), seen, file=file)
+
+
+def _exit_code(seen: list[Observation]) -> int:
+    """Fail before inconclusive before pass."""
+    from probes._core import Verdict
+
+    verdicts = {one.verdict for one in seen}
+    return 1 if Verdict.FAIL in verdicts else 3 if Verdict.UNKNOWN in verdicts else 0
