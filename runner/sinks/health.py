@@ -1,0 +1,140 @@
+"""How every check is now: the latest run, since when, and the recent ones. /health/metrics and the page read it.
+
+/health/metrics is the guide's flat form, with more below it:
+
+    {"db_healthy": true, "redis_healthy": true, "ai_service_healthy": null, "booking_providers_healthy": false,
+     "status": "unhealthy", "timestamp": "2026-11-24T12:00:00.000Z", "service": "roadtrip", "checks": {"database": {...}, ...}}
+
+A flag is true when every check that `reports_as` it passed, and freshly; false when one of them failed; null when neither can
+be said: a check has not run, can't tell, is stale (its latest run ended more than three intervals ago), or none reports the flag.
+The status code never contradicts the body: 200 when every flag that some check reports is true, else 503. (Where no check
+reports a flag, all checks decide.) It tells about the road, not about the runner: for a container's health use /-/healthy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from probes._core import Clock, Verdict
+from runner.judge.slo import event
+from runner.observation import Check, Observation
+from runner.plan.model import Plan
+from runner.sinks.values import iso
+
+FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")
+_STALE_AFTER = 3  # intervals
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One check as it is now. `since` is when its verdict began, as far as this process has seen; `recent` is oldest first."""
+
+    check: Check
+    latest: Observation | None = None
+    since: float | None = None
+    recent: tuple[Observation, ...] = ()
+    slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
+
+    def stale(self, now: float) -> bool:
+        """Whether the latest run is too old to say how the target is now; never for a check whose interval isn't known."""
+        if self.latest is None or not self.check.interval:
+            return False
+        return now - self.latest.at - self.latest.seconds > _STALE_AFTER * self.check.interval + self.check.timeout
+
+    def healthy(self, now: float) -> bool | None:
+        """True or false as the latest run says; None where it can't, or is stale, or there was none."""
+        if self.latest is None or self.latest.verdict is Verdict.UNKNOWN or self.stale(now):
+            return None
+        return self.latest.verdict is Verdict.PASS
+
+
+class Health:
+    """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks, without their evidence."""
+
+    def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
+        self._clock = clock
+        self._keep = keep
+        self._states: dict[str, State] = {}
+        self._recent: dict[str, deque[Observation]] = {}
+        self._prints: dict[str, str] = {}
+        self._service = ""
+        self.plan(plan)
+
+    def plan(self, plan: Plan) -> None:
+        """Follows a reload: removed checks go, and what is known of a check whose settings changed is forgotten."""
+        wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
+        kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
+        self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}
+        self._recent = {name: self._recent[name] if name in kept else deque(maxlen=self._keep) for name in wanted}
+        self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
+        self._service = plan.service
+
+    def __call__(self, seen: Observation) -> None:
+        """Takes an observation; one of a check that the plan no longer has is let go."""
+        before = self._states.get(seen.check.name)
+        if before is None:
+            return
+        same = before.latest is not None and before.latest.verdict is seen.verdict
+        slim = replace(seen, evidence={}, spans=())
+        self._recent[seen.check.name].append(replace(slim, facts={}))
+        since = before.since if same else seen.at
+        self._states[seen.check.name] = replace(before, latest=slim, since=since, slos=_counted(before, seen))
+
+    def states(self) -> tuple[State, ...]:
+        """Every check of the plan in its order, each followed by its parts."""
+        return tuple(replace(state, recent=tuple(self._recent[name])) for name, state in self._states.items())
+
+    def state(self, name: str) -> State | None:
+        """One check, or None where the plan has no such check."""
+        state = self._states.get(name)
+        return replace(state, recent=tuple(self._recent[name])) if state else None
+
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """The status code and the body of /health/metrics, as this module promises them."""
+        now = self._clock.time()
+        flags = _flags(self._states.values(), now)
+        reporting = any(state.check.reports_as for state in self._states.values())
+        told = _reported(flags, self._states.values()) if reporting else [state.healthy(now) for state in self._states.values()]
+        status = "unhealthy" if False in told else "unknown" if None in told or not told else "healthy"
+        checks = {name: _row(state, now) for name, state in self._states.items()}
+        body = {**flags, "status": status, "timestamp": iso(now), "service": self._service, "checks": checks}
+        return (200 if status == "healthy" else 503), body
+
+
+def all_of(values: Iterable[bool | None]) -> bool | None:
+    """False where one is, else None where one can't be said or there is none, else True."""
+    found = set(values)
+    return False if False in found else None if None in found or not found else True
+
+
+def _flags(states: Iterable[State], now: float) -> dict[str, bool | None]:
+    told: dict[str, list[bool | None]] = {flag: [] for flag in FLAGS}
+    for state in states:
+        if state.check.reports_as:
+            told.setdefault(state.check.reports_as, []).append(state.healthy(now))
+    return {flag: all_of(values) for flag, values in told.items()}
+
+
+def _reported(flags: Mapping[str, bool | None], states: Iterable[State]) -> list[bool | None]:
+    return [flags[flag] for flag in {state.check.reports_as for state in states} if flag]
+
+
+def _counted(before: State, seen: Observation) -> Mapping[str, tuple[int, int]]:
+    counts = {slo.name: before.slos.get(slo.name, (0, 0)) for slo in before.check.slos}
+    for slo in before.check.slos:
+        if (good := event(seen, slo)) is not None:
+            events, goods = counts[slo.name]
+            counts[slo.name] = events + 1, goods + good
+    return counts
+
+
+def _row(state: State, now: float) -> dict[str, Any]:
+    seen = state.latest
+    row: dict[str, Any] = {"healthy": state.healthy(now), "kind": state.check.kind, "stale": state.stale(now)}
+    if seen is None or state.since is None:
+        return row | {"verdict": None}
+    row |= {"verdict": seen.verdict.value, "reason": seen.reason.value if seen.reason else None, "message": seen.message}
+    return row | {"since": iso(state.since), "last_run": iso(seen.at), "seconds": seen.seconds, "maintenance": seen.maintenance}

@@ -1,0 +1,197 @@
+"""The journal: one JSON object a line, in the form of the application's own guide, written off the loop.
+
+    {"timestamp": "2026-11-24T12:00:00.000Z", "level": "error", "service": "roadtrip", "request_id": "...",
+     "message": "database failed: no answer within 5s in connect", "metadata": {"check": "database", ...}}
+
+What is written: a check that failed, and was well before, at `error`; each further failure, and each run that can't tell, at
+`warning`; a check that passes for the first time, or again, at `info`; each further pass at `debug`, below the usual level.
+`user_id` stands where a run noted one. A failure's evidence is not written: runner.sinks.evidence keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, TextIO
+
+from probes._core import Clock, Verdict
+from runner.observation import Observation
+from runner.sinks.values import iso, plain
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+_FRAMES = 12  # of a traceback: where it happened, without the values of any local
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line to be: seconds since the epoch, and what is said."""
+
+    at: float
+    level: str
+    message: str
+    metadata: Mapping[str, Any]
+    request_id: str = ""
+    user_id: str = ""
+
+
+@dataclass(slots=True)
+class _Counts:
+    waiting: int = 0
+    dropped: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Journal:
+    """A sink that queues entries and lets a thread of its own write them in batches to a text stream.
+
+    At most `capacity` entries wait; what comes above it is dropped, counted through `failed`, and said in the journal as
+    soon as there is room. `counted` is told the level of each line that is queued. `redact` takes secrets out of what is
+    logged by `log` (an observation carries none). Call `close` to write what waits.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        service: str,
+        clock: Clock,
+        level: str = "info",
+        counted: Callable[[str], None] = lambda _: None,
+        failed: Callable[[], None] = lambda: None,
+        redact: Callable[[Any], Any] = lambda value: value,
+        capacity: int = 10_000,
+    ) -> None:
+        self.service = service
+        self._stream = stream
+        self._clock = clock
+        self._least = LEVELS.index(level)
+        self._counted = counted
+        self._failed = failed
+        self._redact = redact
+        self._capacity = capacity
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._counts = _Counts()
+        self._verdicts: dict[str, Verdict] = {}
+        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._thread.start()
+
+    def __call__(self, seen: Observation) -> None:
+        """Writes a run down, at the level that its change of state deserves."""
+        before = self._verdicts.get(seen.check.name)
+        self._verdicts[seen.check.name] = seen.verdict
+        level = _level(before, seen.verdict)
+        if self._writes(level):
+            user = str(seen.facts.get("user_id") or "")
+            self._put(Entry(self._clock.time(), level, _sentence(seen), dict(_metadata(seen)), seen.request_id, user))
+
+    def log(self, level: str, message: str, **metadata: Any) -> None:
+        """Writes an event of the runner itself, from any thread; `level` is one of LEVELS."""
+        if self._writes(level):
+            self._put(Entry(self._clock.time(), level, self._redact(message), self._redact(metadata)))
+
+    def close(self, grace: float = 5.0) -> None:
+        """Writes what waits, for at most `grace` seconds, and ends the thread. Blocks: on the loop, call it in a thread."""
+        self._queue.put(None)
+        self._thread.join(grace)
+
+    def _writes(self, level: str) -> bool:
+        return LEVELS.index(level) >= self._least
+
+    def _put(self, entry: Entry) -> None:
+        with self._counts.lock:
+            full = self._counts.waiting >= self._capacity
+            self._counts.dropped += full
+            self._counts.waiting += not full
+        if full:
+            self._failed()
+            return
+        self._counted(entry.level)
+        self._queue.put(entry)
+
+    def _write_all(self) -> None:
+        while batch := self._batch():
+            entries = [entry for entry in batch if entry is not None]
+            self._write([*self._confession(), *entries], len(entries))
+            if None in batch:
+                return
+
+    def _batch(self) -> list[Entry | None]:
+        """Everything that waits, at least one."""
+        batch = [self._queue.get()]
+        try:
+            while batch[-1] is not None:
+                batch.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return batch
+
+    def _confession(self) -> list[Entry]:
+        with self._counts.lock:
+            dropped, self._counts.dropped = self._counts.dropped, 0
+        message = f"the journal could not keep up: {dropped} lines were dropped"
+        return [Entry(self._clock.time(), "warning", message, {"dropped": dropped})] if dropped else []
+
+    def _write(self, entries: list[Entry], taken: int) -> None:
+        try:
+            self._stream.write("".join(render(entry, self.service) for entry in entries))
+            self._stream.flush()
+        except (OSError, ValueError):  # a full disk, a closed pipe: the probing goes on, and the metric tells
+            for _ in entries:
+                self._failed()
+        finally:
+            with self._counts.lock:
+                self._counts.waiting -= taken
+
+
+class Bridge(logging.Handler):
+    """Takes the standard library's log records (APScheduler's, uvicorn's) into the journal."""
+
+    def __init__(self, journal: Journal, level: int = logging.WARNING) -> None:
+        super().__init__(level)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record down; of an exception its type, words and places, never the values of its locals."""
+        metadata: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+            metadata["error"] = f"{type(error).__name__}: {error}"
+            metadata["where"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+        name = record.levelname.lower()
+        self._journal.log(name if name in LEVELS else "info", record.getMessage(), **metadata)
+
+
+def render(entry: Entry, service: str) -> str:
+    """The entry's line: valid JSON whatever was noted, in UTF-8, and never of two lines."""
+    line: dict[str, Any] = {"timestamp": iso(entry.at), "level": entry.level, "service": service}
+    line |= {name: value for name, value in (("request_id", entry.request_id), ("user_id", entry.user_id)) if value}
+    line |= {"message": entry.message, "metadata": plain(entry.metadata)}
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"  # a lone surrogate becomes its JSON escape
+
+
+def _level(before: Verdict | None, now: Verdict) -> str:
+    if now is Verdict.PASS:
+        return "debug" if before is Verdict.PASS else "info"
+    return "error" if now is Verdict.FAIL and before is not Verdict.FAIL else "warning"
+
+
+def _sentence(seen: Observation) -> str:
+    word = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "can't be told"}[seen.verdict]
+    return f"{seen.check.name} {word}: {seen.message}" if seen.message else f"{seen.check.name} {word}"
+
+
+def _metadata(seen: Observation) -> Iterator[tuple[str, Any]]:
+    yield from (("check", seen.check.name), ("kind", seen.check.kind), ("verdict", seen.verdict.value))
+    yield "reason", seen.reason.value if seen.reason else None
+    yield from (("seconds", seen.seconds), ("phases", dict(seen.phases)), ("facts", dict(seen.facts)))
+    yield from (("trace_id", seen.trace_id), ("lag", seen.lag), ("started", seen.at), ("line", seen.check.line))
+    if seen.finding:
+        yield "finding", seen.finding
+    if seen.maintenance:
+        yield "maintenance", True

@@ -1,0 +1,145 @@
+"""Who may read, who may operate, and by which names the runner is asked: around every route, decided in one place.
+
+Reading is open unless `read_token` is set: then a request brings it as `Authorization: Bearer TOKEN`, or as the password of
+Basic with any user name (a browser asks for it). Operating always needs `operate_token`, as Bearer alone: a browser never sends
+that by itself, so that no other page can make one operate. Without an operate token nothing can be operated (403).
+/-/healthy and /-/ready are open: they say nothing of the targets, and an orchestrator asks them.
+
+A Host header that names somebody else is refused (421): a page that a browser loaded from elsewhere could otherwise read the
+runner by letting its own name point here (DNS rebinding). Names that a stranger can't own are taken: IP addresses, localhost,
+names of one label (`outrider:9797`, as Prometheus asks in Compose or Kubernetes), those under .localhost, .internal, .svc and
+.svc.cluster.local, and the name that the runner listens on. Others are listed under `server: {hosts: [...]}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runner.plan.model import Server
+
+OPEN = ("/-/healthy", "/-/ready")
+_OURS = (".localhost", ".internal", ".svc", ".svc.cluster.local")
+_CHALLENGE = 'Basic realm="outrider", charset="UTF-8"'
+_FORBIDDEN = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HEADERS = {
+    "content-security-policy": f"default-src 'none'; style-src 'self'; img-src 'self'; {_FORBIDDEN}",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def answers_to(host: str, server: Server) -> bool:
+    """Whether a Host header's value is one of ours, by the rule that this module states."""
+    name = _name(host)
+    if not name or name in {"localhost", _name(server.host), *(_name(own) for own in server.hosts)}:
+        return True  # no name at all: no browser asks so
+    return _is_address(name) or "." not in name or name.endswith(_OURS)
+
+
+def _name(host: str) -> str:
+    """The name without port and brackets, in lower case, without the root's dot."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name = host if host.count(":") > 1 else host.partition(":")[0]
+    return name.removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _same(given: str, token: str) -> bool:
+    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
+
+
+def bearer(authorization: str) -> str:
+    """The token of `Bearer TOKEN`, or nothing."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _password(authorization: str) -> str:
+    """The password of `Basic ...`, or nothing."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def may_read(authorization: str, server: Server) -> bool:
+    """Whether reading is allowed. Who may operate may read."""
+    if not server.read_token:
+        return True
+    given = bearer(authorization) or _password(authorization)
+    return _same(given, server.read_token) | _same(given, server.operate_token)
+
+
+def refuse_operating(request: Request, server: Server) -> Response | None:
+    """The refusal of a request that would change something; None where it may."""
+    if not server.operate_token:
+        return _refusal(403, "nothing can be operated here: set server: {operate_token: ...} in checks.yaml")
+    if not _same(bearer(request.headers.get("authorization", "")), server.operate_token):
+        return _refusal(401, "operating needs the operate token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+    return None
+
+
+def _refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{text}\n", status, headers)
+
+
+class Guard:
+    """Wraps the application: refuses foreign names and readers without the token, and adds the security headers."""
+
+    def __init__(self, app: ASGIApp, server: Callable[[], Server]) -> None:
+        self._app = app
+        self._server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; anything else than HTTP is let go unanswered."""
+        if scope["type"] != "http":
+            return
+        app = self._refusal(scope) or self._app
+        await app(scope, receive, _with_headers(send))
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, server = Headers(scope=scope), self._server()
+        hosts = headers.getlist("host")
+        if len(hosts) > 1 or not all(answers_to(host, server) for host in hosts):
+            return _refusal(
+                421, "this runner doesn't answer to that name; if it is its own, list it under server: {hosts: [...]} in checks.yaml"
+            )
+        if scope["path"] not in OPEN and scope["method"] in {"GET", "HEAD"} and not may_read(headers.get("authorization", ""), server):
+            return _refusal(401, "reading needs the read token", {"www-authenticate": _CHALLENGE})
+        return None
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sending

@@ -1,0 +1,157 @@
+"""The routes. What they show comes in as records and functions; what they set going (a reload) is handed to them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from probes._core import Clock
+from runner.plan.model import Plan
+from runner.sinks import process
+from runner.sinks.evidence import Evidence
+from runner.sinks.health import Health, State
+from runner.sinks.metrics import Metrics
+from runner.web import api, view
+from runner.web.access import Guard, refuse_operating
+from runner.web.pages import Pages
+
+Reload = Callable[[], Awaitable[Sequence[str]]]
+_DAY = "public, max-age=3600"
+
+
+def app(
+    *,
+    plan: Callable[[], Plan],
+    metrics: Metrics,
+    health: Health,
+    evidence: Evidence,
+    reload: Reload,
+    ready: Callable[[], bool],
+    clock: Clock,
+    version: str,
+) -> ASGIApp:
+    """The whole web of a runner as one ASGI application, guarded by runner.web.access.
+
+    `plan` is the plan that runs now. `reload` takes checks.yaml over and returns what is wrong with it, nothing where all is
+    well. `ready` says whether the schedule runs. Reads its templates here, so make it before the loop runs or in a thread.
+    """
+    routes = _Routes(plan, metrics, health, evidence, reload, ready, clock, version, Pages())
+    return Guard(Starlette(routes=routes.all(), exception_handlers={404: _missing}), lambda: plan().server)
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    plan: Callable[[], Plan]
+    metrics: Metrics
+    health: Health
+    evidence: Evidence
+    reload: Reload
+    ready: Callable[[], bool]
+    clock: Clock
+    version: str
+    pages: Pages
+
+    def all(self) -> list[Route]:
+        return [
+            Route("/", self.overview),
+            Route("/checks/{name:path}", self.check),
+            Route("/metrics", self.scrape),
+            Route("/health/metrics", self.report),
+            Route("/-/healthy", self.healthy),
+            Route("/-/ready", self.is_ready),
+            Route("/-/reload", self.take_over, methods=["POST"]),
+            Route("/api/checks", self.api_checks),
+            Route("/api/checks/{name:path}", self.api_check),
+            Route("/static/{name}", self.static),
+        ]
+
+    async def scrape(self, request: Request) -> Response:
+        """/metrics, compressed where the scraper takes it; /proc and gzip are a thread's work."""
+        values = await asyncio.to_thread(process.sample)
+        body, media = self.metrics.scrape(request.headers.get("accept", ""), values)
+        headers = {"content-type": media, "vary": "Accept, Accept-Encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            body = await asyncio.to_thread(gzip.compress, body, 1)
+            headers["content-encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+    async def report(self, _: Request) -> Response:
+        """/health/metrics: see runner.sinks.health for what it promises."""
+        status, body = self.health.report()
+        return JSONResponse(body, status)
+
+    async def healthy(self, _: Request) -> Response:
+        """The process answers; no target has a say in it."""
+        return PlainTextResponse("healthy\n")
+
+    async def is_ready(self, _: Request) -> Response:
+        """Whether a plan is loaded and its schedule runs."""
+        return PlainTextResponse("ready\n") if self.ready() else PlainTextResponse("not ready\n", 503)
+
+    async def take_over(self, request: Request) -> Response:
+        """POST /-/reload: 200 when checks.yaml was taken over, 422 with its errors when the old plan runs on."""
+        if (refusal := refuse_operating(request, self.plan().server)) is not None:
+            return refusal
+        errors = list(await self.reload())
+        return JSONResponse({"reloaded": not errors, "errors": errors}, 422 if errors else 200)
+
+    async def overview(self, _: Request) -> Response:
+        """The page at /."""
+        states, plan, now = self.health.states(), self.plan(), self.clock.time()
+        return HTMLResponse(await asyncio.to_thread(self._overview, states, plan, now))
+
+    def _overview(self, states: tuple[State, ...], plan: Plan, now: float) -> str:
+        page = view.overview(states, _file(plan), now)
+        return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, version=self.version)
+
+    async def check(self, request: Request) -> Response:
+        """One check's page."""
+        state = self._state(request)
+        seen = self.health.states(), self.evidence.failures(state.check.name), self.plan(), self.clock.time()
+        return HTMLResponse(await asyncio.to_thread(self._check, state, *seen))
+
+    def _check(self, state: State, states: tuple[State, ...], failures: tuple[Any, ...], plan: Plan, now: float) -> str:
+        page = view.detail(state, states, failures, _file(plan), now)
+        parent = view.href(state.check.part_of)
+        return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, parent=parent)
+
+    async def api_checks(self, _: Request) -> Response:
+        """Every check as JSON."""
+        now = self.clock.time()
+        return JSONResponse([api.brief(state, now) for state in self.health.states()])
+
+    async def api_check(self, request: Request) -> Response:
+        """One check as JSON, with its recent runs and its last failures."""
+        state = self._state(request)
+        return JSONResponse(api.whole(state, self.evidence.failures(state.check.name), self.clock.time()))
+
+    async def static(self, request: Request) -> Response:
+        """What the pages refer to."""
+        found = self.pages.static(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        return Response(found[0], headers={"content-type": found[1], "cache-control": _DAY})
+
+    def _state(self, request: Request) -> State:
+        state = self.health.state(request.path_params["name"])
+        if state is None:
+            raise HTTPException(404)
+        return state
+
+
+def _file(plan: Plan) -> str:
+    return plan.path.name if plan.path else "checks.yaml"
+
+
+async def _missing(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("nothing here: / shows all checks\n", 404)

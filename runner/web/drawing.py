@@ -1,0 +1,117 @@
+"""Numbers as shapes: a bar per run, phases as stretches. Only geometry; the templates draw it as SVG, without script or style.
+
+A passed run's bar is at most two thirds high, by its duration; a failed run's is full; one that can't tell is hollow. So
+the colours say nothing that the shapes don't say too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from probes._core import Verdict
+from runner.observation import Observation
+from runner.web.words import moment, span
+
+HEIGHT = 24.0
+STEP = 5.0
+_PASS_HEIGHT = 15.0
+_TINTS = 6  # colours that the style sheet has for phases
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run: where its bar stands, how it looks, and what it says when pointed at."""
+
+    x: float
+    y: float
+    height: float
+    verdict: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One phase: where it lies on a scale of 0 to 100, its tint, and what it says."""
+
+    name: str
+    start: float
+    width: float
+    tint: int
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The phases of one run on top of each other, over `HEIGHT` times four."""
+
+    x: float
+    pieces: tuple[Stretch, ...]
+    verdict: str
+    label: str
+
+
+def bars(recent: Sequence[Observation], most: int, now: float) -> tuple[Bar, ...]:
+    """A bar per run, newest at the right end of `most` places."""
+    shown = recent[-most:]
+    top = max((seen.seconds for seen in shown if seen.verdict is Verdict.PASS), default=0.0)
+    start = most - len(shown)
+    return tuple(_bar(seen, (start + place) * STEP, top, now) for place, seen in enumerate(shown))
+
+
+def _bar(seen: Observation, x: float, top: float, now: float) -> Bar:
+    height = HEIGHT
+    if seen.verdict is Verdict.PASS:
+        height = round(3.0 + (_PASS_HEIGHT - 3.0) * (seen.seconds / top if top else 0.0), 1)
+    return Bar(x, HEIGHT - height, height, seen.verdict.value, label(seen, now))
+
+
+def label(seen: Observation, now: float) -> str:
+    """`12:00:15 passed in 250 ms`, `12:00:30 failed: status`."""
+    at = moment(seen.at, now)
+    if seen.verdict is Verdict.PASS:
+        return f"{at} passed in {span(seen.seconds)}"
+    return (
+        f"{at} {'failed' if seen.verdict is Verdict.FAIL else 'could not tell'}: {seen.reason.value if seen.reason else 'no reason given'}"
+    )
+
+
+def summary(recent: Sequence[Observation]) -> str:
+    """What the bars say to who can't see them: `the last 40 runs: 38 passed, 2 failed`."""
+    if not recent:
+        return "no run yet"
+    counts = {verdict: sum(seen.verdict is verdict for seen in recent) for verdict in Verdict}
+    words = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "could not tell"}
+    told = ", ".join(f"{number} {words[verdict]}" for verdict, number in counts.items() if number)
+    return f"the last {len(recent)} runs: {told}" if len(recent) > 1 else f"the only run so far: {told}"
+
+
+def stretches(phases: Mapping[str, float], tints: Mapping[str, int], whole: float = 0.0) -> tuple[Stretch, ...]:
+    """Phases one after another; the scale is their sum, or `whole` seconds where that is longer."""
+    total = max(sum(phases.values()), whole)
+    place, found = 0.0, []
+    for name, seconds in phases.items():
+        width = 100 * seconds / total if total > 0 else 0.0
+        found.append(Stretch(name, round(place, 2), round(width, 2), tints.get(name, 0), seconds, span(seconds)))
+        place += width
+    return tuple(found)
+
+
+def tints(recent: Sequence[Observation]) -> dict[str, int]:
+    """A tint for each phase, the same in all drawings of one check."""
+    names = dict.fromkeys(name for seen in recent for name in seen.phases)
+    return {name: place % _TINTS for place, name in enumerate(names)}
+
+
+def columns(recent: Sequence[Observation], most: int, now: float) -> tuple[Column, ...]:
+    """Each recent run's phases on top of each other, all on the scale of the longest."""
+    shown = recent[-most:]
+    whole = max((max(seen.seconds, sum(seen.phases.values())) for seen in shown), default=0.0)
+    colours, start = tints(shown), most - len(shown)
+    return tuple(
+        Column(
+            (start + place) * STEP, stretches(seen.phases or {"whole": seen.seconds}, colours, whole), seen.verdict.value, label(seen, now)
+        )
+        for place, seen in enumerate(shown)
+    )

@@ -1,0 +1,110 @@
+"""The HTTP server under the web: in the loop that it is started in, without signal handlers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+_MOST_CONNECTIONS = 256  # a scraper and some people: what is above gets 503 instead of the runner's memory
+
+
+class CannotListenError(Exception):
+    """The address can't be listened on; the message says which, why and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, started and stopped by events: the command line owns the signals, and nothing polls."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+        self.stopping = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()
+
+
+class Listening:
+    """A server that listens. `host` and `port` are those really bound (port 0 asks for a free one)."""
+
+    def __init__(self, server: _Server, task: asyncio.Task[None], sock: socket.socket) -> None:
+        self.host, self.port = sock.getsockname()[:2]
+        self._server = server
+        self._task = task
+
+    @property
+    def url(self) -> str:
+        """Where a person on this machine opens the page."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - read, not bound
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+    async def stop(self) -> None:
+        """Stops listening at once, and waits for the answers under way within the grace that `serve` was given."""
+        self._server.stopping.set()
+        await self._task
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket, not blocking. Raises CannotListenError where the address is busy, foreign or not allowed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(100)
+    except OSError as error:
+        sock.close()
+        raise CannotListenError(_why(error, host, port)) from error
+    sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return sock
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{where} is busy: another outrider may be running; stop it, or set server: {{listen: ...}} in checks.yaml"
+        case errno.EADDRNOTAVAIL:
+            return f"{where} is no address of this machine; set server: {{listen: ...}} in checks.yaml"
+        case errno.EACCES:
+            return f"{where} may not be listened on by this user: take a port above 1023"
+    return f"can't listen on {where}: {error.strerror or error}"
+
+
+async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Listening:
+    """Serves until `stop`. Returns when connections are accepted. Raises CannotListenError."""
+    sock = bind(host, port)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, round(grace)),
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[sock]), name="web")
+    started = asyncio.create_task(server.up.wait())
+    await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        started.cancel()
+        await task
+    return Listening(server, task, sock)

@@ -1,0 +1,245 @@
+"""What the templates show, worked out from states and the plan: pure, so that it can be made off the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from probes._core import Verdict
+from runner.observation import Observation, Slo
+from runner.sinks.health import State
+from runner.sinks.values import iso
+from runner.web import drawing
+from runner.web.headline import CLOSED, OPEN, STALE, UNSURE, WAITING, Headline, headline, word
+from runner.web.words import age, moment, span
+
+_RECENT = 40
+_SHAPES = {OPEN: "open", CLOSED: "closed", UNSURE: "unsure", STALE: "unsure", WAITING: "waiting"}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An SLO as it stands since this process started: exact counts, and whether the share good so far reaches the objective."""
+
+    name: str
+    promise: str  # `95 % within 500 ms`
+    events: int
+    good: int
+    share: str
+    holds: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check on the page. Texts are plain: the templates escape them."""
+
+    name: str
+    href: str
+    kind: str
+    word: str
+    shape: str
+    since: str
+    since_iso: str
+    message: str
+    reason: str
+    finding: str
+    last: str
+    last_at: str
+    bars: tuple[drawing.Bar, ...]
+    bars_text: str
+    phases: tuple[drawing.Stretch, ...]
+    budgets: tuple[Budget, ...]
+    where: str  # checks.yaml:29
+    runbook: str
+    runbook_href: str
+    alert: str
+    address: str
+    tags: tuple[str, ...]
+    depends_on: tuple[tuple[str, str], ...]  # names and hrefs
+    part_of: str
+    maintenance: bool
+    required: bool
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The page at /."""
+
+    headline: Headline
+    shape: str
+    closed: tuple[Row, ...]
+    groups: tuple[tuple[str, tuple[Row, ...]], ...]
+    width: float
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed run with what was seen."""
+
+    at: str
+    at_iso: str
+    reason: str
+    message: str
+    finding: str
+    took: str
+    phases: tuple[drawing.Stretch, ...]
+    trace_id: str
+    request_id: str
+    evidence: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The page of one check."""
+
+    row: Row
+    columns: tuple[drawing.Column, ...]
+    longest: str
+    legend: tuple[drawing.Stretch, ...]
+    failures: tuple[Failure, ...]
+    dependants: tuple[tuple[str, str], ...]
+    parts: tuple[Row, ...]
+    facts: tuple[tuple[str, str], ...]
+    width: float
+    now: str
+
+
+def href(name: str) -> str:
+    """The check's own page."""
+    return f"/checks/{quote(name)}"
+
+
+def overview(states: Sequence[State], file: str, now: float) -> Overview:
+    """All checks by their first tag, in the file's order; what is closed stands on top as well."""
+    rows = {state.check.name: row(state, file, now) for state in states}
+    groups: dict[str, list[Row]] = {}
+    for state in states:
+        parent = rows.get(state.check.part_of)
+        tags = state.check.tags or (parent.tags if parent else ())
+        groups.setdefault(tags[0] if tags else "others", []).append(rows[state.check.name])
+    top = headline(states, now)
+    closed = tuple(r for r in rows.values() if r.word == CLOSED and not r.maintenance)
+    told = tuple((tag, tuple(members)) for tag, members in groups.items())
+    return Overview(top, _SHAPES[top.word], closed, told, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
+
+
+def row(state: State, file: str, now: float) -> Row:
+    """One check, ready to be shown."""
+    check, seen, told = state.check, state.latest, word(state, now)
+    return Row(
+        name=check.name,
+        href=href(check.name),
+        kind=check.kind,
+        word=told,
+        shape=_SHAPES[told],
+        since=_since(state, now),
+        since_iso=iso(state.since) if state.since is not None else "",
+        message=_message(state, told, now),
+        reason=seen.reason.value if seen and seen.reason else "",
+        finding=seen.finding if seen else "",
+        last=span(seen.seconds) if seen else "",
+        last_at=moment(seen.at, now) if seen else "",
+        bars=drawing.bars(state.recent, _RECENT, now),
+        bars_text=drawing.summary(state.recent[-_RECENT:]),
+        phases=drawing.stretches(seen.phases, drawing.tints(state.recent)) if seen else (),
+        budgets=tuple(budget(slo, *state.slos.get(slo.name, (0, 0))) for slo in check.slos),
+        where=f"{file}:{check.line}",
+        runbook=check.runbook,
+        runbook_href=check.runbook if urlsplit(check.runbook).scheme in {"http", "https"} else "",
+        alert=check.alert,
+        address=check.address,
+        tags=check.tags,
+        depends_on=tuple((name, href(name)) for name in check.depends_on),
+        part_of=check.part_of,
+        maintenance=bool(seen and seen.maintenance),
+        required=check.required,
+        trace_id=seen.trace_id if seen else "",
+    )
+
+
+def _since(state: State, now: float) -> str:
+    if state.since is None:
+        return ""
+    return f"{moment(state.since, now)} ({age(now - state.since)})"
+
+
+def _message(state: State, told: str, now: float) -> str:
+    seen = state.latest
+    if seen is None:
+        return "the first run is still to come"
+    if told == STALE:
+        return f"the latest run was {age(now - seen.at)} ago, and every {age(state.check.interval)} one is due"
+    return seen.message
+
+
+def budget(slo: Slo, events: int, good: int) -> Budget:
+    """An SLO's counts in words; exact, since shares are compared as whole numbers."""
+    promise = f"{slo.objective * 100:f}".rstrip("0").rstrip(".") + " %"
+    if slo.threshold is not None:
+        promise += f" within {span(slo.threshold)}" + (f" in {slo.measure}" if slo.measure else "")
+    share = f"{100 * good / events:.4g} %" if events else "none yet"
+    return Budget(slo.name, promise, events, good, share, good >= slo.objective * events if events else None)
+
+
+def detail(state: State, states: Iterable[State], failures: Sequence[Observation], file: str, now: float) -> Detail:
+    """One check with its recent runs, its failures, and what hangs on it."""
+    states = tuple(states)
+    recent, name = state.recent, state.check.name
+    shown = drawing.columns(recent, 60, now)
+    longest = max((max(seen.seconds, sum(seen.phases.values())) for seen in recent), default=0.0)
+    colours = drawing.tints(recent)
+    dependants = tuple((s.check.name, href(s.check.name)) for s in states if name in (*s.check.depends_on, s.check.compare_with))
+    return Detail(
+        row=row(state, file, now),
+        columns=shown,
+        longest=span(longest),
+        legend=drawing.stretches(_middle(recent, colours), colours),
+        failures=tuple(_failure(seen, colours, now) for seen in failures),
+        dependants=dependants,
+        parts=tuple(row(s, file, now) for s in states if s.check.part_of == name),
+        facts=_pairs(state.latest.facts) if state.latest else (),
+        width=60 * drawing.STEP,
+        now=f"{moment(now, now)} UTC",
+    )
+
+
+def _middle(recent: Sequence[Observation], names: Iterable[str]) -> dict[str, float]:
+    """The median of each phase over the recent runs that passed."""
+    found = {}
+    for name in names:
+        values = sorted(seen.phases[name] for seen in recent if name in seen.phases and seen.verdict is Verdict.PASS)
+        if values:
+            found[name] = values[len(values) // 2]
+    return found
+
+
+def _failure(seen: Observation, colours: Mapping[str, int], now: float) -> Failure:
+    return Failure(
+        at=moment(seen.at, now),
+        at_iso=iso(seen.at),
+        reason=seen.reason.value if seen.reason else "",
+        message=seen.message,
+        finding=seen.finding,
+        took=span(seen.seconds),
+        phases=drawing.stretches(seen.phases, colours),
+        trace_id=seen.trace_id,
+        request_id=seen.request_id,
+        evidence=_pairs(seen.evidence),
+    )
+
+
+def _pairs(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value if isinstance(value, str) else _text(value)) for key, value in values.items())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(_text(item) for item in value)
+    return str(value)
