@@ -136,7 +136,7 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
         raise _ended(ctx, loop) from error
     except asyncpg.QueryCanceledError as error:
         if ctx.clock.monotonic() >= loop.gives_up_at - 0.01:  # the server's clock counts in whole milliseconds
-            raise Failed(Reason.TIMEOUT, f"no answer within {ctx.deadline - ctx.started:.3g}s in query; the server stopped it") from error
+            raise Failed(Reason.TIMEOUT, f"no answer within {_span(ctx.deadline - ctx.started)} in query; the server stopped it") from error
         raise Failed(Reason.STATUS, f"the query was canceled: {error}") from error
     except asyncpg.PostgresError as error:
         ctx.evidence["sqlstate"] = error.sqlstate
@@ -167,3 +167,7 @@ def _refusal(error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
         case asyncpg.CannotConnectNowError():
             return Failed(Reason.STATUS, f"the server lets nobody in now: {said}")
     return Failed(Reason.STATUS, said)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.3g}s" if seconds >= 1 else f"{seconds * 1000:.3g}ms"

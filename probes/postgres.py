@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from probes._asyncpg import SILENCE, Loop, enter, in_words, open_for
 from probes._conditions import Condition
 from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, phase_family
 from probes._dsn import Dsn, read_dsn
-from probes._fields import Secret, host_and_port
+from probes._fields import host_and_port
 from probes._http import network_families
 from probes._patterns import shown
 from probes._tls import Tls, tls_families
@@ -48,13 +48,19 @@ class Postgres(Probe):
     )
     errors: ClassVar[dict[type[Exception], Reason]] = {asyncpg.PostgresError: Reason.STATUS, asyncpg.InterfaceError: Reason.PROTOCOL}
 
-    dsn: Secret = Field(description="postgresql://role:password@host:5432/database, of a role that can only read; sslmode as in libpq.")
+    dsn: SecretStr = Field(description="postgresql://role:password@host:5432/database, of a role that can only read; sslmode as in libpq.")
     query: str = Field(default="select 1", min_length=1, description="One statement; it runs in a read-only transaction.")
     expect: Expected = Field(default=Expected(), description="What the query must give; without it any answer will do.")
     tls: Tls | None = Field(default=None, description="Speak TLS and verify by these settings, whatever the dsn's sslmode.")
 
+    @field_validator("dsn")
+    @classmethod
+    def _dsn_can_be_read(cls, dsn: SecretStr) -> SecretStr:
+        read_dsn(dsn.get_secret_value())
+        return dsn
+
     @model_validator(mode="after")
-    def _dsn_can_be_read(self) -> Self:
+    def _tls_and_sslmode_agree(self) -> Self:
         self._read()
         return self
 

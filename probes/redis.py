@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import redis.exceptions as said
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
 from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, phase_family
-from probes._fields import Secret, host_and_port
+from probes._fields import host_and_port
 from probes._http import network_families
 from probes._redis_url import RedisUrl, read_redis_url
 from probes._session import CAP, Session
@@ -38,14 +38,15 @@ class Redis(Probe):
     )
     errors: ClassVar[dict[type[Exception], Reason]] = {said.RedisError: Reason.STATUS}
 
-    url: Secret = Field(description="redis://user:password@host:6379/0, or rediss:// for TLS.")
+    url: SecretStr = Field(description="redis://user:password@host:6379/0, or rediss:// for TLS.")
     round_trip: bool = Field(default=False, description="Also write a key outrider:probe:<check>:<random>, read it and delete it.")
     tls: Tls | None = Field(default=None, description="Speak TLS by these settings; rediss:// alone takes the defaults.")
 
-    @model_validator(mode="after")
-    def _url_can_be_read(self) -> Self:
-        self._read()
-        return self
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_read(cls, url: SecretStr) -> SecretStr:
+        read_redis_url(url.get_secret_value())
+        return url
 
     def _read(self) -> RedisUrl:
         return read_redis_url(self.url.get_secret_value(), self.tls)

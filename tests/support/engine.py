@@ -1,0 +1,59 @@
+"""One run of one kind through the engine itself, as `outrider probe` makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from probes._core import Probe
+from probes._target import Target
+from probes._wire import Wire
+from runner.engine.clock import SystemClock
+from runner.engine.execute import Execute
+from runner.observation import Check, Observation
+from runner.plan.model import Every, Plan, Planned
+from runner.plan.secrets import of_settings
+from runner.state import open_ledger
+
+
+@dataclass
+class Observer:
+    """Runs probes; what the engine logs is kept in `log`."""
+
+    wire: Wire
+    ledger: object
+    log: list[str] = field(default_factory=list)
+
+    async def observe(self, probe: Probe, *, kind: str = "kind", timeout: float = 5.0) -> Observation:
+        """The observation of the whole check, asked for by hand."""
+        target = getattr(probe, "target", None)
+        targets = {target.name: target} if isinstance(target, Target) else {}
+        planned = Planned(
+            Check("under-test", kind, 1, timeout=timeout), probe, Every(30.0), timeout, "", targets.get(getattr(target, "name", ""))
+        )
+        plan = Plan("roadtrip", "test", "local", (planned,), targets, secrets=frozenset(of_settings(probe)))
+        execute = Execute(
+            plan=plan,
+            wire=self.wire,
+            ledger=self.ledger,  # type: ignore[arg-type]  # open_ledger's
+            clock=SystemClock(),
+            rng=random.Random(7),  # noqa: S311 - the same ids in every run of the test
+            version="0.0.0",
+            log=lambda level, message: self.log.append(f"{logging.getLevelName(level)} {message}"),
+        )
+        return (await execute.observe(planned, by_hand=True))[0]
+
+
+@asynccontextmanager
+async def observer() -> AsyncIterator[Observer]:
+    """An engine with a wire and a ledger of its own, closed at the end."""
+    wire, ledger = Wire(), await asyncio.to_thread(open_ledger, None, SystemClock())
+    try:
+        yield Observer(wire, ledger)
+    finally:
+        await wire.aclose()
+        await ledger.aclose()
