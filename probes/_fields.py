@@ -9,9 +9,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
@@ -111,9 +112,17 @@ def _text_schema(description: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "description": description})
 
 
+def _file(value: Any, info: ValidationInfo) -> Any:
+    """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is none."""
+    if not isinstance(value, str):
+        return value
+    return Path((info.context or {}).get("folder", "."), value) if value else None
+
+
 Duration = Annotated[float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d")]
 Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB")]
 Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%")]
 Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address")]
+OptionalFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"], "format": "path"})]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Secret = SecretStr

@@ -16,6 +16,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes._core import Failed, Family, Reason, fact_family, info_family
+from probes._fields import OptionalFile
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
@@ -30,7 +31,7 @@ class Tls(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    ca: Path | None = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
+    ca: OptionalFile = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
     server_name: str | None = Field(default=None, description="The name to ask for and to verify instead of the host's.")
     verify: bool = Field(default=True, description="false accepts any certificate: the facts are noted all the same.")
     cert: Path | None = Field(default=None, description="A PEM file with the certificate that we show a server that asks for one.")
