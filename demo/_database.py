@@ -19,6 +19,8 @@ POOL = 8
 ROUNDS = 1000  # few: the stand-in's passwords guard nothing
 
 SCHEMA = """
+DROP SCHEMA IF EXISTS app CASCADE;
+CREATE SCHEMA app;
 CREATE TABLE users (
     id serial PRIMARY KEY, email text UNIQUE NOT NULL, name text NOT NULL, salt bytea NOT NULL, password bytea NOT NULL,
     last_login timestamptz, created_at timestamptz NOT NULL DEFAULT now());
@@ -80,8 +82,8 @@ class Database:
         self._pool: asyncpg.Pool[Any] | None = None
 
     async def open(self, probe_password: str) -> None:
-        """Connects, makes the tables, and the two users that there are."""
-        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=POOL, ssl=False)
+        """Connects, makes the tables afresh, and the two users that there are."""
+        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=POOL, ssl=False, server_settings={"search_path": "app"})
         await self._pool.execute(SCHEMA)
         for email, name, password in ((PROBE_USER, "Outrider", probe_password), (DEMO_USER, "A Rider", DEMO_PASSWORD)):
             salt = os.urandom(16)

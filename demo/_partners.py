@@ -100,7 +100,7 @@ class OpenTable(_Partner):
     def _marked(self, body: dict[str, Any]) -> Response:
         return JSONResponse({**body, "mock": True} if "partner-mock" in self._world.faults else body)
 
-    async def search(self, _: Request) -> Response:
+    async def search(self, _request: Request) -> Response:
         """Restaurants near a place."""
         found = [
             {
@@ -150,7 +150,7 @@ class Recreation(_Partner):
             ]
         )
 
-    async def search(self, _: Request) -> Response:
+    async def search(self, _request: Request) -> Response:
         """Facilities near a place."""
         found = [
             {

@@ -53,7 +53,8 @@ class Server(ABC):
     """
 
     ready: ClassVar[bytes]  # what its log says when it takes connections
-    farewell: ClassVar[int]  # the signal that ends it quickly
+    farewell: ClassVar[int]  # the signal that ends it and keeps its data
+    goodbye: ClassVar[int]  # the signal that ends it at once
 
     def __init__(self) -> None:
         self.host = HOST
@@ -143,7 +144,7 @@ class Server(ABC):
         log = folder / "server.log"
         with log.open("wb") as output:
             process = self.popen(self.command(folder, port), folder, output.fileno())
-        self._tell(f"watch {process.pid} {int(self.farewell)}")
+        self._tell(f"watch {process.pid} {int(self.goodbye)}")
         self._process = process
         until = time.monotonic() + PATIENCE
         while self.ready not in log.read_bytes():
@@ -170,12 +171,12 @@ class Server(ABC):
             **user,
         )
 
-    def _stop(self) -> None:
+    def _stop(self, number: int | None = None) -> None:
         if self._process is None:
             return
         if self._process.poll() is None:
             self._thaw()
-            self._process.send_signal(self.farewell)
+            self._process.send_signal(number or self.farewell)
             try:
                 self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -198,7 +199,7 @@ class Server(ABC):
             self._frozen = False
 
     def _close(self) -> None:
-        self._stop()
+        self._stop(self.goodbye)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._watchdog is not None:

@@ -38,6 +38,7 @@ class Postgres(Server):
 
     ready = b"database system is ready to accept connections"
     farewell = signal.SIGINT  # "fast": ends sessions and writes what must be written
+    goodbye = signal.SIGQUIT  # "immediate": its data goes with it
 
     def __init__(
         self, *, password: str | None = None, ssl_cert: Path | None = None, ssl_key: Path | None = None, embedded: bool = False
@@ -159,6 +160,7 @@ class Redis(Server):
 
     ready = b"eady to accept connections"
     farewell = signal.SIGTERM
+    goodbye = signal.SIGKILL  # it keeps nothing that could be lost
 
     def __init__(self, *, password: str | None = None, embedded: bool = False) -> None:
         super().__init__()
@@ -186,6 +188,10 @@ class Redis(Server):
     async def lead_again(self) -> None:
         """Makes it a primary again."""
         await self._say("REPLICAOF", "NO", "ONE")
+
+    async def empty(self) -> None:
+        """Forgets every key."""
+        await self._say("FLUSHALL")
 
     async def _say(self, *words: str) -> None:
         import redis.asyncio  # noqa: PLC0415 - a module named like what it starts

@@ -58,8 +58,10 @@ class StandIn:
     """The Road Trip Storyteller, played. `limits=False` lifts its limiter; `faults` are on from the start.
 
     `clock` rules limits, caches, days and the lock-out, so that a simulated day takes no day. `control` is where the
-    running demo says how its faults are switched (demo.control); without it there is no control URL. Starting takes
-    about two seconds; RuntimeError says which server did not start and why.
+    running demo says how its faults are switched (demo.control); without it there is no control URL. `servers` are the
+    caller's own, emptied at the start and left running and well at the end; without them it starts two, which takes more
+    than a second. RuntimeError says which server did not start and why. `embedded` takes the packages' servers even
+    where the system has some.
     """
 
     def __init__(
@@ -71,15 +73,19 @@ class StandIn:
         delays: Delays | None = None,
         ports: tuple[int, int] = (0, 0),
         control: Path | None = None,
+        servers: tuple[Postgres, Redis] | None = None,
         embedded: bool = False,
     ) -> None:
         self._wanted = [fault(name).name for name in faults]
         made = (secrets.token_urlsafe(24) for _ in range(5))
         self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits)
-        self.postgres: Postgres = Postgres(embedded=embedded)
-        self.redis: Redis = Redis(embedded=embedded)
+        self.postgres: Postgres
+        self.redis: Redis
+        self.postgres, self.redis = servers or (Postgres(embedded=embedded), Redis(embedded=embedded))
+        self._borrowed = servers is not None
         self._ports = ports
         self._control_file = control
+        self._sites: list[Site] = []
         self._stack = AsyncExitStack()
         self._switching = asyncio.Lock()
 
@@ -150,15 +156,24 @@ class StandIn:
     async def _start(self) -> None:
         self.folder = await asyncio.to_thread(self._make_folder)
         self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, self.folder, ignore_errors=True)
-        started = await asyncio.gather(*map(self._stack.enter_async_context, (self.postgres, self.redis)), return_exceptions=True)
-        for outcome in started:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await (self._borrow() if self._borrowed else self._start_servers())
         self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 - plain HTTP on loopback
         self._stack.push_async_callback(self._client.aclose)
         await self._start_sites()
         for name in self._wanted:
             await self.switch_on(name)
+
+    async def _start_servers(self) -> None:
+        started = await asyncio.gather(*map(self._stack.enter_async_context, (self.postgres, self.redis)), return_exceptions=True)
+        for outcome in started:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _borrow(self) -> None:
+        for server in (self.postgres, self.redis):
+            await server.start()
+            await server.thaw()
+        await self.redis.empty()
 
     def _make_folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="outrider-standin-"))
@@ -176,6 +191,7 @@ class StandIn:
         database = Database(self.postgres.app_dsn, Gate(self.world.delays.stuck))
         cache = Cache(self.redis.app_url, self.world.clock)
         self._stack.push_async_callback(cache.close)
+        self._stack.push_async_callback(self._leave, database)
         await database.open(self.world.secrets.probe_password)
         self.ai_site = await self._serve(Site(Model(self.world).app()))
         self.opentable_site = await self._serve(Site(OpenTable(self.world).app()))
@@ -187,11 +203,10 @@ class StandIn:
         self.tls_site = await self._serve(Site(self.api, port=self._ports[1], tls=self._tls))
         if self._control_file is not None:
             await self._start_control(self._control_file)
-        self._stack.push_async_callback(self._leave, database)
 
     async def _serve(self, site: Site) -> Site:
         await site.start()
-        self._stack.push_async_callback(site.stop)
+        self._sites.append(site)
         return site
 
     async def _start_control(self, file: Path) -> None:
@@ -201,10 +216,14 @@ class StandIn:
         self._stack.push_async_callback(asyncio.to_thread, withdraw, file, control.token)
 
     async def _leave(self, database: Database) -> None:
-        """First of all at the end: nobody waits any more, not even for a frozen database."""
+        """Nobody waits any more, not even for a frozen database; then every port closes."""
         self.world.closing.set()
         await self.postgres.thaw()
         database.close()
+        if self._borrowed:
+            for name in sorted(self.world.faults):
+                await self.switch_off(name)
+        await asyncio.gather(*(site.stop() for site in self._sites))
 
 
 def _references() -> Starlette:

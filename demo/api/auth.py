@@ -109,11 +109,11 @@ class Auth:
         self._sessions.pop(request.headers["authorization"].partition(" ")[2], None)
         return JSONResponse({"message": "Token revoked"})
 
-    async def account(self, _: Request) -> Response:
+    async def account(self, _request: Request) -> Response:
         """Deletes the real account: no probe may touch it. Here it is only noted."""
         self._world.forbidden.append("DELETE /api/auth/account")
         return JSONResponse({"message": "Account deleted"})
 
-    async def csrf(self, _: Request) -> Response:
+    async def csrf(self, _request: Request) -> Response:
         """A token for forms without a bearer token; nothing here asks for it back."""
         return JSONResponse({"csrf_token": secrets.token_urlsafe(24)})

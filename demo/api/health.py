@@ -39,7 +39,7 @@ class Health:
             Route("/health/v2/status", self.status),
             Route("/health/v2/worker", self.worker),
             Route("/health/v2/shutdown/graceful", self.shutdown, methods=["POST"]),
-            Route(DATABASE_TRUTH, self.test_query),
+            Route(DATABASE_TRUTH, self.query_test),
             Route("/metrics", self.metrics),
             Route("/metrics/health", self.metrics_health),
         ]
@@ -48,11 +48,11 @@ class Health:
     def _now(self) -> str:
         return stamp(self._world.clock.time())
 
-    async def healthy(self, _: Request) -> Response:
+    async def healthy(self, _request: Request) -> Response:
         """Always healthy: checks nothing."""
         return JSONResponse({"status": "healthy", "timestamp": self._now, "version": VERSION})
 
-    async def live(self, _: Request) -> Response:
+    async def live(self, _request: Request) -> Response:
         """Always alive."""
         return JSONResponse({"status": "alive", "timestamp": self._now})
 
@@ -85,14 +85,14 @@ class Health:
         checks = {"database": await self._database_state(), "redis": await self._redis_state()}
         return all(check["status"] == "healthy" for check in checks.values()), checks
 
-    async def ready(self, _: Request) -> Response:
+    async def ready(self, _request: Request) -> Response:
         """Asks database and Redis. Not ready is 200 with `[{...}, 503]`: a pair that the real framework sends as an array."""
         well, checks = await self._checks()
         if well and "health-lies" not in self._world.faults:
             return JSONResponse({"status": "ready", "timestamp": self._now, "checks": checks})
         return JSONResponse([{"status": "not_ready", "timestamp": self._now, "checks": checks}, 503])
 
-    async def detailed(self, _: Request) -> Response:
+    async def detailed(self, _request: Request) -> Response:
         """200 whatever is so; `configured` says only that a key is set."""
         _, checks = await self._checks()
         names = ("Google Maps", "Ticketmaster", "OpenWeatherMap", "Recreation.gov", "Google AI")
@@ -108,7 +108,7 @@ class Health:
         }
         return JSONResponse(body)
 
-    async def report(self, _: Request) -> Response:
+    async def report(self, _request: Request) -> Response:
         """The guide's flat report. Database and Redis are asked; of AI and partners it knows, as the real one, only that keys are set."""
         _, checks = await self._checks()
         body = {
@@ -119,18 +119,18 @@ class Health:
         }
         return JSONResponse(body)
 
-    async def worker_live(self, _: Request) -> Response:
+    async def worker_live(self, _request: Request) -> Response:
         """The worker lives."""
         return JSONResponse({"status": "alive", "worker_id": str(os.getpid()), "timestamp": self._now})
 
-    async def worker_ready(self, _: Request) -> Response:
+    async def worker_ready(self, _request: Request) -> Response:
         """The worker is ready, honestly: 503 when database or Redis isn't."""
         well, _ = await self._checks()
         return JSONResponse(
             {"ready": well, "status": "ready" if well else "not_ready", "worker_id": str(os.getpid())}, 200 if well else 503
         )
 
-    async def status(self, _: Request) -> Response:
+    async def status(self, _request: Request) -> Response:
         """The worker and what it stands on."""
         well, checks = await self._checks()
         components = {"worker": {"status": "healthy"}, "system": {"status": "healthy"}, **checks}
@@ -139,17 +139,17 @@ class Health:
             {"status": word, "timestamp": self._now, "worker_id": str(os.getpid()), "components": components}, 200 if well else 503
         )
 
-    async def worker(self, _: Request) -> Response:
+    async def worker(self, _request: Request) -> Response:
         """What the worker has done."""
         body = {"worker_id": str(os.getpid()), "uptime_seconds": self._born, "accepting_requests": True, "shutting_down": False}
         return JSONResponse(body)
 
-    async def shutdown(self, _: Request) -> Response:
+    async def shutdown(self, _request: Request) -> Response:
         """Stops the real worker, without asking who calls: no probe may touch it. Here it is only noted."""
         self._world.forbidden.append("POST /health/v2/shutdown/graceful")
         return JSONResponse({"message": "Graceful shutdown initiated"}, 202)
 
-    async def test_query(self, _: Request) -> Response:
+    async def query_test(self, _request: Request) -> Response:
         """The one honest route about the database: 503 when it can't be asked."""
         start = self._world.clock.monotonic()
         try:
@@ -161,13 +161,13 @@ class Health:
             {"status": "success", "test_value": 1, "server_time": self._now, "query_time_ms": took, "message": "Database is reachable"}
         )
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, _request: Request) -> Response:
         """What Prometheus scrapes."""
         self._meter.pool_used.set(self._database.used)
         self._meter.pool_size.set(self._database.size)
         text = self._meter.render(silent="metrics-silent" in self._world.faults)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def metrics_health(self, _: Request) -> Response:
+    async def metrics_health(self, _request: Request) -> Response:
         """Whether metrics are kept."""
         return JSONResponse({"status": "healthy", "multiprocess_mode": False, "registry_type": "CollectorRegistry"})

@@ -50,7 +50,7 @@ class Voice:
             Route("/api/voice-assistant/booking-action", self.book, methods=["POST"]),
         ]
 
-    async def voices(self, _: Request) -> Response:
+    async def voices(self, _request: Request) -> Response:
         """A list that never changes: what a user asks for first."""
         return JSONResponse(VOICES)
 
