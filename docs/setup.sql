@@ -8,8 +8,7 @@
 \set ON_ERROR_STOP on
 \if :{?password}
 \else
-  \echo 'setup.sql: say the password: psql --set=password=...'
-  \quit
+  DO $$ BEGIN RAISE EXCEPTION 'setup.sql needs a password: psql --set=password=...'; END $$;
 \endif
 
 BEGIN;
