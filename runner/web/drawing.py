@@ -72,9 +72,8 @@ def label(seen: Observation, now: float) -> str:
     at = moment(seen.at, now)
     if seen.verdict is Verdict.PASS:
         return f"{at} passed in {span(seen.seconds)}"
-    return (
-        f"{at} {'failed' if seen.verdict is Verdict.FAIL else 'could not tell'}: {seen.reason.value if seen.reason else 'no reason given'}"
-    )
+    what = "failed" if seen.verdict is Verdict.FAIL else "could not tell"
+    return f"{at} {what}: {seen.reason.value if seen.reason else 'no reason given'}"
 
 
 def summary(recent: Sequence[Observation]) -> str:
@@ -105,13 +104,19 @@ def tints(recent: Sequence[Observation]) -> dict[str, int]:
 
 
 def columns(recent: Sequence[Observation], most: int, now: float) -> tuple[Column, ...]:
-    """Each recent run's phases on top of each other, all on the scale of the longest."""
+    """Each recent run's phases on top of each other, on the scale of the longest that passed; a longer one is cut to fit."""
     shown = recent[-most:]
-    whole = max((max(seen.seconds, sum(seen.phases.values())) for seen in shown), default=0.0)
+    whole = longest(shown)
     colours, start = tints(shown), most - len(shown)
-    return tuple(
-        Column(
-            (start + place) * STEP, stretches(seen.phases or {"whole": seen.seconds}, colours, whole), seen.verdict.value, label(seen, now)
-        )
-        for place, seen in enumerate(shown)
-    )
+    return tuple(_column(seen, (start + place) * STEP, colours, whole, now) for place, seen in enumerate(shown))
+
+
+def longest(recent: Sequence[Observation]) -> float:
+    """Seconds of the longest run that passed: a run that timed out would flatten all others. Of all, where none passed."""
+    passed = [seen for seen in recent if seen.verdict is Verdict.PASS] or recent
+    return max((max(seen.seconds, sum(seen.phases.values())) for seen in passed), default=0.0)
+
+
+def _column(seen: Observation, x: float, colours: Mapping[str, int], whole: float, now: float) -> Column:
+    pieces = stretches(seen.phases or {"whole": seen.seconds}, colours, whole)
+    return Column(x, pieces, seen.verdict.value, label(seen, now))

@@ -72,11 +72,16 @@ def _more(optional: Sequence[str], unsure: Sequence[str], waiting: Sequence[str]
 
 def _closed(closed: Sequence[str], by_name: Mapping[str, State]) -> str:
     """Says `Two of fourteen roads are closed: database, and what depends on it`."""
-    roots = [name for name in closed if not (set(above(name, by_name)) & set(closed))]
+    roots = causes(closed, by_name)
     start = f"{count(len(closed)).capitalize()} of {_roads(len(by_name))} {'is' if len(closed) == 1 else 'are'} closed"
     if len(roots) == len(closed) or not roots:
         return f"{start}: {listed(closed)}."
     return f"{start}: {listed(roots)}, and what depends on {'it' if len(roots) == 1 else 'them'}."
+
+
+def causes(closed: Sequence[str], by_name: Mapping[str, State]) -> list[str]:
+    """Of the closed checks those that stand on no other closed one: where to look first."""
+    return [name for name in closed if not (set(above(name, by_name)) & set(closed))]
 
 
 def above(name: str, by_name: Mapping[str, State]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from runner.observation import Observation, Slo
 from runner.sinks.health import State
 from runner.sinks.values import iso
 from runner.web import drawing
-from runner.web.headline import CLOSED, OPEN, STALE, UNSURE, WAITING, Headline, headline, word
+from runner.web.headline import CLOSED, OPEN, STALE, UNSURE, WAITING, Headline, causes, headline, word
 from runner.web.words import age, moment, span
 
 _RECENT = 40
@@ -69,7 +69,8 @@ class Overview:
 
     headline: Headline
     shape: str
-    closed: tuple[Row, ...]
+    closed: tuple[Row, ...]  # all that are, the causes first
+    causes: int
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
     width: float
     now: str
@@ -121,9 +122,11 @@ def overview(states: Sequence[State], file: str, now: float) -> Overview:
         tags = state.check.tags or (parent.tags if parent else ())
         groups.setdefault(tags[0] if tags else "others", []).append(rows[state.check.name])
     top = headline(states, now)
-    closed = tuple(r for r in rows.values() if r.word == CLOSED and not r.maintenance)
+    closed = [r.name for r in rows.values() if r.word == CLOSED and not r.maintenance]
+    first = causes(closed, {state.check.name: state for state in states}) or closed
+    ordered = tuple(rows[name] for name in (*first, *(name for name in closed if name not in first)))
     told = tuple((tag, tuple(members)) for tag, members in groups.items())
-    return Overview(top, _SHAPES[top.word], closed, told, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
+    return Overview(top, _SHAPES[top.word], ordered, len(first), told, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
 
 
 def row(state: State, file: str, now: float) -> Row:
@@ -179,7 +182,9 @@ def budget(slo: Slo, events: int, good: int) -> Budget:
     """An SLO's counts in words; exact, since shares are compared as whole numbers."""
     promise = f"{slo.objective * 100:f}".rstrip("0").rstrip(".") + " %"
     if slo.threshold is not None:
-        promise += f" within {span(slo.threshold)}" + (f" in {slo.measure}" if slo.measure else "")
+        promise += f" within {span(slo.threshold) if slo.threshold < 1 else f'{slo.threshold:g} s'}" + (
+            f" in {slo.measure}" if slo.measure else ""
+        )
     share = f"{100 * good / events:.4g} %" if events else "none yet"
     return Budget(slo.name, promise, events, good, share, good >= slo.objective * events if events else None)
 
@@ -189,13 +194,12 @@ def detail(state: State, states: Iterable[State], failures: Sequence[Observation
     states = tuple(states)
     recent, name = state.recent, state.check.name
     shown = drawing.columns(recent, 60, now)
-    longest = max((max(seen.seconds, sum(seen.phases.values())) for seen in recent), default=0.0)
     colours = drawing.tints(recent)
     dependants = tuple((s.check.name, href(s.check.name)) for s in states if name in (*s.check.depends_on, s.check.compare_with))
     return Detail(
         row=row(state, file, now),
         columns=shown,
-        longest=span(longest),
+        longest=span(drawing.longest(recent[-60:])),
         legend=drawing.stretches(_middle(recent, colours), colours),
         failures=tuple(_failure(seen, colours, now) for seen in failures),
         dependants=dependants,
