@@ -22,6 +22,7 @@ from runner.plan.model import Plan, Planned
 from runner.redact import Redactor
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
+_CUT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
 Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
 
 
@@ -82,6 +83,7 @@ class Execute:
         self._redactor = Redactor(plan.secrets)
         self._heartbeat = Heartbeat(clock)
         self._running: dict[int, _Run] = {}
+        self._closing = False
         self._stuck: set[asyncio.Task[Result]] = set()
 
     async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
@@ -101,7 +103,8 @@ class Execute:
         return self._observations(run, result, lag)
 
     def cut_short(self) -> None:
-        """Ends all runs under way: they are observed as unknown / cancelled, unless their verdict is already known."""
+        """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled."""
+        self._closing = True
         for run in self._running.values():
             if run.task and not run.task.done():
                 run.cut = True
@@ -164,6 +167,8 @@ class Execute:
 
     async def _asked(self, run: _Run) -> Result:
         """The probe's own result, or whatever it raises; at the deadline, and where it is cut short, ours."""
+        if self._closing:
+            return _CUT
         run.task = asyncio.create_task(_run(run), name=f"check {run.planned.check.name}")
         self._running[id(run)] = run
         try:
@@ -176,7 +181,7 @@ class Execute:
         if late:
             return timed_out(run.planned.timeout, run.ctx)
         if run.cut and (run.task.cancelled() or not run.task.done()):
-            return Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
+            return _CUT
         if run.task.cancelled():
             raise RuntimeError("the run cancelled itself")
         return _checked(run.task.result())

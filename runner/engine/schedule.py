@@ -1,0 +1,243 @@
+"""When each check runs: APScheduler holds the cadences, a timer the phase of each check within a beat.
+
+A scheduler job a check would cost more than the probe. So a beat comes for each distinct interval (at least every minute) and
+sets a timer for each of its checks that is due before the next beat; a cron expression has a beat of its own.
+
+Every slot of a check ends as one run or as one missed run with its reason: `late` (the loop stalled, the machine slept),
+`overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold withheld it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from apscheduler.triggers.base import BaseTrigger
+
+from probes._core import Clock, Withheld
+from runner.engine.cadences import Cadences, Handle, Timer, regular
+from runner.engine.slots import After, first, grace, slots
+from runner.observation import Check, Observation, Sink
+from runner.plan.cron import trigger
+from runner.plan.model import Every, Plan, Planned
+
+LONGEST_BEAT = 60.0  # seconds: a timer runs by the monotonic clock, and no longer than this out of step with the wall's
+CAP = 200  # runs in flight
+_MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep
+
+
+class Observer(Protocol):
+    """What runs checks: runner.engine.execute.Execute."""
+
+    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+        """Runs once. Raises Withheld."""
+        ...
+
+    def cut_short(self) -> None:
+        """Ends what is under way, as unknown / cancelled."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One scheduled check, and when it is due next (seconds since the epoch)."""
+
+    planned: Planned
+    after: After
+    due: float
+    ahead: float  # by how many seconds its beat looks ahead
+    timer: Handle | None = None
+
+    @property
+    def name(self) -> str:
+        return self.planned.check.name
+
+    @property
+    def grace(self) -> float:
+        return grace(self.planned.check.interval)
+
+    def unset(self) -> None:
+        if self.timer:
+            self.timer.cancel()
+        self.timer = None
+
+
+def _beat_of(planned: Planned) -> tuple[str, float]:
+    """The beat that a check goes with, and by how many seconds it looks ahead."""
+    if isinstance(planned.schedule, Every):
+        period = min(planned.schedule.seconds, LONGEST_BEAT)
+        return f"every {period:g} s", period
+    return f"cron {planned.schedule.expression} {planned.schedule.zone}", LONGEST_BEAT
+
+
+def _trigger_of(planned: Planned) -> BaseTrigger:
+    if isinstance(planned.schedule, Every):
+        return regular(_beat_of(planned)[1])
+    return trigger(planned.schedule.expression, planned.schedule.zone)
+
+
+class Schedule:
+    """Runs a plan's checks for ever. Everything happens on the loop that `start` is called in.
+
+    `last_seen` says when each check was last observed (runner.state): one not seen within its interval runs soon after the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        emit: Sink,
+        missed: Callable[[Check, str], None],
+        lagged: Callable[[float], None],
+        clock: Clock,
+        timer: Timer,
+        cadences: Cadences,
+        last_seen: Mapping[str, float] | None = None,
+        cap: int = CAP,
+    ) -> None:
+        self._emit = emit
+        self._missed = missed
+        self._lagged = lagged
+        self._clock = clock
+        self._timer = timer
+        self._cadences = cadences
+        self._last_seen = dict(last_seen or {})
+        self._cap = cap
+        self._observer: Observer | None = None
+        self._entries: dict[str, _Entry] = {}
+        self._beats: set[str] = set()
+        self._running: dict[asyncio.Task[None], tuple[str, Observer]] = {}
+
+    # What a driver sets going
+
+    def start(self, plan: Plan, observer: Observer) -> None:
+        """Begins with a plan. Checks not seen lately run once within 10 s, or within their interval if that is shorter."""
+        self.swap(plan, observer)
+        self._cadences.start()
+
+    def swap(self, plan: Plan, observer: Observer) -> tuple[asyncio.Task[None], ...]:
+        """Goes on with another plan, at once: unchanged checks keep their rhythm, new and changed ones run soon.
+
+        Returns the runs still in flight, all by the observer before; what that needs may be closed when they have ended. Those
+        of removed and changed checks end too, but are not emitted: a series that is gone must not come back.
+        """
+        before, self._entries, self._observer = self._entries, {}, observer
+        for planned in plan.checks:
+            self._entries[planned.check.name] = self._kept_or_new(planned, before)
+        for entry in before.values():
+            entry.unset()
+        self._set_beats()
+        return self.in_flight
+
+    async def drain(self, within: float) -> None:
+        """Starts nothing more, waits `within` seconds for runs in flight, then cuts them short; all are emitted."""
+        self._cadences.stop()
+        for entry in self._entries.values():
+            entry.unset()
+        if self._running:
+            await asyncio.wait(self.in_flight, timeout=within)
+        for observer in {observer for _, observer in self._running.values()}:
+            observer.cut_short()
+        if self._running:
+            await asyncio.wait(self.in_flight)
+
+    @property
+    def in_flight(self) -> tuple[asyncio.Task[None], ...]:
+        """The runs under way."""
+        return tuple(self._running)
+
+    def upcoming(self) -> dict[str, float]:
+        """When each check is due next, seconds since the epoch."""
+        return {name: entry.due for name, entry in self._entries.items()}
+
+    # Plans
+
+    def _kept_or_new(self, planned: Planned, before: dict[str, _Entry]) -> _Entry:
+        entry = before.get(planned.check.name)
+        if entry and entry.planned.fingerprint == planned.fingerprint:
+            entry.planned = planned
+            return before.pop(planned.check.name)
+        after = slots(planned)
+        last = None if entry else self._last_seen.pop(planned.check.name, None)
+        due = first(after, planned.check.name, planned.check.interval, self._clock.time(), last)
+        return _Entry(planned, after, due, _beat_of(planned)[1])
+
+    def _set_beats(self) -> None:
+        """One beat for each distinct cadence of the plan; what is due before the first of them gets its timer now."""
+        groups: dict[str, list[_Entry]] = defaultdict(list)
+        for entry in self._entries.values():
+            groups[_beat_of(entry.planned)[0]].append(entry)
+        for name in self._beats - groups.keys():
+            self._cadences.remove(name)
+        for name, group in groups.items():
+            beat = partial(self._beat, tuple(group))
+            self._cadences.add(name, _trigger_of(group[0].planned), beat)
+            beat()
+        self._beats = set(groups)
+
+    # Beats and timers
+
+    def _beat(self, group: tuple[_Entry, ...]) -> None:
+        """Sets a timer for each check of a group that is due before the next beat."""
+        now = self._clock.time()
+        for entry in group:
+            if entry.timer is None:
+                self._catch_up(entry, now)
+                if entry.due < now + entry.ahead:
+                    fire = partial(self._fire, entry, self._clock.monotonic() + max(0.0, entry.due - now))
+                    entry.timer = self._timer.call_later(max(0.0, entry.due - now), fire)
+
+    def _catch_up(self, entry: _Entry, now: float) -> None:
+        """Counts the slots that nobody could use, and comes back from a future that a wrong clock had promised."""
+        for _ in range(_MOST_MISSED):
+            if entry.due + entry.grace >= now:
+                break
+            self._missed(entry.planned.check, "late")
+            entry.due = entry.after(entry.due)
+        else:
+            entry.due = entry.after(now)
+        entry.due = min(entry.due, entry.after(now + entry.grace))
+
+    def _fire(self, entry: _Entry, due: float) -> None:
+        """A check's slot has come: it runs, or is missed. `due` by the monotonic clock."""
+        lag = max(0.0, self._clock.monotonic() - due)
+        late = max(lag, self._clock.time() - entry.due)  # the wall's clock knows of a sleep that the other one slept through
+        entry.timer, entry.due = None, entry.after(entry.due)
+        self._lagged(lag)
+        if obstacle := self._obstacle(entry, late):
+            self._missed(entry.planned.check, obstacle)
+        else:
+            self._launch(entry, lag)
+
+    def _obstacle(self, entry: _Entry, late: float) -> str:
+        if late > entry.grace:
+            return "late"
+        if any(name == entry.name for name, _ in self._running.values()):
+            return "overlap"
+        return "cap" if len(self._running) >= self._cap else ""
+
+    # Runs
+
+    def _launch(self, entry: _Entry, lag: float) -> None:
+        assert self._observer is not None  # noqa: S101 - `swap` sets it before any entry
+        task = asyncio.get_running_loop().create_task(self._run(entry, self._observer, lag), name=f"run of {entry.name}")
+        self._running[task] = entry.name, self._observer
+        task.add_done_callback(self._ended)
+
+    async def _run(self, entry: _Entry, observer: Observer, lag: float) -> None:
+        try:
+            observations = await observer.observe(entry.planned, lag=lag)
+        except Withheld:
+            self._missed(entry.planned.check, "quota")
+            return
+        if self._entries.get(entry.name) is entry:
+            for observation in observations:
+                self._emit(observation)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nothing that goes wrong in one run may touch another: the loop's handler logs it, and the schedule goes on."""
+        name, _ = self._running.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            task.get_loop().call_exception_handler({"message": f"the run of check {name} broke", "exception": error, "task": task})

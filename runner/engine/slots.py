@@ -1,0 +1,64 @@
+"""When a check is due: pure. Slots stand on the epoch, not on the start, so that a restart keeps each check's rhythm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+
+from apscheduler.triggers.base import BaseTrigger
+
+from runner.plan.cron import trigger
+from runner.plan.model import Every, Planned
+
+SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
+GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that
+_TICK = timedelta(microseconds=1)
+After = Callable[[float], float]  # the first slot later than a moment; both in seconds since the epoch
+
+
+def fraction(name: str) -> float:
+    """Where in [0, 1) a check's name puts it: the same everywhere and for ever, and evenly spread over many names."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()[:6], "big") / 2**48
+
+
+def slots(planned: Planned) -> After:
+    """The check's slots: at its own phase of each interval, or when its cron expression says so."""
+    if isinstance(planned.schedule, Every):
+        return every(planned.schedule.seconds, fraction(planned.check.name))
+    return by_trigger(trigger(planned.schedule.expression, planned.schedule.zone))
+
+
+def every(interval: float, part: float) -> After:
+    """A slot in each interval since the epoch, `part` of the way through it."""
+    phase = part * interval
+
+    def after(moment: float) -> float:
+        number = math.floor((moment - phase) / interval) + 1
+        due = number * interval + phase
+        return due if due > moment else due + interval  # what rounding took
+
+    return after
+
+
+def by_trigger(cron: BaseTrigger) -> After:
+    """A slot whenever the trigger fires; none any more is infinitely far away."""
+
+    def after(moment: float) -> float:
+        found = cron.get_next_fire_time(None, datetime.fromtimestamp(moment, UTC) + _TICK)
+        return found.timestamp() if found else math.inf
+
+    return after
+
+
+def first(after: After, name: str, interval: float, now: float, last: float | None) -> float:
+    """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since."""
+    regular = after(now)
+    lately = last is not None and last <= now and (now - last < interval or after(last) > now)
+    return regular if lately else min(regular, now + fraction(name) * min(interval or SOON, SOON))
+
+
+def grace(interval: float) -> float:
+    """By how many seconds a run may come late before it is missed instead. 0 stands for a cron expression of unknown gaps."""
+    return min(GRACE, interval / 2) if interval else GRACE

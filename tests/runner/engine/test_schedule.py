@@ -1,0 +1,390 @@
+"""Each slot of a check ends as one run or one missed run with its reason, whatever happens to time, plan or loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes._core import Context, Probe, Result, Verdict, Withheld
+from runner.engine.cadences import Beats, LoopTimer
+from runner.engine.clock import SystemClock
+from runner.engine.schedule import CAP, Schedule
+from runner.engine.slots import fraction, grace
+from runner.observation import Check, Observation
+from runner.plan.cron import zone
+from runner.plan.model import Cron, Every, Plan, Planned
+from tests.support.clock import NOON
+from tests.support.simulation import Simulation
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _zones() -> Iterator[None]:
+    """Zones are read from their files when a plan is loaded, off the loop, and kept while it runs."""
+    kept = [zone("UTC"), zone("America/Los_Angeles")]
+    yield
+    kept.clear()
+
+
+class Nothing(Probe):
+    def address(self) -> str:
+        return "nowhere"
+
+    async def run(self, ctx: Context) -> Result:
+        return Result.passed()
+
+
+def planned(name: str, interval: float = 30.0, *, cron: Cron | None = None, mark: str = "a") -> Planned:
+    """A check to be scheduled."""
+    check = Check(name, "nothing", 1, interval=interval, timeout=5.0)
+    return Planned(check, Nothing(), cron or Every(interval), 5.0, f"{name} {interval} {cron} {mark}")
+
+
+def plan(*checks: Planned) -> Plan:
+    """A plan of them."""
+    return Plan("svc", "test", "here", checks)
+
+
+class Runs:
+    """Observes by taking simulated time, and notes when."""
+
+    def __init__(self, simulation: Simulation, takes: float = 0.0) -> None:
+        self.simulation = simulation
+        self.takes = takes
+        self.began: list[tuple[str, float]] = []
+        self.cut = False
+        self.raises: dict[str, Exception] = {}
+        self._cut = asyncio.Event()
+
+    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+        at = self.simulation.time()
+        self.began.append((planned.check.name, at))
+        if planned.check.name in self.raises:
+            raise self.raises[planned.check.name]
+        if self.takes:
+            await self.simulation.sleep(self.takes)
+        return (Observation(planned.check, Verdict.PASS, None, "", at, self.takes, lag=lag),)
+
+    def cut_short(self) -> None:
+        self.cut = True
+
+    def of(self, name: str) -> list[float]:
+        return [at for seen, at in self.began if seen == name]
+
+
+class World:
+    """A schedule in simulated time, and what it said."""
+
+    def __init__(self, *, takes: float = 0.0, cap: int = CAP, seen: dict[str, float] | None = None, now: float = NOON) -> None:
+        self.simulation = Simulation(now, real=False)
+        self.runs = Runs(self.simulation, takes)
+        self.emitted: list[Observation] = []
+        self.missed: list[tuple[str, str]] = []
+        self.lags: list[float] = []
+        self.schedule = Schedule(
+            emit=self.emitted.append,
+            missed=lambda check, reason: self.missed.append((check.name, reason)),
+            lagged=self.lags.append,
+            clock=self.simulation,
+            timer=self.simulation,
+            cadences=self.simulation,
+            last_seen=seen,
+            cap=cap,
+        )
+
+    def start(self, *checks: Planned) -> None:
+        self.schedule.start(plan(*checks), self.runs)
+
+
+def _slots(name: str, interval: float, begin: float, end: float) -> list[float]:
+    phase = fraction(name) * interval
+    first = int((begin - phase) // interval) + 1
+    found = []
+    while (due := first * interval + phase) <= end:
+        found.append(due)
+        first += 1
+    return found
+
+
+async def test_each_check_runs_once_in_each_of_its_slots() -> None:
+    """Within an hour each check runs at its own phase of each interval, and at no other moment, from the epoch's rhythm."""
+    intervals = {"a": 15.0, "b": 30.0, "c": 30.0, "d": 300.0, "e": 1.0, "f": 7.5, "g": 3 * HOUR}
+    world = World(seen=dict.fromkeys(intervals, NOON - 0.01))
+    world.start(*(planned(name, interval) for name, interval in intervals.items()))
+    await world.simulation.run_for(HOUR)
+    for name, interval in intervals.items():
+        assert world.runs.of(name) == pytest.approx(_slots(name, interval, NOON, NOON + HOUR), abs=1e-3), name
+    assert world.missed == []
+    assert max(world.lags) < 1e-6
+
+
+async def test_a_check_not_seen_lately_runs_soon() -> None:
+    """After a start every check has been seen within 10 s, or within its interval where that is shorter."""
+    world = World(seen={"old": NOON - 301, "fresh": NOON - 299, "future": NOON + 5000})
+    world.start(planned("old", 300), planned("fresh", 300), planned("never", 300), planned("future", 300), planned("quick", 2))
+    await world.simulation.run_for(10)
+    ran = Counter(name for name, _ in world.runs.began)
+    slot_of_fresh = len(_slots("fresh", 300, NOON, NOON + 10))
+    assert {name: ran[name] for name in ("old", "never", "future")} == {"old": 1, "never": 1, "future": 1}
+    assert ran["fresh"] == slot_of_fresh
+    assert world.runs.of("quick")[0] <= NOON + 2
+
+
+async def test_a_restart_keeps_the_rhythm() -> None:
+    """What was observed half an interval before the restart isn't asked again before its own slot."""
+    first = World()
+    first.start(planned("a", 60))
+    await first.simulation.run_for(300)
+    last = first.runs.of("a")[-1]
+    second = World(seen={"a": last}, now=last + 7)
+    second.start(planned("a", 60))
+    await second.simulation.run_for(120)
+    assert second.runs.of("a") == pytest.approx([last + 60, last + 120], abs=1e-3)
+
+
+@given(count=st.integers(100, 400), interval=st.sampled_from([1.0, 15.0, 60.0, 3600.0]))
+@settings(max_examples=20, deadline=None)
+def test_checks_are_spread_over_their_interval(count: int, interval: float) -> None:
+    """No tenth of an interval holds more than three times its share of a hundred checks and more."""
+    tenths = Counter(int(fraction(f"check-{n}-{interval}") * 10) for n in range(count))
+    assert max(tenths.values()) < 3 * count / 10
+    assert len(tenths) == 10
+
+
+async def test_a_check_never_overlaps_itself() -> None:
+    """A run that takes longer than the interval makes the slots that it covers missed, for `overlap`."""
+    world = World(takes=25.0, seen={"a": NOON})
+    world.start(planned("a", 10))
+    await world.simulation.run_for(300)
+    began = world.runs.of("a")
+    assert all(later - earlier >= 25 for earlier, later in pairwise(began))
+    assert len(began) + world.missed.count(("a", "overlap")) == len(_slots("a", 10, NOON, NOON + 300))
+
+
+async def test_runs_in_flight_are_capped() -> None:
+    """Above the cap a slot is missed, and said."""
+    world = World(takes=1000.0, cap=3, seen={f"c{n}": NOON for n in range(8)})
+    world.start(*(planned(f"c{n}", 60) for n in range(8)))
+    await world.simulation.run_for(60)
+    assert len(world.runs.began) == 3
+    assert Counter(reason for _, reason in world.missed) == {"cap": 5}
+
+
+async def test_a_withheld_run_is_missed_and_not_observed() -> None:
+    """A limit that is reached leaves a count, and no observation."""
+    world = World(seen={"a": NOON, "b": NOON})
+    world.runs.raises["a"] = Withheld("limit")
+    world.start(planned("a", 30), planned("b", 30))
+    await world.simulation.run_for(60)
+    assert world.missed == [("a", "quota")] * 2
+    assert [o.check.name for o in world.emitted] == ["b", "b"]
+
+
+async def test_a_stalled_loop_starts_nothing_that_is_past_its_grace() -> None:
+    """After a stall of a minute the missed slots are counted as late, and each check goes on in its rhythm."""
+    names = [f"c{n}" for n in range(20)]
+    world = World(seen=dict.fromkeys(names, NOON))
+    world.start(*(planned(name, 30) for name in names))
+    await world.simulation.run_for(30)
+    before = len(world.runs.began)
+    world.simulation.jump(60)
+    await world.simulation.run_for(0)
+    woken = len(world.runs.began) - before
+    assert woken <= 20 * 5 / 30 * 2  # those that came within the grace of 5 s
+    await world.simulation.run_for(30)
+    for name in names:
+        done = len(world.runs.of(name)) + world.missed.count((name, "late"))
+        assert done == len(_slots(name, 30, NOON, world.simulation.time())), name
+    assert max(world.lags) > 5
+
+
+async def test_a_machine_that_slept_counts_and_goes_on() -> None:
+    """The monotonic clock sleeps too, so the wall's tells: an hour's slots are late, not run all at once."""
+    world = World(seen={"a": NOON, "b": NOON})
+    world.start(planned("a", 60), planned("b", 600))
+    await world.simulation.run_for(120)
+    world.simulation.step(HOUR)
+    await world.simulation.run_for(600)
+    for name, interval in (("a", 60.0), ("b", 600.0)):
+        done = len(world.runs.of(name)) + world.missed.count((name, "late"))
+        assert done == len(_slots(name, interval, NOON, world.simulation.time())), name
+    assert len(world.runs.of("a")) <= 2 + 10 + 1
+
+
+async def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    """After the wall's clock goes back by a day the checks go on within their interval."""
+    world = World(seen={"a": NOON})
+    world.start(planned("a", 30))
+    await world.simulation.run_for(60)
+    world.simulation.step(-86400)
+    world.simulation._beats = {n: type(b)(b.trigger, b.call, world.simulation.time()) for n, b in world.simulation._beats.items()}
+    ran = len(world.runs.began)
+    await world.simulation.run_for(300)
+    assert len(world.runs.began) - ran in (9, 10, 11)
+
+
+async def test_a_jump_of_years_is_counted_up_to_a_bound() -> None:
+    """A machine that boots in 1970 and learns the time doesn't count millions of slots one by one."""
+    world = World(now=1000.0, seen={"a": 1000.0})
+    world.start(planned("a", 1))
+    await world.simulation.run_for(5)
+    world.simulation.step(NOON)
+    await world.simulation.run_for(5)
+    assert len(world.missed) <= 1002
+    assert len(world.runs.of("a")) >= 9
+
+
+async def test_cron_runs_by_the_wall_of_its_zone() -> None:
+    """03:00 in Los Angeles and every ten minutes in UTC, each at its moment."""
+    world = World(seen={"night": NOON, "often": NOON})
+    world.start(planned("night", 86400, cron=Cron("0 3 * * *", "America/Los_Angeles")), planned("often", 600, cron=Cron("*/10 * * * *")))
+    await world.simulation.run_for(24 * HOUR)
+    assert world.runs.of("night") == pytest.approx([NOON - HOUR + 24 * HOUR], abs=0.01)
+    assert world.runs.of("often") == pytest.approx([NOON + n * 600 for n in range(1, 145)], abs=0.01)
+    assert world.missed == []
+
+
+async def test_a_cron_check_that_was_seen_at_its_last_time_waits_for_the_next() -> None:
+    """On Sunday, a check of working days that was seen on Friday isn't run because a day has passed."""
+    sunday = NOON + 5 * 86400
+    friday = sunday - 2 * 86400 - 3 * HOUR
+    world = World(now=sunday, seen={"workdays": friday})
+    world.start(planned("workdays", 86400, cron=Cron("0 9 * * 1-5")), planned("new", 86400, cron=Cron("0 9 * * 1-5")))
+    await world.simulation.run_for(60)
+    assert [name for name, _ in world.runs.began] == ["new"]
+
+
+async def test_unchanged_checks_keep_their_rhythm_over_a_reload() -> None:
+    """A reload neither repeats nor skips a slot of a check that stays; changed and new ones run soon; removed ones stop."""
+    world = World(seen=dict.fromkeys(("stays", "goes", "changes"), NOON))
+    world.start(planned("stays", 30), planned("goes", 30), planned("changes", 300))
+    await world.simulation.run_for(40)
+    ran_before = len(world.runs.of("goes"))
+    world.schedule.swap(plan(planned("stays", 30), planned("changes", 300, mark="b"), planned("new", 300)), world.runs)
+    reloaded = world.simulation.time()
+    await world.simulation.run_for(80)
+    assert world.runs.of("stays") == pytest.approx(_slots("stays", 30, NOON, NOON + 120), abs=1e-3)
+    assert len(world.runs.of("goes")) == ran_before
+    assert reloaded <= world.runs.of("new")[0] <= reloaded + 10
+    assert any(reloaded <= at <= reloaded + 10 for at in world.runs.of("changes"))
+    assert set(world.schedule.upcoming()) == {"stays", "changes", "new"}
+
+
+async def test_a_run_of_a_removed_check_ends_unseen() -> None:
+    """What is in flight when its check is removed or changed ends, and is not emitted; an unchanged check's run is."""
+    world = World(takes=20.0, seen=dict.fromkeys(("stays", "goes", "changes"), NOON))
+    world.start(planned("stays", 30), planned("goes", 30), planned("changes", 30))
+    while len(world.runs.began) < 3:
+        await world.simulation.run_for(1)
+    in_flight = {task.get_name() for task in world.schedule.in_flight}
+    ended = {o.check.name for o in world.emitted}
+    old = world.schedule.swap(plan(planned("stays", 30), planned("changes", 30, mark="b")), Runs(world.simulation))
+    assert {task.get_name() for task in old} == in_flight
+    await world.simulation.run_for(20)
+    assert all(task.done() for task in old)
+    late = {o.check.name for o in world.emitted if o.seconds == 20.0} - ended
+    assert late == {"stays"} - ended
+
+
+steps = st.lists(st.tuples(st.sampled_from(["run", "stall", "swap"]), st.floats(0.1, 50)), min_size=1, max_size=8)
+
+
+@given(steps=steps, interval=st.sampled_from([1.0, 7.0, 15.0, 60.0, 90.0]), takes=st.sampled_from([0.0, 0.5, 20.0]))
+@settings(max_examples=30, deadline=None)
+def test_no_slot_is_lost_or_used_twice(steps: Sequence[tuple[str, float]], interval: float, takes: float) -> None:
+    """Whatever stalls and reloads come: each slot is one run or one missed run, in order, and no run overlaps another."""
+
+    async def story() -> None:
+        world = World(takes=takes, seen={"a": NOON})
+        world.start(planned("a", interval))
+        for what, seconds in steps:
+            if what == "stall":
+                world.simulation.jump(seconds)
+                await world.simulation.run_for(0)
+            elif what == "swap":
+                world.schedule.swap(plan(planned("a", interval), planned("b", seconds)), world.runs)
+            await world.simulation.run_for(seconds)
+        await world.simulation.run_for(interval + grace(interval) + takes)
+        began = world.runs.of("a")
+        missed = sum(1 for name, _ in world.missed if name == "a")
+        slots = len(_slots("a", interval, NOON, world.simulation.time()))
+        assert slots - 1 <= len(began) + missed <= slots
+        assert all(later - earlier >= takes for earlier, later in pairwise(began))
+
+    asyncio.run(story())
+
+
+async def test_draining_waits_and_then_cuts_short() -> None:
+    """No new run begins; what is in flight has its time, then is cut short, and is emitted all the same."""
+    ended = asyncio.Event()
+
+    class Stubborn(Runs):
+        async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+            await ended.wait()
+            return (Observation(planned.check, Verdict.UNKNOWN, None, "cut", 0.0, 0.0),)
+
+        def cut_short(self) -> None:
+            self.cut = True
+            ended.set()
+
+    world = World(seen={"a": NOON})
+    runs = Stubborn(world.simulation)
+    world.schedule.start(plan(planned("a", 5)), runs)
+    await world.simulation.run_for(6)
+    assert len(world.schedule.in_flight) == 1
+    await world.schedule.drain(0.01)
+    assert runs.cut
+    assert [o.message for o in world.emitted] == ["cut"]
+    await world.simulation.run_for(60)
+    assert world.schedule.in_flight == ()
+    assert len(world.emitted) == 1
+
+
+async def test_what_breaks_in_one_run_is_reported_and_touches_no_other() -> None:
+    """An observer that raises what it never should is told to the loop's handler; its check and the others go on."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    world = World(seen={"a": NOON, "b": NOON})
+    world.runs.raises["a"] = RuntimeError("the engine's own fault")
+    world.start(planned("a", 30), planned("b", 30))
+    await world.simulation.run_for(60)
+    assert told == ["the run of check a broke"] * 2
+    assert len(world.runs.of("b")) == 2
+
+
+async def test_it_runs_by_apscheduler_and_the_loop() -> None:
+    """The same schedule in real time: APScheduler's beats, the loop's timers, and a stop that leaves nothing behind."""
+    emitted: asyncio.Queue[Observation] = asyncio.Queue()
+    lags: list[float] = []
+
+    class Quick:
+        async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+            return (Observation(planned.check, Verdict.PASS, None, "", SystemClock().time(), 0.0, lag=lag),)
+
+        def cut_short(self) -> None:
+            raise AssertionError
+
+    clock = SystemClock()
+    schedule = Schedule(
+        emit=emitted.put_nowait,
+        missed=lambda *_: None,
+        lagged=lags.append,
+        clock=clock,
+        timer=LoopTimer(),
+        cadences=Beats(clock),
+    )
+    schedule.start(plan(planned("a", 0.05), planned("b", 0.05)), Quick())
+    seen = [await emitted.get() for _ in range(20)]
+    await schedule.drain(1)
+    assert {o.check.name for o in seen} == {"a", "b"}
+    starts = [o.at for o in seen if o.check.name == "a"][1:]
+    phase = fraction("a") * 0.05
+    assert all(abs((at - phase + 0.025) % 0.05 - 0.025) < 0.02 for at in starts)
+    await asyncio.sleep(0)
