@@ -1,0 +1,189 @@
+"""One always-on runner, joined: plan, schedule, sinks and web, in the order in which they begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TextIO
+
+from probes._core import Clock
+from probes._wire import Wire
+from runner.engine.cadences import Beats, LoopTimer
+from runner.engine.chores import Chores
+from runner.engine.emit import Emit
+from runner.engine.execute import Execute
+from runner.engine.reload import Reload
+from runner.engine.schedule import Schedule
+from runner.observation import Sink
+from runner.plan.model import Plan
+from runner.redact import Redactor
+from runner.sinks.evidence import Evidence
+from runner.sinks.health import Health
+from runner.sinks.journal import Bridge, Journal
+from runner.sinks.metrics import Metrics
+from runner.state import StateLedger, open_ledger
+from runner.web.app import app
+from runner.web.serve import Listening, serve
+
+GRACE = 10.0  # seconds that runs in flight have to end by themselves when the runner stops
+_LOOK = 2.0  # seconds between two looks at the file
+_PRUNE = 3600.0  # seconds between two prunings of the state
+
+
+class Service:
+    """What `outrider run` and `outrider demo` keep running. Make it with `running`."""
+
+    def __init__(self, plan: Plan, ledger: StateLedger, clock: Clock, version: str, stream: TextIO) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self._clock = clock
+        self._version = version
+        self._wire = Wire()
+        self.metrics = Metrics(clock, version)
+        self.health = Health(plan, clock)
+        self.evidence = Evidence()
+        self.journal = Journal(
+            stream,
+            service=plan.service,
+            clock=clock,
+            counted=self.metrics.logged,
+            failed=lambda: self.metrics.sink_failed("journal"),
+            redact=lambda value: Redactor(self.plan.secrets).tree(value),
+        )
+        self._cadences = Beats(clock)
+        self.chores = Chores(self._cadences)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def join(self, extra: Sequence[tuple[str, Sink]], last_seen: dict[str, float]) -> None:
+        """Builds the schedule over the sinks; `extra` sinks come after the house's own."""
+        sinks: dict[str, Sink] = {
+            "metrics": self.metrics,
+            "health": self.health,
+            "evidence": self.evidence,
+            "journal": self.journal,
+            "state": self.ledger.record,
+        }
+        self.emit = Emit({**sinks, **dict(extra)}, self.metrics.sink_failed, self.log)
+        self.schedule = Schedule(
+            emit=self.emit,
+            missed=self.metrics.missed,
+            lagged=self.metrics.lagged,
+            clock=self._clock,
+            timer=LoopTimer(),
+            cadences=self._cadences,
+            last_seen=last_seen,
+        )
+        self.metrics.plan(self.plan)
+        self.schedule.start(self.plan, self._execute(self.plan))
+
+    def log(self, level: int, message: str) -> None:
+        """The engine's words, into the journal."""
+        self.journal.log(logging.getLevelName(level).lower(), message)
+
+    async def apply(self, plan: Plan) -> None:
+        """Goes on with another plan. What the runs under way still need is closed when they have ended."""
+        self.metrics.plan(plan)
+        self.health.plan(plan)
+        self.evidence.plan(plan)
+        self.emit.keep(frozenset(planned.check.name for planned in plan.checks))
+        self.plan, wire, self._wire = plan, self._wire, Wire()
+        self.journal.service = plan.service
+        task = asyncio.create_task(_close_after(self.schedule.swap(plan, self._execute(plan)), wire))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _execute(self, plan: Plan) -> Execute:
+        rng = random.SystemRandom()
+        return Execute(plan=plan, wire=self._wire, ledger=self.ledger, clock=self._clock, rng=rng, version=self._version, log=self.log)
+
+    async def stop(self) -> None:
+        """Drains: no new run, those in flight end or are cut short, and everything that is known is written."""
+        await self.schedule.drain(GRACE)
+        await self.chores.drain(GRACE)
+        await asyncio.gather(*self._tasks)
+        await self._wire.aclose()
+        await self.ledger.aclose()
+        await asyncio.to_thread(self.journal.close)
+
+
+async def _close_after(runs: Sequence[asyncio.Task[None]], wire: Wire) -> None:
+    if runs:
+        await asyncio.wait(runs)
+    await wire.aclose()
+
+
+@asynccontextmanager
+async def running(
+    load: Callable[[], Plan],
+    *,
+    path: Path,
+    clock: Clock,
+    version: str,
+    journal: TextIO,
+    extra: Sequence[tuple[str, Sink]] = (),
+) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
+    """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
+
+    Raises PlanError from `load`, and CannotListenError before anything is asked of anybody.
+    """
+    plan = await asyncio.to_thread(load)
+    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
+    service = Service(plan, ledger, clock, version, journal)
+    bridge = Bridge(service.journal)
+    reload = Reload(path=path, load=load, apply=service.apply, told=service.metrics.reloaded, log=service.log)
+    web = await asyncio.to_thread(
+        app,
+        plan=lambda: service.plan,
+        metrics=service.metrics,
+        health=service.health,
+        evidence=service.evidence,
+        reload=lambda: _problems(reload),
+        ready=lambda: hasattr(service, "schedule"),
+        clock=clock,
+        version=version,
+    )
+    listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
+    logging.getLogger().addHandler(bridge)
+    try:
+        service.join(extra, dict(await ledger.last_seen()))
+        if not ledger.durable:
+            service.journal.log("warning", f"budgets and limits are counted in memory only: {ledger.why}")
+        service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
+        service.chores.every(_LOOK, "look at the file", reload.look)
+        service.chores.every(_PRUNE, "prune the state", ledger.prune)
+        yield service, listening, reload
+    finally:
+        if hasattr(service, "schedule"):
+            await service.stop()
+        logging.getLogger().removeHandler(bridge)
+        await listening.stop()
+
+
+async def _problems(reload: Reload) -> Sequence[str]:
+    return (await reload()).splitlines()
+
+
+@contextlib.contextmanager
+def signals(stop: asyncio.Event, reload: Callable[[], Awaitable[str]]) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; SIGHUP reloads."""
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Future[str]] = set()
+
+    def again() -> None:
+        task = asyncio.ensure_future(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number, handler in ((signal.SIGTERM, stop.set), (signal.SIGINT, stop.set), (signal.SIGHUP, again)):
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)

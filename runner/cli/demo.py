@@ -1,0 +1,167 @@
+"""`outrider demo`: the stand-in and the runner together, with faults to switch on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli._options import config_option, our_version, unusable
+
+if TYPE_CHECKING:
+    from demo.run import StandIn
+    from runner.observation import Observation
+
+
+@click.command("demo", short_help="Show it all on a stand-in for the Road Trip Storyteller.")
+@click.option("--duration", default=None, metavar="TIME", help="End by itself after this long, such as 20s.")
+@click.option("--with", "faults", multiple=True, metavar="FAULT", help="Switch a fault on at the start.")
+@click.option("--fault", "turned_on", default=None, metavar="FAULT", help="Switch a fault of the running demo on.")
+@click.option("--off", "turned_off", default=None, metavar="FAULT", help="Switch it off again.")
+@click.option("--faults", "listed", is_flag=True, help="List the faults.")
+@click.option("--no-limits", is_flag=True, help="Lift the application's own rate limit, for load tests.")
+@click.option("--embedded", is_flag=True, help="Use the packages' PostgreSQL and Redis, though there are others on the PATH.")
+@config_option
+def command(
+    config: Path,
+    duration: str | None,
+    faults: tuple[str, ...],
+    turned_on: str | None,
+    turned_off: str | None,
+    *,
+    listed: bool,
+    no_limits: bool,
+    embedded: bool,
+) -> None:
+    """Show it all on a stand-in for the Road Trip Storyteller: API, database, cache, AI service and booking partners.
+
+    --fault and --off speak to the demo that runs, and end with exit 1 where none does.
+    """
+    try:
+        from demo import run as demo
+    except ImportError as error:
+        unusable(f"the demo needs more than is installed here ({error.name}); install it with: pip install 'outrider[demo]'")
+    if listed:
+        for fault in demo.FAULTS.values():
+            click.echo(f"{fault.name:<16} {fault.summary}")
+    elif turned_on or turned_off:
+        _switch(turned_on, turned_off)
+    else:
+        _show(config, _seconds(duration), faults, limits=not no_limits, embedded=embedded)
+
+
+def _seconds(duration: str | None) -> float | None:
+    from probes._fields import positive_seconds
+
+    try:
+        return positive_seconds(duration) if duration else None
+    except ValueError as error:
+        unusable(f"--duration: {error}")
+
+
+def _switch(turned_on: str | None, turned_off: str | None) -> None:
+    from demo.run import Declined, NoDemo, send
+
+    try:
+        if turned_off:
+            click.echo(send("off", turned_off))
+        if turned_on:
+            click.echo(send("on", turned_on))
+    except (NoDemo, Declined) as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(1) from error
+
+
+def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limits: bool, embedded: bool) -> None:
+    import uvloop
+
+    from demo.run import StandIn, UnknownFault, control_file
+    from runner.plan.errors import PlanError
+    from runner.web.serve import CannotListenError
+
+    try:
+        standin = StandIn(limits=limits, faults=faults, control=control_file(), embedded=embedded)
+        uvloop.run(_play(standin, config, seconds))
+    except (UnknownFault, PlanError, CannotListenError) as error:
+        unusable(str(error))
+    except RuntimeError as error:
+        click.echo(f"the stand-in can't start: {error}", err=True)
+        raise click.exceptions.Exit(1) from error
+
+
+async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
+    from runner.cli._service import running, signals
+    from runner.engine.clock import SystemClock
+    from runner.plan.load import load
+
+    stop = asyncio.Event()
+    click.echo("starting the stand-in: PostgreSQL, Redis, the API, the model, two partners")
+    async with standin:
+        environ = {**os.environ, **standin.environment()}
+        journal = standin.folder / "journal.jsonl"
+        with await asyncio.to_thread(journal.open, "w", encoding="utf-8") as stream:
+            teller = _Teller(config.name)
+            async with running(
+                lambda: load(config, environ=environ),
+                path=config,
+                clock=SystemClock(),
+                version=our_version(),
+                journal=stream,
+                extra=(("terminal", teller),),
+            ) as (service, listening, reload):
+                teller.width = max(len(check.name) for p in service.plan.checks for check in (p.check, *p.parts))
+                teller.waiting = {check.name for p in service.plan.checks for check in (p.check, *p.parts)}
+                _tell_where(standin, listening.url, str(journal))
+                with signals(stop, reload):
+                    await _until(stop, seconds)
+    click.echo("the demo is over; nothing of it is left running")
+
+
+async def _until(stop: asyncio.Event, seconds: float | None) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return  # the duration is over
+
+
+class _Teller:
+    """A sink that tells at the terminal what changes: each check's first verdict, and every other one after that."""
+
+    def __init__(self, file: str) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False)
+        self._file = file
+        self._verdicts: dict[str, str] = {}
+        self.width = 0
+        self.waiting: set[str] = set()
+
+    def __call__(self, seen: Observation) -> None:
+        from runner.reports import waterfall
+
+        if self._verdicts.get(seen.check.name) != seen.verdict:
+            waterfall.write_one(self._console, seen, width=self.width, file=self._file)
+        self._verdicts[seen.check.name] = seen.verdict
+        if self.waiting:
+            self.waiting.discard(seen.check.name)
+            if not self.waiting and set(self._verdicts.values()) == {"pass"}:
+                self._console.print("all checks are green", style="bold green")
+
+
+def _tell_where(standin: StandIn, page: str, journal: str) -> None:
+    from demo.run import TRY, look
+
+    click.echo(
+        f"\n  the page       {page}\n  metrics        {page}metrics\n  health         {page}health/metrics\n  the journal    {journal}\n"
+    )
+    for place in look(standin):
+        click.echo(f"  {place.what:<42} {place.where}")
+    click.echo("\n  try, in another terminal:")
+    for trial in TRY:
+        click.echo(f"    {trial.where:<34} {trial.what}")
+    click.echo("")
+    sys.stdout.flush()

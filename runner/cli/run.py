@@ -1,0 +1,45 @@
+"""`outrider run`: probes for ever, and serves what it sees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from runner.cli._options import config_option, our_version, unusable
+
+
+@click.command("run", short_help="Probe for ever, and serve what is seen.")
+@config_option
+def command(config: Path) -> None:
+    """Probe for ever, and serve what is seen: metrics, health, and a page for people.
+
+    SIGHUP, POST /-/reload and a changed file reload; SIGTERM drains. Exit 2 for a wrong configuration or a busy port.
+    """
+    import uvloop
+
+    from runner.plan.errors import PlanError
+    from runner.web.serve import CannotListenError
+
+    try:
+        uvloop.run(_run(config))
+    except (PlanError, CannotListenError) as error:
+        unusable(str(error))
+
+
+async def _run(config: Path) -> None:
+    from runner.cli._service import running, signals
+    from runner.engine.clock import SystemClock
+    from runner.plan.load import load
+
+    stop = asyncio.Event()
+    async with running(
+        lambda: load(config, environ=os.environ), path=config, clock=SystemClock(), version=our_version(), journal=sys.stdout
+    ) as (service, listening, reload):
+        with signals(stop, reload):
+            service.journal.log("info", f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")
+            await stop.wait()
+            service.journal.log("info", "stopping: runs in flight may end")
