@@ -71,17 +71,22 @@ def named_by(node: ast.AST, package: list[str]) -> list[str]:
             return []
 
 
-@cache
 def imports(root: Path, *rooms: str) -> list[Import]:
     """Every import in these rooms, those within functions too."""
-    found = []
-    for name, file, tree in sources(root, *rooms):
+    return [found for found in all_imports(root) if within(found.importer, *rooms)]
+
+
+@cache
+def all_imports(root: Path) -> tuple[Import, ...]:
+    """Every import in all rooms: a tree is read once."""
+    found: list[Import] = []
+    for name, file, tree in sources(root, *ROOMS):
         package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
         typing_only = guarded(tree)
         for node in ast.walk(tree):
             place = f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}"
             found += [Import(name, imported, place, node in typing_only) for imported in named_by(node, package)]
-    return found
+    return tuple(found)
 
 
 def within(module: str, *rooms: str) -> bool:
