@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -96,8 +97,9 @@ def _by_name(value: Any, info: ValidationInfo) -> Any:
         return value
     targets: dict[str, Target] = (info.context or {}).get("targets", {})
     if value not in targets:
-        known = ", ".join(sorted(targets)) or "none are declared"
-        raise ValueError(f"no such target: {value} (targets: {known})")
+        near = difflib.get_close_matches(value, targets, n=1, cutoff=0.7)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(sorted(targets))})" if targets else " (none is declared)"
+        raise ValueError(f"no such target: {value}{hint}")
     return targets[value]
 
 

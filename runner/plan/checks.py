@@ -12,10 +12,10 @@ from probes._core import Ask, Probe
 from probes._target import Target, plain_path
 from runner.observation import Check, Slo
 from runner.plan import cron, secrets
-from runner.plan.errors import Path, did_you_mean
+from runner.plan.errors import Path
 from runner.plan.measures import knows
 from runner.plan.model import Cron, Every, Planned
-from runner.plan.nodes import Entry, Keys, find
+from runner.plan.nodes import Entry, Keys, Scalar, find
 from runner.plan.reading import Part, Reading
 from runner.plan.sections import CheckKeys, Defaults
 from runner.plan.targets import Named, unknown
@@ -42,8 +42,9 @@ def planned(entry: Entry, book: Book) -> Planned | None:
         reading.report(entry.node.at, path, "must be a mapping that begins with kind:")
         return None
     common, settings = _split(entry.node)
-    read = reading.validated(CheckKeys, Part(common, path, entry.at, "a check"), sketch=book.sketch)
     kind = _kind(entry, common, book)
+    common.entries.pop("kind", None)
+    read = reading.validated(CheckKeys, Part(common, path, entry.at, "a check", COMMON), sketch=book.sketch, extra={"kind": kind or ""})
     if kind is None:
         return None
     context = {"targets": book.targets, "folder": reading.file.parent}
@@ -70,17 +71,21 @@ def _split(node: Keys) -> tuple[Keys, Keys]:
 
 
 def _kind(entry: Entry, common: Keys, book: Book) -> str | None:
-    """The name of the check's kind, where there is such a kind."""
-    found = common.get("kind")
-    if found is None or not hasattr(found, "text"):
-        return None  # reported with the other common keys
-    if found.text in book.kinds:
-        return str(found.text)
-    if "${" in found.text:
-        book.reading.report(found.at, ("checks", entry.key, "kind"), "is written out, not filled in")
+    """The name of the check's kind, where there is such a kind; the reason why not is reported."""
+    found = common.entries.get("kind")
+    if found is None:
+        hint = f"; a check says what it asks: {', '.join(sorted(book.kinds))}"
+        book.reading.report(entry.at, ("checks", entry.key, "kind"), f"is missing{hint}")
+        return None
+    node, path = found.node, ("checks", entry.key, "kind")
+    if isinstance(node, Scalar) and node.text in book.kinds:
+        return node.text
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        book.reading.report(node.at, path, "must be the name of a kind")
+    elif "${" in node.text:
+        book.reading.report(node.at, path, "is written out, not filled in")
     else:
-        hint = did_you_mean(found.text, book.kinds) or f" (there are {', '.join(sorted(book.kinds))})"
-        book.reading.report(found.at, ("checks", entry.key, "kind"), f"no such kind: {found.text}{hint}")
+        book.reading.report(node.at, path, unknown(node.text, "kind", book.kinds))
     return None
 
 

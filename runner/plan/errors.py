@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+_LONGEST_WORD = 80  # signs of a key that are shown
 _SHOWN = 100  # problems printed at most; the rest is counted
 
 
@@ -73,11 +74,12 @@ def spoken(path: Path) -> str:
                 pieces[-1] = held
             pieces += [f"{'step' if last == 'steps' else 'item'} {part + 1}", ""]
         else:
-            pieces[-1] += f".{part}" if pieces[-1] else part
+            word = part if len(part) <= _LONGEST_WORD else f"{part[:_LONGEST_WORD]}..."
+            pieces[-1] += f".{word}" if pieces[-1] else word
     return ", ".join(piece for piece in pieces if piece)
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """`; did you mean round_trip?`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {near[0]}?" if near else ""

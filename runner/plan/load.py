@@ -77,7 +77,11 @@ def _general(reading: Reading, *, sketch: bool) -> General:
     """The keys beside the sections; unknown ones are reported."""
     rest = {key: entry for key, entry in reading.root.entries.items() if key not in SECTIONS and not key.startswith("x-")}
     node = Keys(reading.root.at, rest)
-    found = reading.validated(General, Part(node, (), node.at, "checks.yaml", (*SECTIONS, "x-")), sketch=sketch)
+    extra = {}
+    if "version" not in rest:
+        reading.report(node.at, ("version",), "is missing; write version: 1")
+        extra["version"] = 1
+    found = reading.validated(General, Part(node, (), node.at, "checks.yaml", SECTIONS), sketch=sketch, extra=extra)
     return found[0] if found else General(version=1)
 
 

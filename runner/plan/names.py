@@ -13,13 +13,14 @@ from runner.plan.targets import unknown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _LONGEST = 63
+_RULE = f"a name has small letters, digits and - (not first), at most {_LONGEST} of them"
 
 
 def judge_names_of(reading: Reading, section: str, node: Keys) -> None:
     """Names become labels, file names and words of the command line: small letters, digits and dashes."""
     for entry in node.entries.values():
         if not _NAME.match(entry.key) or len(entry.key) > _LONGEST:
-            reading.report(entry.at, (section, entry.key[:_LONGEST]), f"a name has small letters, digits and -, at most {_LONGEST}")
+            reading.report(entry.at, (section, entry.key[:_LONGEST]), _RULE)
 
 
 def judge_names(reading: Reading, entries: Keys | None, plans: Mapping[str, Planned]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from runner.plan import secrets, values, wording
 from runner.plan.errors import Mark, Path, PlanError, Problem, did_you_mean
 from runner.plan.filling import ROUNDS, Filling
-from runner.plan.nodes import Keys, Node, find, scalars
+from runner.plan.nodes import Keys, Node, Scalar, find, scalars
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -70,6 +70,7 @@ class Reading:
         if not isinstance(part.node, Keys):
             self.report(part.node.at, part.path, "must be a mapping of keys to values")
             return None
+        self._say_empty(part.node, part.path)
         filling = Filling(self, part.node, part.path, sketch=sketch)
         errors: list[Any] = []
         for _ in range(ROUNDS):
@@ -86,6 +87,12 @@ class Reading:
             filling.advance(caused)
         self._say([one for one in errors if not _causes(one, part, filling.standing) and one["type"] != ALREADY_SAID], model, part, filling)
         return None
+
+    def _say_empty(self, node: Keys, path: Path) -> None:
+        """A key without a value is a line that somebody forgot: it never means the default."""
+        for key, entry in node.entries.items():
+            if isinstance(entry.node, Scalar) and entry.node.value is None:
+                self.report(entry.node.at, (*path, key), wording.EMPTY)
 
     def _say(self, errors: list[Any], model: type[BaseModel], part: Part, filling: Filling) -> None:
         """Reports pydantic's errors; of several about one place (the branches of a union) the one that says most."""
@@ -110,8 +117,16 @@ def _unknown_key(walked: Path, model: type[BaseModel], part: Part) -> str:
     """`no such setting of kind redis; did you mean round_trip?`."""
     top = len(walked) == 1
     known = {*wording.known_keys(model, walked[:-1]), *(part.also_known if top else ())}
-    owner = part.what if top else next((str(word) for word in reversed(walked[:-1]) if isinstance(word, str)), part.what)
+    owner = part.what if top else _owner(walked)
     return f"no such setting of {owner}{did_you_mean(str(walked[-1]), known)}"
+
+
+def _owner(walked: Path) -> str:
+    """What a key deeper down belongs to: the nearest key above it, or the step."""
+    names = [word for word in walked[:-1] if isinstance(word, str)]
+    if isinstance(walked[-2], int):
+        return "a step" if names[-1:] == ["steps"] else f"an item of {names[-1]}"
+    return names[-1]
 
 
 def _concealed(message: str, node: Node, filling: Filling) -> str:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from probes._fields import Duration, Percent, Secret
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]
+_WORD = r"[a-z0-9][a-z0-9_-]*"
+_REPORT_NAME = r"[a-z][a-z0-9_]*"
+
+
+def _a_tag(text: str) -> str:
+    if not re.fullmatch(_WORD, text):
+        raise ValueError("a tag has small letters, digits, - and _")
+    return text
+
+
+def _a_report_name(text: str) -> str:
+    if text and not re.fullmatch(_REPORT_NAME, text):
+        raise ValueError("a name in the report has small letters, digits and _, such as db_healthy")
+    return text
+
+
+Tag = Annotated[str, AfterValidator(_a_tag), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
+ReportName = Annotated[str, AfterValidator(_a_report_name), WithJsonSchema({"type": "string", "pattern": f"^{_REPORT_NAME}$"})]
 
 
 class Section(BaseModel):
@@ -76,13 +95,11 @@ class CheckKeys(Section):
     timeout: Duration | None = Field(default=None, description="How long a run may take; not longer than the interval.")
     enabled: bool = Field(default=True, description="false: it doesn't run, and nothing of it is filled in.")
     slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")
-    tags: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ...] = Field(
-        default=(), description="Groups to select by and to show."
-    )
+    tags: tuple[Tag, ...] = Field(default=(), description="Groups to select by and to show.")
     alert: Alert | None = Field(default=None, description="Whom it calls when it fails: page, ticket or none.")
     runbook: str = Field(default="", description="Where to read what to do.")
     depends_on: tuple[str, ...] = Field(default=(), description="Checks whose failure explains this one's: its alert is quiet meanwhile.")
-    reports_as: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$", description="Its name in our own /health/metrics.")
+    reports_as: ReportName = Field(default="", description="Its name in our own /health/metrics.")
     gate: Gate | None = Field(default=None, description="required or optional: whether a failure fails the gate.")
 
     @model_validator(mode="after")

@@ -17,6 +17,8 @@ from runner.plan.secrets import is_secret_name
 LARGEST_SECRET = 1_000_000  # bytes of a file that ${file:...} names
 FROM_FILE = "file:"  # among the names that a text was filled in from: no variable is called so
 _DEEPEST = 20
+_FORMS = "write ${NAME}, ${NAME:-default} or ${file:/path} ($${ is a literal ${)"
+_OPEN = f"${{ is never closed; {_FORMS}"
 _SIGN = re.compile(r"\$?\$\{|\}")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\}|:-)|(file:)")
 
@@ -97,7 +99,7 @@ def _sequence(text: str, start: int, holes: list[int], depth: int) -> tuple[Temp
         piece, at = _placeholder(text, found.end(), holes, depth, hole)
         pieces += [literal, piece]
     if depth:
-        raise Unfilled(holes[0] - 1, "${ is never closed; write ${NAME}, ${NAME:-default} or ${file:/path} ($${ is a literal ${)")
+        raise Unfilled(holes[0] - 1, _OPEN)
     return (*pieces, text[at:]), len(text)
 
 
@@ -106,7 +108,7 @@ def _placeholder(text: str, start: int, holes: list[int], depth: int, hole: int)
         raise Unfilled(hole, f"${{ nested more than {_DEEPEST} deep")
     found = _INSIDE.match(text, start)
     if not found:
-        raise Unfilled(hole, "write ${NAME}, ${NAME:-default} or ${file:/path} ($${ is a literal ${)")
+        raise Unfilled(hole, _FORMS if "}" in text[start:] else _OPEN)
     if found[2] == "}":
         return Variable(found[1], None, hole), found.end()
     inner, end = _sequence(text, found.end(), holes, depth + 1)
@@ -132,8 +134,7 @@ def fill(template: Template, source: Source) -> Filled:
 def _fill_variable(piece: Variable, source: Source) -> Filled:
     value = source.variable(piece)
     if piece.default is not None and not value:
-        inner = fill(piece.default, source)
-        return Filled(inner.text, inner.secrets, (piece.name, *inner.names))
+        return fill(piece.default, source)
     if value is None:
         raise Unfilled(piece.hole, f"{piece.name} is not set; export it, or write ${{{piece.name}:-default}}")
     secret = frozenset({value}) if is_secret_name(piece.name) else frozenset[str]()

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from runner.plan.errors import Path, did_you_mean
 from runner.plan.nodes import Items, Keys, Node, Scalar
 
+EMPTY = "is empty; write a value, or remove the line"
 _PLAIN = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
@@ -40,16 +41,16 @@ def message(error: Any, node: Node) -> str:
     """One of `ValidationError.errors()` in our words, for the node that it is about (for an unknown or a missing key its mapping)."""
     kind, ctx = error["type"], error.get("ctx") or {}
     if isinstance(node, Scalar) and node.value is None and kind.endswith(("_type", "_parsing")):
-        return "is empty; write a value, or remove the line"
+        return EMPTY
     if kind in _TEXT:
         return _no_text(node)
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    if kind == "value_error":
-        return str(ctx.get("error", "")).strip() or "doesn't fit"
     if kind in {"literal_error", "enum"}:
         return _one_of(str(ctx.get("expected", "")), node)
-    return _decapitalized(error["msg"])
+    if kind == "value_error":
+        return str(ctx.get("error", "")).strip() or "doesn't fit"
+    if kind == "string_pattern_mismatch":
+        return f"doesn't have the form {ctx.get('pattern', '')}"
+    return _PLAIN.get(kind) or _decapitalized(error["msg"])
 
 
 def _no_text(node: Node) -> str:

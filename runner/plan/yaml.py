@@ -190,7 +190,7 @@ class _Builder:
         if not isinstance(node, Scalar):
             raise _Halt(at, "a key must be a word, not a list or a mapping")
         if not isinstance(node.value, str):
-            what = f"; put {node.text} in quotes" if node.text else ""
+            what = f"; put {node.text[:80]} in quotes" if node.text else ""
             self.problems.append(Problem(at, (), f"a key must be a word{what}"))
         return Scalar(at, node.text, node.plain)  # the place where an alias stands, not its anchor's
 
@@ -200,7 +200,7 @@ class _Builder:
             here.merges.append((key.at, node))
         elif key.text in keys.entries:
             first = keys.entries[key.text].at
-            self.problems.append(Problem(key.at, (), f"{key.text} is written twice; the first stands in line {first.line}"))
+            self.problems.append(Problem(key.at, (), f"{key.text[:80]} is written twice; the first stands in line {first.line}"))
         else:
             keys.entries[key.text] = Entry(key.text, key.at, node)
 

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.plan.errors import PlanError
+from runner.plan.nodes import Items, Keys, Node, Scalar, core
+from runner.plan.yaml import LARGEST_FILE, parse, read
+
+
+def plain(node: Node) -> Any:
+    if isinstance(node, Keys):
+        return {key: plain(entry.node) for key, entry in node.entries.items()}
+    if isinstance(node, Items):
+        return [plain(item) for item in node.items]
+    return node.value
+
+
+def value(text: str) -> Any:
+    return plain(parse(f"a: {text}\n".encode(), "checks.yaml"))["a"]
+
+
+def refused(data: str | bytes) -> str:
+    with pytest.raises(PlanError) as error:
+        parse(data.encode() if isinstance(data, str) else data, "checks.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "word", ["no", "NO", "on", "off", "yes", "y", "1:30", "2026-12-01", "2026-12-01T03:00:00Z", "0b11", "1_000", "0o8", "=", "+", "-.", "."]
+)
+def test_words_stay_words(word: str) -> None:
+    """What YAML 1.1 made booleans, sexagesimals and dates of is text, as YAML 1.2's core schema says."""
+    assert value(word) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0o17", 15),
+        ("0x1f", 31),
+        ("0123", 123),
+        ("-7", -7),
+        ("+7", 7),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        (".inf", math.inf),
+        ("-.INF", -math.inf),
+        ("true", True),
+        ("True", True),
+        ("TRUE", True),
+        ("false", False),
+        ("~", None),
+        ("null", None),
+        ("", None),
+        ('"5"', "5"),
+        ("'true'", "true"),
+        ("!!str 5", "5"),
+    ],
+)
+def test_the_core_schema_types_plain_scalars(text: str, expected: object) -> None:
+    """Numbers, true, false and null are what YAML 1.2's core schema says; quotes make a text of anything."""
+    found = value(text)
+    assert (type(found), found) == (type(expected), expected)
+
+
+def test_nan_is_a_number() -> None:
+    """.nan is the float that is no number."""
+    assert math.isnan(value(".nan"))
+
+
+def test_every_key_and_value_knows_its_place() -> None:
+    """Line and column count from 1, as editors do, in block and flow style and behind a byte order mark."""
+    root = parse("\ufeffa: 1\nb:\n  - ä: x\n  - {c: 'd'}\n".encode(), "checks.yaml")
+    items = root.get("b")
+    assert isinstance(items, Items)
+    first, second = items.items
+    assert isinstance(first, Keys)
+    assert isinstance(second, Keys)
+    places = [root.entries["a"].at, root.entries["a"].node.at, first.entries["ä"].node.at, second.entries["c"].node.at]
+    assert [(at.line, at.column) for at in places] == [(1, 1), (1, 4), (3, 8), (4, 9)]
+
+
+def test_a_placeholder_knows_its_place_within_a_text() -> None:
+    """Each ${ of a value has a place of its own, in a block of several lines too."""
+    root = parse(b'a: "x ${A} ${B}"\nb: |\n  one\n  two ${C}\n', "checks.yaml")
+    a, b = root.get("a"), root.get("b")
+    assert isinstance(a, Scalar)
+    assert isinstance(b, Scalar)
+    assert [(m.line, m.column) for m in (*a.holes, *b.holes)] == [(1, 7), (1, 12), (4, 7)]
+
+
+def test_merge_keys_fill_in_what_is_not_written() -> None:
+    """`<<` takes one mapping or several; what is written wins over what is merged, and the first over the later ones."""
+    text = b"x-a: &a {p: 1, q: 1}\nx-b: &b {q: 2, r: 2}\none: {<<: *a, q: 3}\ntwo: {<<: [*b, *a]}\n"
+    found = plain(parse(text, "checks.yaml"))
+    assert (found["one"], found["two"]) == ({"q": 3, "p": 1}, {"q": 2, "r": 2, "p": 1})
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Of a file of 10 MB no more than the limit is read, and nothing of it is parsed."""
+    file = tmp_path / "checks.yaml"
+    file.write_bytes(b"a: 1\n" * 2_000_000)
+    started = time.perf_counter()
+    with pytest.raises(PlanError, match="larger than 1 MB"):
+        read(file)
+    assert time.perf_counter() - started < 0.5
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """A missing file and a folder are problems like any other, with the file's name."""
+    for path, why in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(PlanError) as error:
+            read(path)
+        assert str(error.value) == f"{path}  can't be read: {why}\n1 error; nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "checks.yaml  is empty"),
+        (b"\xef\xbb\xbf", "checks.yaml  is empty"),
+        (b"a: 1\nb: \xff", "checks.yaml:2:4  is not UTF-8"),
+        ("a: 1".encode("utf-16"), "checks.yaml:1:1  is not UTF-8"),
+        (b"a: \x00", "checks.yaml:1:4  a control character (U+0000)"),
+        (b"a: 1\nb: '\x1b[31m'", "checks.yaml:2:5  a control character (U+001B)"),
+        ("a: 1\u2028b: 2".encode(), "checks.yaml:1:5  a control character (U+2028)"),
+        (b"a: " + b"9" * 200, "checks.yaml:1:4  a number of 200 digits; put it in quotes"),
+        (b"%YAML 3.0\n---\na: 1\n", "checks.yaml:1:1  can't be read as YAML"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(data: bytes, said: str) -> None:
+    """What is empty, not UTF-8 or holds control characters is told with its place."""
+    assert refused(data).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 900_000,
+        "{" * 900_000,
+        "- " * 450_000,
+        "? " * 450_000,
+        "a: [" + "1," * 450_000 + "]",
+        "&a " * 300_000,
+        "k: '" + "x" * 900_000 + "'\n",
+    ],
+    ids=["lists", "mappings", "blocks", "questions", "items", "anchors", "text"],
+)
+def test_reading_takes_time_in_proportion_to_the_file(text: str) -> None:
+    """No file within the limit keeps the reader busy: depth and values are bounded, and nothing is scanned twice."""
+    assert len(text) <= LARGEST_FILE
+    started = time.perf_counter()
+    try:
+        parse(text.encode(), "checks.yaml")
+    except PlanError:
+        pass
+    assert time.perf_counter() - started < 5
+
+
+def test_a_merged_bomb_is_bounded() -> None:
+    """Merging what was merged counts every value it makes, and ends as an alias bomb does."""
+    lines = ["x0: &x0 {" + ", ".join(f"k{n}: 1" for n in range(100)) + "}"]
+    lines += [f"x{n}: &x{n} {{" + ", ".join(f"m{k}: *x{n - 1}" for k in range(40)) + "}" for n in range(1, 6)]
+    assert "more than 100,000 values" in refused("\n".join(lines))
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_the_reader_stumble(text: str) -> None:
+    """Whatever a file holds, it is read, or PlanError says what is wrong with it."""
+    try:
+        parse(text.encode("utf-8", "surrogatepass"), "checks.yaml")
+    except PlanError as error:
+        assert error.problems
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_the_reader_stumble(data: bytes) -> None:
+    """As above, for bytes that are no text."""
+    try:
+        parse(data, "checks.yaml")
+    except PlanError as error:
+        assert error.problems
+
+
+@given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`#?, \n\t<", max_size=40))
+def test_no_play_of_yaml_signs_makes_the_reader_stumble(text: str) -> None:
+    """As above, for texts made of YAML's own signs."""
+    try:
+        parse(f"a: {text}".encode(), "checks.yaml")
+    except PlanError as error:
+        assert error.problems
+
+
+WORDS = st.text(alphabet=st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), max_size=20)
+DATA = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(WORDS, DATA, min_size=1, max_size=4))
+def test_what_was_written_is_what_is_read(data: dict[str, Any]) -> None:
+    """Data written by another YAML writer, texts in quotes, comes back as it was."""
+    text = yaml.safe_dump(data, default_style=None, allow_unicode=True, width=10_000)
+    quoted = yaml.dump(data, Dumper=_Quoting, allow_unicode=True, width=10_000)
+    assert plain(parse(quoted.encode(), "checks.yaml")) == data
+    assert isinstance(plain(parse(text.encode(), "checks.yaml")), dict)
+
+
+class _Quoting(yaml.SafeDumper):
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
+
+
+_Quoting.add_representer(str, _Quoting.represent_str)
+
+
+@given(st.text(alphabet="+-0123456789.eExoabfnintrulsNITF~", max_size=12))
+def test_no_scalar_makes_the_schema_stumble(text: str) -> None:
+    """Any plain scalar is null, a boolean, a number or the text itself."""
+    found = core(text)
+    assert found is None or found == text or isinstance(found, int | float)
