@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from probes._core import Failed, Reason
+
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _OPENING = re.compile(r"\{\{.{0,20}")
 
@@ -39,8 +41,17 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def fill_path(path: str, values: Mapping[str, Any]) -> str:
-    """A path with its variables filled in, each escaped as one segment: a value can't change where the path leads."""
-    return _VARIABLE.sub(lambda found: quote(as_text(values[found[1]]), safe=""), path)
+    """A path with its variables filled in, each escaped inside its segment: a value can't change where the path leads.
+
+    Raises Failed(schema) for a value that would: none at all, `.` or `..`.
+    """
+    return _VARIABLE.sub(lambda found: _segment(found[1], as_text(values[found[1]])), path)
+
+
+def _segment(name: str, text: str) -> str:
+    if text.strip(".") == "":
+        raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{name}}}}} can't stand in a path")
+    return quote(text, safe="")
 
 
 def fill_json(value: Any, values: Mapping[str, Any]) -> Any:
