@@ -19,7 +19,7 @@ class Cache:
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=True
+            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=True, driver_info=None
         )
 
     async def get(self, key: str) -> Any:

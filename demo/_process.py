@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -60,6 +61,7 @@ class Server(ABC):
         self.host = HOST
         self.port = 0
         self.folder: Path | None = None
+        self.find_port: Callable[[], int] = free_port
         self._account = _binaries.account()
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -130,7 +132,7 @@ class Server(ABC):
             self._launch(self.folder)
 
     def _launch(self, folder: Path) -> None:
-        ports = [self.port] if self.port else [free_port() for _ in range(TRIES)]
+        ports = [self.port] if self.port else [self.find_port() for _ in range(TRIES)]
         for port in ports:
             try:
                 self._spawn(folder, port)

@@ -196,7 +196,7 @@ class Redis(Server):
     async def _say(self, *words: str) -> None:
         import redis.asyncio  # noqa: PLC0415 - a module named like what it starts
 
-        client = redis.asyncio.Redis.from_url(self.app_url, socket_timeout=5)
+        client = redis.asyncio.Redis.from_url(self.app_url, socket_timeout=5, driver_info=None)
         try:
             await client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
