@@ -1,0 +1,266 @@
+"""The commands as a user calls them: real processes, their exit codes, what they print and where."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import servers
+
+OUTRIDER = (sys.executable, "-m", "runner.cli")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def start(*words: str, folder: Path, **environ: str) -> Process:
+    """Starts the command in a folder, with a clean environment."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+    return await asyncio.create_subprocess_exec(*OUTRIDER, *words, cwd=folder, env={**kept, **environ}, stdout=PIPE, stderr=PIPE)
+
+
+async def outrider(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
+    """Runs the command to its end: exit code, standard output, standard error."""
+    process = await start(*words, folder=folder, **environ)
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def write(folder: Path, checks: str, extra: str = "") -> Path:
+    """A checks.yaml with these checks; the runner listens on a free port."""
+    path = folder / "checks.yaml"
+    text = f"version: 1\nservice: trips\nserver: {{listen: '127.0.0.1:0', operate_token: 'let-me-operate'}}\n{extra}checks:\n{checks}"
+    await asyncio.to_thread(path.write_text, text)
+    return path
+
+
+class Runner:
+    """An `outrider run` under test."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.url = ""
+        self.journal: list[dict[str, Any]] = []
+
+    async def until(self, words: str) -> dict[str, Any]:
+        """The next journal entry whose message holds these words."""
+        assert self.process.stdout
+        while line := await self.process.stdout.readline():
+            entry: dict[str, Any] = json.loads(line)
+            self.journal.append(entry)
+            if words in entry["message"]:
+                return entry
+        raise AssertionError(f"the runner ended before it said {words!r}: {self.journal}")
+
+    async def scrape(self) -> str:
+        """/metrics."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"{self.url}metrics")).text
+
+
+@asynccontextmanager
+async def run(folder: Path, **environ: str) -> AsyncIterator[Runner]:
+    """`outrider run` from its first line to its end."""
+    runner = Runner(await start("run", folder=folder, **environ))
+    try:
+        runner.url = (await runner.until("the page is at"))["message"].rsplit(" ", 1)[1]
+        yield runner
+    finally:
+        if runner.process.returncode is None:
+            runner.process.terminate()
+        _, err = await runner.process.communicate()
+    assert (runner.process.returncode, err.decode()) == (0, "")
+
+
+def http(url: str, name: str = "api", **more: str) -> str:
+    """A check of kind http."""
+    return f"  {name}: {{kind: http, url: '{url}', interval: 1s, timeout: 900ms{''.join(f', {k}: {v}' for k, v in more.items())}}}\n"
+
+
+@asynccontextmanager
+async def web() -> AsyncIterator[servers.Server]:
+    """A server that always answers 200."""
+
+    class Answering(servers.Behaviour):
+        def heard(self) -> None:
+            self.transport.write(OK)
+
+    async with servers.serve(Answering) as server:
+        yield server
+
+
+async def test_a_runner_probes_serves_and_drains(tmp_path: Path) -> None:
+    """It says where its page is, its metrics tell of the check, and SIGTERM ends it with exit 0 and nothing on standard error."""
+    async with web() as server:
+        await write(tmp_path, http(server.url))
+        async with run(tmp_path) as runner:
+            await runner.until("api passed")
+            metrics = await runner.scrape()
+            async with httpx.AsyncClient(trust_env=False) as client:
+                page = await client.get(runner.url)
+                healthy = await client.get(f"{runner.url}-/healthy")
+                ready = await client.get(f"{runner.url}-/ready")
+
+    assert 'probe_success{check="api",kind="http"} 1' in metrics
+    assert b"Outrider/" in server.received
+    assert (page.status_code, healthy.status_code, ready.status_code) == (200, 200, 200)
+    assert "api" in page.text
+
+
+async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
+    """SIGHUP takes a new file over; a bad one keeps the old plan running, and the log and the metric say so."""
+    async with web() as server:
+        path = await write(tmp_path, http(server.url))
+        async with run(tmp_path) as runner:
+            await runner.until("api passed")
+            await write(tmp_path, http(server.url) + http(server.url, "second"))
+            runner.process.send_signal(signal.SIGHUP)
+            await runner.until("second passed")
+            await asyncio.to_thread(path.write_text, "version: 1\nchecks: {api: {kind: htp}}\n")
+            runner.process.send_signal(signal.SIGHUP)
+            refused = await runner.until("stays as it was")
+            metrics = await runner.scrape()
+
+    assert "did you mean http" in refused["message"]
+    assert refused["level"] == "error"
+    assert "outrider_config_last_reload_successful 0" in metrics
+    assert 'probe_success{check="second",kind="http"} 1' in metrics
+
+
+async def test_operating_needs_the_token(tmp_path: Path) -> None:
+    """POST /-/reload answers 401 without the token, and reloads with it."""
+    async with web() as server:
+        await write(tmp_path, http(server.url))
+        async with run(tmp_path) as runner, httpx.AsyncClient(trust_env=False) as client:
+            stranger = await client.post(f"{runner.url}-/reload")
+            await write(tmp_path, http(server.url, "renamed"))
+            operator = await client.post(f"{runner.url}-/reload", headers={"Authorization": "Bearer let-me-operate"})
+            await runner.until("renamed passed")
+
+    assert (stranger.status_code, operator.status_code) == (401, 200)
+
+
+async def test_a_busy_port_is_a_configuration_error(tmp_path: Path) -> None:
+    """Exit 2, with the address and what to do; nothing was asked of anybody."""
+    async with web() as server:
+        path = await write(tmp_path, http(server.url))
+        text = await asyncio.to_thread(path.read_text)
+        await asyncio.to_thread(path.write_text, text.replace("127.0.0.1:0", f"127.0.0.1:{server.port}"))
+        code, _, err = await outrider("run", folder=tmp_path)
+
+    assert code == 2
+    assert f"127.0.0.1:{server.port} is busy" in err
+    assert not server.received
+
+
+@pytest.mark.parametrize("command", ["run", "probe", "validate"])
+async def test_a_wrong_configuration_starts_nothing(tmp_path: Path, command: str) -> None:
+    """Every problem with its place, on standard error; exit 2."""
+    await write(tmp_path, "  api: {kind: http, url: 'http://127.0.0.1:9/', timeout: 5, intervall: 30s}\n")
+    code, out, err = await outrider(command, folder=tmp_path)
+
+    assert (code, out) == (2, "")
+    assert "checks.yaml:5:58  checks.api.timeout: 5 has no unit; write 5s" in err
+    assert "did you mean interval" in err
+    assert "2 errors; nothing was started" in err
+
+
+async def test_probe_tells_pass_from_fail(tmp_path: Path) -> None:
+    """Exit 0 when all passed, 1 when one failed; the reason and the line are told."""
+    async with web() as server, servers.refusing() as dead:
+        await write(tmp_path, http(server.url) + http(dead.url, "dead"))
+        good = await outrider("probe", "api", folder=tmp_path)
+        bad = await outrider("probe", folder=tmp_path)
+
+    assert good[0] == 0
+    assert good[1].startswith("PASS    api")
+    assert bad[0] == 1
+    assert "FAIL    dead  refused" in bad[1]
+    assert "checks.yaml:6" in bad[1]
+
+
+async def test_probe_as_json_is_for_scripts(tmp_path: Path) -> None:
+    """A list with an object per check, with the promised keys; nothing else on standard output."""
+    async with web() as server:
+        await write(tmp_path, http(server.url))
+        code, out, _ = await outrider("probe", "--json", folder=tmp_path)
+
+    told = json.loads(out)
+    promised = {"check", "kind", "verdict", "reason", "message", "at", "seconds", "phases", "facts", "evidence"}
+    assert code == 0
+    assert [(one["check"], one["verdict"]) for one in told] == [("api", "pass")]
+    assert promised <= told[0].keys()
+
+
+async def test_an_unknown_tag_or_check_is_a_usage_error(tmp_path: Path) -> None:
+    """Exit 2, and what is unknown: a gate that runs nothing must not look green."""
+    await write(tmp_path, http("http://127.0.0.1:9/", tags="[smoke]"))
+    for words, hint in ((("--tag", "smoky"), "smoke"), (("apy",), "no check apy")):
+        code, _, err = await outrider("probe", *words, folder=tmp_path)
+
+        assert code == 2
+        assert hint in err
+
+
+async def test_secrets_are_in_no_output(tmp_path: Path) -> None:
+    """A token in the configuration, sent and echoed by the server, is in neither form of the output."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
+        await writer.drain()
+
+    async with servers.speaking(echo) as server:
+        await write(tmp_path, http(server.url, bearer="'${TOKEN}'"))
+        text = await outrider("probe", folder=tmp_path, TOKEN="s3cret-t0ken-value")
+        told = await outrider("probe", "--json", folder=tmp_path, TOKEN="s3cret-t0ken-value")
+
+    assert (text[0], told[0]) == (1, 1)
+    assert "Authorization" in told[1]
+    assert "s3cret-t0ken" not in "".join(map(str, (*text, *told)))
+
+
+async def test_health_asks_the_runner_on_this_machine(tmp_path: Path) -> None:
+    """Exit 0 while it lives, 1 when nobody answers."""
+    async with web() as server:
+        await write(tmp_path, http(server.url))
+        async with run(tmp_path) as runner:
+            alive = await outrider("health", "--url", runner.url, folder=tmp_path)
+    gone = await outrider("health", "--url", runner.url, folder=tmp_path)
+
+    assert alive[0] == 0
+    assert gone[0] == 1
+    assert "no runner answers" in gone[2]
+
+
+async def test_validate_says_what_will_be_done(tmp_path: Path) -> None:
+    """Runs a day and what each target with a limit is asked; a plan that goes over it is told how to mend."""
+    await write(
+        tmp_path,
+        "  api: {kind: http, target: api, path: /x, interval: 15s}\n",
+        "targets: {api: {url: '${API_URL}', limit: 100/1h}}\n",
+    )
+    code, out, _ = await outrider("validate", "--no-secrets", folder=tmp_path)
+
+    assert code == 0
+    assert "1 check, 0 SLOs" in out
+    assert "5,760 runs a day" in out
+    assert "over its limit: api is asked 240 times in 1h and allows 100; raise the interval of checks.api to" in out
+
+
+async def test_help_names_every_command(tmp_path: Path) -> None:
+    """The list is the folder's files."""
+    code, out, _ = await outrider("--help", folder=tmp_path)
+
+    assert code == 0
+    for command in ("run", "probe", "validate", "render", "health", "demo"):
+        assert f"\n  {command} " in out
