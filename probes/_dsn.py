@@ -55,19 +55,25 @@ def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
 
 
 def _split(text: str) -> SplitResult:
-    """The URL's pieces. Its own errors may quote a piece of the password: ours say only what to write."""
+    """The URL's pieces. urlsplit's own errors may quote a piece of the password: ours say only what to write."""
     try:
         split = urlsplit(text)
-        valid = split.port != 0
     except ValueError:
         raise ValueError(f"is no PostgreSQL URL; write {FORM}") from None
-    if split.scheme.partition("+")[0] not in ("postgresql", "postgres") or not valid:
-        raise ValueError(f"is no PostgreSQL URL; write {FORM}")
     if "," in split.netloc.rpartition("@")[2]:
         raise ValueError("names several hosts: write a check for each, so that each has a verdict of its own")
+    if split.scheme.partition("+")[0] not in ("postgresql", "postgres") or not _has_port(split):
+        raise ValueError(f"is no PostgreSQL URL; write {FORM}")
     if not split.hostname or "%2f" in split.hostname.lower():
         raise ValueError(f"names no host that can be reached over TCP; write {FORM}")
     return split
+
+
+def _has_port(split: SplitResult) -> bool:
+    try:
+        return split.port != 0
+    except ValueError:
+        return False
 
 
 def _tls_of(mode: str, ca: str | None, own: Tls | None) -> tuple[Tls | None, bool]:

@@ -30,6 +30,7 @@ class Session(asyncio.Transport, asyncio.Protocol):
         self._ended = False
         self.overflowed = False
         self.answered = False  # whether anything came at all
+        self.error: Exception | None = None  # why the connection was lost, where it did not just end
         self.last_read_at = monotonic()
         self._transport.set_protocol(self)
         protocol.connection_made(self)
@@ -67,6 +68,7 @@ class Session(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Passes the loss on."""
+        self.error = self.error or exc
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -92,6 +94,7 @@ class Session(asyncio.Transport, asyncio.Protocol):
             self.eof_received()
         except ssl.SSLError as error:
             self._transport.abort()
+            self.error = error
             self._protocol.connection_lost(error)
             self._protocol = asyncio.Protocol()  # it has been told; the socket's own end tells nobody
 

@@ -193,9 +193,8 @@ def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
     """What stands behind redis-py's ConnectionError: a reset goes on as it was, an end gets its words."""
     if wired.session.overflowed:
         return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB")
-    cause = error.__context__ or error.__cause__
-    if isinstance(cause, OSError):
-        return cause
+    if wired.session.error is not None:
+        return wired.session.error
     if isinstance(error, said.InvalidResponse):
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):

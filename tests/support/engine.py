@@ -14,6 +14,7 @@ from probes._target import Target
 from probes._wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
+from runner.engine.permits import Limits
 from runner.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.plan.secrets import of_settings
@@ -25,21 +26,20 @@ class Observer:
     """Runs probes; what the engine logs is kept in `log`."""
 
     wire: Wire
-    ledger: object
+    ledger: Limits
     log: list[str] = field(default_factory=list)
 
-    async def observe(self, probe: Probe, *, kind: str = "kind", timeout: float = 5.0) -> Observation:
+    async def observe(self, probe: Probe, *, kind: str = "kind", within: float = 5.0) -> Observation:
         """The observation of the whole check, asked for by hand."""
         target = getattr(probe, "target", None)
         targets = {target.name: target} if isinstance(target, Target) else {}
-        planned = Planned(
-            Check("under-test", kind, 1, timeout=timeout), probe, Every(30.0), timeout, "", targets.get(getattr(target, "name", ""))
-        )
+        check = Check("under-test", kind, 1, timeout=within)
+        planned = Planned(check, probe, Every(30.0), within, "", target if isinstance(target, Target) else None)
         plan = Plan("roadtrip", "test", "local", (planned,), targets, secrets=frozenset(of_settings(probe)))
         execute = Execute(
             plan=plan,
             wire=self.wire,
-            ledger=self.ledger,  # type: ignore[arg-type]  # open_ledger's
+            ledger=self.ledger,
             clock=SystemClock(),
             rng=random.Random(7),  # noqa: S311 - the same ids in every run of the test
             version="0.0.0",

@@ -1,0 +1,116 @@
+"""What every kind promises, whoever wrote it: a red verdict with a fitting reason, in time, nothing left behind, no secret told.
+
+A kind comes in by its `examples`: those that name 127.0.0.1 and port 9 are pointed at servers that misbehave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from probes import Probe, discover
+from probes._core import Reason, Verdict
+from runner.plan.secrets import of_settings
+from tests.support import servers
+from tests.support.engine import Observer
+from tests.support.leaks import no_leaks
+
+KINDS = discover()
+WITHIN = 0.2
+PROMPTLY = 0.5  # far above what a return takes, far below a second try, and enough for a machine that is busy
+SLOWLY = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000
+GARBAGE = bytes(range(7, 256)) * 3
+ENDED = {Reason.TRUNCATED, Reason.RESET, Reason.TLS}
+STRANGE = {Reason.PROTOCOL, Reason.TRUNCATED, Reason.TLS, Reason.TIMEOUT, Reason.SIZE}
+
+MISBEHAVING: dict[str, tuple[Callable[[], AbstractAsyncContextManager[servers.Server]], set[Reason]]] = {
+    "silent": (servers.silent, {Reason.TIMEOUT}),
+    "refusing": (servers.refusing, {Reason.REFUSED}),
+    "black hole": (servers.black_hole, {Reason.TIMEOUT}),
+    "closing": (servers.closing, ENDED),
+    "half-closing": (servers.half_closing, ENDED),
+    "resetting": (servers.resetting, {Reason.RESET}),
+    "resetting when asked": (lambda: servers.resetting(once_asked=True), {Reason.RESET}),
+    "resetting in the answer": (lambda: servers.resetting(b"HT", once_asked=True), {Reason.RESET} | STRANGE),
+    "one byte at a time": (servers.dripping, STRANGE),
+    "one byte of HTTP at a time": (lambda: servers.dripping(SLOWLY), STRANGE),
+    "endless": (servers.endless, STRANGE),
+    "endless answer": (lambda: servers.endless(b"HTTP/1.1 200 OK\r\n\r\n"), STRANGE),
+    "garbage": (lambda: servers.canned(GARBAGE, then_close=True), STRANGE | {Reason.RESET}),
+}
+UNREACHED = {"refusing", "black hole"}
+
+
+def pointed(settings: Any, server: servers.Server) -> Any:
+    """An example's settings, with 127.0.0.1:9 replaced by a server's address wherever it stands."""
+    if isinstance(settings, dict):
+        return {k: server.port if k == "port" and v == 9 else pointed(v, server) for k, v in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [pointed(each, server) for each in settings]
+    return settings.replace("127.0.0.1:9", f"{server.host}:{server.port}") if isinstance(settings, str) else settings
+
+
+def probes_at(kind: str, server: servers.Server) -> list[Probe]:
+    """A kind's examples at a server; what speaks by datagrams meets no TCP server."""
+    made = [KINDS[kind].model_validate(pointed(example, server)) for example in KINDS[kind].examples]
+    return [probe for probe in made if getattr(probe, "transport", "tcp") == "tcp"]
+
+
+def is_content(probe: Probe, how: str) -> bool:
+    """Kind `tcp` without TLS asks only whether it is accepted: such servers are all that it wants."""
+    return KINDS["tcp"] is type(probe) and getattr(probe, "tls", None) is None and how not in UNREACHED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_has_an_example_that_can_be_pointed(kind: str) -> None:
+    """Every kind has an example with the address 127.0.0.1:9, so that it can be held against servers that misbehave."""
+    elsewhere = servers.Server("10.1.2.3", 4567)
+    assert any(pointed(example, elsewhere) != pointed(example, servers.Server("127.0.0.1", 9)) for example in KINDS[kind].examples)
+
+
+@pytest.mark.parametrize("how", MISBEHAVING)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_misbehaving_server(kind: str, how: str, runs: Observer) -> None:
+    """Fails with a fitting reason, at the deadline at the latest, leaves nothing behind, and tells no secret."""
+    start, allowed = MISBEHAVING[how]
+    loop = asyncio.get_running_loop()
+    async with start() as server:
+        probes = probes_at(kind, server)
+        async with no_leaks(serving=server.port):
+            began = loop.time()
+            observations = await asyncio.gather(*(runs.observe(probe, kind=kind, within=WITHIN) for probe in probes))
+            took = loop.time() - began
+    assert took < WITHIN + max(probe.afterwards() for probe in probes) + PROMPTLY
+    assert not runs.log
+    for probe, seen in zip(probes, observations, strict=True):
+        if not is_content(probe, how):
+            assert (seen.verdict, seen.reason in allowed) == (Verdict.FAIL, True), f"{seen.reason}: {seen.message}"
+            assert seen.message
+        told = "\n".join([repr(seen), str(seen), probe.address(), repr(probe), str(probe)])
+        assert not [secret for secret in of_settings(probe) if secret in told]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_settings_tell_no_secret(kind: str) -> None:
+    """The error about settings that are wrong shows none of their secrets, neither as a text nor in its repr."""
+    for example in KINDS[kind].examples:
+        probe = KINDS[kind].model_validate(example)
+        with pytest.raises(ValidationError) as error:
+            KINDS[kind].model_validate({**example, "no_such_setting": True})
+        told = f"{error.value} {error.value!r}"
+        assert not [secret for secret in of_settings(probe) if secret in told]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_families_are_declared_once(kind: str) -> None:
+    """A kind's families have distinct names, and no name says another thing in another kind."""
+    names = [family.name for family in KINDS[kind].families]
+    assert len(names) == len(set(names))
+    for other in KINDS.values():
+        for family in other.families:
+            assert all((family.labels, family.type) == (own.labels, own.type) for own in KINDS[kind].families if own.name == family.name)

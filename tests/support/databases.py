@@ -1,0 +1,87 @@
+"""A real PostgreSQL and a real Redis for a whole session; a test that stops or freezes one brings it back by `restored`.
+
+`postgres_front` and `tls_front` put TLS before them: not every build speaks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from demo import servers as real
+from tests.support import servers
+
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[real.Postgres]:
+    """One PostgreSQL for all tests of the session."""
+    server = real.Postgres()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.close())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[real.Redis]:
+    """One Redis for all tests of the session."""
+    server = real.Redis()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.close())
+
+
+@asynccontextmanager
+async def restored(server: real.Postgres | real.Redis) -> AsyncIterator[None]:
+    """Whatever a test does to a server inside, it runs again afterwards."""
+    try:
+        yield
+    finally:
+        await server.thaw()
+        await server.start()
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    """Carries bytes both ways between a client and a server until either leaves."""
+    there, back = await asyncio.open_connection(servers.HOST, port)
+    try:
+        ways = {asyncio.ensure_future(_pour(reader, back)), asyncio.ensure_future(_pour(there, writer))}
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+    finally:
+        back.transport.abort()
+
+
+def tls_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextManager[servers.Server]:
+    """TLS from the first byte on, before the server on this port."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _join(reader, writer, port)
+
+    return servers.speaking(talk, tls=context)
+
+
+def postgres_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextManager[servers.Server]:
+    """PostgreSQL's way to TLS: a request in plain, the letter S, the handshake."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(8) == SSL_REQUEST
+        writer.write(b"S")
+        await writer.start_tls(context)
+        await _join(reader, writer, port)
+
+    return servers.speaking(talk)
