@@ -1,0 +1,220 @@
+"""What the journal writes, when, and what it does when it can't."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes._core import Reason
+from runner.sinks.journal import Bridge, Entry, Journal, render
+from tests.support.observations import NOON, TRACE, Hands, failed, made_check, passed, unknown
+
+API = made_check()
+
+
+class Gate(io.StringIO):
+    """A stream that writes only when it is let: a disk that stalls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.reached = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.reached.set()
+        self.open.wait()
+        return super().write(text)
+
+
+class Full(io.StringIO):
+    """A disk that is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def journal(stream: io.StringIO, **settings: Any) -> Journal:
+    """A journal of the roadtrip at noon."""
+    return Journal(stream, service="roadtrip", clock=Hands(), **settings)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """The entries that were written."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def written(use: Callable[[Journal], None], **settings: Any) -> list[dict[str, Any]]:
+    """What a journal has written after it was used and closed."""
+    stream = io.StringIO()
+    kept = journal(stream, **settings)
+    use(kept)
+    kept.close()
+    return lines(stream)
+
+
+def test_a_failure_is_one_line_in_the_guides_form() -> None:
+    """timestamp with milliseconds and Z, level, service, request_id, user_id, message, metadata: and nothing else."""
+    seen = failed(
+        API,
+        Reason.TIMEOUT,
+        "no answer within 5s in connect",
+        at=NOON - 5,
+        phases={"resolve": 0.002},
+        facts={"user_id": 7, "status_code": 503},
+        trace_id=TRACE,
+        request_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+        finding="shares the failure of database",
+        evidence={"answer": "a long body"},
+    )
+    [line] = written(lambda kept: kept(seen))
+    metadata = line.pop("metadata")
+    assert line == {
+        "timestamp": "2026-11-24T12:00:00.000Z",
+        "level": "error",
+        "service": "roadtrip",
+        "request_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+        "user_id": "7",
+        "message": "api failed: no answer within 5s in connect",
+    }
+    assert metadata["check"] == "api"
+    assert (metadata["verdict"], metadata["reason"], metadata["trace_id"]) == ("fail", "timeout", TRACE)
+    assert metadata["phases"] == {"resolve": 0.002}
+    assert metadata["finding"] == "shares the failure of database"
+    assert "a long body" not in json.dumps(metadata)
+
+
+def test_levels_tell_a_change_from_more_of_the_same() -> None:
+    """The first failure is an error, further ones warnings; recovery is information; a pass after a pass is only debugging."""
+    history = [passed(API), passed(API), failed(API), failed(API), unknown(API), failed(API), passed(API), passed(API)]
+
+    def use(kept: Journal) -> None:
+        for seen in history:
+            kept(seen)
+
+    usual = [line["level"] for line in written(use)]
+    assert usual == ["info", "error", "warning", "warning", "error", "info"]
+    assert [line["level"] for line in written(use, level="debug")].count("debug") == 2
+    assert [line["level"] for line in written(use, level="error")] == ["error", "error"]
+
+
+def test_every_line_that_is_queued_is_counted_by_level() -> None:
+    """log_entries_total{level} says what the journal holds."""
+    counts: Counter[str] = Counter()
+
+    def use(kept: Journal) -> None:
+        kept(passed(API))
+        kept(failed(API))
+        kept.log("warning", "x")
+
+    told = written(use, counted=lambda level: counts.update([level]))
+    assert counts == Counter(line["level"] for line in told) == {"info": 1, "error": 1, "warning": 1}
+
+
+def test_the_runners_own_events_stand_beside_the_runs() -> None:
+    """A reload, a refused configuration: message and metadata, without a request."""
+    [line] = written(lambda kept: kept.log("info", "checks.yaml was taken over", checks=12))
+    assert line == {
+        "timestamp": "2026-11-24T12:00:00.000Z",
+        "level": "info",
+        "service": "roadtrip",
+        "message": "checks.yaml was taken over",
+        "metadata": {"checks": 12},
+    }
+
+
+def test_what_is_logged_goes_through_the_redactor() -> None:
+    """Message and metadata of a log call may quote what it must not: both are redacted before they are queued."""
+
+    def redact(value: Any) -> Any:
+        return json.loads(json.dumps(value).replace("hunter2", "***"))
+
+    [line] = written(lambda kept: kept.log("error", "login hunter2", url="https://probe:hunter2@host/"), redact=redact)
+    assert "hunter2" not in json.dumps(line)
+    assert line["metadata"]["url"] == "https://probe:***@host/"
+
+
+def test_a_stalled_disk_stalls_nobody_and_the_loss_is_told() -> None:
+    """Above its capacity the journal drops lines and counts them; the caller never waits, and the next line says how many."""
+    stream, lost = Gate(), []
+    kept = journal(stream, capacity=3, failed=lambda: lost.append(1))
+    kept.log("info", "first")
+    stream.reached.wait()
+    for number in range(5):
+        kept.log("info", f"more {number}")
+    stream.open.set()
+    kept.close()
+    told = lines(stream)
+    assert [line["message"] for line in told if line["level"] == "info"] == ["first", "more 0", "more 1"]
+    assert [line["metadata"]["dropped"] for line in told if line["level"] == "warning"] == [3]
+    assert len(lost) == 3
+
+
+def test_a_full_disk_ends_no_probing() -> None:
+    """What can't be written is counted as the sink's failure; the journal goes on, and closes."""
+    lost: list[int] = []
+    kept = journal(Full(), failed=lambda: lost.append(1))
+    kept(failed(API))
+    kept.log("info", "and on")
+    kept.close()
+    assert len(lost) == 2
+
+
+def test_close_writes_what_waits() -> None:
+    """At the drain nothing that was queued is lost."""
+    stream = Gate()
+    kept = journal(stream)
+    for number in range(100):
+        kept.log("info", str(number))
+    stream.open.set()
+    kept.close()
+    assert [line["message"] for line in lines(stream)] == [str(number) for number in range(100)]
+
+
+def test_log_records_are_bridged_without_the_values_of_locals() -> None:
+    """The scheduler's and the server's records become lines; of an exception type, words and places, no local's value."""
+    password = "hunter2"
+    logger = logging.getLogger("tests.bridge")
+    logger.propagate = False
+
+    def use(kept: Journal) -> None:
+        bridge = Bridge(kept)
+        logger.addHandler(bridge)
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            logger.exception("job %s failed", "beat")
+        logger.info("below the bridge's level")
+        logger.removeHandler(bridge)
+
+    [line] = written(use)
+    assert (line["level"], line["message"]) == ("error", "job beat failed")
+    assert line["metadata"]["logger"] == "tests.bridge"
+    assert line["metadata"]["error"] == "ValueError: broken"
+    assert any("in use" in where for where in line["metadata"]["where"])
+    assert password not in json.dumps(line)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(st.characters()), st.dictionaries(st.text(max_size=5), anything, max_size=4))
+def test_any_entry_is_one_line_of_valid_json_in_utf_8(message: str, metadata: Mapping[str, Any]) -> None:
+    """Newlines, NaN, lone surrogates, bytes: a reader of lines never sees half an entry or a number that JSON hasn't."""
+    text = render(Entry(NOON, "info", message, metadata), "roadtrip")
+    assert text.encode("utf-8").count(b"\n") == 1
+    line = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert line["message"] == message

@@ -1,0 +1,94 @@
+"""The routes for programs: metrics, health, reload, and the checks as JSON."""
+
+from __future__ import annotations
+
+import gzip
+import math
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+
+from probes._core import Reason
+from tests.support.observations import AVAILABILITY, TRACE, failed, made_check, passed
+from tests.support.site import Site, site
+
+API = made_check(slos=(AVAILABILITY,), tags=("smoke",))
+
+
+@pytest.fixture
+def here() -> Site:
+    """A site with one check that failed after a pass."""
+    seen = (
+        passed(API, facts={"status_code": 200}),
+        failed(API, Reason.STATUS, trace_id=TRACE, evidence={"answer": b"\xff", "ratio": math.nan}),
+    )
+    return site(API).saw(*seen)
+
+
+async def test_metrics_are_compressed_where_the_scraper_takes_it(here: Site) -> None:
+    """The same page, plain or by gzip, with the process's own families behind it."""
+    plain = await here.ask("/metrics", headers={"Accept-Encoding": "identity"})
+    packed = await here.ask("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    for text in (plain.text, packed.text):
+        assert 'probe_success{check="api",kind="made"} 0.0' in text
+        assert "process_cpu_seconds_total" in text
+    assert gzip.compress(plain.content)[:2] == b"\x1f\x8b"
+
+
+async def test_metrics_come_as_openmetrics_when_asked_for(here: Site) -> None:
+    """Prometheus' own Accept header gets OpenMetrics with exemplars."""
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
+    answer = await here.ask("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    families = list(parse_openmetrics(answer.text))  # type: ignore[no-untyped-call]
+    assert any(sample.exemplar for family in families for sample in family.samples)
+
+
+async def test_health_metrics_tells_the_truth_in_both_places(here: Site) -> None:
+    """A failing check: 503 and false."""
+    answer = await here.ask("/health/metrics")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["api"]["healthy"] is False
+
+
+async def test_healthy_depends_on_no_target(here: Site) -> None:
+    """A restart of the runner heals no target: /-/healthy is 200 while everything fails; /-/ready follows the schedule."""
+    assert (await here.ask("/-/healthy")).status_code == 200
+    assert (await here.ask("/-/ready")).status_code == 200
+    here.is_ready = False
+    assert (await here.ask("/-/healthy")).status_code == 200
+    assert (await here.ask("/-/ready")).status_code == 503
+
+
+async def test_reload_says_what_happened(here: Site) -> None:
+    """200 when it was taken over; 422 and every error when the old plan runs on."""
+    here.guarded(operate_token="drive-me")
+    headers = {"Authorization": "Bearer drive-me"}
+    answer = await here.ask("/-/reload", "POST", headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"reloaded": True, "errors": []})
+    here.wrong = ["checks.yaml:3:1  checks: no check at all"]
+    answer = await here.ask("/-/reload", "POST", headers=headers)
+    assert (answer.status_code, answer.json()) == (422, {"reloaded": False, "errors": ["checks.yaml:3:1  checks: no check at all"]})
+    assert here.reloads == 2
+
+
+async def test_the_checks_as_json(here: Site) -> None:
+    """The list says how each check is; one check's page has its recent runs, and its failures with evidence as JSON can say it."""
+    [one] = (await here.ask("/api/checks")).json()
+    assert (one["check"], one["state"], one["latest"]["reason"]) == ("api", "closed", "status")
+    assert one["slos"] == [{"slo": "availability", "promise": "99.9 %", "events": 2, "good": 1, "holds": False}]
+    whole = (await here.ask("/api/checks/api")).json()
+    assert [seen["verdict"] for seen in whole["recent"]] == ["pass", "fail"]
+    assert whole["failures"][0]["evidence"] == {"answer": "\\xff", "ratio": None}
+    assert whole["failures"][0]["trace_id"] == TRACE
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/checks/none", "/api/checks/none", "/static/../app.py", "/static/base.html", "/checks/"])
+async def test_what_is_not_there_is_404(here: Site, path: str) -> None:
+    """Plain words, and no echo of what was asked."""
+    answer = await here.ask(path)
+    assert answer.status_code == 404
+    assert "nothing here" in answer.text

@@ -1,0 +1,190 @@
+"""The pages: everything that somebody on call asks, escaped, without script."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from probes._core import Reason
+from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
+from tests.support.site import Site, site
+
+DATABASE = made_check(
+    "database", line=41, interval=60.0, tags=("stores",), alert="page", runbook="https://wiki.example/db", address="postgresql://probe@db/x"
+)
+API = made_check("api", line=29, interval=30.0, tags=("smoke", "api"), slos=(AVAILABILITY, P95), runbook="docs/runbooks/api.md")
+TRIP = made_check("plan-a-trip", depends_on=("database",), required=False)
+REPORT = made_check("api-report", tags=("api",))
+PART = made_check("api-report/db_healthy", part_of="api-report", compare_with="database")
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}"
+SEEN: dict[str, Any] = {"finding": "database accepts but doesn't answer", "evidence": {"sent": "StartupMessage"}}
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Tags(HTMLParser):
+    """Collects elements, their attributes and the text; fails on what isn't closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def here() -> Site:
+    """Five roads; the database is closed, and what depends on it."""
+    down = [failed(DATABASE, Reason.TIMEOUT, "no answer within 5s in connect", at=NOON - 180 + 60 * n, **SEEN) for n in range(3)]
+    api = passed(API, at=NOON - 60, phases={"connect": 0.01, "processing": 0.24}, trace_id=TRACE)
+    here = site(API, DATABASE, TRIP, REPORT, parts={"api-report": (PART,)})
+    return here.saw(passed(DATABASE, at=NOON - 240), *down, api, passed(REPORT), failed(PART), failed(TRIP))
+
+
+def squeezed(text: str) -> str:
+    """The text with its white space made plain."""
+    return re.sub(r"\s+", " ", text)
+
+
+async def test_the_page_answers_what_is_asked_at_night(here: Site) -> None:
+    """What is closed, since when, why, in which phase, what others say, and where to look next."""
+    page = Tags((await here.ask("/")).text)
+    text = squeezed(page.text)
+    assert "Three of five roads are closed: database, and what depends on it." in text
+    assert "closed since 11:57:00 (3 min)" in text
+    assert "timeout no answer within 5s in connect" in text
+    assert "database accepts but doesn't answer" in text
+    assert "checks.yaml:41" in text
+    assert "processing 240 ms" in text
+    assert "availability: 100 % of 1, needs 99.9 %" in text
+    assert ("a", {"href": "https://wiki.example/db", "rel": "noreferrer"}) in page.seen
+    assert any(tag == "meta" and attrs.get("http-equiv") == "refresh" for tag, attrs in page.seen)
+
+
+async def test_causes_stand_before_consequences(here: Site) -> None:
+    """The database's card comes first, what stands on it after a word that says so."""
+    text = squeezed(Tags((await here.ask("/")).text).text)
+    assert text.index("no answer within 5s") < text.index("and what stands on it") < text.index("plan-a-trip optional")
+
+
+async def test_a_state_is_a_word_and_a_shape_too(here: Site) -> None:
+    """Not colour alone: words in the rows, a summary for who can't see the bars, and each bar tells its run."""
+    page = Tags((await here.ask("/")).text)
+    labels = [attrs.get("aria-label") for tag, attrs in page.seen if tag == "svg"]
+    assert "the last 4 runs: 1 passed, 3 failed" in labels
+    assert "11:57:00 failed: timeout" in page.text
+    classes = {attrs["class"] or "" for tag, attrs in page.seen if tag == "svg"}
+    assert {name for name in classes if name.startswith("shape")} == {"shape open", "shape closed"}
+
+
+async def test_the_groups_are_the_first_tags_and_parts_follow_their_check(here: Site) -> None:
+    """A check stands once on the page, beside its like."""
+    html = (await here.ask("/")).text
+    assert re.findall(r'<h2 id="tag-\d+">(.*?)</h2>', html) == ["smoke", "stores", "others", "api"]
+    rows = re.findall(r'<div class="who">.*?<a href="(.*?)">', html)
+    assert rows == ["/checks/api", "/checks/database", "/checks/plan-a-trip", "/checks/api-report", "/checks/api-report/db_healthy"]
+
+
+async def test_a_checks_page_shows_what_was_seen(here: Site) -> None:
+    """Its failures with evidence and finding, its dependants, its line, its runbook and the command to ask again."""
+    page = Tags((await here.ask("/checks/database")).text)
+    text = squeezed(page.text)
+    assert "database is closed" in text
+    assert text.count("StartupMessage") == 3
+    assert "plan-a-trip, api-report/db_healthy" in text
+    assert "outrider probe database --json" in text
+    assert "the last 4 runs" in text
+    assert not any(attrs.get("http-equiv") == "refresh" for _, attrs in page.seen)
+    assert [tag for tag, attrs in page.seen if tag == "details" and "open" in attrs] == ["details"]
+
+
+async def test_a_part_has_a_page_and_leads_to_its_check(here: Site) -> None:
+    """Names of parts hold a slash; asking again by hand names the whole check."""
+    page = Tags((await here.ask("/checks/api-report/db_healthy")).text)
+    assert ("a", {"href": "/checks/api-report"}) in page.seen
+    assert "outrider probe api-report --json" in page.text
+    assert "api-report/db_healthy" in Tags((await here.ask("/checks/api-report")).text).text
+
+
+@pytest.mark.parametrize("runbook", ["javascript:alert(1)", "data:text/html,x", "docs/runbooks/api.md", "//evil.example/x"])
+async def test_only_the_web_is_linked(runbook: str) -> None:
+    """A runbook that is no http address stands as text."""
+    here = WITH_RUNBOOK[runbook]
+    for path in ("/", "/checks/api"):
+        page = Tags((await here.ask(path)).text)
+        assert all(attrs.get("href") != runbook for _, attrs in page.seen)
+        assert runbook in page.text
+
+
+WITH_RUNBOOK = {
+    runbook: site(made_check(runbook=runbook)).saw(failed(made_check(runbook=runbook)))
+    for runbook in ("javascript:alert(1)", "data:text/html,x", "docs/runbooks/api.md", "//evil.example/x")
+}
+
+
+@pytest.fixture
+def hostile() -> Site:
+    """A site where everything that comes from outside tries to break out."""
+    check = made_check("api", address=HOSTILE, runbook=HOSTILE, tags=(HOSTILE,), slos=(AVAILABILITY,))
+    seen = failed(
+        check,
+        Reason.BODY,
+        HOSTILE,
+        finding=HOSTILE,
+        phases={HOSTILE: 0.1},
+        facts={HOSTILE: HOSTILE},
+        evidence={HOSTILE: {"body": HOSTILE, "bytes": HOSTILE.encode(), "list": [HOSTILE]}},
+        trace_id=HOSTILE,
+        request_id=HOSTILE,
+    )
+    return site(check).saw(passed(check), unknown(check), seen)
+
+
+@pytest.mark.parametrize("path", ["/", "/checks/api"])
+async def test_everything_foreign_is_escaped(hostile: Site, path: str) -> None:
+    """A body with markup in it is shown as text: no element, no attribute and no template of it comes alive."""
+    html = (await hostile.ask(path)).text
+    page = Tags(html)
+    assert {tag for tag, _ in page.seen} & {"script", "img", "style", "iframe", "form"} == set()
+    assert not [name for _, attrs in page.seen for name in attrs if name.startswith("on") or name == "style"]
+    assert "<script" not in html
+    assert HOSTILE in page.text
+    assert "49" not in page.text.replace(HOSTILE, "")
+
+
+async def test_pages_before_the_first_run() -> None:
+    """Nothing is seen, and the page says so."""
+    text = squeezed(Tags((await EMPTY.ask("/")).text).text)
+    assert "Just set out: no road is seen yet." in text
+    assert "the first run is still to come" in text
+    assert "The first run is still to come" in Tags((await EMPTY.ask("/checks/api")).text).text
+
+
+EMPTY = site(API)
+
+
+async def test_the_icon_shows_the_state(here: Site) -> None:
+    """A tab in the background tells, too: title and icon."""
+    page = Tags((await here.ask("/")).text)
+    assert page.text.strip().startswith("3 closed · roadtrip")
+    [icon] = [attrs["href"] for tag, attrs in page.seen if tag == "link" and attrs.get("rel") == "icon"]
+    assert icon == "/static/closed.svg"
+    assert (await here.ask(icon)).headers["content-type"] == "image/svg+xml"

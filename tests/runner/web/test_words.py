@@ -1,0 +1,106 @@
+"""Times, numbers and sentences as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.observation import Check, Observation
+from runner.sinks.health import Health
+from runner.web.headline import headline
+from runner.web.words import age, count, listed, moment, span
+from tests.support.observations import NOON, Hands, failed, made_check, made_plan, passed, unknown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.0 ms"), (0.0004, "0.4 ms"), (0.48, "480 ms"), (0.9994, "999 ms"), (1.0, "1.00 s"), (1.239, "1.24 s"), (75.2, "75 s")],
+)
+def test_spans_carry_their_unit(seconds: float, text: str) -> None:
+    """As many digits as tell something."""
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (12, "12 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (7500, "2 h 5 min"), (86400, "1 d"), (273_600, "3 d 4 h")],
+)
+def test_ages_take_their_largest_units(seconds: float, text: str) -> None:
+    """Nobody counts seconds of last week."""
+    assert age(seconds) == text
+
+
+def test_moments_have_their_date_where_it_is_another() -> None:
+    """Today's times are short; yesterday's say so."""
+    assert moment(NOON - 3600, NOON) == "11:00:00"
+    assert moment(NOON - 86400, NOON) == "23 Nov 12:00:00"
+    assert moment(NOON - 365 * 86400, NOON) == "24 Nov 2025 12:00:00"
+
+
+def test_numbers_and_lists_in_a_sentence() -> None:
+    """In words up to twenty; long lists end."""
+    assert [count(n) for n in (0, 1, 14, 20, 21, 1200)] == ["no", "one", "fourteen", "twenty", "21", "1,200"]
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert listed(list("abcdef")) == "a, b, c, d and two more"
+
+
+DATABASE, CACHE = made_check("database"), made_check("cache")
+TRIP = made_check("plan-a-trip", depends_on=("database",))
+REPORT = made_check("report", depends_on=("plan-a-trip",))
+PARTNER = made_check("opentable", required=False)
+ALL = (DATABASE, CACHE, TRIP, REPORT, PARTNER)
+
+
+def said(*seen: Observation, checks: tuple[Check, ...] = ALL, later: float = 0.0) -> tuple[str, str]:
+    """The headline after a pass of every check and then these runs."""
+    clock = Hands()
+    health = Health(made_plan(*checks), clock)
+    for one in (*(passed(check) for check in checks), *seen):
+        health(one)
+    told = headline(health.states(), NOON + later)
+    return told.text, told.more
+
+
+def test_all_open() -> None:
+    """The sentence that lets everybody sleep."""
+    assert said() == ("Everything that users need is open.", "")
+
+
+def test_causes_are_named_and_consequences_are_not() -> None:
+    """VOICE: what is closed, and what depends on it; also over two steps."""
+    assert said(failed(DATABASE), failed(TRIP))[0] == "Two of five roads are closed: database, and what depends on it."
+    assert said(failed(DATABASE), failed(REPORT))[0] == "Two of five roads are closed: database, and what depends on it."
+    three = said(failed(DATABASE), failed(CACHE), failed(TRIP))[0]
+    assert three == "Three of five roads are closed: database and cache, and what depends on them."
+    assert said(failed(CACHE))[0] == "One of five roads is closed: cache."
+
+
+def test_a_circle_of_dependencies_names_all() -> None:
+    """Two that stand on each other: neither is the cause, both are named."""
+    one, other = made_check("a", depends_on=("b",)), made_check("b", depends_on=("a",))
+    assert said(failed(one), failed(other), checks=(one, other))[0] == "Two of two roads are closed: a and b."
+
+
+def test_optional_roads_close_nothing_that_users_need() -> None:
+    """They are told in the second sentence."""
+    assert said(failed(PARTNER)) == ("Everything that users need is open.", "opentable is closed, and optional.")
+
+
+def test_doubt_is_told_and_never_called_open() -> None:
+    """Unknown and stale: we can't tell; beside a closed road in the second sentence."""
+    assert said(unknown(CACHE))[0] == "We can't tell about one of five roads: cache."
+    assert said(failed(DATABASE), unknown(CACHE)) == ("One of five roads is closed: database.", "We can't tell about cache.")
+    assert said(later=3600)[0].startswith("We can't tell about five of five roads: database, cache, plan-a-trip, report")
+
+
+def test_maintenance_is_told_apart() -> None:
+    """A closed road in its window is no alarm."""
+    assert said(failed(DATABASE, maintenance=True)) == ("Everything that users need is open.", "In maintenance: database.")
+
+
+def test_the_beginning() -> None:
+    """Before the first runs nothing is claimed."""
+    health = Health(made_plan(DATABASE, CACHE), Hands())
+    assert headline(health.states(), NOON).text == "Just set out: no road is seen yet."
+    health(passed(DATABASE))
+    assert headline(health.states(), NOON).text == "Just set out: one of two roads is not seen yet."
+    assert headline((), NOON).text == "No road is watched: checks.yaml has no check."

@@ -1,0 +1,70 @@
+"""A runner's web around made-up observations, asked without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from runner.observation import Check, Observation
+from runner.plan.model import Plan, Server
+from runner.sinks.evidence import Evidence
+from runner.sinks.health import Health
+from runner.sinks.metrics import Metrics
+from runner.web.app import app
+from tests.support.observations import Hands, made_check, made_plan
+
+
+@dataclass
+class Site:
+    """The sinks, the plan and the application that shows them. Make it outside the loop: it reads its templates."""
+
+    plan: Plan
+    clock: Hands = field(default_factory=Hands)
+    is_ready: bool = True
+    wrong: Sequence[str] = ()  # what a reload finds wrong
+    reloads: int = 0
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.plan, self.clock)
+        self.evidence = Evidence()
+        self.metrics = Metrics(self.clock, "0.1.0")
+        self.metrics.plan(self.plan)
+        self.app = app(
+            plan=lambda: self.plan,
+            metrics=self.metrics,
+            health=self.health,
+            evidence=self.evidence,
+            reload=self._reload,
+            ready=lambda: self.is_ready,
+            clock=self.clock,
+            version="0.1.0",
+        )
+
+    async def _reload(self) -> Sequence[str]:
+        self.reloads += 1
+        return self.wrong
+
+    def saw(self, *seen: Observation) -> Site:
+        """Hands observations to every sink."""
+        for one in seen:
+            for sink in (self.health, self.evidence, self.metrics):
+                sink(one)
+        return self
+
+    def guarded(self, **server: object) -> Site:
+        """The same site with tokens or names."""
+        self.plan = replace(self.plan, server=replace(Server(), **server))  # type: ignore[arg-type]
+        return self
+
+    async def ask(self, path: str, method: str = "GET", **more: object) -> httpx.Response:
+        """One request from this machine."""
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9797") as client:
+            return await client.request(method, path, **more)  # type: ignore[arg-type]
+
+
+def site(*checks: Check, parts: dict[str, tuple[Check, ...]] | None = None) -> Site:
+    """A site of these checks, or of one called api."""
+    return Site(made_plan(*(checks or (made_check(),)), parts=parts))
