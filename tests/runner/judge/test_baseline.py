@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import random
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.judge.baseline import chance_slower, compare, compare_all, could_tell, durations, pairwise_ratio
+from tests.support.observations import failed, made_check, passed, unknown
+
+few = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5]), min_size=1, max_size=5)
+
+
+def by_hand(before: list[float], after: list[float]) -> float:
+    """The share of all ways to choose the later ones whose count of wins (half for ties) is at least what was seen."""
+    everything = before + after
+
+    def wins(later: tuple[int, ...]) -> float:
+        earlier = [i for i in range(len(everything)) if i not in later]
+        return sum((everything[i] > everything[j]) + 0.5 * (everything[i] == everything[j]) for i in later for j in earlier)
+
+    seen = wins(tuple(range(len(before), len(everything))))
+    ways = list(combinations(range(len(everything)), len(after)))
+    return sum(wins(way) >= seen for way in ways) / len(ways)
+
+
+@given(few, few)
+@settings(max_examples=60, deadline=None)
+def test_small_samples_are_counted_out(before: list[float], after: list[float]) -> None:
+    """With ties and without, p is the share of all orders that are at least as unfavourable."""
+    assert chance_slower(before, after) == pytest.approx(by_hand(before, after))
+
+
+def test_p_is_that_of_the_tables() -> None:
+    """U = 2 for 4 against 5 (one-sided 0.0317 = 4/126); clearly apart, 5 against 5 is 1/252."""
+    assert chance_slower([1, 2, 3, 6], [4, 5, 7, 8, 9]) == pytest.approx(4 / 126)
+    assert chance_slower([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx(1 / 252)
+
+
+def test_the_approximation_meets_the_count() -> None:
+    """Where counting ends the normal distribution takes over without a jump."""
+    rng = random.Random(5)  # noqa: S311 - seeded, to be drawn alike each time
+    before, after = [rng.gauss(10, 1) for _ in range(20)], [rng.gauss(10.5, 1) for _ in range(20)]
+    counted = chance_slower(before, after)
+    assert chance_slower([*before, 10.0], after) == pytest.approx(counted, abs=0.02)
+
+
+def test_a_third_slower_is_seen_and_a_hair_is_not() -> None:
+    """+31 % shows within twelve runs; +2 % doesn't matter, however sure one is of it."""
+    before = [0.100 + 0.001 * i for i in range(12)]
+    slower = compare("plan-a-trip", before, [b * 1.31 for b in before])
+    assert slower.slower
+    assert slower.ratio == pytest.approx(1.31, abs=0.01)
+    assert slower.sentence() == "plan-a-trip +31 % (p < 0.001)"
+    many = [0.1 + 0.00001 * i for i in range(300)]
+    hair = compare("api", many, [b * 1.02 for b in many])
+    assert hair.p < 0.01
+    assert not hair.slower
+
+
+def test_too_few_runs_say_so() -> None:
+    """Two against two can't be unlikely enough, whatever they are; nothing is called slower."""
+    assert not could_tell(2, 2)
+    assert could_tell(3, 3)
+    found = compare("api", [0.1, 0.1], [9.0, 9.0])
+    assert (found.enough, found.slower, found.p) == (False, False, 1.0)
+    assert found.sentence() == "api: 2 runs before and 2 after are too few to compare"
+    empty = compare("api", [], [])
+    assert (empty.enough, empty.ratio, empty.median_before) == (False, 1.0, None)
+
+
+def test_several_checks_are_corrected() -> None:
+    """One of ten that looks slower at p = 0.05 isn't called so; and only checks on both sides are compared."""
+    even = [0.1, 0.1, 0.1]
+    before: dict[str, list[float]] = {f"check-{i}": even for i in range(10)} | {"old": even}
+    after: dict[str, list[float]] = {f"check-{i}": even for i in range(10)} | {"check-0": [0.2, 0.2, 0.2], "new": even}
+    found = compare_all(before, after)
+    assert [c.name for c in found] == [f"check-{i}" for i in range(10)]
+    assert not any(c.slower for c in found)
+    assert compare("check-0", even, [0.2, 0.2, 0.2]).slower
+
+
+def test_thousands_of_runs_are_compared_at_once() -> None:
+    """Many samples are thinned for their ratio, which stays what it is."""
+    rng = random.Random(1)  # noqa: S311 - seeded, to be drawn alike each time
+    before = [rng.lognormvariate(-2, 0.4) for _ in range(5000)]
+    assert pairwise_ratio(before, [b * 1.5 for b in before]) == pytest.approx(1.5, abs=0.02)
+    assert compare("api", before, [b * 1.5 for b in before]).slower
+
+
+def test_no_difference_is_seldom_called_one() -> None:
+    """Of a thousand comparisons of the same distribution at most one in twenty is called slower; all ties never are."""
+    rng = random.Random(20261124)  # noqa: S311 - seeded, to be drawn alike each time
+    draws = [([rng.lognormvariate(-2, 0.5) for _ in range(9)], [rng.lognormvariate(-2, 0.5) for _ in range(9)]) for _ in range(1000)]
+    assert sum(compare("api", before, after).slower for before, after in draws) <= 50
+    assert compare("api", [0.2] * 50, [0.2] * 50).p == 1.0
+
+
+def test_only_passes_are_compared() -> None:
+    """A failed, unknown or maintained run has no duration to compare."""
+    check = made_check()
+    assert durations([passed(check, 0.3), failed(check), unknown(check), passed(check, 0.4, maintenance=True)]) == (0.3,)

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes._core import Reason
+from runner.judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide, same_revision
+from runner.observation import Check, Observation, Slo
+from tests.support.observations import AVAILABILITY, P95, failed, made_check, passed, unknown
+
+API = made_check("api", slos=(P95,))
+CACHE = made_check("cache", line=31)
+OPTIONAL = made_check("booking", required=False)
+OLD, NEW = "91be20d", "3f2c91a"
+
+
+def runs(check: Check, *observations: Observation, remaining: int = 0, revision: str = "") -> Runs:
+    """Runs of one attempt each."""
+    return Runs(check, tuple(Run((o,), revision) for o in observations), remaining)
+
+
+def texts(findings: tuple[Finding, ...]) -> list[str]:
+    """What they say."""
+    return [f.text for f in findings]
+
+
+def test_exit_codes() -> None:
+    """0, 1 and 3; callers that know two colours choose what inconclusive is to them."""
+    assert [o.exit_code for o in (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)] == [0, 1, 3]
+    assert [Outcome.INCONCLUSIVE.exit_code_as(o) for o in (None, Outcome.FAIL, Outcome.PASS)] == [3, 1, 0]
+    assert Outcome.FAIL.exit_code_as(Outcome.PASS) == 1
+
+
+def test_fail_comes_before_inconclusive_before_pass() -> None:
+    """Of several outcomes the gravest; of none, inconclusive."""
+    assert combined([Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL]) is Outcome.FAIL
+    assert combined([Outcome.PASS, Outcome.INCONCLUSIVE]) is Outcome.INCONCLUSIVE
+    assert combined([Outcome.PASS]) is Outcome.PASS
+    assert combined([]) is Outcome.INCONCLUSIVE
+
+
+def test_a_good_release_passes_and_says_what_it_can_not_tell() -> None:
+    """18 quick runs pass; that they don't decide the p95 is a note, and colours nothing."""
+    decision = decide([runs(API, *[passed(API)] * 18), runs(CACHE, *[passed(CACHE)] * 3)])
+    assert decision.outcome is Outcome.PASS
+    assert decision.reasons == ()
+    assert texts(decision.notes) == ["p95 of api: 18 of 18 within 500 ms; not decidable: 18 of 59 runs needed"]
+    assert [(c.check.name, c.outcome, c.runs, c.passed) for c in decision.checks] == [("api", "pass", 18, 18), ("cache", "pass", 3, 3)]
+
+
+def test_59_clean_runs_prove_it() -> None:
+    """From 59 on the p95 holds, with the bound that is proven."""
+    [note] = decide([runs(API, *[passed(API)] * 59)], Rules(require_slo=True)).notes
+    assert note.text == "p95 of api: 59 of 59 within 500 ms (100.0 %, at least 95.0 % with 95 % confidence); holds"
+
+
+def test_a_functional_failure_fails_and_points_at_its_line() -> None:
+    """One failure of a required check is enough, and names the check, its line, and what it saw."""
+    decision = decide([runs(CACHE, passed(CACHE), failed(CACHE), passed(CACHE))])
+    assert decision.outcome is Outcome.FAIL
+    assert decision.reasons == (Finding(Outcome.FAIL, "cache: status: 503, expected 200", "cache", 31),)
+    assert decision.checks[0].failure == failed(CACHE)
+
+
+def test_an_optional_failure_is_reported_only() -> None:
+    """gate: optional colours nothing, neither red nor inconclusive."""
+    for observation, said in [(failed(OPTIONAL), "status: 503, expected 200"), (unknown(OPTIONAL), "starved: the runner was starved")]:
+        decision = decide([runs(CACHE, passed(CACHE)), runs(OPTIONAL, observation)])
+        assert decision.outcome is Outcome.PASS
+        assert texts(decision.notes) == [f"booking: {said} (optional)"]
+
+
+def test_a_confirmed_check_that_recovers_is_flaky() -> None:
+    """Failed, then passed at once: passed, and reported; its SLO counts the first answer. Failed twice: failed."""
+    again = Run((failed(API), passed(API)))
+    decision = decide([Runs(API, (again, Run((passed(API),))))])
+    assert decision.outcome is Outcome.PASS
+    assert "api is flaky: 1 of 2 runs failed, and passed at once when asked again" in texts(decision.notes)
+    assert decision.checks[0].proofs[0].good == 1
+    assert decide([Runs(API, (Run((failed(API), failed(API))),))]).outcome is Outcome.FAIL
+    assert decide([Runs(API, (Run((failed(API), unknown(API))),))]).outcome is Outcome.FAIL
+    assert decide([Runs(API, (Run((unknown(API), passed(API))),))]).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ([], "nothing was run"),
+        ([Runs(CACHE)], "cache: was not run"),
+        ([runs(CACHE, unknown(CACHE))], "cache: starved: the runner was starved"),
+        ([runs(CACHE, passed(CACHE), unknown(CACHE, Reason.OFFLINE))], "cache: offline: the runner was starved"),
+    ],
+)
+def test_what_can_not_tell_is_inconclusive(checks: list[Runs], said: str) -> None:
+    """Nothing run, not run, a run that can't tell: never pass."""
+    decision = decide(checks)
+    assert decision.outcome is Outcome.INCONCLUSIVE
+    assert said in texts(decision.reasons)
+
+
+def test_another_revision_is_inconclusive() -> None:
+    """An old instance that answers some runs: they are judged neither good nor bad, and nothing is proven."""
+    old = [replace(failed(API), facts={"ip": "10.0.3.8"})] * 3
+    decision = decide([Runs(API, tuple([Run((passed(API),), NEW)] * 15 + [Run((o,), OLD) for o in old]))], revision=NEW)
+    assert decision.outcome is Outcome.INCONCLUSIVE
+    assert texts(decision.reasons) == ["api: revision 91be20d answered 3 of 18 runs from 10.0.3.8"]
+    assert (decision.checks[0].runs, decision.checks[0].strays) == (15, 3)
+
+
+def test_a_failure_of_the_new_revision_comes_before_the_old_one() -> None:
+    """The new revision's own failure fails, whoever else answered."""
+    decision = decide([Runs(API, (Run((failed(API),), NEW), Run((passed(API),), OLD)))], revision=NEW)
+    assert [f.outcome for f in decision.reasons] == [Outcome.FAIL, Outcome.INCONCLUSIVE]
+    assert decision.outcome is Outcome.FAIL
+
+
+def test_revisions_may_be_shortened() -> None:
+    """Seven signs are enough to know a revision again; six aren't."""
+    full = "3f2c91a8d0e4b7c6a5f4e3d2c1b0a9f8e7d6c5b4"
+    assert same_revision(full, "3F2C91A")
+    assert same_revision("v1", "v1")
+    assert not same_revision(full, "3f2c91")
+    assert not same_revision(full, OLD)
+
+
+def test_slow_runs_fail_only_where_the_breach_is_proven() -> None:
+    """Two slow of 18 could be chance (p = 0.23); four could not (p = 0.011)."""
+    slow, quick = passed(API, 0.6), passed(API, 0.4)
+    undecided = decide([runs(API, *[slow] * 2, *[quick] * 16)])
+    assert undecided.outcome is Outcome.PASS
+    assert texts(undecided.notes) == [
+        "p95 of api: 16 of 18 within 500 ms; not decidable: 18 of 124 runs needed, no more than 2 of them bad"
+    ]
+    broken = decide([runs(API, *[slow] * 4, *[quick] * 14)])
+    assert broken.outcome is Outcome.FAIL
+    assert texts(broken.reasons) == ["p95 of api: 14 of 18 within 500 ms (77.8 %, at most 92.1 % with 95 % confidence); 95 % needed"]
+
+
+def test_the_more_slos_are_judged_the_more_it_takes() -> None:
+    """What proves a breach alone (p = 0.043) is not enough among eight."""
+    slow, quick = passed(API, 0.6), passed(API, 0.4)
+    edge = runs(API, *[slow] * 3, *[quick] * 13)
+    others = [runs(made_check(f"other-{i}", slos=(P95,)), *[quick] * 16) for i in range(7)]
+    assert decide([edge]).outcome is Outcome.FAIL
+    assert decide([edge, *others]).outcome is Outcome.PASS
+
+
+def test_require_slo_colours_what_is_not_proven() -> None:
+    """With --require-slo 18 runs aren't enough, and the verdict says how many are."""
+    decision = decide([runs(API, *[passed(API)] * 18)], Rules(require_slo=True))
+    assert decision.outcome is Outcome.INCONCLUSIVE
+    assert texts(decision.reasons) == ["p95 of api: 18 of 18 within 500 ms; not decidable: 18 of 59 runs needed"]
+    whole = made_check("api", slos=(Slo("all", Decimal(1), 60.0),))
+    assert texts(decide([runs(whole, passed(whole))]).notes) == ["all of api: 1 of 1 good; no number of runs proves 100 %"]
+    assert decide([runs(whole, passed(whole))]).outcome is Outcome.PASS
+
+
+def test_interrupted_is_inconclusive_unless_a_failure_is_certain() -> None:
+    """Ctrl-C: inconclusive with what was done; a failure that was seen stays one."""
+    decision = decide([runs(CACHE, passed(CACHE), remaining=2)], interrupted=True)
+    assert decision.outcome is Outcome.INCONCLUSIVE
+    assert texts(decision.reasons) == ["interrupted after 1 of 3 runs"]
+    assert decide([runs(CACHE, failed(CACHE), remaining=2)], interrupted=True).outcome is Outcome.FAIL
+
+
+def test_findings_made_elsewhere_count() -> None:
+    """Never ready fails, cut off is inconclusive, a slower release is a note: whoever found it says so."""
+    good = [runs(CACHE, passed(CACHE))]
+    never = Finding(Outcome.FAIL, "api never answered within 5m")
+    slower = Finding(Outcome.PASS, "plan-a-trip +31 % (p = 0.004)")
+    assert decide(good, also=[never]).reasons == (never,)
+    decision = decide(good, also=[slower, Finding(Outcome.INCONCLUSIVE, "the runner was cut off")])
+    assert (decision.outcome, decision.notes) == (Outcome.INCONCLUSIVE, (slower,))
+
+
+def test_it_stops_early_only_when_nothing_can_change() -> None:
+    """A functional failure is final, a proven breach only if the rest can't mend it; a pass never is while runs remain."""
+    slow, quick = passed(API, 0.6), passed(API, 0.4)
+    assert can_change([runs(API, quick, remaining=1)])
+    assert not can_change([runs(API, quick)])
+    assert not can_change([runs(CACHE, failed(CACHE), remaining=9)])
+    assert can_change([runs(CACHE, unknown(CACHE), remaining=9)])
+    assert can_change([runs(API, *[slow] * 4, *[quick] * 10, remaining=100)])
+    assert not can_change([runs(API, *[slow] * 9, remaining=9)])
+    assert not can_change([runs(CACHE, passed(CACHE)), runs(OPTIONAL, passed(OPTIONAL), remaining=9)])
+    assert can_change([Runs(CACHE, (Run((failed(CACHE),), OLD),), 9)], revision=NEW)
+
+
+drawn = st.lists(st.sampled_from(["quick", "slow", "slow", "fail", "unknown", "stray"]), min_size=1, max_size=14)
+
+
+def made(check: Check, word: str) -> Run:
+    """A run as its word says."""
+    observation = {"slow": passed(check, 0.9), "fail": failed(check), "unknown": unknown(check)}.get(word, passed(check, 0.1))
+    return Run((observation,), OLD if word == "stray" else NEW)
+
+
+@given(drawn, drawn, st.integers(0, 14), st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_what_can_not_change_does_not(first: list[str], second: list[str], done: int, required: bool) -> None:  # noqa: FBT001 - drawn
+    """Wherever a gate may stop, the verdict then is the verdict after all runs."""
+    checks = [(API, first), (made_check("second", slos=(P95, AVAILABILITY), required=required), second)]
+    partial = [Runs(c, tuple(made(c, w) for w in words[:done]), max(0, len(words) - done)) for c, words in checks]
+    if not can_change(partial, revision=NEW) and all(p.runs for p in partial if p.check.required):
+        whole = [Runs(c, tuple(made(c, w) for w in words)) for c, words in checks]
+        assert decide(partial, revision=NEW).outcome is decide(whole, revision=NEW).outcome
+
+
+def edge_gate(rng: random.Random) -> Decision:
+    """A gate of six checks whose latency lies just at its SLO: exactly 95 % of their runs are within 500 ms, in truth."""
+    rounds = rng.choice([3, 10, 18, 40])
+    checks = [made_check(f"check-{i}", slos=(P95,)) for i in range(6)]
+    spread = 0.5
+    middle = 0.5 / 2.718281828459045 ** (1.6448536269514722 * spread)  # so that the 95th percentile is 500 ms
+    return decide([runs(c, *(passed(c, middle * rng.lognormvariate(0, spread)) for _ in range(rounds))) for c in checks])
+
+
+def test_false_fails_stay_under_the_stated_confidence() -> None:
+    """Of a thousand gates on releases that just meet their SLO, no more than 5 % fail."""
+    rng = random.Random(20261124)  # noqa: S311 - seeded, to be drawn alike each time
+    outcomes = [edge_gate(rng).outcome for _ in range(1000)]
+    assert outcomes.count(Outcome.FAIL) <= 50
+    assert outcomes.count(Outcome.INCONCLUSIVE) == 0
+
+
+def test_real_breaches_are_found() -> None:
+    """Of fifty releases whose p95 is 800 ms where 500 ms are allowed, nearly all fail within 40 rounds."""
+    rng = random.Random(7)  # noqa: S311 - seeded, to be drawn alike each time
+    found = [decide([runs(API, *(passed(API, rng.lognormvariate(-1.0, 0.5)) for _ in range(40)))]).outcome for _ in range(50)]
+    assert found.count(Outcome.FAIL) >= 45
