@@ -112,7 +112,7 @@ def _item(text: str, of: _Range) -> frozenset[int]:
     else:
         low = _number(found[2], of)
         high = _number(found[3], of) if found[3] else low
-        if of.names is _DAYS and found[3] and not high:
+        if found[3] == "sun" and low:
             high = 7  # fri-sun
         if found[4] and not found[3]:
             raise ValueError(f"{text!r} has a step and no range; write {found[2]}-{of.high}/{found[4]}")

@@ -23,21 +23,21 @@ ROUNDS = 3 * len(_STAND_INS)
 class Filling:
     """The values of one part of the tree. `standing` are the scalars whose value isn't there, with the stand-in they have."""
 
-    def __init__(self, reading: Reading, root: Keys, path: Path, *, sketch: bool) -> None:
-        self._reading, self._root, self._path, self._sketch = reading, root, path, sketch
+    def __init__(self, reading: Reading, path: Path, *, sketch: bool) -> None:
+        self._reading, self._path, self._sketch = reading, path, sketch
         self.filled: dict[int, values.Filled] = {}
         self.standing: dict[int, int] = {}
         self._addresses: set[int] = set()
 
-    def data(self, node: Node, key: str = "") -> Any:
+    def data(self, node: Node, path: Path = ()) -> Any:
         """The plain data of a tree, placeholders filled in."""
         if isinstance(node, Keys):
-            return {key: self.data(entry.node, key) for key, entry in node.entries.items()}
+            return {key: self.data(entry.node, (*path, key)) for key, entry in node.entries.items()}
         if isinstance(node, Items):
-            return [self.data(item) for item in node.items]
-        return self._scalar(node, key) if "${" in node.text else node.value
+            return [self.data(item, (*path, index)) for index, item in enumerate(node.items)]
+        return self._scalar(node, path) if "${" in node.text else node.value
 
-    def _scalar(self, node: Scalar, key: str) -> str:
+    def _scalar(self, node: Scalar, path: Path) -> str:
         if id(node) in self.standing:
             return self._stand_in(node)
         try:
@@ -45,19 +45,20 @@ class Filling:
             filled = values.fill(values.parse(node.text), source)
         except values.Unfilled as problem:
             at = node.holes[problem.hole] if problem.hole < len(node.holes) else node.at
-            self._reading.report(at, self._path + (_way(self._root, node) or ()), problem.message)
-            return self._stand(node, key)
+            self._reading.report(at, self._path + path, problem.message)
+            return self._stand(node, path)
         if isinstance(source, values.StandIns) and source.used:
-            return self._stand(node, key)
+            return self._stand(node, path)
         self.filled[id(node)] = filled
         self._reading.secrets |= filled.secrets | set(secrets.of_url(filled.text))
         self._reading.filled_in.add(filled.text)
         return filled.text
 
-    def _stand(self, node: Scalar, key: str) -> str:
-        if key in _ADDRESSES:
+    def _stand(self, node: Scalar, path: Path) -> str:
+        is_address = path[-1:] and path[-1] in _ADDRESSES
+        if is_address:
             self._addresses.add(id(node))
-        self.standing[id(node)] = _FIRST_ADDRESS if key in _ADDRESSES else 0
+        self.standing[id(node)] = _FIRST_ADDRESS if is_address else 0
         return self._stand_in(node)
 
     def _stand_in(self, node: Scalar) -> str:
@@ -71,17 +72,3 @@ class Filling:
         """Gives each of these the next stand-in: of several the addresses, since a whole section complains of those."""
         for node in (self._addresses & set(nodes)) or nodes:
             self.standing[node] += 1
-
-
-def _way(root: Node, wanted: Node) -> Path | None:
-    """The path from a tree's root to a node in it."""
-    stack: list[tuple[Node, Path]] = [(root, ())]
-    while stack:
-        node, path = stack.pop()
-        if node is wanted:
-            return path
-        if isinstance(node, Keys):
-            stack.extend((entry.node, (*path, key)) for key, entry in node.entries.items())
-        elif isinstance(node, Items):
-            stack.extend((item, (*path, index)) for index, item in enumerate(node.items))
-    return None

@@ -71,7 +71,7 @@ class Reading:
             self.report(part.node.at, part.path, "must be a mapping of keys to values")
             return None
         self._say_empty(part.node, part.path)
-        filling = Filling(self, part.node, part.path, sketch=sketch)
+        filling = Filling(self, part.path, sketch=sketch)
         errors: list[Any] = []
         for _ in range(ROUNDS):
             data = filling.data(part.node)

@@ -19,7 +19,7 @@ DEEPEST = 100
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 20 times as fast; both read alike
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # line breaks of YAML 1.1 among them
-_HOLE = re.compile(r"\$?\$\{")
+_HOLE_OR_LINE = re.compile(r"\$?\$\{|\n")
 _TAGS = {"!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
@@ -128,19 +128,21 @@ class _Builder:
             self.problems.append(Problem(at, (), f"tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; remove it"))
 
     def _scalar(self, event: Any, at: Mark) -> Scalar:
-        holes: tuple[Mark, ...] = ()
-        if "${" in event.value:
-            start, end = event.start_mark.index, event.end_mark.index
-            holes = tuple(self._place(at, start, start + found.start()) for found in _HOLE.finditer(self.text[start:end]))
+        holes = self._holes(at, event.start_mark.index, event.end_mark.index) if "${" in event.value else ()
         node = Scalar(at, event.value, not event.style and event.tag is None, holes)
         if node.plain and len(node.text) > LONGEST_NUMBER and node.text.isdigit():
             self.problems.append(Problem(at, (), f"a number of {len(node.text)} digits; put it in quotes"))
         return node
 
-    def _place(self, at: Mark, start: int, index: int) -> Mark:
-        """The mark of a sign within a value that begins at `start`."""
-        lines = self.text.count("\n", start, index)
-        return Mark(at.line + lines, index - self.text.rfind("\n", start, index)) if lines else Mark(at.line, at.column + index - start)
+    def _holes(self, at: Mark, start: int, end: int) -> tuple[Mark, ...]:
+        """The places of every `${` in a value that begins at `at`."""
+        found, line, line_start = [], at.line, start - at.column + 1
+        for sign in _HOLE_OR_LINE.finditer(self.text, start, end):
+            if sign[0] == "\n":
+                line, line_start = line + 1, sign.end()
+            else:
+                found.append(Mark(line, sign.start() - line_start + 1))
+        return tuple(found)
 
     def _begin(self, event: Any, at: Mark) -> None:
         if len(self._stack) >= DEEPEST:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from probes._core import Probe
 from probes.health_metrics import HealthMetrics
 from probes.http import Http
 from probes.journey import Journey
@@ -15,7 +16,7 @@ from runner.plan.errors import PlanError
 from runner.plan.load import load
 
 BAD = Path(__file__).parent / "bad"
-KINDS = {
+KINDS: dict[str, type[Probe]] = {
     "health_metrics": HealthMetrics,
     "http": Http,
     "journey": Journey,
@@ -34,6 +35,7 @@ SECRETS = ("sk-not-for-anybody", "pa55%20word", "pa55 word", "hunter2-from-a-fil
 
 
 def said(file: Path) -> str:
+    """Loads a wrong file, and gives what is said about it."""
     with pytest.raises(PlanError) as error:
         load(file, environ=ENVIRONMENT, kinds=KINDS)
     return str(error.value).replace(f"{file.parent}/", "") + "\n"
