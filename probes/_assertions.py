@@ -31,7 +31,9 @@ class Expect(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    status: Statuses = Field(default=Statuses("2xx", ((200, 299),)), description="200, 2xx, 200-299, or a list of these.")
+    status: Statuses = Field(
+        default_factory=lambda: Statuses.parse("2xx"), description="200, 2xx, 200-299, or a list of these; 2xx if none."
+    )
     text: Texts = Field(default=(), description="A text that the body contains, or several.")
     not_text: Texts = Field(default=(), description="A text that the body must not contain, or several.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the body, or several.")

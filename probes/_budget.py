@@ -52,8 +52,8 @@ class Prices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    prompt: Price = Field(default=Price.parse("30 USD/1M"), description="For tokens of the prompt.")
-    answer: Price = Field(default=Price.parse("60 USD/1M"), description="For tokens of the answer.")
+    prompt: Price = Field(default_factory=lambda: Price.parse("30 USD/1M"), description="For tokens of the prompt; 30 USD/1M if none.")
+    answer: Price = Field(default_factory=lambda: Price.parse("60 USD/1M"), description="For tokens of the answer; 60 USD/1M if none.")
 
     @model_validator(mode="after")
     def _one_currency(self) -> Self:

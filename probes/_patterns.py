@@ -108,6 +108,9 @@ class _Environment(JSONPathEnvironment):
         self.function_extensions["search"] = _Regular(whole=False)
 
 
+_RFC9535 = _Environment()  # a constant, as a compiled pattern is: making one takes milliseconds
+
+
 @dataclass(frozen=True, slots=True)
 class JsonPath:
     """A JSONPath query (RFC 9535), compiled when the configuration is read."""
@@ -123,7 +126,7 @@ class JsonPath:
         if not isinstance(text, str) or not text.startswith("$"):
             raise ValueError(f"{text} is no JSONPath; it starts with $, as in $.status")
         try:
-            compiled = _Environment().compile(text)
+            compiled = _RFC9535.compile(text)
         except JSONPathError as error:
             at = f" at character {error.token.index + 1}" if error.token is not None and error.token.index >= 0 else ""
             raise ValueError(f"{text} is no JSONPath: {error.message}{at}") from None

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
+from probes._assertions import duration
 from probes._contract import breaches, mock_mark
 from probes._core import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
 from probes._exchange import Answer, Request
@@ -131,7 +132,7 @@ class Booking(Endpoint):
             except Failed as failed:
                 raise Failed(failed.reason, f"{read.step}: {failed.message}") from failed
             seconds += answer.seconds
-        return Result.passed(f"{', '.join(read.step for read in self._partner().reads)} in {seconds:.1f} s")
+        return Result.passed(f"{', '.join(read.step for read in self._partner().reads)} in {duration(seconds)}")
 
     def _request(self, read: Read, values: Mapping[str, Any]) -> Request:
         key = self.key.get_secret_value() if self.key else ""

@@ -45,7 +45,9 @@ class HealthMetrics(Endpoint):
     families: ClassVar[tuple[Family, ...]] = http_families()
 
     parts: dict[JsonPath, Part] = Field(min_length=1, description="By JSONPath, what each part of the report must be.")
-    status: Statuses = Field(default=Statuses.parse("2xx"), description="The status codes with which the report may come.")
+    status: Statuses = Field(
+        default_factory=lambda: Statuses.parse("2xx"), description="The status codes with which it may come; 2xx if none."
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
+from probes._assertions import duration
 from probes._core import Ask, Context, Failed, Family, Reason, Refused, Result, Withheld, keyed_family
 from probes._fields import Duration
 from probes._http import Endpoint, ask, http_families
@@ -86,7 +87,7 @@ class Journey(Endpoint):
             if self.afterwards():
                 ctx.evidence["afterwards"] = await self._leave(ctx, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
-        return Result.passed(f"{len(taken)} steps in {sum(taken):.1f} s")
+        return Result.passed(f"{len(taken)} step{'s'[: len(taken) - 1]} in {duration(sum(taken))}")
 
     async def _play(self, ctx: Context, moves: Moves) -> None:
         """Carries requests out and answers in until the moves are at their end."""
@@ -130,7 +131,7 @@ class Journey(Endpoint):
             return str(error)
         finally:
             ctx.secrets |= aside.secrets
-        return "left in order"
+        return "left in order" if aside.step else "nothing to leave"
 
     def _lock(self, step: Step) -> str:
         """What a refused login holds: its address, since an application locks the account and the sender's address."""

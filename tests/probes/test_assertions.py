@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,11 @@ from probes._exchange import Answer
 from probes._patterns import JsonPath, Pattern
 from probes._status import throttled_until
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
 SENT = ("date", "Tue, 24 Nov 2026 14:02:11 GMT")
 
 
@@ -297,16 +303,19 @@ def test_jsonpath_functions() -> None:
     assert JsonPath.parse("$[?search(@, '(')]").find(document) == []
 
 
+@given(st.text(alphabet="$.[]'\"*?@()!&|=<>,:019-ab\\ ~é", max_size=20), json_values)
+@settings(max_examples=150)
+def test_any_text_as_a_path(text: str, document: Any) -> None:
+    """A text is a JSONPath or a ValueError, and a JSONPath reads any document, or says that it can't."""
+    with suppress(ValueError):
+        path = JsonPath.parse(f"${text}")
+        assert isinstance(path.find(document), list)
+        assert all(isinstance(name, str) for name in path.names)
+
+
 def test_names_of_a_path() -> None:
     """A path knows the names along it."""
     assert JsonPath.parse("$.checks['data base'].status").names == ("checks", "data base", "status")
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @given(json_values)

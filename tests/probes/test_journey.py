@@ -227,7 +227,7 @@ async def test_a_journey_passes(wire: Wire) -> None:
         result = await journey(web.url, LOGIN, STORY, LEAVE).run(ctx)
 
     assert result == Result.passed(result.message)
-    assert result.message.startswith("2 steps in 0.")
+    assert result.message.startswith("2 steps in ")
     assert [path for _, path in web.asked] == ["/api/auth/token", "/api/stories/generate", "/api/auth/revoke"]
     assert [url.removeprefix(web.url) for _, url in permit.asked] == [path for _, path in web.asked]
     assert web.requests[0][1] == b"username=probe%40x.test&password=open+sesame"
@@ -279,7 +279,8 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
 
     async with serving({"POST /api/auth/token": refuse}) as web:
         probe = journey(web.url, LOGIN, STORY, LEAVE)
-        failed = await failure(probe, make_context(wire, ledger=ledger))
+        ctx = make_context(wire, ledger=ledger)
+        failed = await failure(probe, ctx)
         with pytest.raises(Withheld, match="login was refused"):
             await probe.run(make_context(wire, ledger=ledger))
         clock.advance(1799)
@@ -291,6 +292,7 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
     assert failed.reason is Reason.AUTH
     assert failed.message == "login: 401, expected 2xx: Incorrect email or password. 4 attempts left"
     assert len(web.asked) == 2  # nothing was left, since nobody had logged in
+    assert ctx.evidence["afterwards"] == "nothing to leave"
 
 
 async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
