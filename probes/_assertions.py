@@ -12,7 +12,7 @@ from probes._core import Failed, Reason
 from probes._exchange import Answer
 from probes._fields import Duration
 from probes._patterns import JsonPath, Pattern, shown
-from probes._status import Statuses, judge_status
+from probes._status import Statuses, any_success, judge_status
 
 _FALLBACK = frozenset({"is_fallback", "fallback", "from_cache", "is_cached", "cached"})
 _MOCK = frozenset({"is_mock", "mock", "mocked", "is_mocked", "mock_mode"})
@@ -31,9 +31,7 @@ class Expect(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    status: Statuses = Field(
-        default_factory=lambda: Statuses.parse("2xx"), description="200, 2xx, 200-299, or a list of these; 2xx if none."
-    )
+    status: Statuses = Field(default_factory=any_success, description="200, 2xx, 200-299, or a list of these; 2xx if none.")
     text: Texts = Field(default=(), description="A text that the body contains, or several.")
     not_text: Texts = Field(default=(), description="A text that the body must not contain, or several.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the body, or several.")

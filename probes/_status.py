@@ -68,6 +68,11 @@ def _status_range(written: Any) -> tuple[int, int]:
     return low, high
 
 
+def any_success() -> Statuses:
+    """What is expected where nothing is written: 2xx."""
+    return Statuses.parse("2xx")
+
+
 def judge_status(answer: Answer, wanted: Statuses) -> None:
     """Raises Failed where the status is not as wanted: auth, throttled (until when), redirect (where to) or status."""
     if answer.status in wanted:

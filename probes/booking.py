@@ -18,13 +18,12 @@ from probes._exchange import Answer, Request
 from probes._http import Endpoint, ask, http_families
 from probes._partners import PARTNERS, Partner, Read
 from probes._patterns import shown
-from probes._status import Statuses, judge_status
+from probes._status import any_success, judge_status
 from probes._template import fill, fill_json, fill_path
 
 _PLACE = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
 _DISTANCE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(km|mi)\Z")
 _KM_PER_MILE = 1.609344
-_GOOD = Statuses.parse("2xx")
 
 
 def _kilometres(text: Any) -> float:
@@ -149,7 +148,7 @@ class Booking(Endpoint):
 
     def _judged(self, ctx: Context, read: Read, answer: Answer) -> dict[str, Any]:
         """Raises Failed where the answer is not what the partner promises; else what later steps need of it."""
-        judge_status(answer, _GOOD)
+        judge_status(answer, any_success())
         value = _json(answer)
         if mark := _mock_header(answer) or mock_mark(value):
             raise Failed(Reason.MOCK, f"the answer is made up: {mark}")

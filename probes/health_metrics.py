@@ -13,7 +13,7 @@ from probes._core import Ask, Context, Failed, Family, Reason, Result
 from probes._exchange import Answer, Request
 from probes._http import Endpoint, ask, http_families
 from probes._patterns import JsonPath, shown
-from probes._status import Statuses, judge_status
+from probes._status import Statuses, any_success, judge_status
 
 _WELL = frozenset({"healthy", "ok", "ready", "up", "pass", "alive"})
 _UNWELL = frozenset({"unhealthy", "not_ready", "not ready", "error", "down", "fail", "failed", "critical", "shutdown"})
@@ -45,9 +45,7 @@ class HealthMetrics(Endpoint):
     families: ClassVar[tuple[Family, ...]] = http_families()
 
     parts: dict[JsonPath, Part] = Field(min_length=1, description="By JSONPath, what each part of the report must be.")
-    status: Statuses = Field(
-        default_factory=lambda: Statuses.parse("2xx"), description="The status codes with which it may come; 2xx if none."
-    )
+    status: Statuses = Field(default_factory=any_success, description="The status codes with which it may come; 2xx if none.")
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

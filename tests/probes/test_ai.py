@@ -262,11 +262,12 @@ async def test_a_run_that_is_cut_short_keeps_its_first_token(wire: Wire) -> None
     """What was measured before the deadline is kept."""
     ctx = make_context(wire)
     ctx.facts = heard = Heard()
+    over = asyncio.Event()
 
     async def stuck(_: Request) -> Response:
         async def pieces() -> AsyncIterator[str]:
             yield f"data: {json.dumps(delta('Bri'))}\n\n"
-            await asyncio.get_running_loop().create_future()
+            await over.wait()
 
         return StreamingResponse(pieces(), media_type="text/event-stream")
 
@@ -276,6 +277,7 @@ async def test_a_run_that_is_cut_short_keeps_its_first_token(wire: Wire) -> None
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
+        over.set()
 
     assert ctx.halted_in == "transfer"
 

@@ -308,13 +308,12 @@ async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
 
 async def test_leaving_in_order_after_the_deadline(wire: Wire) -> None:
     """A run that was cut short at its deadline still leaves in order, and its timeout names the step."""
-    told = asyncio.Event()
+    told, over = asyncio.Event(), asyncio.Event()
 
-    async def stall(request: Request) -> Response:
+    async def stall(_: Request) -> Response:
         told.set()
-        await request.is_disconnected()
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
+        await over.wait()
+        return JSONResponse(TALE)
 
     answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": stall, "POST /api/auth/revoke": {}}
     ctx = make_context(wire)
@@ -324,6 +323,7 @@ async def test_leaving_in_order_after_the_deadline(wire: Wire) -> None:
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
+        over.set()
 
     assert web.asked[-1] == ("POST", "/api/auth/revoke")
     assert (ctx.halted_step, ctx.halted_in) == ("story", "processing")
