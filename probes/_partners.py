@@ -25,7 +25,7 @@ class Read:
     element, by the path to it inside the element ("" is the element's own key in a mapping).
     """
 
-    step: str  # search, availability or quote
+    name: str  # search, availability or quote
     path: str
     shape: Shape
     method: str = "GET"
@@ -61,7 +61,7 @@ _OPENTABLE = Partner(
     key_headers={"Authorization": "Bearer {key}"},
     reads=(
         Read(
-            step="search",
+            name="search",
             path="/restaurants/search",
             query={
                 "latitude": "{{latitude}}",
@@ -91,7 +91,7 @@ _OPENTABLE = Partner(
             some=True,
         ),
         Read(
-            step="availability",
+            name="availability",
             path="/restaurants/{{id}}/availability",
             query={"date": "{{date}}", "party_size": "{{party}}", "time": "19:00", "range_minutes": "120"},
             shape={
@@ -115,7 +115,7 @@ _RECREATION = Partner(
     key_headers={"apikey": "{key}", "X-Api-Key": "{key}", "Authorization": "Bearer {key}"},
     reads=(
         Read(
-            step="search",
+            name="search",
             path="/facilities",
             query={
                 "latitude": "{{latitude}}",
@@ -140,7 +140,7 @@ _RECREATION = Partner(
             some=True,
         ),
         Read(
-            step="availability",
+            name="availability",
             path="/{{id}}/availability",
             query={"start_date": "{{date}}T00:00:00.000Z", "end_date": "{{next_date}}T00:00:00.000Z"},
             shape={"campsites": "object", "facility_name?": "string"},
@@ -156,7 +156,7 @@ _SHELL = Partner(
     key_headers={"X-API-Key": "{key}"},
     reads=(
         Read(
-            step="search",
+            name="search",
             path="/locations/nearby",
             query={
                 "latitude": "{{latitude}}",
@@ -182,7 +182,7 @@ _SHELL = Partner(
             some=True,
         ),
         Read(
-            step="availability",
+            name="availability",
             path="/locations/{{id}}/availability",
             shape={"connectors": [{"id": "string", "status": "string", "active_session_id?": "string"}]},
             results=("connectors",),
@@ -190,7 +190,7 @@ _SHELL = Partner(
             some=True,
         ),
         Read(
-            step="quote",
+            name="quote",
             path="/locations/{{id}}/connectors/{{connector}}",
             query={"include": "status,pricing"},
             shape={
@@ -211,7 +211,7 @@ _VIATOR = Partner(
     headers={"Accept": "application/json;version=2.0", "Accept-Language": "en-US"},
     reads=(
         Read(
-            step="search",
+            name="search",
             path="/search/products",
             method="POST",
             body={
@@ -228,7 +228,7 @@ _VIATOR = Partner(
             some=True,
         ),
         Read(
-            step="availability",
+            name="availability",
             path="/availability/check",
             method="POST",
             body={

@@ -101,7 +101,7 @@ class Booking(Endpoint):
         if self.path:
             raise ValueError("a partner has its own paths; the address ends where they begin")
         if self.availability_url is not None:
-            if not any(read.elsewhere for read in self._partner().reads):
+            if not any(read.elsewhere for read in self.steps):
                 raise ValueError(f"{self.partner} is asked for availability where it is searched; leave availability_url out")
             if self.url is None:
                 raise ValueError("availability_url goes with url: a target is one host")
@@ -112,26 +112,31 @@ class Booking(Endpoint):
     def _partner(self) -> Partner:
         return PARTNERS[self.partner]
 
+    @property
+    def steps(self) -> tuple[Read, ...]:
+        """What is asked, in order: `step.<name>` can be an SLO's measure."""
+        return self._partner().reads
+
     def _where(self, read: Read, path: str) -> str:
         if read.elsewhere and self.availability_url is not None:
             return self.availability_url.get_secret_value().rstrip("/") + path
         return self.location(path)
 
     def asks(self) -> tuple[Ask, ...]:
-        return tuple(Ask(read.method, self._where(read, read.path), ("partner",)) for read in self._partner().reads)
+        return tuple(Ask(read.method, self._where(read, read.path), ("partner",)) for read in self.steps)
 
     async def run(self, ctx: Context) -> Result:
         values, seconds = self.search.values(ctx.clock.time()), 0.0
-        for read in self._partner().reads:
-            ctx.step = read.step
+        for read in self.steps:
+            ctx.step = read.name
             try:
                 answer = await ask(ctx, self._request(read, values), tls=self.tls)
-                ctx.facts[f"step.{read.step}"] = answer.seconds
+                ctx.facts[f"step.{read.name}"] = answer.seconds
                 values |= self._judged(ctx, read, answer)
             except Failed as failed:
-                raise Failed(failed.reason, f"{read.step}: {failed.message}") from failed
+                raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
             seconds += answer.seconds
-        return Result.passed(f"{', '.join(read.step for read in self._partner().reads)} in {duration(seconds)}")
+        return Result.passed(f"{', '.join(read.name for read in self.steps)} in {duration(seconds)}")
 
     def _request(self, read: Read, values: Mapping[str, Any]) -> Request:
         key = self.key.get_secret_value() if self.key else ""
@@ -155,8 +160,8 @@ class Booking(Endpoint):
         for breach in breaches(read.shape, value):
             raise Failed(Reason.SCHEMA, breach)
         found = _results(value, read)
-        if read.step in _COUNTED:
-            ctx.facts[_COUNTED[read.step]] = len(found)
+        if read.name in _COUNTED:
+            ctx.facts[_COUNTED[read.name]] = len(found)
         if read.some and not found:
             raise Failed(Reason.BODY, f"$.{'.'.join(read.results)} is empty: nothing near {self.search.near}")
         return {name: found[0][inside] for name, inside in read.takes.items()}

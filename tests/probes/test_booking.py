@@ -83,7 +83,7 @@ async def test_a_partner_that_is_well(wire: Wire, partner: str) -> None:
         ctx = make_context(wire, permit=permit)
         result = await booking(web.url, partner).run(ctx)
 
-    steps = [read.step for read in PARTNERS[partner].reads]
+    steps = [read.name for read in PARTNERS[partner].reads]
     assert result.verdict is Verdict.PASS
     assert [name for name in ctx.facts if name.startswith("step.")] == [f"step.{step}" for step in steps]
     assert len(web.asked) == len(steps)
@@ -193,6 +193,11 @@ async def test_nothing_free_is_well(wire: Wire) -> None:
 # -- it can never book
 
 
+def test_steps_are_known_by_name() -> None:
+    """An SLO may measure a step of a booking: they are known before a run."""
+    assert [step.name for step in booking("http://x.test", "shell").steps] == ["search", "availability", "quote"]
+
+
 def test_nothing_but_reads_is_asked() -> None:
     """All that any partner can be sent is a GET, or one of the two questions that Viator takes as a POST."""
     asked = {(ask.method, urlsplit(ask.url).path) for partner in ALL for ask in booking("http://x.test", partner).asks()}
@@ -216,7 +221,7 @@ def test_nothing_but_reads_is_asked() -> None:
 def test_a_write_can_not_be_written_down(method: str, path: str) -> None:
     """Partner data that would change something refuses to be made."""
     with pytest.raises(ValueError, match=r"not known to be a read|where reservations are made"):
-        Read(step="search", method=method, path=path, shape={})
+        Read(name="search", method=method, path=path, shape={})
 
 
 @pytest.mark.parametrize("number", ["../reservations", "a?b=1#c", "..", "x/../../reservations"])
