@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from probes._core import Clock, Context, Reason, Result, Sender, Verdict, Withheld
 from probes._wire import Wire
 from runner.engine.blame import blamed
-from runner.engine.bounds import Bounded, short
 from runner.engine.lag import Heartbeat
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
+from runner.engine.records import observations
 from runner.observation import Check, Observation
 from runner.plan.model import Plan, Planned
 from runner.redact import Redactor
@@ -35,6 +35,7 @@ class _Run:
     permits: Permits
     at: float
     task: asyncio.Task[Result] | None = None
+    stalled: Callable[[], float] = float  # seconds that our own loop stood still meanwhile
     cut: bool = False  # by `cut_short`
     seconds: float = 0.0  # until its verdict was known
 
@@ -84,7 +85,7 @@ class Execute:
         self._heartbeat = Heartbeat(clock)
         self._running: dict[int, _Run] = {}
         self._closing = False
-        self._stuck: set[asyncio.Task[Result]] = set()
+        self._asking: set[asyncio.Task[Result]] = set()
 
     async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
         """Runs a check once: its observation first, then those of its parts.
@@ -100,7 +101,7 @@ class Execute:
             if not by_hand:
                 raise
             result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
-        return self._observations(run, result, lag)
+        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.seconds, lag=lag)
 
     def cut_short(self) -> None:
         """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled."""
@@ -152,24 +153,26 @@ class Execute:
             self._log(logging.WARNING, f"{run.planned.check.name}: slots can't be given back: {withheld.message}")
 
     async def _judged(self, run: _Run) -> Result:
-        with self._heartbeat.watch() as stalled:
+        with self._heartbeat.watch() as run.stalled:
             try:
                 result = await self._asked(run)
-            except Exception as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
+            except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
                 error = unwrapped(raised)
                 if isinstance(error, Withheld):
                     raise error from None
                 result = result_of(error, run.planned.probe, run.ctx) or self._our_fault(run, error)
             run.decide()
-            stall = stalled()
-        run.ctx.facts["loop_lag"] = round(stall, 3)
-        return blamed(result, run.seconds, stall)
+            stalled = run.stalled()
+        run.ctx.facts["loop_lag"] = round(stalled, 3)
+        return blamed(result, seconds=run.seconds, stalled=stalled, timeout=run.planned.timeout)
 
     async def _asked(self, run: _Run) -> Result:
         """The probe's own result, or whatever it raises; at the deadline, and where it is cut short, ours."""
         if self._closing:
             return _CUT
         run.task = asyncio.create_task(_run(run), name=f"check {run.planned.check.name}")
+        self._asking.add(run.task)
+        run.task.add_done_callback(self._has_ended)
         self._running[id(run)] = run
         try:
             late = await self._ended(run, run.task)
@@ -180,7 +183,7 @@ class Execute:
             del self._running[id(run)]
         if late:
             return timed_out(run.planned.timeout, run.ctx)
-        if run.cut and (run.task.cancelled() or not run.task.done()):
+        if run.cut:
             return _CUT
         if run.task.cancelled():
             raise RuntimeError("the run cancelled itself")
@@ -189,6 +192,8 @@ class Execute:
     async def _ended(self, run: _Run, task: asyncio.Task[Result]) -> bool:
         """Waits until the run has ended, or was made to: True where it had no verdict at its deadline."""
         await asyncio.wait({task}, timeout=run.planned.timeout)
+        if not task.done() and (ours := min(run.stalled(), run.planned.timeout)):
+            await asyncio.wait({task}, timeout=ours)  # the time that our own loop took is the run's again
         if run.cut or (not task.done() and run.ctx.decided is None):
             late = not run.cut
             run.decide()
@@ -207,14 +212,12 @@ class Execute:
         await asyncio.wait({task}, timeout=run.planned.probe.afterwards() + STUBBORN)
         if not task.done():
             task.cancel()
-            self._stuck.add(task)
-            task.add_done_callback(self._unstuck)
             self._log(logging.ERROR, f"{run.planned.check.name}: kind {run.planned.check.kind} doesn't end when it is cancelled")
 
-    def _unstuck(self, task: asyncio.Task[Result]) -> None:
-        self._stuck.discard(task)
+    def _has_ended(self, task: asyncio.Task[Result]) -> None:
+        self._asking.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at: its run's verdict is long known
+            task.exception()  # looked at, so that asyncio doesn't complain where the verdict was already known
 
     def _our_fault(self, run: _Run, error: BaseException) -> Result:
         """An exception that nobody foresaw is a fault of ours, logged with its place; never a red light for the target."""
@@ -222,49 +225,5 @@ class Execute:
         self._log(logging.ERROR, self._redact(run).text(f"{run.planned.check.name}: kind {run.planned.check.kind} broke\n{frames}"))
         return Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe broke: {type(error).__name__}: {error}")
 
-    # From a verdict to the records
-
     def _redact(self, run: _Run) -> Redactor:
         return Redactor(self._plan.secrets | run.ctx.secrets) if run.ctx.secrets else self._redactor
-
-    def _observations(self, run: _Run, result: Result, lag: float) -> tuple[Observation, ...]:
-        redact = self._redact(run)
-        whole = Observation(
-            check=run.planned.check,
-            verdict=result.verdict,
-            reason=result.reason,
-            message=short(redact.text(result.message)),
-            at=run.at,
-            seconds=run.seconds,
-            phases=run.ctx.phases,
-            facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in run.ctx.facts.items()},
-            evidence=Bounded().tree(redact.tree(run.ctx.evidence)),
-            spans=tuple(run.ctx.spans),
-            trace_id=run.ctx.sender.trace_id,
-            request_id=run.ctx.sender.request_id,
-            lag=lag,
-        )
-        return (whole, *(self._part(run, part, result, whole, redact) for part in run.planned.parts))
-
-    def _part(self, run: _Run, part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:
-        """A part's own verdict; that of the whole run where it ended before the part was known."""
-        name = part.name.removeprefix(f"{run.planned.check.name}/")
-        own = result.parts.get(name)
-        if own is None and result.verdict is Verdict.PASS:
-            own = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"kind {part.kind} said nothing of part {name}")
-            self._log(logging.ERROR, f"{part.name}: {own.message}")
-        own = own or result
-        return Observation(
-            check=part,
-            verdict=own.verdict,
-            reason=own.reason,
-            message=short(redact.text(own.message)),
-            at=whole.at,
-            seconds=whole.seconds,
-            phases=whole.phases,
-            evidence=whole.evidence,
-            spans=whole.spans,
-            trace_id=whole.trace_id,
-            request_id=whole.request_id,
-            lag=whole.lag,
-        )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from probes._core import Clock
 
-PERIOD = 0.05  # seconds between two beats
+PERIOD = 0.02  # seconds between two beats
 _JITTER = 0.01  # seconds that a timer may come late without anything being wrong
 
 

@@ -126,7 +126,7 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
 def _tls(error: ssl.SSLError) -> tuple[Reason, str]:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATES.get(error.verify_code, (Reason.UNTRUSTED, f"the certificate doesn't hold: {error.verify_message}"))
-    return Reason.TLS, f"TLS failed: {(error.reason or _said(error)).replace('_', ' ').lower()}"
+    return Reason.TLS, f"TLS failed: {(getattr(error, 'reason', None) or _said(error)).replace('_', ' ').lower()}"
 
 
 def _said(error: BaseException, otherwise: str = "") -> str:

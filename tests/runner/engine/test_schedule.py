@@ -343,7 +343,7 @@ async def test_draining_waits_and_then_cuts_short() -> None:
     assert runs.cut
     assert [o.message for o in world.emitted] == ["cut"]
     await world.simulation.run_for(60)
-    assert world.schedule.in_flight == ()
+    assert not world.schedule.in_flight
     assert len(world.emitted) == 1
 
 

@@ -1,0 +1,42 @@
+"""From a run and its verdict to the records that everybody reads: redacted, bounded, and made nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from probes._core import Context, Reason, Result, Verdict
+from runner.engine.bounds import Bounded, short
+from runner.observation import Check, Observation
+from runner.plan.model import Planned
+from runner.redact import Redactor
+
+
+def observations(
+    planned: Planned, ctx: Context, result: Result, redact: Redactor, *, at: float, seconds: float, lag: float
+) -> tuple[Observation, ...]:
+    """The check's observation, then those of its parts. `at` in seconds since the epoch; `seconds` until the verdict."""
+    whole = Observation(
+        check=planned.check,
+        verdict=result.verdict,
+        reason=result.reason,
+        message=short(redact.text(result.message)),
+        at=at,
+        seconds=seconds,
+        phases=ctx.phases,
+        facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in ctx.facts.items()},
+        evidence=Bounded().tree(redact.tree(ctx.evidence)),
+        spans=tuple(ctx.spans),
+        trace_id=ctx.sender.trace_id,
+        request_id=ctx.sender.request_id,
+        lag=lag,
+    )
+    return (whole, *(_part(part, result, whole, redact) for part in planned.parts))
+
+
+def _part(part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:
+    """A part shares its run's time and evidence; its verdict is its own, or that of a run that ended before it was known."""
+    own = result.parts.get(part.name.removeprefix(f"{whole.check.name}/"))
+    if own is None:
+        silent = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"kind {part.kind} said nothing of this part")
+        own = silent if result.verdict is Verdict.PASS else result
+    return replace(whole, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
