@@ -28,17 +28,17 @@ def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
 
     What the query says to a client beside the database and TLS (timeouts, decoding) is the application's and passed over.
     """
+    if "," in text.partition("?")[0].rpartition("@")[2]:
+        raise ValueError("names several hosts: write a check for each, so that each has a verdict of its own")
     try:
         split = urlsplit(text)
-        port = split.port or 6379
+        port = 6379 if split.port is None else split.port
         options = dict(parse_qsl(split.query))
         db = int(options.get("db") or unquote(split.path).strip("/") or 0)
-    except ValueError:
+    except ValueError:  # its own words may quote a piece of the password
         raise ValueError(f"is no Redis URL; write {FORM}") from None
-    if split.scheme not in ("redis", "rediss") or not split.hostname or db < 0:
+    if split.scheme not in ("redis", "rediss") or not split.hostname or not port or db < 0:
         raise ValueError(f"is no Redis URL; write {FORM}")
-    if "," in split.netloc.rpartition("@")[2]:
-        raise ValueError("names several hosts: write a check for each, so that each has a verdict of its own")
     if unsupported := {"ssl_certfile", "ssl_keyfile"} & options.keys():
         raise ValueError(f"{min(unsupported)} is not supported: client certificates can't be given")
     spoken = tls or (_tls_of(options) if split.scheme == "rediss" else None)

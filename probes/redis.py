@@ -172,7 +172,7 @@ def _in_words(ctx: Context, url: RedisUrl, wired: _Wired) -> Iterator[None]:
         raise _refusal(error, ctx) from error
     except said.RedisError as error:
         raise _lost(error, ctx, wired) from error
-    except (ValueError, UnicodeError) as error:  # a line without end, a length that is none
+    except (ValueError, RecursionError) as error:  # a line without end, a length that is none, arrays without bottom
         raise Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error}") from error
 
 
