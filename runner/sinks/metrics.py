@@ -20,7 +20,8 @@ from runner.sinks.histogram import Histogram
 from runner.sinks.tally import Surroundings, Tally
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-SINKS = ("metrics", "health", "journal", "evidence")
+SINKS = ("metrics", "health", "evidence", "journal", "state")  # whose errors are counted from 0; others appear with their first
+MISSED = ("late", "overlap", "cap", "quota")  # likewise
 _LAG = "outrider_schedule_lag_seconds"
 _MISSED = "outrider_runs_missed_total"
 
@@ -89,11 +90,12 @@ class Metrics:
 
     def missed(self, check: Check, reason: str) -> None:
         """Counts a scheduled run that never started."""
-        self._missed.setdefault(check.name, Counter())[reason] += 1
-        self._show_missed(check)
+        if check.name in self._tallies:
+            self._missed[check.name][reason] += 1
+            self._show_missed(check)
 
     def _show_missed(self, check: Check) -> None:
-        counts: Mapping[str, int] = self._missed.get(check.name, {})
+        counts = self._missed.setdefault(check.name, Counter(dict.fromkeys(MISSED, 0)))
         labels = {"check": check.name, "kind": check.kind}
         text = "".join(line(_MISSED, {**labels, "reason": reason}, n) for reason, n in counts.items())
         self._page.put(_MISSED, check.name, Piece(text))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from probes._core import Family, Verdict
 from runner.judge.slo import event
 from runner.observation import Check, Observation, Slo
-from runner.sinks.exposition import Piece, exemplar, labelled, number
+from runner.sinks.exposition import Piece, exemplar, labelled, line, number
 from runner.sinks.families import DURATION
 from runner.sinks.histogram import Histogram
 
@@ -37,6 +37,7 @@ class Tally:
         self._slos: dict[str, tuple[int, int]] = {}  # events and good ones by name
         self._sums: dict[Family, dict[tuple[str, ...], float]] = {}  # the counters among the kind's own families
         self._durations = Histogram(DURATION, self._base, edges)
+        self._starts: dict[tuple[str, ...], str] = {}
 
     def planned(self, check: Check, around: Surroundings, edges: tuple[float, ...]) -> Lines:
         """Takes over the check as the plan has it now, and yields what is there before any run.
@@ -108,17 +109,21 @@ class Tally:
         return self._samples(family, samples)
 
     def _samples(self, family: Family, samples: Mapping[tuple[str, ...], float]) -> Piece:
-        lines = (self._line(family.name, n, **dict(zip(family.labels, values, strict=True))) for values, n in samples.items())
-        return Piece("".join(lines))
+        named = ((dict(zip(family.labels, values, strict=True)), n) for values, n in samples.items())
+        return Piece("".join(line(family.name, self._base | labels, n) for labels, n in named))
 
     def _info(self, around: Surroundings) -> Piece:
         check = self.check
         labels = {"service": around.service, "environment": around.environment, "location": around.location, "target": check.target}
         labels |= {"tags": ",".join(check.tags), "alert": check.alert, "runbook": check.runbook, "required": str(check.required).lower()}
-        return Piece(self._line("probe_check_info", 1, **labels))
+        return Piece(line("probe_check_info", self._base | labels, 1))
 
     def _plain(self, family: str, value: float) -> Piece:
         return Piece(f"{family}{self._label} {number(value)}\n")
 
     def _line(self, family: str, value: float, **labels: str) -> str:
-        return f"{family}{labelled(self._base | labels)} {number(value)}\n"
+        """A line whose labels have few values, so that what stands before the number is worth keeping."""
+        key = family, *labels.values()
+        if (start := self._starts.get(key)) is None:
+            start = self._starts[key] = f"{family}{labelled(self._base | labels)} "
+        return f"{start}{number(value)}\n"

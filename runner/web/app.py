@@ -39,13 +39,14 @@ def app(
     ready: Callable[[], bool],
     clock: Clock,
     version: str,
+    pages: Pages | None = None,
 ) -> ASGIApp:
     """The whole web of a runner as one ASGI application, guarded by runner.web.access.
 
     `plan` is the plan that runs now. `reload` takes checks.yaml over and returns what is wrong with it, nothing where all is
-    well. `ready` says whether the schedule runs. Reads its templates here, so make it before the loop runs or in a thread.
+    well. `ready` says whether the schedule runs. Without `pages` the templates are read here: then call it in a thread.
     """
-    routes = _Routes(plan, metrics, health, evidence, reload, ready, clock, version, Pages())
+    routes = _Routes(plan, metrics, health, evidence, reload, ready, clock, version, pages or Pages())
     return Guard(Starlette(routes=routes.all(), exception_handlers={404: _missing}), lambda: plan().server)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import httpx
 
@@ -13,7 +14,14 @@ from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.metrics import Metrics
 from runner.web.app import app
+from runner.web.pages import Pages
 from tests.support.observations import Hands, made_check, made_plan
+
+
+@cache
+def _pages() -> Pages:
+    """The templates, compiled once for all tests."""
+    return Pages()
 
 
 @dataclass
@@ -40,6 +48,7 @@ class Site:
             ready=lambda: self.is_ready,
             clock=self.clock,
             version="0.1.0",
+            pages=_pages(),
         )
 
     async def _reload(self) -> Sequence[str]:

@@ -44,7 +44,7 @@ def test_what_slos_count_exists_at_nought_from_the_start() -> None:
     assert values(metrics, "probe_slo_events_total", slo="p95") == [0]
     assert values(metrics, "probe_slo_good_events_total", slo="p95") == [0]
     assert values(metrics, "probe_run_duration_seconds_count", check="cache") == [0]
-    assert set(values(metrics, "outrider_sink_errors_total")) == {0}
+    assert set(values(metrics, "outrider_sink_errors_total")) == set(values(metrics, "outrider_runs_missed_total")) == {0}
     assert values(metrics, "probe_failures_total") == values(metrics, "probe_success") == values(metrics, "probe_unknown") == []
 
 
