@@ -1,0 +1,166 @@
+"""Nothing is sent that the configuration doesn't allow, redirects included."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from probes._core import Ask, Context, Probe, Refused, Result, Withheld
+from probes._fields import Rate
+from probes._target import Rule, Target
+from runner.engine.permits import Permits
+from runner.observation import Check
+from runner.plan.model import Every, Planned
+from runner.state import StateLedger, open_ledger
+from tests.support.clock import FakeClock
+
+API = Target(
+    name="api",
+    url="http://api.test:8000",
+    allow=(Rule.parse("POST /api/auth/token"), Rule.parse("POST /v1/*")),
+    deny=(Rule.parse("GET /api/maps/*"),),
+)
+PARTNER = Target(name="partner", url="https://partner.test/v2", allow=(Rule.parse("POST /v2/token"),))
+
+
+class Asking(Probe):
+    asked: tuple[tuple[str, str], ...] = ()
+
+    def asks(self) -> tuple[Ask, ...]:
+        return tuple(Ask(method, url) for method, url in self.asked)
+
+    def address(self) -> str:
+        return "nowhere"
+
+    async def run(self, ctx: Context) -> Result:
+        return Result.passed()
+
+
+def planned(*asked: tuple[str, str], target: Target | None = None) -> Planned:
+    """A check that may ask this."""
+    return Planned(Check("c", "asking", 1), Asking(asked=asked), Every(30), 5.0, "", target)
+
+
+@asynccontextmanager
+async def permits(
+    *asked: tuple[str, str], target: Target | None = None, targets: tuple[Target, ...] = (API, PARTNER)
+) -> AsyncIterator[Permits]:
+    """The permits of one run of it, opened."""
+    async with ledger() as kept:
+        made = Permits(planned(*asked, target=target), {t.name: t for t in targets}, kept, FakeClock().time)
+        await made.open(5.0)
+        yield made
+
+
+@asynccontextmanager
+async def ledger(clock: FakeClock | None = None) -> AsyncIterator[StateLedger]:
+    """One in memory."""
+    kept = await asyncio.to_thread(open_ledger, None, clock or FakeClock())
+    try:
+        yield kept
+    finally:
+        await kept.aclose()
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "http://api.test:8000/anything?x=1"),
+        ("POST", "http://api.test:8000/api/auth/token"),
+        ("POST", "http://api.test:8000//api/./auth/token"),
+        ("POST", "https://api.test:8000/api/auth/token"),
+        ("GET", "https://api.test/anything"),
+        ("GET", "https://partner.test/v2/search"),
+        ("POST", "https://partner.test/v2/token"),
+    ],
+)
+async def test_a_targets_check_may_ask_by_the_rules_of_where_it_asks(method: str, url: str) -> None:
+    """Its own target, that target's https twin, and, after a redirect, another target by that target's own rules."""
+    async with permits(target=API) as permit:
+        await permit(method, url)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "said"),
+    [
+        ("POST", "http://api.test:8000/api/reservations/book", "target api doesn't allow POST /api/reservations/book"),
+        ("DELETE", "https://api.test:8000/api/auth/token", "target api doesn't allow DELETE"),
+        ("GET", "http://api.test:8000/api/maps/1", "target api denies GET /api/maps/1"),
+        ("GET", "https://api.test/api/x/../maps/1", "target api denies GET /api/maps/1"),
+        ("POST", "http://api.test:8000/v1/../api/reservations/book", "doesn't allow POST /api/reservations/book"),
+        ("POST", "http://api.test:8000/v1/%2e%2e/api/reservations/book", "doesn't allow POST /api/reservations/book"),
+        ("GET", "http://api.test/anything", "api.test is neither what this check asks nor a target"),
+        ("GET", "https://api.test:2375/anything", "neither what this check asks nor a target"),
+        ("GET", "http://api.test:8000@evil.test/", "evil.test is neither"),
+        ("GET", "http://169.254.169.254/latest/meta-data", "169.254.169.254 is neither"),
+        ("GET", "http://partner.test/v2/search", "partner.test is neither"),
+        ("POST", "https://partner.test/v2/book", "target partner doesn't allow POST /v2/book"),
+        ("GET", "ftp://api.test:8000/", "neither"),
+        ("GET", "nonsense", "neither"),
+    ],
+)
+async def test_what_no_rule_allows_is_refused(method: str, url: str, said: str) -> None:
+    """Other methods, denied paths however written, other hosts and ports, https back to http: Refused, with the reason."""
+    async with permits(target=API) as permit:
+        with pytest.raises(Refused, match=said):
+            await permit(method, url)
+
+
+CHAT = ("POST", "http://model.test/v1/chat?key=1")
+TALK = ("GET", "http://model.test/v1/{{session}}/talk")
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [CHAT, ("POST", "https://model.test/v1/chat?key=1"), ("GET", "http://model.test/elsewhere"), ("GET", "http://model.test/v1/abc/talk")],
+)
+async def test_a_check_with_its_own_url_asks_that(method: str, url: str) -> None:
+    """Its kind's own request, over https too, and reading on the same host, where a redirect leads."""
+    async with permits(CHAT, TALK) as permit:
+        await permit(method, url)
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("POST", "http://model.test/v1/chat?key=2"),
+        ("POST", "http://model.test/v1/delete"),
+        ("DELETE", "http://model.test/v1/chat?key=1"),
+        ("POST", "http://model.test:81/v1/chat?key=1"),
+    ],
+)
+async def test_and_nothing_else(method: str, url: str) -> None:
+    """A redirect that would have it POST elsewhere is refused."""
+    async with permits(CHAT) as permit:
+        with pytest.raises(Refused):
+            await permit(method, url)
+
+
+async def test_whoever_asks_a_limited_host_pays_its_limit() -> None:
+    """A check with a url of its own on a target's host counts against that target's limit too."""
+    clock = FakeClock()
+    limited = Target(name="api", url="http://api.test", limit=Rate.parse("3/1m"))
+    async with ledger(clock) as kept:
+        own = Permits(planned(("GET", "http://api.test/health")), {"api": limited}, kept, clock.time)
+        await own.open(5.0)
+        assert await kept.taken("api", 60) == 1
+        await own("GET", "http://api.test/health")
+        await own.close()
+        assert await kept.taken("api", 60) == 1
+
+
+async def test_a_run_that_pays_two_targets_pays_both_or_none() -> None:
+    """Where the second target's limit is reached, what the first was paid is given back."""
+    clock = FakeClock()
+    first = Target(name="first", url="http://first.test", limit=Rate.parse("3/1m"))
+    second = Target(name="second", url="http://second.test", limit=Rate.parse("1/1m"))
+    asked = (("GET", "http://first.test/"), ("GET", "http://second.test/"), ("GET", "http://second.test/again"))
+    async with ledger(clock) as kept:
+        run = Permits(planned(*asked), {"first": first, "second": second}, kept, clock.time)
+        with pytest.raises(Withheld, match="limit of second: 0 of 1 in 1 min are taken, and this needs 2"):
+            await run.open(5.0)
+        await run.close()
+        assert await kept.taken("first", 60) == 0

@@ -1,0 +1,194 @@
+"""A changed file goes on with the new plan, a bad one with the old; chores come round and harm nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.engine.cadences import Beats, regular
+from runner.engine.chores import Chores
+from runner.engine.reload import Reload
+from runner.plan.errors import NOWHERE, PlanError, Problem
+from runner.plan.model import Plan
+from tests.support.clock import FakeClock
+from tests.support.simulation import Simulation
+
+
+class Station:
+    """A Reload of a file whose text is the plan's service; `bad` can't be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.applied: list[str] = []
+        self.told: list[bool] = []
+        self.logged: list[str] = []
+        self.applying: Callable[[], Any] = lambda: asyncio.sleep(0)
+        self.reload = Reload(
+            path=path, load=self.load, apply=self.apply, told=self.told.append, log=lambda _, text: self.logged.append(text)
+        )
+
+    def load(self) -> Plan:
+        text = self.path.read_text()
+        if text == "bad":
+            raise PlanError("checks.yaml", [Problem(NOWHERE, (), "is bad")])
+        return Plan(text, "test", "here", ())
+
+    async def apply(self, plan: Plan) -> None:
+        await self.applying()
+        self.applied.append(plan.service)
+
+    async def write(self, text: str) -> None:
+        await asyncio.to_thread(self.path.write_text, text)
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    """With a first plan in its file."""
+    path = tmp_path / "checks.yaml"
+    path.write_text("one")
+    return Station(path)
+
+
+async def test_a_good_file_is_applied_and_told(station: Station) -> None:
+    """A reload by hand answers with nothing to complain of."""
+    assert await station.reload() == ""
+    assert (station.applied, station.told) == (["one"], [True])
+    assert "is loaded: 0 checks" in station.logged[0]
+
+
+async def test_a_bad_file_keeps_the_old_plan_and_says_so(station: Station) -> None:
+    """Nothing is applied; the answer, the log and the metric say what is wrong; a missing file is as bad."""
+    await station.write("bad")
+    assert "is bad" in await station.reload()
+    await asyncio.to_thread(station.path.unlink)
+    assert "No such file" in await station.reload()
+    assert (station.applied, station.told) == ([], [False, False])
+    assert "the configuration stays as it was" in station.logged[0]
+
+
+async def test_a_changed_file_is_reloaded_once_it_is_whole(station: Station) -> None:
+    """A content that is the same at two looks is loaded, once; what an editor has half written isn't."""
+    await station.reload.look()
+    await station.reload.look()
+    assert station.applied == []
+    await station.write("tw")
+    await station.reload.look()
+    await station.write("two")
+    await station.reload.look()
+    assert station.applied == []
+    for _ in range(3):
+        await station.reload.look()
+    assert station.applied == ["two"]
+
+
+async def test_a_bad_change_is_said_once(station: Station) -> None:
+    """A file that stays bad isn't complained of at every look, and its mending is seen."""
+    await station.reload.look()
+    await station.write("bad")
+    for _ in range(5):
+        await station.reload.look()
+    assert station.told == [False]
+    await station.write("mended")
+    for _ in range(3):
+        await station.reload.look()
+    assert (station.told, station.applied) == ([False, True], ["mended"])
+
+
+async def test_a_touched_file_is_no_change(station: Station) -> None:
+    """The content counts, not the time that stands beside it."""
+    await station.reload.look()
+    await asyncio.to_thread(os.utime, station.path, (1, 1))
+    for _ in range(3):
+        await station.reload.look()
+    assert station.told == []
+
+
+async def test_a_link_that_is_switched_is_a_change(tmp_path: Path) -> None:
+    """Kubernetes switches a link to a new folder: the content behind the path is another."""
+    await asyncio.to_thread(_two_versions, tmp_path)
+    station = Station(tmp_path / "data" / "checks.yaml")
+    await station.reload.look()
+    await asyncio.to_thread(_switch, tmp_path)
+    for _ in range(3):
+        await station.reload.look()
+    assert station.applied == ["b"]
+
+
+def _two_versions(folder: Path) -> None:
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "checks.yaml").write_text(name)
+    (folder / "data").symlink_to("a")
+
+
+def _switch(folder: Path) -> None:
+    (folder / "new").symlink_to("b")
+    (folder / "new").rename(folder / "data")
+
+
+async def test_reloads_come_one_after_another(station: Station) -> None:
+    """A second one waits for the first, and reads the file when its turn has come; a look meanwhile does nothing."""
+    going, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        going.set()
+        await go.wait()
+
+    station.applying = slowly
+    first = asyncio.ensure_future(station.reload())
+    await going.wait()
+    second = asyncio.ensure_future(station.reload())
+    await station.write("two")
+    await station.reload.look()
+    assert station.applied == []
+    go.set()
+    await asyncio.gather(first, second)
+    assert station.applied == ["one", "two"]
+
+
+async def test_a_chore_comes_round_and_never_beside_itself() -> None:
+    """Each interval once; one that still works is left to it; one that breaks is told and comes again."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    simulation = Simulation(real=False)
+    chores = Chores(simulation)
+    done: list[str] = []
+
+    async def quick() -> None:
+        done.append("quick")
+
+    async def long() -> None:
+        done.append("long")
+        await simulation.sleep(25)
+
+    async def broken() -> None:
+        raise OSError("disk")
+
+    for name, work in (("quick", quick), ("long", long), ("broken", broken)):
+        chores.every(10, name, work)
+    simulation.start()
+    await simulation.run_for(59)
+    simulation.stop()
+    await chores.drain(0.01)
+    assert (done.count("quick"), done.count("long"), told) == (6, 2, ["the chore broken broke"] * 6)
+
+
+async def test_apscheduler_wakes_after_the_clock_is_set_back() -> None:
+    """A clock that is set back by an hour doesn't silence every check for an hour."""
+    clock = FakeClock()
+    beats = Beats(clock)
+    beats.start()
+    came = asyncio.Event()
+    beats.add("x", regular(0.05), came.set)
+    job = beats._scheduler.get_job("x")
+    job.modify(next_run_time=job.next_run_time + timedelta(hours=1))  # as it stands after the clock went back
+    beats._look(beats._ahead() + 3600)
+    await asyncio.wait_for(came.wait(), 5)
+    beats.stop()
+    await asyncio.sleep(0)
