@@ -24,6 +24,7 @@ from runner.engine.execute import Execute
 from runner.engine.findings import finding
 from runner.observation import Observation
 from runner.plan.load import load
+from runner.plan.model import Plan
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
@@ -42,7 +43,7 @@ class Row:
 
 ROWS = {
     "api-500": Row(dict.fromkeys(API, "status"), {"api": "500", "plan-a-trip": "login"}),
-    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "wanted at most 2 s", "plan-a-trip": ": "}),
+    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "wanted at most 2.0 s", "plan-a-trip": ": "}),
     "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no answer within 5s in processing"}),
     "api-reset": Row(dict.fromkeys(API, "reset|truncated"), {"api": "bytes"}),
     "db-down": Row(
@@ -51,7 +52,7 @@ ROWS = {
     ),
     "db-frozen": Row(
         {"database": "timeout", "ready": "timeout", "api-report": "timeout", "plan-a-trip": "timeout"},
-        {"database": "accepts", "ready": "database accepts but doesn't answer"},
+        {"database": "in auth", "ready": "database accepts but doesn't answer"},
         maybe={"api": "timeout"},
     ),
     "db-locked-out": Row({"database": "auth"}, {"database": "outrider"}),
@@ -74,22 +75,23 @@ ROWS = {
 
 
 @asynccontextmanager
-async def everything(standin: StandIn, folder: Path, checks: Path = CHECKS) -> AsyncIterator[Execute]:
+async def everything(standin: StandIn, folder: Path, checks: Path = CHECKS) -> AsyncIterator[tuple[Execute, Plan]]:
     """The committed checks, pointed at the stand-in by environment variables alone, ready to run by hand."""
     environ = {**standin.environment(), "STATE_DIR": str(folder / "state")}
     plan = await asyncio.to_thread(load, checks, environ=environ)
     clock, wire = SystemClock(), Wire()
     ledger = await asyncio.to_thread(open_ledger, folder / "state", clock)
     try:
-        yield Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.Random(1), version="test")
+        yield Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version="test"), plan
     finally:
         await wire.aclose()
         await ledger.aclose()
 
 
-async def seen_by(execute: Execute) -> dict[str, Observation]:
+async def seen_by(everything: tuple[Execute, Plan]) -> dict[str, Observation]:
     """Every check once, at the same time, as a person on call would run them."""
-    runs = await asyncio.gather(*(execute.observe(planned, by_hand=True) for planned in execute.plan.checks))
+    execute, plan = everything
+    runs = await asyncio.gather(*(execute.observe(planned, by_hand=True) for planned in plan.checks))
     return {seen.check.name: seen for run in runs for seen in run}
 
 
@@ -122,23 +124,24 @@ def judge(row: Row, seen: Mapping[str, Observation]) -> None:
 async def test_a_fault_turns_red_what_it_breaks_and_goes_back(fault: str, tmp_path: Path) -> None:
     """Green before; exactly the row's checks red for the row's reasons; green again after."""
     async with StandIn() as standin:
-        async with everything(standin, tmp_path / "before") as execute:
-            assert not_green(await seen_by(execute)) == {}
+        async with everything(standin, tmp_path / "before") as checks:
+            assert not_green(await seen_by(checks)) == {}
         await standin.switch_on(fault)
-        async with everything(standin, tmp_path / "during") as execute:
-            judge(ROWS[fault], await seen_by(execute))
+        async with everything(standin, tmp_path / "during") as checks:
+            judge(ROWS[fault], await seen_by(checks))
         await standin.switch_off(fault)
-        async with everything(standin, tmp_path / "after") as execute:
-            assert not_green(await seen_by(execute)) == {}
+        async with everything(standin, tmp_path / "after") as checks:
+            assert not_green(await seen_by(checks)) == {}
 
 
 async def test_without_the_forwarded_header_everything_is_a_redirect(tmp_path: Path) -> None:
     """Row https-redirect: a runner inside the network that doesn't send X-Forwarded-Proto is led to https, and says where."""
     without = tmp_path / "checks.yaml"
-    lines = CHECKS.read_text().splitlines(keepends=True)
-    without.write_text("".join(line for line in lines if "X-Forwarded-Proto" not in line or line.lstrip().startswith("#")))
-    async with StandIn() as standin, everything(standin, tmp_path, without) as execute:
-        seen = await seen_by(execute)
+    text = await asyncio.to_thread(CHECKS.read_text)
+    kept = (line for line in text.splitlines(keepends=True) if "X-Forwarded-Proto" not in line or line.lstrip().startswith("#"))
+    await asyncio.to_thread(without.write_text, "".join(kept))
+    async with StandIn() as standin, everything(standin, tmp_path, without) as checks:
+        seen = await seen_by(checks)
 
     assert not_green(seen) == dict.fromkeys(API, "redirect")
     assert "https://" in seen["api"].message
@@ -146,9 +149,9 @@ async def test_without_the_forwarded_header_everything_is_a_redirect(tmp_path: P
 
 async def test_a_refused_login_is_not_tried_again_within_the_lock_out(tmp_path: Path) -> None:
     """The first refusal tells how many attempts are left; the second attempt is withheld, and says until when."""
-    async with StandIn(faults=("login-refused",)) as standin, everything(standin, tmp_path) as execute:
-        first = await seen_by(execute)
-        second = await seen_by(execute)
+    async with StandIn(faults=("login-refused",)) as standin, everything(standin, tmp_path) as checks:
+        first = await seen_by(checks)
+        second = await seen_by(checks)
 
     assert "attempts left" in first["plan-a-trip"].message
     assert (second["plan-a-trip"].verdict, second["plan-a-trip"].reason) == (Verdict.UNKNOWN, "quota")
@@ -170,7 +173,7 @@ async def test_a_monitor_of_status_codes_would_stay_green(fault: str, path: str)
         told = standin.environment()
         if fault == "partner-mock":
             key = await asyncio.to_thread((Path(told["SECRETS"]) / "opentable").read_text)
-            answer = await client.get(told["OPENTABLE_URL"] + path, headers={"Authorization": f"Bearer {key}"})
+            answer = await client.get(told["OPENTABLE_URL"] + path, headers={"Authorization": f"Bearer {key.strip()}"})
         elif path.startswith("/health"):
             answer = await client.get(told["API_URL"] + path, headers={"X-Forwarded-Proto": "https"})
         else:
