@@ -53,6 +53,7 @@ class Gate:
         self._next = 0
         self.open = asyncio.Event()
         self.open.set()
+        self.closed = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
@@ -67,10 +68,12 @@ class Gate:
             self._stuck.discard(number)
             if not self._stuck:
                 self.open.set()
+                self.closed.clear()
 
     def _close(self, number: int) -> None:
         self._stuck.add(number)
         self.open.clear()
+        self.closed.set()
 
 
 class Database:

@@ -55,7 +55,7 @@ class Front:
     def __init__(self, app: ASGIApp, world: World, gate: Gate, meter: Meter) -> None:
         self._app = app
         self._world = world
-        self._gate = gate
+        self.gate = gate
         self._meter = meter
         self.hourly = SlidingWindow(world.clock, HOURLY, 3600.0)
 
@@ -82,8 +82,8 @@ class Front:
         faults = self._world.faults
         if "api-stall" in faults:
             await self._world.wait_until(passage.line.gone)
-        if not self._gate.open.is_set():
-            await self._world.wait_until(self._gate.open, passage.line.gone)
+        if not self.gate.open.is_set():
+            await self._world.wait_until(self.gate.open, passage.line.gone)
         if passage.line.gone.is_set():
             return
         if self._world.closing.is_set():

@@ -61,7 +61,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, which are the command's, and ended by an event, not by a poll."""
+    """uvicorn without its signal handlers, which are the command's, and ended by events, not by polls."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -80,6 +80,19 @@ class _Uvicorn(uvicorn.Server):
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.leaving.wait(), 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if tasks := list(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 class Site:
@@ -105,10 +118,10 @@ class Site:
             ws="none",
             loop="none",
             lifespan="off",
+            proxy_headers=False,  # the application itself looks at what a proxy says
             log_config=None,
             log_level="error",
             access_log=False,
-            timeout_graceful_shutdown=GRACE,
         )
         config.load()
         config.ssl = self._tls

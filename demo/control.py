@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from demo._process import HOST
-from demo.faults import FAULTS, UnknownFault
+from demo.faults import FAULTS, UnknownFault, fault
 
 Turn = Literal["on", "off"]
 
@@ -58,7 +58,7 @@ class Control:
     async def faults(self, request: Request) -> Response:
         """Every fault, and whether it is on."""
         on = self._on()
-        listed = [{"name": fault.name, "summary": fault.summary, "on": fault.name in on} for fault in FAULTS.values()]
+        listed = [{"name": each.name, "summary": each.summary, "on": each.name in on} for each in FAULTS.values()]
         return self._refusal(request) or JSONResponse({"faults": listed})
 
     async def turn_on(self, request: Request) -> Response:
@@ -112,14 +112,15 @@ def withdraw(file: Path, token: str) -> None:
 def send(turn: Turn, name: str, file: Path | None = None) -> str:
     """Switches a fault of the running demo on or off; returns a line that says what was done.
 
-    Blocks for as long as that takes. Raises NoDemo when none runs, Declined when it said no.
+    Blocks for as long as that takes. Raises UnknownFault, NoDemo when none runs, Declined when it said no.
     """
+    fault(name)
     try:
         where = json.loads((file or control_file()).read_text())
         url, headers = f"{where['url']}/faults/{name}", {"Authorization": f"Bearer {where['token']}"}
         with httpx.Client(trust_env=False, timeout=60) as client:
             answer = client.request("POST" if turn == "on" else "DELETE", url, headers=headers)
-    except (OSError, ValueError, LookupError, httpx.TransportError) as problem:
+    except (OSError, ValueError, TypeError, LookupError, httpx.TransportError) as problem:
         raise NoDemo("no demo is running; start one with: outrider demo") from problem
     body = answer.json()
     if not answer.is_success:

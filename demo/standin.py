@@ -106,11 +106,11 @@ class StandIn:
         return frozenset(self.world.faults)
 
     async def switch_on(self, name: str) -> None:
-        """Plays a fault. Raises UnknownFault; RuntimeError or OSError when it can't be played now."""
+        """Plays a fault; nothing when it is on. Raises UnknownFault; RuntimeError or OSError when it can't be played now."""
         await self._switch("on", name)
 
     async def switch_off(self, name: str) -> None:
-        """Ends a fault: everything is as before. Raises as switch_on."""
+        """Ends a fault: everything is as before; nothing when it isn't on. Raises as switch_on."""
         await self._switch("off", name)
 
     def show_certificate(self, which: Literal["good", "expired", "wrong_host"]) -> None:
@@ -146,6 +146,8 @@ class StandIn:
     async def _switch(self, turn: Turn, name: str) -> None:
         chosen = fault(name)
         async with self._switching:
+            if (turn == "on") == (name in self.world.faults):
+                return
             if turn == "on":
                 await chosen.on(self)
                 self.world.faults.add(name)

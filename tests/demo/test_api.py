@@ -145,8 +145,8 @@ async def test_an_anonymous_listener_gets_plain_styles_and_saves_nothing(api: ht
 
 async def test_reservations_are_searched_at_both_partners(standin: StandIn, api: httpx.AsyncClient, bearer: dict[str, str]) -> None:
     """A search asks OpenTable and Recreation.gov once in ten minutes; without a login it is 401; nothing is booked."""
-    for _ in range(2):
-        results = (await api.post("/api/reservations/search", json=SEARCH, headers=bearer)).json()["results"]
+    results, again = [(await api.post("/api/reservations/search", json=SEARCH, headers=bearer)).json()["results"] for _ in range(2)]
+    assert results == again
     assert {result["provider"] for result in results} == {"opentable", "recreation"}
     assert (standin.world.asked(part="opentable"), standin.world.asked(part="recreation")) == (1, 1)
     place = {"provider": "opentable", "venue_id": results[0]["venueId"], "date": "2026-12-01", "party_size": 2}

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import redis.asyncio
+
+from demo.control import Declined, NoDemo, announce, control_file, send, withdraw
+from demo.faults import UnknownFault
+from demo.run import TRY, look
+from demo.servers import HOST, Postgres, Redis
+from demo.standin import StandIn
+from tests.demo.conftest import FORWARDED, QUICK
+
+
+async def refused(port: int) -> bool:
+    """Whether nobody listens."""
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_the_environment_leads_to_everything(standin: StandIn, api: httpx.AsyncClient) -> None:
+    """Each variable that checks.yaml reads leads to a part that answers."""
+    where = standin.environment()
+    assert (await api.get(f"{where['API_URL']}/health/")).status_code == 200
+    assert (await api.get(f"https://{where['API_HOST']}:{where['API_PORT']}/health/")).status_code == 200
+    for name in ("REFERENCE_1", "REFERENCE_2"):
+        assert (await api.get(where[name])).status_code == 204
+    connection = await asyncpg.connect(where["DATABASE_URL"], ssl=False)
+    assert await connection.fetchval("SELECT 1") == 1
+    connection.terminate()
+    async with redis.asyncio.Redis.from_url(where["REDIS_URL"], driver_info=None) as client:
+        assert await client.ping()
+    names = await asyncio.to_thread(lambda: sorted(file.name for file in Path(where["SECRETS"]).iterdir()))
+    assert names == ["ai-key", "opentable", "probe-password", "recreation"]
+    password = await asyncio.to_thread((Path(where["SECRETS"]) / "probe-password").read_text)
+    form = {"username": where["PROBE_USER"], "password": password.strip()}
+    assert (await api.post("/api/auth/token", data=form)).status_code == 200
+
+
+async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path) -> None:
+    """With servers of its own and a fault from the start: it plays, and after it no port, process, folder or file is left."""
+    file = tmp_path / "control" / "control.json"
+    async with StandIn(faults=["db-frozen", "api-stall"], delays=QUICK, control=file) as standin:
+        assert standin.on == {"db-frozen", "api-stall"}
+        where = standin.environment()
+        folders = (standin.folder, standin.postgres.folder, standin.redis.folder)
+        ports = [standin.api_site.port, standin.tls_site.port, standin.ai_site.port, standin.postgres.port, standin.redis.port]
+        async with httpx.AsyncClient(trust_env=False, verify=False, headers=FORWARDED) as client:  # noqa: S501 - plain HTTP
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(f"{where['API_URL']}/health/ready", timeout=0.1)
+        hanging = await asyncio.open_connection(HOST, standin.api_site.port)
+        hanging[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    hanging[1].close()
+    assert [await refused(port) for port in ports] == [True] * len(ports)
+    assert not [folder for folder in folders if folder is None or await asyncio.to_thread(folder.exists)]
+    assert not await asyncio.to_thread(file.exists)
+
+
+async def test_the_next_standin_begins_afresh_on_the_same_servers(servers: tuple[Postgres, Redis]) -> None:
+    """Borrowed servers are given back well, whatever was on, and the next stand-in finds nothing of the last."""
+    async with StandIn(servers=servers, faults=["db-locked-out", "redis-readonly", "db-down"]):
+        assert not servers[0].running
+    async with StandIn(servers=servers) as second:
+        connection = await asyncpg.connect(second.postgres.app_dsn, ssl=False)
+        assert await connection.fetchval("SELECT count(*) FROM app.users WHERE last_login IS NOT NULL") == 0
+        connection.terminate()
+        async with redis.asyncio.Redis.from_url(second.redis.app_url, driver_info=None) as client:
+            assert await client.dbsize() == 0
+
+
+async def test_faults_are_switched_by_command(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+    """send reaches the running demo by its file, says what it did, and says no to a wrong word."""
+    file = tmp_path / "control.json"
+    async with StandIn(servers=servers, control=file) as standin:
+        assert await asyncio.to_thread(send, "on", "ai-down", file) == (
+            "ai-down is on: the model answers 503; the API covers it up with a canned story and 200"
+        )
+        assert standin.on == {"ai-down"}
+        assert await asyncio.to_thread(send, "off", "ai-down", file) == "ai-down is off"
+        assert standin.on == frozenset()
+        with pytest.raises(UnknownFault, match="no fault is called ai-dwon"):
+            await asyncio.to_thread(send, "on", "ai-dwon", file)
+        assert (await asyncio.to_thread(file.stat)).st_mode & 0o077 == 0
+    with pytest.raises(NoDemo, match="no demo is running"):
+        await asyncio.to_thread(send, "on", "ai-down", file)
+
+
+async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+    """A password can't be changed in a stopped database: it is said, and the fault isn't on."""
+    file = tmp_path / "control.json"
+    async with StandIn(servers=servers, faults=["db-down"], control=file) as standin:
+        with pytest.raises(Declined, match="db-locked-out could not be switched on"):
+            await asyncio.to_thread(send, "on", "db-locked-out", file)
+        assert standin.on == {"db-down"}
+
+
+async def test_the_control_url_wants_its_token_and_a_loopback_name(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+    """A web page can neither read nor drive the faults: no token, or a name bent to loopback, is 403."""
+    file = tmp_path / "control.json"
+    async with StandIn(servers=servers, control=file) as standin, httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP
+        where = json.loads(await asyncio.to_thread(file.read_text))
+        token = {"Authorization": f"Bearer {where['token']}"}
+        listed = (await client.get(f"{where['url']}/faults", headers=token)).json()["faults"]
+        assert ("db-down", False) in [(fault["name"], fault["on"]) for fault in listed]
+        for headers in ({}, {"Authorization": "Bearer no"}, {**token, "Host": "evil.example"}):
+            assert (await client.post(f"{where['url']}/faults/api-500", headers=headers)).status_code == 403
+        assert standin.on == frozenset()
+
+
+def test_a_later_demo_keeps_its_file(tmp_path: Path) -> None:
+    """The first demo's end doesn't remove what the second has written."""
+    file = tmp_path / "demo" / "control.json"
+    announce(file, "http://127.0.0.1:1", "first")
+    announce(file, "http://127.0.0.1:2", "second")
+    withdraw(file, "first")
+    assert json.loads(file.read_text())["token"] == "second"
+    withdraw(file, "second")
+    assert not file.exists()
+    withdraw(file, "second")
+
+
+def test_a_stale_or_broken_file_means_that_no_demo_runs(tmp_path: Path) -> None:
+    """A file that a killed demo left, or that is no JSON, ends in the same plain sentence."""
+    file = tmp_path / "control.json"
+    for text in ("{", "[]", json.dumps({"url": "http://127.0.0.1:1", "token": "x"})):
+        file.write_text(text)
+        with pytest.raises(NoDemo):
+            send("on", "api-500", file)
+
+
+def test_the_file_is_the_users_own(tmp_path: Path) -> None:
+    """It lies in the runtime folder where there is one, under a name that holds the user's number."""
+    assert control_file({"XDG_RUNTIME_DIR": str(tmp_path)}).parent.parent == tmp_path
+
+
+async def test_where_to_look_names_no_secret(standin: StandIn) -> None:
+    """The printed addresses hold neither passwords nor keys, and what to try names faults that there are."""
+    secrets = [standin.postgres.passwords["outrider"], standin.redis.password, standin.world.secrets.ai_key]
+    for line in look(standin):
+        assert not [secret for secret in secrets if secret in line.where]
+    assert all(line.where.startswith("outrider demo --") for line in TRY)
