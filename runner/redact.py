@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -43,17 +43,35 @@ class Redactor:
 
     def tree(self, value: Any) -> Any:
         """The same shape with every text in it redacted, keys too. Bytes become text; numbers, booleans and None stay."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, bytes | bytearray):
-            return self.text(bytes(value).decode("utf-8", "backslashreplace"))
-        if isinstance(value, Mapping):
-            return {self.tree(key): self.tree(item) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self.tree(item) for item in value]
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        return self.text(str(value))
+        texts: list[str] = []
+
+        def noted(text: str) -> str:
+            texts.append(text)
+            return text
+
+        plain = _each_text(value, noted)
+        return plain if self._innocent(texts) else _each_text(plain, self.text)
+
+    def _innocent(self, texts: list[str]) -> bool:
+        """Whether none of the texts holds a secret, by one search for all of them: mostly so, and ten times as quick."""
+        if self._short and not self._short.isdisjoint(texts):
+            return False
+        return self._pattern is None or self._pattern.search(_bytes("\n".join(texts))) is None
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """The same shape in plain dicts and lists, each text changed."""
+    if isinstance(value, str):
+        return change(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_each_text(key, change): _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_each_text(item, change) for item in value]
+    if isinstance(value, bytes | bytearray):
+        return change(bytes(value).decode("utf-8", "backslashreplace"))
+    return change(str(value))
 
 
 def _compile(forms: list[str]) -> Any:
