@@ -1,0 +1,170 @@
+"""The JSON Schema of checks.yaml, made from the models that read it: with it an editor completes and checks the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from probes._core import Probe
+from probes._target import Target
+from runner.plan.sections import CheckKeys, Defaults, General, ServerKeys, SloKeys
+
+Schema = dict[str, Any]
+
+_REF = "#/$defs/{model}"
+_NAMES = {"pattern": "^[a-z0-9][a-z0-9-]*$", "maxLength": 63}
+_PLACEHOLDER: Schema = {"type": "string", "pattern": r"\$\{", "description": "${NAME}, ${NAME:-default} or ${file:/path}"}
+_ANY_TEXT = frozenset({"type", "description", "default", "title"})  # a text that any ${...} fits without being said
+_NOISE = ("title", "writeOnly", "x-hidden")
+_UNITS = (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
+    """The schema as JSON text, the same for the same models. `kinds` are those of probes.discover() unless others are given."""
+    if kinds is None:
+        from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
+
+        kinds = discover()
+    return json.dumps(_schema(kinds), indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
+    models: list[type[BaseModel]] = [*kinds.values(), General, Defaults, ServerKeys, SloKeys, CheckKeys, Target]
+    refs, made = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    found: Schema = {name: _tidy(one) for name, one in made["$defs"].items()} | {"placeholder": _PLACEHOLDER}
+    named = {model: refs[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
+    _hide(found[named[Target]], "name")
+    for kind, model in kinds.items():
+        _make_check(found[named[model]], kind, found[named[CheckKeys]]["properties"])
+    checks = _by_name(_check({kind: named[model] for kind, model in kinds.items()}), "What is asked, and how often.")
+    sections = {
+        "defaults": _ref(named[Defaults]),
+        "targets": _by_name(_ref(named[Target]), "What may be asked, said once."),
+        "slos": _by_name(_ref(named[SloKeys]), "What is promised; each has a budget for each check."),
+        "checks": checks | {"minProperties": 1},
+        "server": _ref(named[ServerKeys]),
+    }
+    whole = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "checks.yaml of Outrider",
+        "type": "object",
+        "properties": found[named[General]]["properties"] | sections,
+        "patternProperties": {"^x-": {"description": "Ignored: a place for YAML anchors."}},
+        "additionalProperties": False,
+        "required": ["version", "checks"],
+    }
+    return whole | {"$defs": {name: found[name] for name in sorted(_used(whole, found))}}
+
+
+def _used(one: Any, definitions: Schema) -> set[str]:
+    """The names of the definitions that a schema leads to."""
+    names: set[str] = set()
+    stack = [one]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, list):
+            stack.extend(here)
+        elif isinstance(here, dict):
+            stack.extend(here.values())
+            name = str(here.get("$ref", "")).rpartition("/")[2]
+            if name and name not in names:
+                names.add(name)
+                stack.append(definitions[name])
+    return names
+
+
+def _hide(one: Schema, name: str) -> None:
+    """Takes out a key that isn't the user's to write."""
+    del one["properties"][name]
+    one["required"].remove(name)
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": _REF.format(model=name)}
+
+
+def _by_name(entry: Schema, description: str) -> Schema:
+    return {"type": "object", "description": description, "propertyNames": _NAMES, "additionalProperties": entry}
+
+
+def _check(kinds: Mapping[str, str]) -> Schema:
+    """A check: its kind says which other keys it has."""
+    branches = [{"if": _of_kind(kind), "then": _ref(name)} for kind, name in sorted(kinds.items())]
+    return {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(kinds)}}, "allOf": branches}
+
+
+def _of_kind(kind: str) -> Schema:
+    return {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
+
+
+def _make_check(one: Schema, kind: str, common: Mapping[str, Any]) -> None:
+    """Adds the keys that every check has to a kind's own, and keeps the first line of its documentation."""
+    one["description"] = one.get("description", "").partition("\n")[0]
+    one["properties"] = (
+        {"kind": {"const": kind}} | one.get("properties", {}) | {key: value for key, value in common.items() if key != "kind"}
+    )
+    one["required"] = ["kind", *one.get("required", [])]
+
+
+def _tidy(one: Any) -> Any:
+    """A schema as a person writes the file: units instead of seconds, no null, and ${...} wherever a single value goes."""
+    if isinstance(one, list):
+        return [_tidy(item) for item in one]
+    if not isinstance(one, dict):
+        return one
+    kept = {key: value for key, value in one.items() if key not in _NOISE and not (key == "format" and value == "password")}
+    kept = _without_null(kept)
+    for key in ("properties", "patternProperties", "$defs"):
+        if key in kept:
+            kept[key] = {name: _tidy(inner) for name, inner in kept[key].items()}
+    for key in ("items", "additionalProperties", "anyOf", "oneOf", "allOf", "prefixItems", "propertyNames"):
+        if key in kept:
+            kept[key] = kept[key] if key == "propertyNames" else _tidy(kept[key])
+    return _with_placeholder(_with_written_default(kept))
+
+
+def _without_null(one: Schema) -> Schema:
+    """A key without a value is an error, so null is no choice."""
+    match one.get("type"):
+        case [kind, "null"]:
+            one["type"] = kind
+    branches = one.get("anyOf")
+    if not branches or {"type": "null"} not in branches:
+        return one
+    rest = [branch for branch in branches if branch != {"type": "null"}]
+    outer = {key: value for key, value in one.items() if key != "anyOf"}
+    if len(rest) > 1:
+        return {"anyOf": rest} | outer
+    return {key: value for key, value in rest[0].items() if key not in outer and key not in _NOISE and value != "password"} | outer
+
+
+def _with_written_default(one: Schema) -> Schema:
+    """Defaults of durations with their unit; those that nobody would write are left out."""
+    if "default" not in one:
+        return one
+    default = one["default"]
+    kept = {key: value for key, value in one.items() if key != "default"}
+    if one.get("type") == "string" and isinstance(default, float):
+        return kept | {"default": _written(default)}
+    return one if isinstance(default, bool | int | str) and default != "" else kept
+
+
+def _written(seconds: float) -> str:
+    for unit, length in _UNITS:
+        if seconds and seconds % length == 0:
+            return f"{int(seconds) // length}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def _with_placeholder(one: Schema) -> Schema:
+    """Lets ${...} stand where a number, a boolean, a choice or a text of a certain form goes."""
+    single = one.get("type") in ("string", "integer", "number", "boolean") or "const" in one or "enum" in one
+    if not single or (one.get("type") == "string" and one.keys() <= _ANY_TEXT):
+        return one
+    outer = {key: one[key] for key in ("description", "default") if key in one}
+    inner = {key: value for key, value in one.items() if key not in outer}
+    return {"anyOf": [inner, {"$ref": "#/$defs/placeholder"}]} | outer
