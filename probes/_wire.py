@@ -103,15 +103,17 @@ class Wire:
             try:
                 await stream.handshake(context, name)
             except ssl.SSLError as error:
-                raise failure(error, self._note_tls(ctx, stream), name, ctx.clock.time()) from error
+                raise failure(error, self._note_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
             stretch.end = stream.last_read_at
-        self._note_tls(ctx, stream)
+        self._note_tls(ctx, stream, verified_by=context)
 
-    def _note_tls(self, ctx: Context, stream: Stream) -> list[Certificate]:
+    def _note_tls(self, ctx: Context, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
+        """OpenSSL keeps a piece of a chain also where it did not hold, or nobody asked: that one is not verified."""
         if stream.tls is None:
             return []
         chain = [self._read(der) for der in presented(stream.tls)]
-        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)], stream.tls)
+        holds = verified_by is not None and verified_by.verify_mode is ssl.CERT_REQUIRED
+        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)] if holds else [], stream.tls)
         ctx.evidence["certificates"] = [
             {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,8 +50,8 @@ class Handshake(Probe):
         left = ctx.facts["valid_seconds"]
         until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.expect.valid_for is not None and left < self.expect.valid_for:
-            wanted = in_words(self.expect.valid_for)
-            raise Failed(Reason.EXPIRED, f"the certificate expires in {in_words(left)}, at {until}; wanted at least {wanted} left")
+            term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
+            raise Failed(Reason.EXPIRED, f"the certificate {term}, at {until}; wanted at least {in_words(self.expect.valid_for)} left")
         return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
 
     @staticmethod
@@ -62,14 +63,10 @@ class Handshake(Probe):
 
 
 def in_words(seconds: float) -> str:
-    """A stretch of time in its two largest units: 3 d 2 h, 2 h 5 min, 12 min 3 s."""
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    left = int(abs(seconds))
-    pieces: list[str] = []
-    for unit, length in units:
-        count, left = divmod(left, length)
-        if count or pieces:
-            pieces.append(f"{count} {unit}" if count else "")
-        if len(pieces) == 2:  # noqa: PLR2004 - the two largest units
-            break
-    return ("-" if seconds < 0 else "") + (" ".join(filter(None, pieces)) or "0 s")
+    """A stretch of time in its two largest units, cut and not rounded: 3 d 2 h, 2 h, 12 min 3 s."""
+    left = int(seconds)
+    for (unit, length), (lesser, part) in pairwise((("d", 86400), ("h", 3600), ("min", 60), ("s", 1))):
+        if left >= length:
+            rest = left % length // part
+            return f"{left // length} {unit}" + (f" {rest} {lesser}" if rest else "")
+    return f"{left} s"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,12 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Authority:
-    """The CA's certificate as a file, and server contexts. Only `good` and `soon` are as they should be.
+    """The CA's certificate as a file, and server contexts. Only `good`, `old` and `soon` are as they should be.
 
     good: valid for 90 days, for NAMES, with its intermediate. soon: ends in 3 days. expired: ended 3 hours ago.
     not_yet: begins in a day. wrong_host: for other.example and *.other.example. self_signed: by itself.
     incomplete: signed by an intermediate that isn't sent. stranger: by another authority, whole.
+    old: as good, and speaking nothing newer than TLS 1.2.
     """
 
     ca_file: Path
@@ -38,16 +38,7 @@ class Authority:
     incomplete: ssl.SSLContext
     stranger: ssl.SSLContext
 
-    def limited(self, newest: ssl.TLSVersion) -> ssl.SSLContext:
-        """As `good`, and speaking no newer version than this."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._issue(*NAMES).configure_cert(context)
-        context.maximum_version = newest
-        if newest < ssl.TLSVersion.TLSv1_2:
-            context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        return context
-
-    _issue: Callable[..., trustme.LeafCert]
+    old: ssl.SSLContext
 
 
 def _context(leaf: trustme.LeafCert) -> ssl.SSLContext:
@@ -104,6 +95,8 @@ def make_authority(folder: Path) -> Authority:
     now = dt.datetime.now(dt.UTC)
     ca_file = folder / "ca.pem"
     root.cert_pem.write_to_path(str(ca_file))
+    old = _context(issuing.issue_cert(*NAMES))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
     return Authority(
         ca_file=ca_file,
         good=_context(issuing.issue_cert(*NAMES, not_after=now + 90 * DAY)),
@@ -114,7 +107,7 @@ def make_authority(folder: Path) -> Authority:
         self_signed=_self_signed(folder, now),
         incomplete=_incomplete(folder, issuing, now),
         stranger=_context(trustme.CA().issue_cert(*NAMES)),
-        _issue=issuing.issue_cert,
+        old=old,
     )
 
 

@@ -30,7 +30,7 @@ class Server:
     port: int
     connected: asyncio.Event = field(default_factory=asyncio.Event)  # a client's connection was accepted
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # a client has sent something
-    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has gone
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has gone, or has said all
     connections: int = 0
     received: bytearray = field(default_factory=bytearray)  # from all clients
     open: set[asyncio.Transport] = field(default_factory=set)
@@ -66,6 +66,7 @@ class Behaviour(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Stays open (where there is no TLS) when the client has said all."""
+        self.server.left.set()
         return not self.transport.get_extra_info("ssl_object")
 
     def connection_lost(self, exc: Exception | None) -> None:
