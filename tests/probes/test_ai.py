@@ -4,20 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from probes._budget import Price
-from probes._chat import Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
+from probes._chat import Usage
 from probes._core import Context, Failed, Reason, Refused, Result, Withheld
-from probes._events import EventReader
 from probes._wire import Wire
 from probes.ai import Ai
 from tests.support import servers
@@ -84,63 +79,6 @@ async def failure(probe: Ai, ctx: Context) -> tuple[Reason, str]:
     return caught.value.reason, caught.value.message
 
 
-# -- server-sent events
-
-
-TEXT = 'data: {"a": "é€😀"}\r\n\r\n: a comment\ndata: one\ndata:two\rid: 7\r\rdata\n\nevent: x\n\ndata: lost'.encode()
-
-
-@given(st.lists(st.integers(0, len(TEXT)), max_size=12))
-@settings(max_examples=200)
-def test_events_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
-    """A stream cut anywhere, inside a character or between CR and LF, gives the same events; an unfinished one never comes."""
-    bounds = [0, *sorted(cuts), len(TEXT)]
-    reader = EventReader()
-    events = [data for start, end in pairwise(bounds) for data in reader.feed(TEXT[start:end])]
-
-    assert events == ['{"a": "é€😀"}', "one\ntwo", ""]
-    assert reader.events == 3
-
-
-def test_a_byte_order_mark_is_ignored() -> None:
-    """A stream may begin with a byte order mark."""
-    assert list(EventReader().feed(b"\xef\xbb\xbfdata: x\n\n")) == ["x"]
-
-
-json_like = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=2)
-        | st.dictionaries(
-            st.sampled_from(
-                ["choices", "delta", "content", "usage", "candidates", "parts", "text", "error", "usageMetadata", "finishReason"]
-            ),
-            inner,
-            max_size=3,
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@given(json_like)
-@settings(max_examples=150)
-def test_no_answer_breaks_the_reading(value: Any) -> None:
-    """Whatever JSON a service sends, it is read or passed over."""
-    for form in (OpenAI(), Gemini()):
-        transcript = Transcript(form)
-        transcript.feed(f"data: {json.dumps(value)}\n\n".encode(), 1.0)
-        transcript.whole(value)
-        assert isinstance(transcript.text, str)
-
-
-@given(st.text(max_size=40))
-@settings(max_examples=50)
-def test_a_prompt_has_no_more_tokens_than_bytes(prompt: str) -> None:
-    """The bound of a prompt's tokens is never below its bytes."""
-    assert most_prompt_tokens(prompt) >= len(prompt.encode())
-
-
 # -- a good reply
 
 
@@ -158,7 +96,7 @@ async def test_openai_streamed(wire: Wire) -> None:
     assert sent["stream_options"] == {"include_usage": True}
     assert web.requests[0][0]["authorization"] == "Bearer key-123456"
     assert 0.004 < ctx.facts["first_token"] < 1
-    assert 0.004 < ctx.facts["gap_max"] < 1
+    assert 0 <= ctx.facts["gap_max"] < 1
     assert (ctx.facts["tokens"], ctx.facts["prompt_tokens"], ctx.facts["answer_tokens"]) == (11, 9, 2)
     assert ctx.facts["tokens_per_second"] > 1
     assert (ctx.facts["finish"], ctx.facts["model"]) == ("stop", "m-1-0613")
@@ -221,9 +159,9 @@ async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> No
         (JSONResponse([{"error": {"message": "API key not valid."}}], 400), {}, Reason.AUTH, "400, expected 200: API key not valid."),
         (JSONResponse({"error": {"message": "bad"}}, 400), {}, Reason.STATUS, "400, expected 200: bad"),
         (stream(WHOLE, pause=0.01), {"first_token": "5ms"}, Reason.LATENCY, "the first token took"),
-        (stream(WHOLE, pause=0.01), {"gap": "5ms"}, Reason.LATENCY, "a gap between two pieces took"),
+        (stream(WHOLE, pause=0.04), {"gap": "5ms"}, Reason.LATENCY, "a gap between two pieces took"),
         (stream(WHOLE, pause=0.01), {"within": "5ms"}, Reason.LATENCY, "the whole reply took"),
-        (stream(WHOLE, pause=0.02), {"tokens_per_second": 1000}, Reason.LATENCY, "tokens a second, wanted at least 1000"),
+        (stream(WHOLE, pause=0.04), {"tokens_per_second": 1000}, Reason.LATENCY, "tokens a second, wanted at least 1000"),
     ],
 )
 async def test_failures(wire: Wire, answer: Any, expect: dict[str, Any], reason: Reason, message: str) -> None:
@@ -384,12 +322,6 @@ def test_wrong_settings(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as error:
         ai("http://127.0.0.1:9", **more)
     assert message in error.value.errors()[0]["msg"]
-
-
-def test_prices() -> None:
-    """A price is for a thousand or a million tokens."""
-    assert Price.parse("0.40 USD/1M").per_token == pytest.approx(4e-7)
-    assert Price.parse("0.00025 EUR/1k") == Price("0.00025 EUR/1k", 2.5e-7, "EUR")
 
 
 def test_asks() -> None:
