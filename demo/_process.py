@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from demo import _binaries, _watchdog
+from demo._guard import Guard
 
 HOST = "127.0.0.1"
 PORTS = range(20000, 32000)  # below the range that systems take for outgoing connections, so that a stopped server's port stays free
@@ -64,7 +64,7 @@ class Server(ABC):
         self.find_port: Callable[[], int] = free_port
         self._account = _binaries.account()
         self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._lock = threading.Lock()
         self._frozen = False
 
@@ -127,7 +127,7 @@ class Server(ABC):
                 return
             if self.folder is None:
                 self.folder = _binaries.make_folder(self._account)
-                self._watchdog = self._watch(self.folder)
+                self._guard = Guard(self.folder)
                 self.prepare(self.folder)
             self._launch(self.folder)
 
@@ -146,7 +146,8 @@ class Server(ABC):
         log = folder / "server.log"
         with log.open("wb") as output:
             process = self.popen(self.command(folder, port), folder, output.fileno())
-        self._tell(f"watch {process.pid} {int(self.goodbye)}")
+        if self._guard is not None:
+            self._guard.watch(process.pid, int(self.goodbye))
         self._process = process
         until = time.monotonic() + PATIENCE
         while self.ready not in log.read_bytes():
@@ -184,7 +185,8 @@ class Server(ABC):
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._tell(f"forget {self._process.pid}")
+        if self._guard is not None:
+            self._guard.forget(self._process.pid)
         self._process = None
         self._frozen = False
 
@@ -204,17 +206,7 @@ class Server(ABC):
         self._stop(self.goodbye)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-        if self._watchdog is not None:
-            self._tell("done")
-            self._watchdog.communicate()
-            self._watchdog = None
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
         self.folder = None
-
-    def _watch(self, folder: Path) -> subprocess.Popen[bytes]:
-        script = [sys.executable, "-I", "-S", str(Path(_watchdog.__file__).resolve()), str(folder)]
-        return subprocess.Popen(script, stdin=subprocess.PIPE, cwd="/", start_new_session=True)  # noqa: S603 - our own script
-
-    def _tell(self, words: str) -> None:
-        if self._watchdog is not None and self._watchdog.stdin is not None and self._watchdog.poll() is None:
-            self._watchdog.stdin.write(words.encode() + b"\n")
-            self._watchdog.stdin.flush()

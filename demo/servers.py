@@ -219,7 +219,7 @@ class Redis(Server):
         plain = [f"bind {HOST}", f"port {port}", 'save ""', "appendonly no", f"dir {folder}", "maxmemory 64mb", "daemonize no"]
         if not self.password:
             return plain
-        rights = f"~{PROBE}:* &* -@all +@connection +ping +get +set +del"
+        rights = f"~{PROBE}:* -@all +@connection +ping +get +set +del"
         return [*plain, f"requirepass {self.password}", f"user {PROBE} on >{self._probe_password} {rights}"]
 
 

@@ -41,6 +41,7 @@ from demo._app import Api
 from demo._cache import Cache
 from demo._certificates import Certificates, make_certificates, server_context
 from demo._database import Database, Gate
+from demo._guard import Guard
 from demo._model import Model
 from demo._partners import OPENTABLE_BASE, RECREATION_AVAILABILITY, RECREATION_BASE, OpenTable, Recreation
 from demo._process import HOST
@@ -156,8 +157,11 @@ class StandIn:
                 self.world.faults.discard(name)
 
     async def _start(self) -> None:
-        self.folder = await asyncio.to_thread(self._make_folder)
+        self.folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="outrider-standin-"))
+        guard = await asyncio.to_thread(Guard, self.folder)
+        self._stack.push_async_callback(asyncio.to_thread, guard.dismiss)
         self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, self.folder, ignore_errors=True)
+        await asyncio.to_thread(self._fill, self.folder)
         await (self._borrow() if self._borrowed else self._start_servers())
         self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 - plain HTTP on loopback
         self._stack.push_async_callback(self._client.aclose)
@@ -177,8 +181,7 @@ class StandIn:
             await server.thaw()
         await self.redis.empty()
 
-    def _make_folder(self) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="outrider-standin-"))
+    def _fill(self, folder: Path) -> None:
         for name in ("secrets", "state", "tls"):
             (folder / name).mkdir(mode=0o700)
         for name, attribute in SECRET_FILES.items():
@@ -187,7 +190,6 @@ class StandIn:
             file.chmod(0o600)
         self.certificates: Certificates = make_certificates(folder / "tls", self.world.clock.time(), time.time())
         self._tls = server_context(self.certificates.good)
-        return folder
 
     async def _start_sites(self) -> None:
         database = Database(self.postgres.app_dsn, Gate(self.world.delays.stuck))

@@ -23,10 +23,11 @@ from demo.servers import HOST, Postgres, Redis, free_port
 
 STARTS_AND_WAITS = """
 import asyncio, sys
-from demo.servers import Postgres
+from demo.standin import StandIn
 async def main():
-    async with Postgres() as server:
-        print(server.pid, server.folder, flush=True)
+    async with StandIn() as standin:
+        await standin.postgres.freeze()
+        print(standin.postgres.pid, standin.redis.pid, flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -129,16 +130,15 @@ def test_no_server_runs_as_root(servers: tuple[Postgres, Redis]) -> None:
 
 
 async def test_servers_die_with_whoever_started_them() -> None:
-    """A parent that is killed takes its server and the folder with it."""
+    """A parent that is killed takes its servers with it, frozen or not."""
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTS_AND_WAITS, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
-    pid, folder = (await parent.stdout.readline()).decode().split()
-    gone = asyncio.create_task(ended(int(pid)))
+    pids = [int(word) for word in (await parent.stdout.readline()).split()]
+    everything = [pid for main in pids for pid in (main, *await asyncio.to_thread(children, main))]
+    assert len(everything) > len(pids)
     parent.kill()
     await parent.wait()
-    await gone
-    assert int(pid) > 0
-    assert Path(folder).name.startswith("outrider-demo-")
+    await asyncio.gather(*map(ended, everything))
 
 
 async def test_a_taken_port_is_said() -> None:
