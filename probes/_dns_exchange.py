@@ -84,7 +84,7 @@ async def _asked_again(socket: Datagrams, question: dns.message.Message) -> dns.
         socket.send(question.to_wire())
         try:
             async with asyncio.timeout(AGAIN):
-                while not question.is_response(answer := _read(await socket.receive())):
+                while not question.is_response(answer := read_message(await socket.receive())):
                     pass  # the answer to somebody else's question, or a forged one
                 return answer
         except TimeoutError:
@@ -106,13 +106,14 @@ async def over_tcp(ctx: Context, question: dns.message.Message, server: str, por
             stretch.end = stream.last_read_at
     finally:
         stream.abort()
-    answer = _read(came[2 : 2 + int.from_bytes(came[:2])])
+    answer = read_message(came[2 : 2 + int.from_bytes(came[:2])])
     if not question.is_response(answer):
         raise Failed(Reason.PROTOCOL, "the answer is to another question")
     return answer
 
 
-def _read(data: bytes) -> dns.message.Message:
+def read_message(data: bytes) -> dns.message.Message:
+    """A message off the wire. Raises Failed(protocol) for what is none."""
     try:
         return dns.message.from_wire(data)
     except (dns.exception.DNSException, ValueError) as error:

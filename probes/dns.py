@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import dns.exception
@@ -117,7 +119,8 @@ class Dns(Probe):
     async def run(self, ctx: Context) -> Result:
         ctx.facts["query_succeeded"] = False
         question = self._question(ctx)
-        answer = await self._ask_in_turn(ctx, question)
+        servers = [self.server] if self.server else await asyncio.to_thread(system_servers)
+        answer = await self.ask_in_turn(ctx, question, servers)
         records = self._note(ctx, answer)
         self._judge(answer, records)
         more = f" and {len(records) - 3} more" if len(records) > 3 else ""  # noqa: PLR2004 - as many as a line holds
@@ -130,9 +133,8 @@ class Dns(Probe):
         flags = dns.flags.RD | (dns.flags.AD if self.expect.authenticated is not None else 0)
         return dns.message.make_query(name, self.type, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
 
-    async def _ask_in_turn(self, ctx: Context, question: dns.message.Message) -> dns.message.Message:
+    async def ask_in_turn(self, ctx: Context, question: dns.message.Message, servers: Sequence[str]) -> dns.message.Message:
         """The answer of the first server that gives one; each but the last has its share of the time."""
-        servers = [self.server] if self.server else await asyncio.to_thread(_servers_of_the_system)
         for left in range(len(servers), 0, -1):
             server, port = address_and_port(servers[-left])
             ctx.facts["server"] = host_and_port(server, port)
@@ -186,9 +188,10 @@ class Dns(Probe):
             raise Failed(Reason.BODY, f"the server has {'not ' if self.expect.authenticated else ''}validated the answer (AD)")
 
 
-def _servers_of_the_system() -> list[str]:
+def system_servers(file: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """The addresses of this machine's DNS servers; none where it names none."""
     try:
-        return [str(server) for server in dns.resolver.Resolver().nameservers]
+        return [str(server) for server in dns.resolver.Resolver(str(file)).nameservers]
     except dns.resolver.NoResolverConfiguration:
         return []
 
