@@ -52,7 +52,10 @@ class State:
 
 
 class Health:
-    """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks, without their evidence."""
+    """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks.
+
+    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps.
+    """
 
     def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
         self._clock = clock
@@ -79,7 +82,8 @@ class Health:
             return
         same = before.latest is not None and before.latest.verdict is seen.verdict
         slim = replace(seen, evidence={}, spans=())
-        self._recent[seen.check.name].append(replace(slim, facts={}))
+        steps = {name: value for name, value in seen.facts.items() if name.startswith("step.")}
+        self._recent[seen.check.name].append(replace(slim, facts=steps))
         since = before.since if same else seen.at
         self._states[seen.check.name] = replace(before, latest=slim, since=since, slos=_counted(before, seen))
 

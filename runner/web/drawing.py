@@ -15,6 +15,7 @@ from runner.web.words import moment, span
 
 HEIGHT = 24.0
 STEP = 5.0
+_STEP = "step."  # how a kind names the facts that hold a step's seconds
 _PASS_HEIGHT = 15.0
 _TINTS = 6  # colours that the style sheet has for phases
 
@@ -97,9 +98,15 @@ def stretches(phases: Mapping[str, float], tints: Mapping[str, int], whole: floa
     return tuple(found)
 
 
+def stages(seen: Observation) -> Mapping[str, float]:
+    """Where a run's time went: its steps in seconds, where it has several, else its phases."""
+    steps = {name.removeprefix(_STEP): float(value) for name, value in seen.facts.items() if name.startswith(_STEP)}
+    return steps or seen.phases
+
+
 def tints(recent: Sequence[Observation]) -> dict[str, int]:
-    """A tint for each phase, the same in all drawings of one check."""
-    names = dict.fromkeys(name for seen in recent for name in seen.phases)
+    """A tint for each stage, the same in all drawings of one check."""
+    names = dict.fromkeys(name for seen in recent for name in stages(seen))
     return {name: place % _TINTS for place, name in enumerate(names)}
 
 
@@ -114,9 +121,9 @@ def columns(recent: Sequence[Observation], most: int, now: float) -> tuple[Colum
 def longest(recent: Sequence[Observation]) -> float:
     """Seconds of the longest run that passed: a run that timed out would flatten all others. Of all, where none passed."""
     passed = [seen for seen in recent if seen.verdict is Verdict.PASS] or recent
-    return max((max(seen.seconds, sum(seen.phases.values())) for seen in passed), default=0.0)
+    return max((max(seen.seconds, sum(stages(seen).values())) for seen in passed), default=0.0)
 
 
 def _column(seen: Observation, x: float, colours: Mapping[str, int], whole: float, now: float) -> Column:
-    pieces = stretches(seen.phases or {"whole": seen.seconds}, colours, whole)
+    pieces = stretches(stages(seen) or {"whole": seen.seconds}, colours, whole)
     return Column(x, pieces, seen.verdict.value, label(seen, now))

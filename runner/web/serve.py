@@ -94,6 +94,7 @@ async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Li
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="none",
             server_header=False,
             date_header=False,
             proxy_headers=False,

@@ -147,7 +147,7 @@ def row(state: State, file: str, now: float) -> Row:
         last_at=moment(seen.at, now) if seen else "",
         bars=drawing.bars(state.recent, _RECENT, now),
         bars_text=drawing.summary(state.recent[-_RECENT:]),
-        phases=drawing.stretches(seen.phases, drawing.tints(state.recent)) if seen else (),
+        phases=drawing.stretches(drawing.stages(seen), drawing.tints(state.recent)) if seen else (),
         budgets=tuple(budget(slo, *state.slos.get(slo.name, (0, 0))) for slo in check.slos),
         where=f"{file}:{check.line}",
         runbook=check.runbook,
@@ -211,13 +211,10 @@ def detail(state: State, states: Iterable[State], failures: Sequence[Observation
 
 
 def _middle(recent: Sequence[Observation], names: Iterable[str]) -> dict[str, float]:
-    """The median of each phase over the recent runs that passed."""
-    found = {}
-    for name in names:
-        values = sorted(seen.phases[name] for seen in recent if name in seen.phases and seen.verdict is Verdict.PASS)
-        if values:
-            found[name] = values[len(values) // 2]
-    return found
+    """The median of each stage over the recent runs that passed."""
+    passed = [drawing.stages(seen) for seen in recent if seen.verdict is Verdict.PASS]
+    values = {name: sorted(stages[name] for stages in passed if name in stages) for name in names}
+    return {name: seconds[len(seconds) // 2] for name, seconds in values.items() if seconds}
 
 
 def _failure(seen: Observation, colours: Mapping[str, int], now: float) -> Failure:
@@ -228,7 +225,7 @@ def _failure(seen: Observation, colours: Mapping[str, int], now: float) -> Failu
         message=seen.message,
         finding=seen.finding,
         took=span(seen.seconds),
-        phases=drawing.stretches(seen.phases, colours),
+        phases=drawing.stretches(drawing.stages(seen), colours),
         trace_id=seen.trace_id,
         request_id=seen.request_id,
         evidence=_pairs(seen.evidence),
@@ -243,7 +240,13 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
+        return "\n".join(f"{key}: {_nested(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return "\n".join(_text(item) for item in value)
     return str(value)
+
+
+def _nested(value: object) -> str:
+    """A value behind its key: what has lines of its own stands below it, and further in."""
+    text = _text(value)
+    return "\n  " + text.replace("\n", "\n  ") if isinstance(value, Mapping | list | tuple) and value else text

@@ -44,7 +44,9 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long something took: `0.4 ms`, `480 ms`, `1.24 s`, `75 s`."""
+    """How long something took: `<0.1 ms`, `0.4 ms`, `480 ms`, `1.24 s`, `75 s`."""
+    if seconds < 0.00005:  # noqa: PLR2004 - what would be written as nought
+        return "<0.1 ms"
     if seconds < 0.01:  # noqa: PLR2004 - where a tenth of a millisecond still tells
         return f"{seconds * 1000:.1f} ms"
     if seconds < 1:

@@ -116,6 +116,18 @@ async def test_a_checks_page_shows_what_was_seen(here: Site) -> None:
     assert [tag for tag, attrs in page.seen if tag == "details" and "open" in attrs] == ["details"]
 
 
+async def test_a_journeys_stages_are_its_steps() -> None:
+    """Where several steps ran, they say more than the wire's phases summed over them."""
+    text = squeezed(Tags((await JOURNEY.ask("/")).text).text)
+    assert "login 100 ms" in text
+    assert "story 400 ms" in text
+    assert "processing" not in text
+    assert "story 400 ms" in squeezed(Tags((await JOURNEY.ask("/checks/api")).text).text)
+
+
+JOURNEY = site(API).saw(passed(API, 0.5, phases={"processing": 0.5}, facts={"step.login": 0.1, "step.story": 0.4}))
+
+
 async def test_a_part_has_a_page_and_leads_to_its_check(here: Site) -> None:
     """Names of parts hold a slash; asking again by hand names the whole check."""
     page = Tags((await here.ask("/checks/api-report/db_healthy")).text)
