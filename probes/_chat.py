@@ -199,6 +199,14 @@ class Transcript:
         """How many events came whole."""
         return self._reader.events
 
+    @property
+    def pace(self) -> float | None:
+        """Tokens a second after the first; None where the reply came in one moment, which shows no pace."""
+        if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
+            return None
+        tokens = self.usage.answer if self.usage and self.usage.answer else self.pieces
+        return (tokens - 1) / (self.last_at - self.first_at)
+
     def feed(self, piece: bytes, moment: float) -> None:
         """Takes a piece of the stream that came at this moment."""
         for data in self._reader.feed(piece):

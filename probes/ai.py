@@ -230,9 +230,8 @@ def _note(ctx: Context, transcript: Transcript) -> None:
         ctx.facts["finish"] = transcript.finish
     if transcript.model:
         ctx.facts["model"] = transcript.model
-    if transcript.first_at is not None and transcript.last_at is not None and transcript.last_at > transcript.first_at:
-        tokens = usage.answer if usage and usage.answer else transcript.pieces
-        ctx.facts["tokens_per_second"] = (tokens - 1) / (transcript.last_at - transcript.first_at)
+    if (pace := transcript.pace) is not None:
+        ctx.facts["tokens_per_second"] = pace
 
 
 def _used(answer: Answer, transcript: Transcript) -> Usage | None:

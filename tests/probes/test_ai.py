@@ -98,7 +98,6 @@ async def test_openai_streamed(wire: Wire) -> None:
     assert 0.004 < ctx.facts["first_token"] < 1
     assert 0 <= ctx.facts["gap_max"] < 1
     assert (ctx.facts["tokens"], ctx.facts["prompt_tokens"], ctx.facts["answer_tokens"]) == (11, 9, 2)
-    assert ctx.facts["tokens_per_second"] > 1
     assert (ctx.facts["finish"], ctx.facts["model"]) == ("stop", "m-1-0613")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes._budget import Price
-from probes._chat import Gemini, OpenAI, Transcript, most_prompt_tokens
+from probes._chat import Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
 from probes._events import EventReader
 
 TEXT = 'data: {"a": "é€😀"}\r\n\r\n: a comment\ndata: one\ndata:two\rid: 7\r\rdata\n\nevent: x\n\ndata: lost'.encode()
@@ -57,6 +57,19 @@ def test_no_answer_breaks_the_reading(value: Any) -> None:
         transcript.feed(f"data: {json.dumps(value)}\n\n".encode(), 1.0)
         transcript.whole(value)
         assert isinstance(transcript.text, str)
+
+
+def test_pace() -> None:
+    """The longest gap and the pace come from the moments at which the pieces came, and the tokens from the service's count."""
+    said = Transcript(OpenAI())
+    for text, moment in (("a", 10.0), ("b", 10.5), ("c", 12.0)):
+        said.feed(f'data: {{"choices": [{{"delta": {{"content": "{text}"}}}}]}}\n\n'.encode(), moment)
+
+    assert (said.text, said.first_at, said.longest_gap, said.pace) == ("abc", 10.0, 1.5, 1.0)
+    said.feed(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}\n\n', 12.0)
+    assert said.pace == 4.0
+    assert said.usage == Usage(3, 9, 12)
+    assert Transcript(OpenAI()).pace is None
 
 
 @given(st.text(max_size=40))
