@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from pydantic import BaseModel, SecretStr
 
 _SECRET_NAME = re.compile(r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?|cookie|authorization|signature)\Z", re.IGNORECASE)
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]*)([^#\s]*)")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*).*", re.DOTALL)
 _PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
 _EVERYDAY = frozenset({"true", "false", "null", "none", "http", "https"})
 _SHORTEST = 4  # a shorter value would redact half of every sentence, and protects nothing
@@ -27,12 +27,15 @@ def worth_redacting(value: str) -> bool:
 
 
 def of_url(text: str) -> Iterator[str]:
-    """The passwords inside a URL or DSN, as written and decoded, and its parameters that are named like a secret."""
+    """The passwords inside a URL or DSN, as written and decoded, and its parameters that are named like a secret.
+
+    A password whose signs should have been escaped (p@ss/word) is found as well: it reaches up to the last @.
+    """
     for found in _URL.finditer(text):
-        user, at, _ = found[1].rpartition("@")
-        if at and ":" in user:
+        for user in (found[1].rpartition("@")[0], found[0].partition("://")[2].rpartition("@")[0]):
             password = user.partition(":")[2]
-            yield from (password, unquote(password))
+            if password:
+                yield from (password, unquote(password))
         query = found[2].partition("?")[2]
         yield from (value for name, value in parse_qsl(query) if is_secret_name(name))
 

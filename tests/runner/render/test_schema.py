@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped] - it comes with check-jsonschema, without stubs
+import jsonschema  # type: ignore[import-untyped]  # it comes with check-jsonschema, without stubs
 import pytest
 
 from probes import discover

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from probes import discover
+from runner.plan.cron import shortest_gap
+from runner.plan.errors import PlanError
+from runner.plan.load import load
+from runner.plan.model import Cron, Every, Plan
+
+ROOT = Path(__file__).parents[3]
+SYSTEM = {
+    "DATABASE_URL": "postgresql://probe:db-pa55word@127.0.0.1:5432/roadtrip",
+    "REDIS_URL": "redis://probe:redis%2Fpa55word@127.0.0.1:6379/0",
+    "AI_URL": "http://127.0.0.1:8001",
+    "AI_MODEL": "story-1",
+    "PROBE_USER": "probe@example.com",
+}
+SECRET_FILES = ("ai-key", "opentable", "recreation", "probe-password")
+
+KINDS = discover()
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file of checks, its first lines given."""
+
+    def write(text: str, name: str = "checks.yaml") -> Path:
+        file = tmp_path / name
+        file.write_text(f"version: 1\n{text}")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> dict[str, str]:
+    """The variables that the committed checks.yaml needs, and its secret files."""
+    for name in SECRET_FILES:
+        (tmp_path / name).write_text(f"the-{name}-secret\n")
+    return {**SYSTEM, "SECRETS": str(tmp_path)}
+
+
+def planned(file: Path, **given: Any) -> Plan:
+    """Loads a file with these variables and arguments."""
+    arguments = {key: given.pop(key) for key in ("tags", "checks", "secrets", "serving") if key in given}
+    return load(file, environ=given, **arguments)
+
+
+def wrong(file: Path, **given: Any) -> str:
+    """Loads a wrong file, and gives what is said about it."""
+    with pytest.raises(PlanError) as error:
+        planned(file, **given)
+    return str(error.value).replace(f"{file.parent}/", "")
+
+
+def names(plan: Plan) -> list[str]:
+    """Lists the checks of a plan."""
+    return [one.check.name for one in plan.checks]
+
+
+TCP = "kind: tcp, host: localhost, port: 1"
+
+
+def test_the_committed_checks_are_those_of_the_road_trip_storyteller(system: dict[str, str]) -> None:
+    """With its variables set the whole file loads; the certificate is looked at where TLS says so."""
+    plan = load(ROOT / "checks.yaml", environ=system)
+    assert names(plan) == "api ready api-report database cache story-model opentable recreation plan-a-trip".split()
+    assert names(load(ROOT / "checks.yaml", environ={**system, "TLS": "true"}))[-1] == "api-certificate"
+    assert {tag for one in plan.checks for tag in one.check.tags} == {"smoke", "api", "database", "cache", "ai", "partners", "journeys"}
+
+
+def test_the_committed_checks_compare_the_report_with_the_checks_themselves(system: dict[str, str]) -> None:
+    """The parts of the health report are checks of their own, each beside the check that asks the same by itself."""
+    report = next(one for one in load(ROOT / "checks.yaml", environ=system).checks if one.check.name == "api-report")
+    assert [(part.name, part.part_of, part.compare_with, part.slos) for part in report.parts] == [
+        ("api-report/db_healthy", "api-report", "database", ()),
+        ("api-report/redis_healthy", "api-report", "cache", ()),
+    ]
+
+
+def test_every_secret_of_the_committed_checks_is_known(system: dict[str, str]) -> None:
+    """Passwords inside addresses (as written and decoded), files and tokens are all there to be redacted; everyday words are not."""
+    plan = load(ROOT / "checks.yaml", environ={**system, "OPERATE_TOKEN": "operate-t0ken"})
+    wanted = {"db-pa55word", "redis%2Fpa55word", "redis/pa55word", "operate-t0ken", *(f"the-{name}-secret" for name in SECRET_FILES)}
+    assert wanted <= plan.secrets
+    assert not {"https", "true", "", "roadtrip", "127.0.0.1", "password"} & plan.secrets
+
+
+def test_nobody_needs_a_secret_to_validate_the_committed_checks() -> None:
+    """`outrider validate --no-secrets` needs no variable and no file: texts stand in."""
+    plan = load(ROOT / "checks.yaml", environ={}, secrets=False)
+    assert names(plan) == "api ready api-report database cache story-model opentable recreation plan-a-trip".split()
+
+
+def test_the_smoke_gate_needs_the_secrets_of_its_own_checks_alone() -> None:
+    """Only what is selected is filled in: the gate knows nothing of models, partners and the probe's password."""
+    environ = {name: SYSTEM[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    assert names(load(ROOT / "checks.yaml", environ=environ, tags=["smoke"])) == ["api", "ready", "database", "cache"]
+
+
+def test_a_check_takes_what_the_defaults_say(write: Write) -> None:
+    """Interval, timeout, zone, alert and gate come from defaults: where a check doesn't say otherwise."""
+    text = "defaults: {interval: 2m, timeout: 7s, zone: Europe/Berlin, alert: page, gate: optional}\nchecks:\n"
+    plan = planned(
+        write(
+            text
+            + f"  one: {{{TCP}}}\n"
+            + f"  two: {{{TCP}, interval: 20s, timeout: 1500ms, alert: none, gate: required}}\n"
+            + f"  three: {{{TCP}, cron: '0 3 * * SUN'}}\n"
+        )
+    )
+    one, two, three = plan.checks
+    assert (one.schedule, one.timeout, one.check.alert, one.check.required) == (Every(120.0), 7.0, "page", False)
+    assert (two.schedule, two.timeout, two.check.alert, two.check.required) == (Every(20.0), 1.5, "none", True)
+    assert (three.schedule, three.check.interval) == (Cron("0 3 * * SUN", "Europe/Berlin"), shortest_gap("0 3 * * SUN"))
+
+
+def test_values_take_the_type_of_their_field(write: Write) -> None:
+    """A text "5432" fills a number, "false" a switch, and a password of digits stays what it is, from outside and in quotes."""
+    plan = planned(
+        write(
+            "checks:\n"
+            '  one: {kind: tcp, host: "${HOST}", port: "${PORT}"}\n'
+            '  off: {kind: tcp, host: localhost, port: 1, enabled: "${ON}"}\n'
+            "  who: {kind: http, url: http://localhost, basic: {user: '17', password: \"${PASSWORD}\"}}\n"
+        ),
+        HOST="10.0.0.1",
+        PORT="5432",
+        ON="false",
+        PASSWORD="0123",
+    )
+    one, who = plan.checks
+    assert one.check.address == "10.0.0.1:5432"
+    assert getattr(who.probe, "basic").password.get_secret_value() == "0123"  # noqa: B009 - the kind's own field
+
+
+def test_values_are_never_read_as_yaml(write: Write) -> None:
+    """A value that looks like YAML is a text: it makes no keys, no list and no second value."""
+    plan = planned(write("service: ${NAME}\nchecks:\n  one: {" + TCP + "}\n"), NAME="{a: 1}\nchecks: []")
+    assert plan.service == "{a: 1}\nchecks: []"
+
+
+def test_only_what_runs_is_filled_in(write: Write) -> None:
+    """`enabled` is read first, and neither a check that is off nor what it alone uses needs its values."""
+    text = (
+        "targets:\n  here: {url: http://localhost}\n  there: {url: '${THERE}'}\n"
+        "slos:\n  own: {objective: '${OBJECTIVE}'}\n"
+        "checks:\n"
+        "  on: {kind: http, target: here}\n"
+        "  off: {kind: http, target: there, slos: [own], headers: {A: '${SECRET}'}, enabled: '${ENABLED:-false}'}\n"
+    )
+    plan = planned(write(text))
+    assert (names(plan), list(plan.targets), plan.slos) == (["on"], ["here"], ())
+    said = wrong(write(text), ENABLED="true")
+    assert [name in said for name in ("THERE is not set", "OBJECTIVE is not set", "SECRET is not set")] == [True, True, True]
+
+
+def test_the_server_s_tokens_are_needed_by_who_serves(write: Write) -> None:
+    """A gate in CI needs no token of the server; `outrider run` does."""
+    file = write(
+        "server: {listen: '[::1]:9000', operate_token: '${file:token}', hosts: [outrider.example]}\nchecks:\n  one: {" + TCP + "}\n"
+    )
+    assert planned(file, serving=False).server.operate_token == ""
+    assert "token can't be read" in wrong(file)
+    (file.parent / "token").write_text("operate-me\n")
+    server = planned(file).server
+    assert (server.host, server.port, server.operate_token, server.hosts) == ("::1", 9000, "operate-me", ("outrider.example",))
+    assert "operate-me" not in repr(planned(file))
+
+
+def test_paths_start_at_the_file_s_folder(write: Write, tmp_path: Path) -> None:
+    """State, secrets and certificates lie beside the file, whatever folder the command was called in."""
+    tls = "kind: tls, host: localhost, tls"
+    file = write(f"state: here\nchecks:\n  one: {{{tls}: {{ca: ca.pem}}}}\n  two: {{{tls}: {{ca: '${{CA:-}}'}}}}\n")
+    plan = planned(file)
+    authorities = [getattr(one.probe, "tls").ca for one in plan.checks]  # noqa: B009 - the kind's own field
+    assert (plan.state, authorities) == (tmp_path / "here", [tmp_path / "ca.pem", None])
+
+
+def test_selection_is_by_tag_or_name(write: Write) -> None:
+    """Checks that carry one of the tags and those that are named run, in the file's order."""
+    file = write(
+        f"checks:\n  a: {{{TCP}, tags: [x]}}\n  b: {{{TCP}}}\n  c: {{{TCP}, tags: [y]}}\n  d: {{{TCP}, tags: [x], enabled: false}}\n"
+    )
+    assert names(planned(file)) == ["a", "b", "c"]
+    assert names(planned(file, tags=["x"])) == ["a"]
+    assert names(planned(file, tags=["y"], checks=["a"])) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"tags": ["smok"]}, "--tag smok  no check carries the tag smok; did you mean smoke?"),
+        ({"tags": ["idle"]}, "--tag idle  no enabled check carries the tag idle"),
+        ({"checks": ["apii"]}, "--check apii  there is no check apii; did you mean api?"),
+        ({"checks": ["off"]}, "--check off  check off is not enabled"),
+    ],
+)
+def test_a_selection_that_selects_nothing_is_an_error(write: Write, chosen: dict[str, Any], said: str) -> None:
+    """A tag that no check carries and a check that isn't there are mistakes of who typed them, never an empty run."""
+    file = write(f"checks:\n  api: {{{TCP}, tags: [smoke]}}\n  off: {{{TCP}, tags: [idle], enabled: false}}\n")
+    assert wrong(file, **chosen) == f"{said}\n1 error; nothing was started"
+
+
+def test_a_check_knows_its_line_in_the_file(write: Write) -> None:
+    """Readers can point at the check's own line."""
+    assert [one.check.line for one in planned(write(f"checks:\n  a: {{{TCP}}}\n\n  b: {{{TCP}}}\n")).checks] == [3, 5]
+
+
+BASE = """targets:
+  api: {{url: {url}, limit: {limit}}}
+slos:
+  p95: {{objective: {objective}, threshold: 500ms}}
+checks:
+{before}  api: {{kind: http, target: api, path: {path}, timeout: {timeout}, slos: [p95], tags: [{tag}], headers: {{A: "${{A}}"}}}}
+  other: {{kind: tcp, host: localhost, port: {port}}}
+"""
+SAME = {
+    "url": "http://localhost",
+    "limit": "10/1h",
+    "objective": "95%",
+    "before": "",
+    "path": "/a",
+    "timeout": "5s",
+    "tag": "x",
+    "port": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"before": "  # a comment\n\n"}, False),
+        ({"port": "2"}, False),
+        ({"url": "http://127.0.0.1"}, True),
+        ({"limit": "11/1h"}, True),
+        ({"objective": "96%"}, True),
+        ({"path": "/b"}, True),
+        ({"timeout": "4s"}, True),
+        ({"tag": "y"}, True),
+    ],
+)
+def test_a_fingerprint_changes_with_what_matters(write: Write, change: Mapping[str, str], changed: bool) -> None:  # noqa: FBT001 - a table
+    """A check is the same as before where nothing of its own changed: not when lines move, not when another check changes."""
+    before, after = (planned(write(BASE.format(**{**SAME, **one})), A="a").checks[0] for one in ({}, change))
+    assert (before.fingerprint != after.fingerprint) is changed
+
+
+def test_a_fingerprint_changes_with_a_secret(write: Write) -> None:
+    """A rotated secret is a change, though no fingerprint tells which."""
+    one, two = (planned(write(BASE.format(**SAME)), A=secret).checks[0].fingerprint for secret in ("first-secret", "second-secret"))
+    assert one != two
+    assert "secret" not in one
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [("url: '${V}'", "http redis"), ("dsn: '${V}'", "postgres"), ("host: '${V}', port: '${W}'", "tcp tls")],
+)
+def test_a_check_without_its_values_is_still_understood(write: Write, key: str, kinds: str) -> None:
+    """Texts of the right form stand in for addresses, numbers and durations, so that all else can be judged."""
+    for kind in kinds.split():
+        plan = planned(write(f"checks:\n  one: {{kind: {kind}, {key}, timeout: '${{T}}', enabled: '${{E}}'}}\n"), secrets=False)
+        assert names(plan) == ["one"]
+
+
+def test_mistakes_are_seen_without_values_too(write: Write) -> None:
+    """--no-secrets says what is wrong with the file itself, and what is set is judged as well."""
+    said = wrong(write("checks:\n  one: {kind: redis, url: '${V}', round_tripp: true, timeout: '${T}'}\n"), secrets=False, T="5")
+    assert "round_trip?" in said
+    assert "5 has no unit; write 5s (the value comes from ${T})" in said
+    assert "2 errors" in said
+
+
+TEMPLATE = """service: {0}
+defaults: {{timeout: {1}}}
+targets:
+  api: {{url: {2}, limit: {3}, headers: {{Authorization: {4}}}, allow: [{5}]}}
+slos:
+  p95: {{objective: {6}, threshold: {7}}}
+checks:
+  one:
+    {{kind: http, target: api, path: {8}, method: {9}, expect: {{status: {10}, within: {11}, json: {{$.a: {12}}}, regex: {13}}}}}
+  two: {{kind: postgres, dsn: {14}, query: {15}}}
+  three: {{kind: redis, url: {16}, round_trip: {17}, slos: [p95]}}
+  four: {{kind: tcp, host: {18}, port: {19}, interval: {20}, tags: [{23}], alert: {24}, reports_as: {25}}}
+  five: {{kind: tcp, host: localhost, port: 1, cron: {21}, zone: {22}}}
+  six: {{kind: journey, target: api, steps: [{{name: {26}, post: {27}, form: {{password: {28}}}, capture: {{token: {29}}}}}]}}
+server: {{listen: {30}, operate_token: {31}}}
+"""
+SOUND = (
+    *("s", "5s", "http://localhost", "9/1h", "a", "POST /p", "95%", "1s", "/p", "GET", "200", "1s", "1", "x"),
+    *("postgresql://r@localhost/d", "q", "redis://localhost", "true", "h", "1", "9s", "* * * * *", "UTC"),
+    *("t", "page", "r", "n", "/p", "p", "$.t", "127.0.0.1:1", "x"),
+)
+SECRET = "S3cr3t-V4lue/@:x"
+
+
+def test_the_template_of_the_next_test_is_sound(write: Write) -> None:
+    """Without a secret in a wrong place the file loads."""
+    assert len(planned(write(TEMPLATE.format(*(f"'{text}'" for text in SOUND)))).checks) == 6
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 31), min_size=1), st.sampled_from(["${API_KEY}", "x${API_KEY}y", "${URL}", "${file:secret}"]))
+def test_no_error_shows_a_secret_wherever_it_was_put(write: Write, places: set[int], placeholder: str) -> None:
+    """A secret that fills the wrong field is never repeated, whatever the field's complaint says of its value."""
+    values = [f"'{placeholder if index in places else text}'" for index, text in enumerate(SOUND)]
+    file = write(TEMPLATE.format(*values))
+    (file.parent / "secret").write_text(SECRET)
+    said = ""
+    try:
+        load(file, environ={"API_KEY": SECRET, "URL": f"redis://user:{SECRET}@localhost"}, kinds=KINDS)
+    except PlanError as error:
+        said = str(error)
+    assert SECRET not in said
