@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import pytest
@@ -15,13 +15,15 @@ from pydantic import ValidationError
 
 from probes import Probe, discover
 from probes._core import Reason, Verdict
+from runner.observation import Observation
 from runner.plan.secrets import of_settings
 from tests.support import servers
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
 
 KINDS = discover()
-WITHIN = 0.2
+WITHIN = 0.2  # seconds, for servers that keep one waiting
+ENOUGH = 5.0  # seconds, for servers after which there is nothing to wait for
 PROMPTLY = 0.5  # far above what a return takes, far below a second try, and enough for a machine that is busy
 SLOWLY = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000
 GARBAGE = bytes(range(7, 256)) * 3
@@ -43,6 +45,12 @@ MISBEHAVING: dict[str, tuple[Callable[[], AbstractAsyncContextManager[servers.Se
     "endless answer": (lambda: servers.endless(b"HTTP/1.1 200 OK\r\n\r\n"), STRANGE),
     "garbage": (lambda: servers.canned(GARBAGE, then_close=True), STRANGE | {Reason.RESET}),
 }
+GROUPS: list[tuple[str, ...]] = [  # what is met at the same time
+    ("silent", "black hole", "one byte at a time", "one byte of HTTP at a time"),
+    ("refusing", "closing", "half-closing", "resetting", "resetting when asked", "resetting in the answer", "garbage"),
+    ("endless",),
+    ("endless answer",),
+]
 UNREACHED = {"refusing", "black hole"}
 
 
@@ -66,6 +74,11 @@ def is_content(probe: Probe, how: str) -> bool:
     return KINDS["tcp"] is type(probe) and getattr(probe, "tls", None) is None and how not in UNREACHED
 
 
+def test_every_misbehaviour_is_met() -> None:
+    """The groups leave none out."""
+    assert sorted(how for together in GROUPS for how in together) == sorted(MISBEHAVING)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_has_an_example_that_can_be_pointed(kind: str) -> None:
     """Every kind has an example with the address 127.0.0.1:9, so that it can be held against servers that misbehave."""
@@ -73,26 +86,32 @@ def test_has_an_example_that_can_be_pointed(kind: str) -> None:
     assert any(pointed(example, elsewhere) != pointed(example, servers.Server("127.0.0.1", 9)) for example in KINDS[kind].examples)
 
 
-@pytest.mark.parametrize("how", MISBEHAVING)
+@pytest.mark.parametrize("together", GROUPS, ids=", ".join)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_misbehaving_server(kind: str, how: str, runs: Observer) -> None:
+async def test_misbehaving_server(kind: str, together: tuple[str, ...], runs: Observer) -> None:
     """Fails with a fitting reason, at the deadline at the latest, leaves nothing behind, and tells no secret."""
-    start, allowed = MISBEHAVING[how]
-    loop = asyncio.get_running_loop()
-    async with start() as server:
-        probes = probes_at(kind, server)
-        async with no_leaks(serving=server.port):
-            began = loop.time()
-            observations = await asyncio.gather(*(runs.observe(probe, kind=kind, within=WITHIN) for probe in probes))
-            took = loop.time() - began
-    assert took < WITHIN + max(probe.afterwards() for probe in probes) + PROMPTLY
+    within = WITHIN if all(Reason.TIMEOUT in MISBEHAVING[how][1] for how in together) else ENOUGH
+    async with AsyncExitStack() as stack:
+        met = {how: await stack.enter_async_context(MISBEHAVING[how][0]()) for how in together}
+        asked = [(how, probe) for how, server in met.items() for probe in probes_at(kind, server)]
+        async with no_leaks(serving=[server.port for server in met.values()]):
+            began = asyncio.get_running_loop().time()
+            seen = await asyncio.gather(*(runs.observe(probe, kind=kind, within=within) for _, probe in asked))
+            took = asyncio.get_running_loop().time() - began
+    assert took < within + max(probe.afterwards() for _, probe in asked) + PROMPTLY
     assert not runs.log
-    for probe, seen in zip(probes, observations, strict=True):
-        if not is_content(probe, how):
-            assert (seen.verdict, seen.reason in allowed) == (Verdict.FAIL, True), f"{seen.reason}: {seen.message}"
-            assert seen.message
-        told = "\n".join([repr(seen), str(seen), probe.address(), repr(probe), str(probe)])
-        assert not [secret for secret in of_settings(probe) if secret in told]
+    for (how, probe), observation in zip(asked, seen, strict=True):
+        judge(how, probe, observation)
+
+
+def judge(how: str, probe: Probe, seen: Observation) -> None:
+    """A fitting verdict, and no secret in anything that can be told of it."""
+    if not is_content(probe, how):
+        fitting = seen.reason in MISBEHAVING[how][1]
+        assert (seen.verdict, fitting) == (Verdict.FAIL, True), f"{how}: {seen.verdict}, {seen.reason}: {seen.message}"
+        assert seen.message
+    told = "\n".join([repr(seen), str(seen), probe.address(), repr(probe), str(probe)])
+    assert not [secret for secret in of_settings(probe) if secret in told]
 
 
 @pytest.mark.parametrize("kind", KINDS)

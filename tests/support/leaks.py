@@ -7,15 +7,16 @@ import os
 import resource
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 _TURNS = 50  # of the loop, for transports to close and cancelled tasks to end
 
 
-def open_sockets(*, serving: int = 0) -> dict[int, str]:
-    """The process's sockets: number and addresses. Those whose own port is `serving` (the test's server) are left out."""
+def open_sockets(*, serving: int | Collection[int] = ()) -> dict[int, str]:
+    """The process's sockets: number and addresses. Those whose own port is `serving` (the test's servers') are left out."""
     found: dict[int, str] = {}
+    own = {serving} if isinstance(serving, int) else set(serving)
     for number in range(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024)):
         try:
             status = os.fstat(number)
@@ -25,13 +26,13 @@ def open_sockets(*, serving: int = 0) -> dict[int, str]:
             continue
         with socket.socket(fileno=os.dup(number)) as copy:
             name = copy.getsockname() if copy.family in (socket.AF_INET, socket.AF_INET6) else ()
-            if not (name and name[1] == serving):
+            if not (name and name[1] in own):
                 found[status.st_ino] = f"fd {number}: {copy!r}"
     return found
 
 
 @asynccontextmanager
-async def no_leaks(*, serving: int = 0) -> AsyncIterator[None]:
+async def no_leaks(*, serving: int | Collection[int] = ()) -> AsyncIterator[None]:
     """What runs inside must have ended every task and closed every socket of its own, within a few turns of the loop.
 
     Wrap the run, not the server, and give the server's port: its accepted sockets are not the run's.
