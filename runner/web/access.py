@@ -72,7 +72,9 @@ def _same(given: str, token: str) -> bool:
 def bearer(authorization: str) -> str:
     """The token of `Bearer TOKEN`, or nothing."""
     scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() != "bearer":
+        return ""
+    return token.strip().encode("latin-1", "replace").decode("utf-8", "replace")  # a header's bytes arrive as latin-1
 
 
 def _password(authorization: str) -> str:

@@ -22,13 +22,20 @@ _TINTS = 6  # colours that the style sheet has for phases
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One run: where its bar stands, how it looks, and what it says when pointed at."""
+    """A run that didn't pass: where its bar stands, how it looks, and what it says when pointed at."""
 
     x: float
-    y: float
-    height: float
     verdict: str
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The recent runs: those that passed as one SVG path (a thousand checks on one page must stay cheap), the others singly."""
+
+    passes: str
+    others: tuple[Bar, ...]
+    text: str  # what they say to who can't see them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +60,20 @@ class Column:
     label: str
 
 
-def bars(recent: Sequence[Observation], most: int, now: float) -> tuple[Bar, ...]:
+def bars(recent: Sequence[Observation], most: int, now: float) -> Bars:
     """A bar per run, newest at the right end of `most` places."""
     shown = recent[-most:]
     top = max((seen.seconds for seen in shown if seen.verdict is Verdict.PASS), default=0.0)
-    start = most - len(shown)
-    return tuple(_bar(seen, (start + place) * STEP, top, now) for place, seen in enumerate(shown))
+    placed = [((most - len(shown) + place) * STEP, seen) for place, seen in enumerate(shown)]
+    passes = "".join(_pass(x, seen.seconds / top if top else 0.0) for x, seen in placed if seen.verdict is Verdict.PASS)
+    others = tuple(Bar(x, seen.verdict.value, label(seen, now)) for x, seen in placed if seen.verdict is not Verdict.PASS)
+    return Bars(passes, others, summary(shown))
 
 
-def _bar(seen: Observation, x: float, top: float, now: float) -> Bar:
-    height = HEIGHT
-    if seen.verdict is Verdict.PASS:
-        height = round(3.0 + (_PASS_HEIGHT - 3.0) * (seen.seconds / top if top else 0.0), 1)
-    return Bar(x, HEIGHT - height, height, seen.verdict.value, label(seen, now))
+def _pass(x: float, share: float) -> str:
+    """A bar from the ground up, by its share of the longest."""
+    height = 3.0 + (_PASS_HEIGHT - 3.0) * share
+    return f"M{x:g} {HEIGHT:g}v-{height:.1f}h4V{HEIGHT:g}z"
 
 
 def label(seen: Observation, now: float) -> str:

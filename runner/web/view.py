@@ -46,8 +46,7 @@ class Row:
     finding: str
     last: str
     last_at: str
-    bars: tuple[drawing.Bar, ...]
-    bars_text: str
+    bars: drawing.Bars
     phases: tuple[drawing.Stretch, ...]
     budgets: tuple[Budget, ...]
     where: str  # checks.yaml:29
@@ -146,8 +145,7 @@ def row(state: State, file: str, now: float) -> Row:
         last=span(seen.seconds) if seen else "",
         last_at=moment(seen.at, now) if seen else "",
         bars=drawing.bars(state.recent, _RECENT, now),
-        bars_text=drawing.summary(state.recent[-_RECENT:]),
-        phases=drawing.stretches(drawing.stages(seen), drawing.tints(state.recent)) if seen else (),
+        phases=drawing.stretches(drawing.stages(seen), drawing.tints((seen,))) if seen else (),
         budgets=tuple(budget(slo, *state.slos.get(slo.name, (0, 0))) for slo in check.slos),
         where=f"{file}:{check.line}",
         runbook=check.runbook,

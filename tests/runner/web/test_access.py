@@ -156,6 +156,11 @@ async def test_every_answer_carries_the_security_headers(open_site: Site, path: 
     assert answer.headers["cache-control"] == ("public, max-age=3600" if path == "/static/page.css" else "no-store")
 
 
+def test_a_token_may_hold_any_letters() -> None:
+    """A header's bytes come as latin-1; a token beyond ASCII is compared by its UTF-8 all the same."""
+    assert may_read("Bearer " + "straße-道".encode().decode("latin-1"), Server(read_token="straße-道"))
+
+
 def test_an_empty_operate_token_opens_no_reading() -> None:
     """A reader who sends nothing is not the operator of a runner without an operate token."""
     assert not may_read("Bearer ", Server(read_token=READ))
