@@ -32,10 +32,16 @@ class Filling:
     def data(self, node: Node, path: Path = ()) -> Any:
         """The plain data of a tree, placeholders filled in."""
         if isinstance(node, Keys):
+            self._judge_keys(node, path)
             return {key: self.data(entry.node, (*path, key)) for key, entry in node.entries.items()}
         if isinstance(node, Items):
             return [self.data(item, (*path, index)) for index, item in enumerate(node.items)]
         return self._scalar(node, path) if "${" in node.text else node.value
+
+    def _judge_keys(self, node: Keys, path: Path) -> None:
+        for key, entry in node.entries.items():
+            if "${" in key:
+                self._reading.report(entry.at, (*self._path, *path, key), "a key is written out, not filled in")
 
     def _scalar(self, node: Scalar, path: Path) -> str:
         if id(node) in self.standing:

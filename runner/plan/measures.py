@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from probes._core import Probe
@@ -36,17 +37,19 @@ def known(probe: Probe) -> set[str]:
     """The phases and facts that the kind's families read, and `step.<name>` for each of its steps."""
     names: set[str] = set()
     for family in probe.families:
-        list(family.read(_Noted(names), _Noted(names)))
-    steps = getattr(probe, "steps", ())
-    return names | {f"{_STEP}{step.name}" for step in steps if getattr(step, "name", None)}
+        with suppress(KeyError):  # it reads what it takes for granted: the name is noted
+            list(family.read(_Noted(names), _Noted(names)))
+    return names | {f"{_STEP}{step.name}" for step in getattr(probe, "steps", ())}
 
 
 def knows(probe: Probe, measure: str) -> str:
-    """Why the kind can't fill a measure, or nothing: where it may, or where it declares no families to tell by."""
+    """Why the kind can't fill a measure; nothing where it can, or where nobody can tell before a run."""
     names = known(probe)
     if not names or measure in names:
         return ""
-    if measure.startswith(_STEP):
-        steps = sorted(name for name in names if name.startswith(_STEP))
-        return f"and this check has no such step{did_you_mean(measure, steps)}"
-    return f"which this kind doesn't measure{did_you_mean(measure, names)}"
+    if not measure.startswith(_STEP):
+        return f"which this kind doesn't measure{did_you_mean(measure, names)}"
+    steps = [name for name in names if name.startswith(_STEP)]
+    if not steps and any("step" in family.labels for family in probe.families):
+        return ""  # its steps have names that no setting gives
+    return f"and this check has no such step{did_you_mean(measure, steps)}"

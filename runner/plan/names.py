@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from runner.plan.errors import Path
 from runner.plan.model import Planned
@@ -59,31 +59,26 @@ def _way_to(root: Node, word: str) -> Path:
 
 def _judge_cycles(reading: Reading, entries: Keys, plans: Mapping[str, Planned]) -> None:
     """Reports each ring of dependencies once, at the member that comes first in the file."""
+    place = {name: index for index, name in enumerate(plans)}
+    for ring in _rings({name: plan.check.depends_on for name, plan in plans.items()}):
+        start = min(range(len(ring)), key=lambda index: place[ring[index]])
+        turned = [*ring[start:], *ring[:start], ring[start]]
+        _report(reading, entries.entries[turned[0]], ("depends_on",), f"depends on itself: {' -> '.join(turned)}")
+
+
+def _rings(edges: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
+    """The rings that a walk over all edges closes; each edge is walked once."""
     done: set[str] = set()
-    for start in plans:
-        trail: list[str] = []
-        stack: list[tuple[str, int]] = [(start, 0)]
-        while stack:
-            name, depth = stack.pop()
-            del trail[depth:]
-            if name in trail:
-                ring = trail[trail.index(name) :]
-                first = ring[0]
-                _report(reading, entries.entries[first], ("depends_on",), f"depends on itself: {' -> '.join([*ring, first])}")
-                continue
-            if name in done or name not in plans:
-                continue
-            trail.append(name)
-            stack.extend((other, len(trail)) for other in plans[name].check.depends_on)
-        done |= _reached(start, plans)
-
-
-def _reached(start: str, plans: Mapping[str, Planned]) -> set[str]:
-    found: set[str] = set()
-    stack = [start]
-    while stack:
-        name = stack.pop()
-        if name in plans and name not in found:
-            found.add(name)
-            stack.extend(plans[name].check.depends_on)
-    return found
+    for start in edges:
+        trail = {} if start in done else {start: iter(edges[start])}  # in the order of the walk
+        while trail:
+            name, rest = next(reversed(trail.items()))
+            following = next(rest, None)
+            if following is None:
+                done.add(name)
+                del trail[name]
+            elif following in trail:
+                walked = list(trail)
+                yield walked[walked.index(following) :]
+            elif following in edges and following not in done:
+                trail[following] = iter(edges[following])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from probes import discover
 from runner.plan.cron import shortest_gap
 from runner.plan.errors import PlanError
+from runner.plan.limits import limits
 from runner.plan.load import load
 from runner.plan.model import Cron, Every, Plan
 
@@ -84,6 +85,19 @@ def test_the_committed_checks_compare_the_report_with_the_checks_themselves(syst
         ("api-report/db_healthy", "api-report", "database", ()),
         ("api-report/redis_healthy", "api-report", "cache", ()),
     ]
+
+
+def test_every_check_of_the_committed_checks_has_its_runbook(system: dict[str, str]) -> None:
+    """Who is called finds the page that the check names."""
+    plan = load(ROOT / "checks.yaml", environ={**system, "TLS": "true"})
+    assert [one.check.name for one in plan.checks if not (ROOT / one.check.runbook).is_file()] == []
+
+
+def test_the_committed_checks_keep_every_limit(system: dict[str, str]) -> None:
+    """What the checks ask of each target together stays below what it allows."""
+    loads = limits(load(ROOT / "checks.yaml", environ=system))
+    assert {one.target for one in loads} == {"api", "model", "opentable"}
+    assert [one for one in loads if one.over] == []
 
 
 def test_every_secret_of_the_committed_checks_is_known(system: dict[str, str]) -> None:
