@@ -22,6 +22,7 @@ from runner.plan.model import Plan, Planned
 from runner.redact import Redactor
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
+_REDACTORS = 64  # kept: one takes a millisecond to make
 _CUT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
 Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
 
@@ -81,7 +82,7 @@ class Execute:
         self._rng = rng
         self._version = version
         self._log = log or logging.getLogger("outrider.engine").log
-        self._redactor = Redactor(plan.secrets)
+        self._redactors: dict[frozenset[str], Redactor] = {}  # by what a run learnt
         self._heartbeat = Heartbeat(clock)
         self._running: dict[int, _Run] = {}
         self._closing = False
@@ -226,4 +227,10 @@ class Execute:
         return Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe broke: {type(error).__name__}: {error}")
 
     def _redact(self, run: _Run) -> Redactor:
-        return Redactor(self._plan.secrets | run.ctx.secrets) if run.ctx.secrets else self._redactor
+        """The plan's redactor, or one that knows the run's secrets too: made once where those are the same each time."""
+        learnt = frozenset(run.ctx.secrets - self._plan.secrets)
+        if learnt not in self._redactors:
+            if len(self._redactors) > _REDACTORS:
+                self._redactors.clear()
+            self._redactors[learnt] = Redactor(self._plan.secrets | learnt)
+        return self._redactors[learnt]

@@ -12,6 +12,7 @@ from probes._target import FREE_METHODS, Target, origin, plain_path
 from runner.plan.model import Planned
 
 _VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")
+_NEXT_TO_NOTHING = 0.01  # of a limit's window: by so much longer than need be a slot may count as taken
 _SECURE = {"http": "https"}
 
 
@@ -39,15 +40,18 @@ class Permits:
         self._now = now
         self._free: dict[str, list[int]] = {}  # paid and not yet used, by target
         self._used: list[int] = []
+        self._until = 0.0
+        self._shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
 
     async def open(self, longest: float) -> None:
         """Pays for the run's requests, which are sent within `longest` seconds. Raises Withheld; `close` gives back what was paid."""
+        self._until = self._now() + longest
         counts: dict[str, int] = {}
         for ask in self._asks:
             if target := self._of(ask.url):
                 counts[target.name] = counts.get(target.name, 0) + 1
         for name, count in counts.items():
-            self._free[name] = await self._pay(self._targets[name], count, self._now() + longest)
+            self._free[name] = await self._pay(self._targets[name], count, self._until)
 
     async def __call__(self, method: str, url: str) -> None:
         """Lets a request pass. Raises Refused where the configuration doesn't allow it, Withheld where its target's limit is reached."""
@@ -61,9 +65,9 @@ class Permits:
             del free[:1]
 
     async def close(self) -> None:
-        """Dates what was sent, and gives back what was not."""
+        """Dates what was sent, and gives back what was not; saves the write where that changes next to nothing."""
         unused = [slot for free in self._free.values() for slot in free]
-        if self._used or unused:
+        if unused or (self._used and self._until - self._now() > self._shortest * _NEXT_TO_NOTHING):
             await self._ledger.sent(self._used, unused)
         self._free, self._used = {}, []
 

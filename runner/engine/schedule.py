@@ -49,6 +49,7 @@ class _Entry:
     after: After
     due: float
     ahead: float  # by how many seconds its beat looks ahead
+    until: float = 0.0  # what its last beat looked ahead to
     timer: Handle | None = None
 
     @property
@@ -185,9 +186,14 @@ class Schedule:
         for entry in group:
             if entry.timer is None:
                 self._catch_up(entry, now)
-                if entry.due < now + entry.ahead:
-                    fire = partial(self._fire, entry, self._clock.monotonic() + max(0.0, entry.due - now))
-                    entry.timer = self._timer.call_later(max(0.0, entry.due - now), fire)
+            entry.until = now + entry.ahead
+            self._set_timer(entry, now)
+
+    def _set_timer(self, entry: _Entry, now: float) -> None:
+        """Where its beat looks ahead to its slot, and the slot isn't one of many that a sleep left behind."""
+        if entry.timer is None and now - entry.grace <= entry.due < entry.until:
+            delay = max(0.0, entry.due - now)
+            entry.timer = self._timer.call_later(delay, partial(self._fire, entry, self._clock.monotonic() + delay))
 
     def _catch_up(self, entry: _Entry, now: float) -> None:
         """Counts the slots that nobody could use, and comes back from a future that a wrong clock had promised."""
@@ -203,8 +209,10 @@ class Schedule:
     def _fire(self, entry: _Entry, due: float) -> None:
         """A check's slot has come: it runs, or is missed. `due` by the monotonic clock."""
         lag = max(0.0, self._clock.monotonic() - due)
-        late = max(lag, self._clock.time() - entry.due)  # the wall's clock knows of a sleep that the other one slept through
+        now = self._clock.time()
+        late = max(lag, now - entry.due)  # the wall's clock knows of a sleep that the other one slept through
         entry.timer, entry.due = None, entry.after(entry.due)
+        self._set_timer(entry, now)  # after a first run, its slot may come before the next beat
         self._lagged(lag)
         if obstacle := self._obstacle(entry, late):
             self._missed(entry.planned.check, obstacle)

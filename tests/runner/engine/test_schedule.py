@@ -137,6 +137,19 @@ async def test_a_check_not_seen_lately_runs_soon() -> None:
     assert world.runs.of("quick")[0] <= NOON + 2
 
 
+async def test_after_its_first_run_a_check_misses_no_slot() -> None:
+    """A slot that comes between the first run, soon after the start, and the next beat is used."""
+    names = [f"c{n}" for n in range(30)]
+    world = World()
+    world.start(*(planned(name, 30) for name in names))
+    await world.simulation.run_for(300)
+    for name in names:
+        slots = _slots(name, 30, NOON, NOON + 300)
+        first = [] if slots[0] <= world.runs.of(name)[0] + 1e-3 else world.runs.of(name)[:1]
+        assert world.runs.of(name) == pytest.approx(first + slots, abs=1e-3)
+    assert world.missed == []
+
+
 async def test_a_restart_keeps_the_rhythm() -> None:
     """What was observed half an interval before the restart isn't asked again before its own slot."""
     first = World()

@@ -1,0 +1,85 @@
+"""A day of the committed checks against the stand-in, its caches and limits on: no false red, nothing exceeded by one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from demo.standin import StandIn
+from probes._core import Verdict
+from probes._wire import Wire
+from runner.engine.emit import Emit
+from runner.engine.execute import Execute
+from runner.engine.schedule import Schedule
+from runner.observation import Observation
+from runner.plan.load import load
+from runner.plan.model import Every, Plan
+from runner.state import open_ledger
+from tests.support.simulation import Simulation
+
+CHECKS = Path(__file__).parents[2] / "checks.yaml"
+DAY = 86400.0
+TOKENS = 20_000  # a day, by checks.yaml
+STORIES = 10  # a user and day, by the application
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_path: Path) -> None:
+    """Twenty-four simulated hours, on both sides: every slot one run, every run green, every limit and budget kept.
+
+    Time jumps only while no run is in flight, so that latencies are real.
+    """
+    simulation = Simulation()
+    missed: Counter[str] = Counter()
+    red: list[Observation] = []
+    ran: Counter[str] = Counter()
+
+    def look(seen: Observation) -> None:
+        ran[seen.check.name] += 1
+        if seen.verdict is not Verdict.PASS:
+            red.append(seen)
+
+    async with StandIn(clock=simulation) as standin:
+        plan = await asyncio.to_thread(load, CHECKS, environ={**standin.environment(), "STATE_DIR": str(tmp_path / "state")})
+        ledger, wire = await asyncio.to_thread(open_ledger, tmp_path / "state", simulation), Wire()
+        execute = Execute(
+            plan=plan,
+            wire=wire,
+            ledger=ledger,
+            clock=simulation,
+            rng=random.Random(7),  # noqa: S311 - the same day each time
+            version="test",
+        )
+        schedule = Schedule(
+            emit=Emit({"look": look, "state": ledger.record}, failed=lambda name: missed.update([f"sink {name}"])),
+            missed=lambda check, reason: missed.update([f"{check.name} {reason}"]),
+            lagged=lambda _: None,
+            clock=simulation,
+            timer=simulation,
+            cadences=simulation,
+        )
+        schedule.start(plan, execute)
+        for _ in range(24):
+            await simulation.run_for(DAY / 24, lambda: schedule.in_flight)
+            await ledger.prune()
+        await schedule.drain(10)
+        tokens = await ledger.spent("story-model tokens")
+        await wire.aclose()
+        await ledger.aclose()
+
+    assert [(o.check.name, o.reason, o.message) for o in red[:5]] == []
+    assert dict(missed) == {}
+    for name, expected in _expected(plan).items():
+        assert expected - 1 <= ran[name] <= expected + 2, name
+    assert tokens <= TOKENS
+    assert ran["plan-a-trip"] <= STORIES
+
+
+def _expected(plan: Plan) -> dict[str, float]:
+    """Runs a day by check."""
+    return {p.check.name: DAY / p.schedule.seconds for p in plan.checks if isinstance(p.schedule, Every)}
