@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("probes", "runner", "demo", "loadtests")
 LONGEST_FILE = 350
+LONGEST_TEST_FILE = 450  # a test file is a list, and reads well a little longer
 LONGEST_FUNCTION = 60
 
 # Names that say nothing, as words of a class, function or module name.
@@ -48,12 +49,17 @@ def parsed(root: Path, *rooms: str) -> tuple[tuple[str, ast.Module, str], ...]:
     return tuple((str(file.relative_to(root)), ast.parse(text), text) for file, text in texts)
 
 
+def longest(path: str) -> int:
+    """How many lines a file may have."""
+    return LONGEST_TEST_FILE if path.startswith("tests/") else LONGEST_FILE
+
+
 def files_are_short(root: Path) -> list[str]:
-    """A file has 350 lines at most; seldom over 250."""
+    """A file has 350 lines at most, a test file 450; seldom over 250."""
     return [
-        f"{path}: {len(text.splitlines())} lines; split it by what it does, at {LONGEST_FILE} at the latest"
+        f"{path}: {len(text.splitlines())} lines; split it by what it does, at {longest(path)} at the latest"
         for path, _, text in parsed(root, *PRODUCT, "tests")
-        if len(text.splitlines()) > LONGEST_FILE
+        if len(text.splitlines()) > longest(path)
     ]
 
 
@@ -188,6 +194,7 @@ def test_the_house_keeps_its_shape(rule: Rule) -> None:
 
 BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
     (files_are_short, {"probes/http.py": "#\n" * 351}, "probes/http.py: 351 lines;"),
+    (files_are_short, {"tests/probes/test_http.py": "#\n" * 451}, "tests/probes/test_http.py: 451 lines;"),
     (functions_are_short, {"runner/web/page.py": "x = 1\ndef page():\n" + "    x = 1\n" * 60}, "runner/web/page.py:2: page has 61 lines;"),
     (names_say_something, {"runner/plan/utils.py": ""}, "runner/plan/utils.py:1: utils says nothing"),
     (names_say_something, {"runner/plan/load.py": "class PlanManager: ..."}, "runner/plan/load.py:1: PlanManager says nothing"),
