@@ -248,6 +248,15 @@ class Context:
             sums[span.name] = sums.get(span.name, 0.0) + span.end - span.start
         return sums
 
+    @property
+    def waited(self) -> float:
+        """Seconds in which the run was in some phase: the target's time, without what our own code took between phases."""
+        total, covered = 0.0, 0.0
+        for span in sorted(self.spans, key=lambda s: s.start):
+            total += max(0.0, span.end - max(span.start, covered))
+            covered = max(covered, span.end)
+        return total
+
     def remaining(self) -> float:
         """Seconds until the deadline, not below 0."""
         return max(0.0, self.deadline - self.clock.monotonic())

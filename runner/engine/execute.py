@@ -46,6 +46,12 @@ class _Run:
             moment = self.ctx.clock.monotonic() if self.ctx.decided is None else self.ctx.decided
             self.seconds = moment - self.ctx.started
 
+    def told(self, result: Result) -> float:
+        """The seconds that the observation tells: those of the phases, none of our own; at a deadline, all of them."""
+        if result.reason is Reason.TIMEOUT or not self.ctx.spans:
+            return self.seconds
+        return min(self.seconds, self.ctx.waited)
+
 
 async def _run(run: _Run) -> Result:
     try:
@@ -102,7 +108,7 @@ class Execute:
             if not by_hand:
                 raise
             result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
-        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.seconds, lag=lag)
+        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=lag)
 
     def cut_short(self) -> None:
         """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled."""
