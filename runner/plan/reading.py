@@ -17,6 +17,7 @@ from runner.plan.nodes import Keys, Node, Scalar, find, scalars
 M = TypeVar("M", bound=BaseModel)
 
 ALREADY_SAID = "already_said"  # the type of an error about something that was reported where it stands
+_SHORTEST = 4  # signs of a secret that is looked for within a message of another place; a shorter one stands in every sentence
 _TELLING = frozenset({"value_error", "literal_error", "enum"})
 
 
@@ -49,7 +50,8 @@ class Reading:
         """The secrets worth redacting, where no problem was found. Raises PlanError, without a secret in it."""
         found = frozenset(filter(secrets.worth_redacting, self.secrets))
         if self.problems:
-            clean = [Problem(p.at, p.path, _without(p.message, found), p.option) for p in self.problems]
+            shown = [secret for secret in found if len(secret) >= _SHORTEST]
+            clean = [Problem(p.at, p.path, _without(p.message, shown), p.option) for p in self.problems]
             raise PlanError(str(self.file), clean)
         return found
 

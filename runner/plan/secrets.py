@@ -13,7 +13,6 @@ _SECRET_NAME = re.compile(r"(?:key|token|secret|passw(?:or)?d|passphrase|credent
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*).*", re.DOTALL)
 _PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
 _EVERYDAY = frozenset({"true", "false", "null", "none", "http", "https"})
-_SHORTEST = 4  # a shorter value would redact half of every sentence, and protects nothing
 
 
 def is_secret_name(name: str) -> bool:
@@ -22,8 +21,8 @@ def is_secret_name(name: str) -> bool:
 
 
 def worth_redacting(value: str) -> bool:
-    """False for what is too short or too common to be blotted out of every text, and for what a journey fills in later."""
-    return len(value) >= _SHORTEST and value.lower() not in _EVERYDAY and "{{" not in value
+    """False for what is too common to be blotted out of every text, and for what a journey fills in later."""
+    return value != "" and value.lower() not in _EVERYDAY and "{{" not in value
 
 
 def of_url(text: str) -> Iterator[str]:

@@ -28,7 +28,7 @@ def _fires(asked: BaseTrigger, now: datetime, count: int) -> Iterator[datetime]:
         assert at is not None
         yield at
         previous = at
-        now = (at.astimezone(UTC) + timedelta(microseconds=1)).astimezone(at.tzinfo)
+        now = (at.astimezone(UTC) + timedelta(microseconds=1)).astimezone(now.tzinfo)
 
 
 @pytest.mark.parametrize("weekday", ["0", "7", "SUN", "sun"])
@@ -79,6 +79,16 @@ def test_a_skipped_hour_runs_what_falls_into_it_once() -> None:
     assert fires == [datetime(2026, 3, 8, 10, 30, tzinfo=UTC), datetime(2026, 3, 9, 9, 30, tzinfo=UTC)]  # 03:30 and 02:30 there
     night = datetime(2026, 3, 8, 1, 20, tzinfo=ZoneInfo(ANGELES))
     assert [at[-11:-6] for at in runs("30 * * * *", night, 3, ANGELES)] == ["01:30", "03:30", "04:30"]
+
+
+@pytest.mark.parametrize("expression", ["30 1 * * *", "30 2 * * *", "*/20 * * * *", "0 */2 * * *", "15 1 1 * SUN"])
+@pytest.mark.parametrize("day", [date(2026, 3, 7), date(2026, 10, 31)])
+def test_the_asker_s_zone_changes_nothing(expression: str, day: date) -> None:
+    """A scheduler that lives in UTC gets the same runs as one that lives in the check's zone, when the clocks change too."""
+    start = datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(ANGELES))
+    there = [at.astimezone(UTC) for at in _fires(trigger(expression, ANGELES), start, 60)]
+    assert [at.astimezone(UTC) for at in _fires(trigger(expression, ANGELES), start.astimezone(UTC), 60)] == there
+    assert sorted(set(there)) == there
 
 
 def test_an_hour_that_comes_twice_runs_what_falls_into_it_twice() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -336,3 +337,36 @@ def test_no_error_shows_a_secret_wherever_it_was_put(write: Write, places: set[i
     except PlanError as error:
         said = str(error)
     assert SECRET not in said
+
+
+NASTY = (
+    *("", "~", "[]", "{}", "[[]]", "{a: {b: c}}", "true", "-1", "0", "1e999", ".nan", "'${X}'", "'${X:-}'", "'$${'", "''"),
+    *('"\\u0000"', "'::'", "http://[", "http://a:99999", "'http://a b/'", "'//'", "'$['", "'('", "5s", "1%", "1/1h"),
+    *("99999999999999999999999s", "1e5", "*a", "&a b", "<<", "'\\'", "{{x}}", "'{{token}}'", "'POST /x'", "@daily"),
+    *("0 0 31 2 *", "a" * 200, "[1, a, ~]", "{$.a: {above: x}}", "0x1f", "2026-12-01"),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(16, 200), st.sampled_from(NASTY), st.booleans()), min_size=1, max_size=3))
+def test_no_change_of_the_committed_checks_makes_the_load_stumble(changes: list[tuple[int, str, bool]]) -> None:
+    """Whatever somebody makes of a line, the file loads, or PlanError says what is wrong with it."""
+    lines = (ROOT / "checks.yaml").read_text().splitlines()
+    for number, nasty, whole in changes:
+        line = lines[number % len(lines)]
+        key, colon, _ = line.partition(": ")
+        lines[number % len(lines)] = nasty if whole else f"{key}{colon or ': '}{nasty}"
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "checks.yaml"
+        file.write_text("\n".join(lines))
+        for secrets in (True, False):
+            assert loads_or_refuses(file, secrets=secrets)
+
+
+def loads_or_refuses(file: Path, *, secrets: bool) -> bool:
+    """Whether a file loads, or at least one problem is said."""
+    try:
+        load(file, environ=SYSTEM, kinds=KINDS, secrets=secrets)
+    except PlanError as error:
+        return bool(str(error))
+    return True

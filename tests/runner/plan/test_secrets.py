@@ -37,7 +37,7 @@ def test_passwords_inside_addresses_are_found(url: str, found: set[str]) -> None
     assert set(of_url(url)) == found
 
 
-@pytest.mark.parametrize("value", ["", "abc", "true", "HTTPS", "none", "Bearer {{token}}"])
+@pytest.mark.parametrize("value", ["", "true", "HTTPS", "none", "Bearer {{token}}"])
 def test_everyday_words_are_not_blotted_out(value: str) -> None:
     """A value that would blot out half of every text protects nothing."""
     assert not worth_redacting(value)
