@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from demo._process import HOST
-from demo.faults import FAULTS, UnknownFault, fault
+from demo.faults import FAULTS, UnknownFault
 
 Turn = Literal["on", "off"]
 
@@ -112,9 +112,10 @@ def withdraw(file: Path, token: str) -> None:
 def send(turn: Turn, name: str, file: Path | None = None) -> str:
     """Switches a fault of the running demo on or off; returns a line that says what was done.
 
-    Blocks for as long as that takes. Raises UnknownFault, NoDemo when none runs, Declined when it said no.
+    Blocks for as long as that takes. Raises NoDemo when none runs, Declined when it said no or no fault has this name.
     """
-    fault(name)
+    if name not in FAULTS:
+        raise Declined(str(UnknownFault(name)))
     try:
         where = json.loads((file or control_file()).read_text())
         url, headers = f"{where['url']}/faults/{name}", {"Authorization": f"Bearer {where['token']}"}

@@ -223,11 +223,11 @@ class StandIn:
         """Nobody waits any more, not even for a frozen database; then every port closes."""
         self.world.closing.set()
         await self.postgres.thaw()
-        database.close()
         if self._borrowed:
             for name in sorted(self.world.faults):
                 await self.switch_off(name)
         await asyncio.gather(*(site.stop() for site in self._sites))
+        database.close()
 
 
 def _references() -> Starlette:

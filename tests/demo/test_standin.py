@@ -10,7 +10,6 @@ import pytest
 import redis.asyncio
 
 from demo.control import Declined, NoDemo, announce, control_file, send, withdraw
-from demo.faults import UnknownFault
 from demo.run import TRY, look
 from demo.servers import HOST, Postgres, Redis
 from demo.standin import StandIn
@@ -46,11 +45,11 @@ async def test_the_environment_leads_to_everything(standin: StandIn, api: httpx.
     assert (await api.post("/api/auth/token", data=form)).status_code == 200
 
 
-async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path) -> None:
-    """With servers of its own and a fault from the start: it plays, and after it no port, process, folder or file is left."""
+async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With servers of its own, a frozen database and a call in it: it ends quietly, and leaves no port, folder or file."""
     file = tmp_path / "control" / "control.json"
-    async with StandIn(faults=["db-frozen", "api-stall"], delays=QUICK, control=file) as standin:
-        assert standin.on == {"db-frozen", "api-stall"}
+    async with StandIn(faults=["db-frozen", "ai-slow"], delays=QUICK, control=file) as standin:
+        assert standin.on == {"db-frozen", "ai-slow"}
         where = standin.environment()
         folders = (standin.folder, standin.postgres.folder, standin.redis.folder)
         ports = [standin.api_site.port, standin.tls_site.port, standin.ai_site.port, standin.postgres.port, standin.redis.port]
@@ -58,8 +57,9 @@ async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path) -
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(f"{where['API_URL']}/health/ready", timeout=0.1)
         hanging = await asyncio.open_connection(HOST, standin.api_site.port)
-        hanging[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        hanging[1].write(b"GET /health/ready HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\n\r\n")
     hanging[1].close()
+    assert caplog.records == []
     assert [await refused(port) for port in ports] == [True] * len(ports)
     assert not [folder for folder in folders if folder is None or await asyncio.to_thread(folder.exists)]
     assert not await asyncio.to_thread(file.exists)
@@ -87,7 +87,7 @@ async def test_faults_are_switched_by_command(servers: tuple[Postgres, Redis], t
         assert standin.on == {"ai-down"}
         assert await asyncio.to_thread(send, "off", "ai-down", file) == "ai-down is off"
         assert standin.on == frozenset()
-        with pytest.raises(UnknownFault, match="no fault is called ai-dwon"):
+        with pytest.raises(Declined, match="no fault is called ai-dwon"):
             await asyncio.to_thread(send, "on", "ai-dwon", file)
         assert (await asyncio.to_thread(file.stat)).st_mode & 0o077 == 0
     with pytest.raises(NoDemo, match="no demo is running"):
