@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -19,6 +20,8 @@ import re2  # type: ignore[import-untyped]  # it comes without types
 
 MARK = "***"
 SHORTEST = 4
+HEAD = 6  # characters of a secret at the end of a text of CUT and more: it was cut there, and what has begun is a secret
+CUT = 256
 _LONG_LINE = 16  # characters: a line of a PEM key, not its "}" or "-----"
 _MEMORY = 64 * 2**20  # bytes that the matcher may use, instead of falling back to something slower
 
@@ -31,6 +34,11 @@ class Redactor:
         self._short = frozenset(secret for secret in given if len(secret) < SHORTEST)
         forms = {form for secret in given if len(secret) >= SHORTEST for form in _forms(secret)}
         self._pattern = _compile(sorted(forms, key=lambda form: (-len(form), form))) if forms else None
+        self._longest = max(map(len, forms), default=0)
+        self._heads: dict[str, list[str]] = defaultdict(list)
+        for form in forms:
+            self._heads[form[:HEAD]].append(form)
+        self._begun = _compile(sorted(self._heads)) if forms else None
 
     def text(self, text: str) -> str:
         """The text without any secret."""
@@ -39,7 +47,17 @@ class Redactor:
         if self._pattern is None or not text:
             return text
         found = self._pattern.sub(MARK.encode(), _bytes(text))
-        return str(found.decode("utf-8", "surrogatepass"))
+        return self._without_head(str(found.decode("utf-8", "surrogatepass")))
+
+    def _without_head(self, text: str) -> str:
+        """A text that was cut to a length may end in the middle of a secret: the begun one goes too."""
+        if len(text) < CUT or self._begun is None or not self._begun.search(_bytes(text[-self._longest :])):
+            return text
+        for start in range(max(0, len(text) - self._longest), len(text) - HEAD + 1):
+            ending = text[start:]
+            if any(form.startswith(ending) for form in self._heads.get(ending[:HEAD], ())):
+                return text[:start] + MARK
+        return text
 
     def tree(self, value: Any) -> Any:
         """The same shape with every text in it redacted, keys too. Bytes become text; numbers, booleans and None stay."""
@@ -55,6 +73,8 @@ class Redactor:
     def _innocent(self, texts: list[str]) -> bool:
         """Whether none of the texts holds a secret, by one search for all of them: mostly so, and ten times as quick."""
         if self._short and not self._short.isdisjoint(texts):
+            return False
+        if any(self._without_head(text) is not text for text in texts):
             return False
         return self._pattern is None or self._pattern.search(_bytes("\n".join(texts))) is None
 

@@ -55,7 +55,11 @@ class Permits:
 
     async def __call__(self, method: str, url: str) -> None:
         """Lets a request pass. Raises Refused where the configuration doesn't allow it, Withheld where its target's limit is reached."""
-        if reason := self._refusal(method, url):
+        try:
+            reason = self._refusal(method, url)
+        except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead
+            reason = f"{url} is no address"
+        if reason:
             raise Refused(reason)
         if target := self._of(url):
             free = self._free.setdefault(target.name, [])

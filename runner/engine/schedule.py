@@ -10,6 +10,7 @@ Every slot of a check ends as one run or as one missed run with its reason: `lat
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from probes._core import Clock, Withheld
 from runner.engine.cadences import Cadences, Handle, Timer, regular
+from runner.engine.execute import Log
 from runner.engine.slots import After, first, grace, slots
 from runner.observation import Check, Observation, Sink
 from runner.plan.cron import trigger
@@ -97,6 +99,7 @@ class Schedule:
         cadences: Cadences,
         last_seen: Mapping[str, float] | None = None,
         cap: int = CAP,
+        log: Log | None = None,
     ) -> None:
         self._emit = emit
         self._missed = missed
@@ -106,6 +109,8 @@ class Schedule:
         self._cadences = cadences
         self._last_seen = dict(last_seen or {})
         self._cap = cap
+        self._log = log or logging.getLogger("outrider.engine").log
+        self._withheld: set[str] = set()
         self._observer: Observer | None = None
         self._entries: dict[str, _Entry] = {}
         self._beats: set[str] = set()
@@ -237,12 +242,20 @@ class Schedule:
     async def _run(self, entry: _Entry, observer: Observer, lag: float) -> None:
         try:
             observations = await observer.observe(entry.planned, lag=lag)
-        except Withheld:
+        except Withheld as withheld:
             self._missed(entry.planned.check, "quota")
+            self._say_withheld(entry.name, withheld.message)
             return
+        self._withheld.discard(entry.name)
         if self._entries.get(entry.name) is entry:
             for observation in observations:
                 self._emit(observation)
+
+    def _say_withheld(self, name: str, why: str) -> None:
+        """Once, until the check runs again: a limit that is reached, a login that is held, a state that can't be written."""
+        if name not in self._withheld:
+            self._withheld.add(name)
+            self._log(logging.WARNING, f"{name} doesn't run for now: {why}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Nothing that goes wrong in one run may touch another: the loop's handler logs it, and the schedule goes on."""

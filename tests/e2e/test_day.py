@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from runner.engine.schedule import Schedule
 from runner.observation import Observation
 from runner.plan.load import load
 from runner.plan.model import Every, Plan
-from runner.state import open_ledger
+from runner.state import STATE_FILE, open_ledger
 from tests.support.simulation import Simulation
 
 CHECKS = Path(__file__).parents[2] / "checks.yaml"
@@ -68,7 +70,6 @@ async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_
             await simulation.run_for(DAY / 24, lambda: schedule.in_flight)
             await ledger.prune()
         await schedule.drain(10)
-        tokens = await ledger.spent("story-model tokens")
         await wire.aclose()
         await ledger.aclose()
 
@@ -76,8 +77,31 @@ async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_
     assert dict(missed) == {}
     for name, expected in _expected(plan).items():
         assert expected - 1 <= ran[name] <= expected + 2, name
-    assert tokens <= TOKENS
     assert ran["plan-a-trip"] <= STORIES
+    await asyncio.to_thread(_within, tmp_path / "state" / STATE_FILE, plan)
+
+
+def _within(state: Path, plan: Plan) -> None:
+    """Holds the ledger's own book against the plan's limits and the budget: by no window exceeded."""
+    with closing(sqlite3.connect(state)) as book:
+        spent = book.execute("SELECT sum(amount) FROM spending GROUP BY budget, starts").fetchall()
+        assert spent
+        assert max(amount for (amount,) in spent) <= TOKENS
+        for target in plan.targets.values():
+            if target.limit:
+                slots = [at for (at,) in book.execute("SELECT at FROM slots WHERE name = ? ORDER BY at", (target.name,))]
+                assert slots, target.name
+                assert _most_within(slots, target.limit.window) <= target.limit.amount, target.name
+
+
+def _most_within(moments: list[float], window: float) -> int:
+    """How many of these sorted moments lie in the fullest stretch of so many seconds."""
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moments[first] <= moment - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def _expected(plan: Plan) -> dict[str, float]:

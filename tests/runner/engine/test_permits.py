@@ -100,6 +100,8 @@ async def test_a_targets_check_may_ask_by_the_rules_of_where_it_asks(method: str
         ("POST", "https://partner.test/v2/book", "target partner doesn't allow POST /v2/book"),
         ("GET", "ftp://api.test:8000/", "neither"),
         ("GET", "nonsense", "neither"),
+        ("GET", "http://api.test:99999/", "is no address"),
+        ("GET", "http://[api.test/", "is no address"),
     ],
 )
 async def test_what_no_rule_allows_is_refused(method: str, url: str, said: str) -> None:

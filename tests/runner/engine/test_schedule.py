@@ -88,6 +88,7 @@ class World:
         self.emitted: list[Observation] = []
         self.missed: list[tuple[str, str]] = []
         self.lags: list[float] = []
+        self.logged: list[str] = []
         self.schedule = Schedule(
             emit=self.emitted.append,
             missed=lambda check, reason: self.missed.append((check.name, reason)),
@@ -97,6 +98,7 @@ class World:
             cadences=self.simulation,
             last_seen=seen,
             cap=cap,
+            log=lambda _, message: self.logged.append(message),
         )
 
     def start(self, *checks: Planned) -> None:
@@ -191,13 +193,19 @@ async def test_runs_in_flight_are_capped() -> None:
 
 
 async def test_a_withheld_run_is_missed_and_not_observed() -> None:
-    """A limit that is reached leaves a count, and no observation."""
+    """A limit that is reached leaves a count and no observation, and is said once until the check runs again."""
     world = World(seen={"a": NOON, "b": NOON})
     world.runs.raises["a"] = Withheld("limit")
     world.start(planned("a", 30), planned("b", 30))
     await world.simulation.run_for(60)
     assert world.missed == [("a", "quota")] * 2
     assert [o.check.name for o in world.emitted] == ["b", "b"]
+    assert world.logged == ["a doesn't run for now: limit"]
+    world.runs.raises.clear()
+    await world.simulation.run_for(30)
+    world.runs.raises["a"] = Withheld("again")
+    await world.simulation.run_for(30)
+    assert world.logged[1:] == ["a doesn't run for now: again"]
 
 
 async def test_a_stalled_loop_starts_nothing_that_is_past_its_grace() -> None:
@@ -356,7 +364,7 @@ async def test_draining_waits_and_then_cuts_short() -> None:
     assert runs.cut
     assert [o.message for o in world.emitted] == ["cut"]
     await world.simulation.run_for(60)
-    assert not world.schedule.in_flight
+    assert [*world.schedule.in_flight] == []
     assert len(world.emitted) == 1
 
 
