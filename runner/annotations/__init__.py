@@ -1,0 +1,34 @@
+"""Marks in Grafana: a deployment from its start to its verdict, an outage from first failure to recovery; by both of its APIs.
+
+A mark stands there once, however often it is told, and is read back. A Grafana that is down stops nothing: the record waits
+in the spool. See `recorder` for what the commands call.
+"""
+
+from runner.annotations.ci import Job, detect, write_outputs
+from runner.annotations.grafana import Grafana, Put
+from runner.annotations.record import Deployment, Event, outage, revision_change
+from runner.annotations.recorder import Flushed, Outcome, Recorder, State
+from runner.annotations.spool import Kept, Spool
+from runner.annotations.transport import Patience, Refused, Settings, Unavailable
+
+__all__ = [
+    "Deployment",
+    "Event",
+    "Flushed",
+    "Grafana",
+    "Job",
+    "Kept",
+    "Outcome",
+    "Patience",
+    "Put",
+    "Recorder",
+    "Refused",
+    "Settings",
+    "Spool",
+    "State",
+    "Unavailable",
+    "detect",
+    "outage",
+    "revision_change",
+    "write_outputs",
+]

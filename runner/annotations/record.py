@@ -1,0 +1,150 @@
+"""What is marked in Grafana: an Event of any sort, and the Deployment, the outage and the revision change that become one."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OPEN = "state:open"  # a tag of what has begun and not ended
+UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody told
+_LONGEST = 64  # characters of a tag's value: all tags together stay below Grafana's default limit of 500
+_LONGEST_ID = 100
+_LONGEST_TEXT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A mark in Grafana. `identity` are the tags by which it is found again, so that it is written once, wherever it is told.
+
+    Times are seconds since the epoch. Without an end it is under way; without a start it is the end of something whose start
+    was told elsewhere. `kin` is the beginning that the id may have instead, where the one who told the start had another id.
+    """
+
+    identity: tuple[str, ...]
+    text: str
+    start: float | None
+    end: float | None = None
+    tags: tuple[str, ...] = ()
+    title: str = ""  # for messages: `deployment 3f2c91a`
+    dashboard: str = ""  # a dashboard's UID; "": the whole organization
+    panel: int | None = None
+    kin: str = ""
+
+    def __post_init__(self) -> None:
+        if self.start is None and self.end is None:
+            raise ValueError("an event has a start or an end")
+        if not self.identity:
+            raise ValueError("an event has tags that tell it apart")
+
+    @property
+    def all_tags(self) -> tuple[str, ...]:
+        """Its tags as Grafana gets them, each once."""
+        return tuple(dict.fromkeys([*self.tags, *self.identity, *([OPEN] if self.end is None else [])]))
+
+    @property
+    def id(self) -> str:
+        """The value of its `id:` tag."""
+        return next((t.removeprefix("id:") for t in self.identity if t.startswith("id:")), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A release on its way: `id` is the CI's run and attempt or given by hand, so that a rollback is a deployment of its own.
+
+    `started` and `finished` in seconds since the epoch; either may be unknown to the one who tells the other.
+    """
+
+    service: str
+    environment: str
+    id: str
+    revision: str = ""
+    version: str = ""
+    started: float | None = None
+    finished: float | None = None
+    verdict: str = ""  # pass, fail, inconclusive; needed once it is finished
+    detail: str = ""  # why, in a few lines; no secret in it
+    link: str = ""  # the CI's page
+    dashboard: str = ""
+    panel: int | None = None
+    run: str = ""  # the CI's run without the attempt: a start told by another job of the same run is found by it
+
+    @property
+    def title(self) -> str:
+        """`deployment 3f2c91a`: its revision, version or id."""
+        return f"deployment {(self.revision[:12] or self.version or self.id)}"
+
+    def event(self) -> Event:
+        """The mark of what is known so far. Raises ValueError where it is finished without a verdict, or has no time at all."""
+        if self.finished is not None and not self.verdict:
+            raise ValueError("a finished deployment has a verdict")
+        tags = ["deployment", *labelled(version=self.version, revision=self.revision)]
+        if self.finished is not None:
+            tags += labelled(verdict=self.verdict)
+        identity = labelled(id=self.id, service=self.service, environment=self.environment)
+        return Event(
+            identity,
+            self._text(),
+            self.started,
+            self.finished,
+            tuple(tags),
+            self.title,
+            self.dashboard,
+            self.panel,
+            f"{self.run}/" if self.run else "",
+        )
+
+    def _text(self) -> str:
+        version = f" ({self.version})" if self.version and self.revision else ""
+        verdict = f": {self.verdict}" if self.finished is not None else ""
+        first = f"{self.title.capitalize()}{version} of {self.service} to {self.environment}{verdict}"
+        return worded(first, self.detail, self.link)
+
+
+def outage(
+    check: str, *, service: str, environment: str, began: float, ended: float | None = None, why: str = "", dashboard: str = ""
+) -> Event:
+    """From a check's first failure to its recovery; the two are told apart from other outages by the moment of the first failure."""
+    said = f"{check} is failing" if ended is None else f"{check} failed for {_long(ended - began)}"
+    identity = labelled(id=f"outage/{check}/{round(began * 1000)}", service=service, environment=environment)
+    tags = ("outage", *labelled(check=check))
+    return Event(identity, worded(said, why), began, ended, tags, f"outage of {check}", dashboard)
+
+
+def revision_change(target: str, *, service: str, environment: str, at: float, before: str, after: str, dashboard: str = "") -> Event:
+    """Another revision answered than before: a point, seen by the runner itself."""
+    identity = labelled(id=f"revision/{target}/{after}/{round(at * 1000)}", service=service, environment=environment)
+    said = f"{target} answers with revision {after}" + (f", before {before}" if before else "")
+    return Event(identity, worded(said), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard)
+
+
+def labelled(**values: str) -> tuple[str, ...]:
+    """Tags `name:value` of those that have a value: blanks made one, long values cut and told apart by a hash."""
+    return tuple(f"{name}:{_bounded(value, _LONGEST_ID if name == 'id' else _LONGEST)}" for name, value in values.items() if value.strip())
+
+
+def _bounded(value: str, most: int) -> str:
+    plain = " ".join(value.split())
+    if len(plain) <= most:
+        return plain
+    return f"{plain[: most - 9]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+
+
+def worded(*lines: str) -> str:
+    """The text of a mark: Grafana shows it as HTML, so that signs of HTML are escaped; cut where it is too long."""
+    text = "\n".join(line for line in lines if line)
+    cut = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+    return html.escape(cut, quote=False)
+
+
+def name_of(identity: Iterable[str]) -> str:
+    """A name for the new API, the same wherever it is made: `outrider-` and 20 hex digits."""
+    return f"outrider-{hashlib.sha256(chr(10).join(sorted(identity)).encode()).hexdigest()[:20]}"
+
+
+def _long(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest if not hours else 0, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "less than a second"

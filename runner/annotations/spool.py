@@ -1,0 +1,136 @@
+"""What Grafana didn't take yet, kept on disk: JSON lines in a state folder, whole or not at all, shared by all processes there.
+
+A record goes in before it is sent and comes out once it was read back, so that a killed process loses none. No token and no
+address is ever in it. Every call blocks: from a loop, by `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from runner.annotations.record import Event
+
+FILE = "annotations.jsonl"
+_LOCK = "annotations.lock"
+_CLAIM = "annotations.flushing"
+_DAMAGED = "annotations.damaged.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An event that waits: since when (epoch seconds), how often it was tried, and why it still waits."""
+
+    event: Event
+    since: float
+    tries: int = 0
+    why: str = ""
+
+
+_LINES = TypeAdapter(Kept)
+
+
+class Spool:
+    """At most `most` records; one more pushes out the eldest."""
+
+    def __init__(self, folder: Path, *, most: int = 1000) -> None:
+        self.path = folder / FILE
+        self._folder = folder
+        self._most = most
+
+    def add(self, event: Event, now: float) -> tuple[Kept, int]:
+        """Keeps the event; what waits of the same identity is taken up into it. Returns it, and how many eldest had to go.
+
+        Raises OSError where the folder can't be written.
+        """
+        with self._locked():
+            waiting = self._read()
+            akin = [k for k in waiting if k.event.identity == event.identity]
+            kept = Kept(_taken_up(akin, event), min([k.since for k in akin], default=now))
+            lines = [k for k in waiting if k not in akin] + [kept]
+            self._write(lines[-self._most :])
+            return kept, max(0, len(lines) - self._most)
+
+    def waiting(self) -> tuple[Kept, ...]:
+        """What waits, the eldest first. Raises OSError."""
+        if not self.path.exists():
+            return ()
+        with self._locked():
+            return tuple(self._read())
+
+    def done(self, kept: Kept) -> None:
+        """Takes it out; one that was told more of in the meantime stays. Raises OSError."""
+        with self._locked():
+            waiting = self._read()
+            if any(k.event == kept.event for k in waiting):
+                self._write([k for k in waiting if k.event != kept.event])
+
+    def tried(self, kept: Kept, why: str) -> None:
+        """Notes one more try in vain, and why. Raises OSError."""
+        with self._locked():
+            waiting = self._read()
+            self._write([replace(k, tries=k.tries + 1, why=why) if k.event == kept.event else k for k in waiting])
+
+    def claim(self) -> int | None:
+        """A handle by which this process alone sends what waits, until it is released; None while another does. Raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._folder / _CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        return handle
+
+    def release(self, handle: int) -> None:
+        """Ends a claim."""
+        os.close(handle)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _read(self) -> list[Kept]:
+        """Every line that can be read; the others are moved aside, so that they neither stop the rest nor get lost."""
+        if not self.path.exists():
+            return []
+        kept, damaged = [], []
+        for line in self.path.read_bytes().splitlines():
+            try:
+                kept.append(_LINES.validate_json(line))
+            except ValidationError:
+                damaged.append(line)
+        if damaged:
+            with (self._folder / _DAMAGED).open("ab") as aside:
+                aside.write(b"".join(line + b"\n" for line in damaged))
+            self._write(kept)
+        return kept
+
+    def _write(self, kept: Sequence[Kept]) -> None:
+        """All or nothing: beside, flushed to the disk, and put in place."""
+        beside = self.path.with_suffix(".new")
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123 - of a handle
+            file.writelines(_LINES.dump_json(k) + b"\n" for k in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+
+
+def _taken_up(akin: Sequence[Kept], event: Event) -> Event:
+    """The event with what was told of it before: the earliest start, and the end if it is the start that comes late."""
+    starts = [e.start for e in (*(k.event for k in akin), event) if e.start is not None]
+    ended = next((k.event for k in akin if k.event.end is not None), None)
+    last = ended if ended is not None and event.end is None else event
+    return replace(last, start=min(starts) if starts else None)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.annotations import Event, outage
+from runner.annotations.marks import Written, end_of, joined, same, start_of
+from runner.annotations.record import OPEN, labelled, name_of
+from tests.support.recording import FINISHED, STARTED, done, release
+
+
+def test_a_finished_deployment_needs_a_verdict() -> None:
+    """A region without a verdict would tell nothing; a deployment without any time is none."""
+    with pytest.raises(ValueError, match="a finished deployment has a verdict"):
+        done(verdict="").event()
+    with pytest.raises(ValueError, match="an event has a start or an end"):
+        release(started=None).event()
+    with pytest.raises(ValueError, match="tags that tell it apart"):
+        Event((), "text", STARTED)
+
+
+def test_its_title_is_the_best_name_that_it_has() -> None:
+    """A revision, shortened; else the version; else the id."""
+    assert release(revision="3f2c91a8d0e4b7c6a5f4").title == "deployment 3f2c91a8d0e4"
+    assert release(revision="").title == "deployment 1.4.2"
+    assert release(revision="", version="", id="friday").title == "deployment friday"
+
+
+@given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300), st.text(max_size=300), st.text(max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_tags_stay_below_grafanas_limit(service: str, number: str, version: str, revision: str) -> None:
+    """Whatever is in them: each below 100 characters a value, without blanks at the ends, all together below 500 as JSON."""
+    ascii_only = [t.encode("ascii", "replace").decode() for t in (service, number, version, revision)]
+    tags = labelled(
+        **dict(zip(["service", "id", "version", "revision"], ascii_only, strict=True)), environment="e" * 99, verdict="inconclusive"
+    )
+    assert all(len(t.partition(":")[2]) <= 100 and t == t.strip() and "\n" not in t for t in tags)
+    assert len(json.dumps(["deployment", *tags, OPEN], separators=(",", ":"))) <= 500 + sum(t.count("\\") + t.count('"') for t in tags)
+
+
+def test_long_values_stay_apart() -> None:
+    """Two ids that differ behind the cut are two."""
+    one, two = labelled(id="a" * 200 + "1"), labelled(id="a" * 200 + "2")
+    assert one != two
+    assert len(one[0]) == 103
+
+
+def test_text_is_escaped_and_cut() -> None:
+    """Grafana shows text as HTML: signs of HTML come out as they are, and a novel is cut."""
+    text = done(detail="status: <html> & more", link="https://ci.example/1").event().text
+    assert text.endswith("status: &lt;html&gt; &amp; more\nhttps://ci.example/1")
+    assert len(done(detail="x" * 5000).event().text) == 2000
+
+
+def test_names_are_made_of_the_identity_alone() -> None:
+    """The same wherever it is made, whatever the order; another for another deployment."""
+    assert name_of(("a:1", "b:2")) == name_of(("b:2", "a:1"))
+    assert name_of(release(1).event().identity) != name_of(release(2).event().identity)
+    assert name_of(["x"]).startswith("outrider-")
+    assert len(name_of(["x"])) == 29
+
+
+def test_an_end_never_lies_before_its_start() -> None:
+    """Grafana would swap the two without a word."""
+    event = done(started=STARTED, finished=STARTED - 60).event()
+    assert (start_of(event), end_of(event)) == (STARTED * 1000, STARTED * 1000)
+
+
+def written(event: Event) -> Written:
+    """As Grafana would have it."""
+    return Written("1", event.text, start_of(event), end_of(event), event.all_tags)
+
+
+def test_what_is_told_late_is_joined() -> None:
+    """A start after the end opens nothing and gives the end its start; an end after the start keeps it."""
+    point = written(done(started=None).event())
+    late = joined(release().event(), [point])
+    assert (late.start, late.end, OPEN in late.all_tags, "verdict:pass" in late.all_tags) == (STARTED, FINISHED, False, True)
+    end = joined(done(started=None).event(), [written(release().event())])
+    assert (end.start, end.end) == (STARTED, FINISHED)
+    assert same(written(end), end)
+    assert not same(point, end)
+
+
+def test_an_outage_says_how_long_it_was() -> None:
+    """In the units that a person reads, and told apart by its first failure."""
+    where: Any = {"service": "roadtrip", "environment": "production"}
+    lengths = [outage("api", began=STARTED, ended=STARTED + s, **where).text.partition("for ")[2] for s in (0.2, 45, 75, 3600, 90061)]
+    assert lengths == ["less than a second", "45 s", "1 min 15 s", "1 h", "25 h 1 min"]
+    assert outage("api", began=STARTED, **where).identity != outage("api", began=STARTED + 1, **where).identity
