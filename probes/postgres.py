@@ -28,7 +28,11 @@ class Expected(BaseModel):
 
 
 class Postgres(Probe):
-    """Connects as a role, runs one query in a read-only transaction with a statement timeout, and judges what it gives."""
+    """Connects as a role, runs one query in a read-only transaction with a statement timeout, and judges what it gives.
+
+    Reasons: auth (the role isn't let in, or may not), policy (the query writes), body (another value), size, timeout (the
+    statement timeout too), status for any other error that the server answers with: starting up, no connection left, no such table.
+    """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {

@@ -23,7 +23,11 @@ TTL = 60  # seconds after which a key that we could not delete is gone
 
 
 class Redis(Probe):
-    """Speaks to one Redis (or Valkey): AUTH, PING and, with `round_trip`, SET, GET and DEL of a key that lives a minute at most."""
+    """Speaks to one Redis (or Valkey): AUTH, PING and, with `round_trip`, SET, GET and DEL of a key that lives a minute at most.
+
+    Reasons: auth (not let in, or may not), body (READONLY, or another value read than written), redirect (the key lives on
+    another node), size, status for any other error that the server answers with: loading, out of memory, no connection left.
+    """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"url": "redis://outrider:example-password-1@127.0.0.1:9/0", "round_trip": True},

@@ -144,7 +144,7 @@ async def test_a_lost_datagram_is_sent_again(runs: Observer) -> None:
         seen = await runs.observe(probe(server))
         assert server.asked == ["udp", "udp"]
     assert seen.verdict is Verdict.PASS
-    assert seen.phases["request"] == pytest.approx(1.0, abs=0.3)
+    assert 1.0 <= seen.phases["request"] < 3.0
 
 
 async def test_the_next_server_is_asked_where_one_is_dead_or_silent() -> None:
