@@ -1,0 +1,34 @@
+"""A target that costs as little as one can: answers every request at once. `python benchmarks/_target.py` prints its port."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import cast
+
+import uvloop
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\nContent-Type: application/json\r\n\r\n{"status":"ready"}'
+
+
+class Target(asyncio.Protocol):
+    """Whatever comes is a request."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the connection."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - asyncio's signature
+        """Answers."""
+        self.transport.write(ANSWER)
+
+
+async def _serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it ends
+    server.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())
