@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -20,6 +21,7 @@ from starlette.routing import Route
 from demo._process import HOST
 from demo.faults import FAULTS, UnknownFault
 
+FOLDER = "outrider-demo-{uid}"
 Turn = Literal["on", "off"]
 
 
@@ -85,7 +87,7 @@ class Control:
 def control_file(environment: Mapping[str, str] | None = None) -> Path:
     """Where this user's demo says how it is reached."""
     where = os.environ if environment is None else environment
-    return Path(where.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"outrider-demo-{os.getuid()}" / "control.json"
+    return Path(where.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / FOLDER.format(uid=os.getuid()) / "control.json"
 
 
 def announce(file: Path, url: str, token: str) -> None:
@@ -107,6 +109,9 @@ def withdraw(file: Path, token: str) -> None:
         return
     if ours:
         file.unlink(missing_ok=True)
+        if file.parent.name == FOLDER.format(uid=os.getuid()):
+            with contextlib.suppress(OSError):  # another demo has just put its own there
+                file.parent.rmdir()
 
 
 def send(turn: Turn, name: str, file: Path | None = None) -> str:

@@ -137,9 +137,13 @@ def test_a_stale_or_broken_file_means_that_no_demo_runs(tmp_path: Path) -> None:
             send("on", "api-500", file)
 
 
-def test_the_file_is_the_users_own(tmp_path: Path) -> None:
-    """It lies in the runtime folder where there is one, under a name that holds the user's number."""
-    assert control_file({"XDG_RUNTIME_DIR": str(tmp_path)}).parent.parent == tmp_path
+def test_the_file_is_the_users_own_and_goes_with_its_folder(tmp_path: Path) -> None:
+    """It lies in the runtime folder where there is one, readable for the user alone, and leaves nothing there."""
+    file = control_file({"XDG_RUNTIME_DIR": str(tmp_path)})
+    announce(file, "http://127.0.0.1:1", "token")
+    assert (file.parent.parent, file.parent.stat().st_mode & 0o077) == (tmp_path, 0)
+    withdraw(file, "token")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_where_to_look_names_no_secret(standin: StandIn) -> None:
