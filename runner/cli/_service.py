@@ -59,6 +59,7 @@ class Service:
         self._cadences = Beats(clock)
         self.chores = Chores(self._cadences)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.ready = False  # whether the schedule runs
 
     def join(self, extra: Sequence[tuple[str, Sink]], last_seen: dict[str, float]) -> None:
         """Builds the schedule over the sinks; `extra` sinks come after the house's own."""
@@ -81,6 +82,7 @@ class Service:
         )
         self.metrics.plan(self.plan)
         self.schedule.start(self.plan, self._execute(self.plan))
+        self.ready = True
 
     def log(self, level: int, message: str) -> None:
         """The engine's words, into the journal."""
@@ -104,6 +106,7 @@ class Service:
 
     async def stop(self) -> None:
         """Drains: no new run, those in flight end or are cut short, and everything that is known is written."""
+        self.ready = False
         await self.schedule.drain(GRACE)
         await self.chores.drain(GRACE)
         await asyncio.gather(*self._tasks)
@@ -144,7 +147,7 @@ async def running(
         health=service.health,
         evidence=service.evidence,
         reload=lambda: _problems(reload),
-        ready=lambda: hasattr(service, "schedule"),
+        ready=lambda: service.ready,
         clock=clock,
         version=version,
     )
@@ -159,7 +162,7 @@ async def running(
         service.chores.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
     finally:
-        if hasattr(service, "schedule"):
+        if service.ready:
             await service.stop()
         logging.getLogger().removeHandler(bridge)
         await listening.stop()
