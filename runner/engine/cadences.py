@@ -59,9 +59,9 @@ class Cadences(Protocol):
         """Calls what has this name no more."""
 
 
-def regular(seconds: float) -> BaseTrigger:
-    """Fires at each multiple of so many seconds since the epoch."""
-    return IntervalTrigger(seconds=seconds, start_date=_EPOCH, timezone=UTC)
+def regular(seconds: float, offset: float = 0.0) -> BaseTrigger:
+    """Fires at each multiple of so many seconds since the epoch, `offset` seconds after it."""
+    return IntervalTrigger(seconds=seconds, start_date=_EPOCH + timedelta(seconds=offset), timezone=UTC)
 
 
 class FromNow(BaseTrigger):  # type: ignore[misc]  # APScheduler comes without types

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from apscheduler.triggers.base import BaseTrigger
-
 from probes._core import Clock, Withheld
-from runner.engine.cadences import Cadences, Handle, Timer, regular
+from runner.engine.cadences import Cadences, Timer
+from runner.engine.entries import Entry, beat_of, beats
 from runner.engine.execute import Log
-from runner.engine.slots import After, first, grace, slots
+from runner.engine.slots import first, slots
 from runner.observation import Check, Observation, Sink
-from runner.plan.cron import trigger
-from runner.plan.model import Every, Plan, Planned
+from runner.plan.model import Plan, Planned
 
-LONGEST_BEAT = 60.0  # seconds: a timer runs by the monotonic clock, and no longer than this out of step with the wall's
 CAP = 200  # runs in flight
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep
 
@@ -41,45 +36,6 @@ class Observer(Protocol):
 
     def cut_short(self) -> None:
         """Ends what is under way, as unknown / cancelled."""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """One scheduled check, and when it is due next (seconds since the epoch)."""
-
-    planned: Planned
-    after: After
-    due: float
-    ahead: float  # by how many seconds its beat looks ahead
-    until: float = 0.0  # what its last beat looked ahead to
-    timer: Handle | None = None
-
-    @property
-    def name(self) -> str:
-        return self.planned.check.name
-
-    @property
-    def grace(self) -> float:
-        return grace(self.planned.check.interval)
-
-    def unset(self) -> None:
-        if self.timer:
-            self.timer.cancel()
-        self.timer = None
-
-
-def _beat_of(planned: Planned) -> tuple[str, float]:
-    """The beat that a check goes with, and by how many seconds it looks ahead."""
-    if isinstance(planned.schedule, Every):
-        period = min(planned.schedule.seconds, LONGEST_BEAT)
-        return f"every {period:g} s", period
-    return f"cron {planned.schedule.expression} {planned.schedule.zone}", LONGEST_BEAT
-
-
-def _trigger_of(planned: Planned) -> BaseTrigger:
-    if isinstance(planned.schedule, Every):
-        return regular(_beat_of(planned)[1])
-    return trigger(planned.schedule.expression, planned.schedule.zone)
 
 
 class Schedule:
@@ -112,8 +68,8 @@ class Schedule:
         self._log = log or logging.getLogger("outrider.engine").log
         self._withheld: set[str] = set()
         self._observer: Observer | None = None
-        self._entries: dict[str, _Entry] = {}
-        self._beats: set[str] = set()
+        self._entries: dict[str, Entry] = {}
+        self._names: set[str] = set()  # of the beats
         self._running: dict[asyncio.Task[None], tuple[str, Observer]] = {}
 
     # What a driver sets going
@@ -160,7 +116,7 @@ class Schedule:
 
     # Plans
 
-    def _kept_or_new(self, planned: Planned, before: dict[str, _Entry]) -> _Entry:
+    def _kept_or_new(self, planned: Planned, before: dict[str, Entry]) -> Entry:
         entry = before.get(planned.check.name)
         if entry and entry.planned.fingerprint == planned.fingerprint:
             entry.planned = planned
@@ -168,24 +124,22 @@ class Schedule:
         after = slots(planned)
         last = None if entry else self._last_seen.pop(planned.check.name, None)
         due = first(after, planned.check.name, planned.check.interval, self._clock.time(), last)
-        return _Entry(planned, after, due, _beat_of(planned)[1])
+        return Entry(planned, after, due, beat_of(planned)[1])
 
     def _set_beats(self) -> None:
         """One beat for each distinct cadence of the plan; what is due before the first of them gets its timer now."""
-        groups: dict[str, list[_Entry]] = defaultdict(list)
-        for entry in self._entries.values():
-            groups[_beat_of(entry.planned)[0]].append(entry)
-        for name in self._beats - groups.keys():
-            self._cadences.remove(name)
-        for name, group in groups.items():
-            beat = partial(self._beat, tuple(group))
-            self._cadences.add(name, _trigger_of(group[0].planned), beat)
+        before, self._names = self._names, set()
+        for name, when, group in beats(self._entries.values()):
+            beat = partial(self._beat, group)
+            self._cadences.add(name, when, beat)
+            self._names.add(name)
             beat()
-        self._beats = set(groups)
+        for name in before - self._names:
+            self._cadences.remove(name)
 
     # Beats and timers
 
-    def _beat(self, group: tuple[_Entry, ...]) -> None:
+    def _beat(self, group: tuple[Entry, ...]) -> None:
         """Sets a timer for each check of a group that is due before the next beat."""
         now = self._clock.time()
         for entry in group:
@@ -194,13 +148,13 @@ class Schedule:
             entry.until = now + entry.ahead
             self._set_timer(entry, now)
 
-    def _set_timer(self, entry: _Entry, now: float) -> None:
+    def _set_timer(self, entry: Entry, now: float) -> None:
         """Where its beat looks ahead to its slot, and the slot isn't one of many that a sleep left behind."""
         if entry.timer is None and now - entry.grace <= entry.due < entry.until:
             delay = max(0.0, entry.due - now)
             entry.timer = self._timer.call_later(delay, partial(self._fire, entry, self._clock.monotonic() + delay))
 
-    def _catch_up(self, entry: _Entry, now: float) -> None:
+    def _catch_up(self, entry: Entry, now: float) -> None:
         """Counts the slots that nobody could use, and comes back from a future that a wrong clock had promised."""
         for _ in range(_MOST_MISSED):
             if entry.due + entry.grace >= now:
@@ -211,7 +165,7 @@ class Schedule:
             entry.due = entry.after(now)
         entry.due = min(entry.due, entry.after(now + entry.grace))
 
-    def _fire(self, entry: _Entry, due: float) -> None:
+    def _fire(self, entry: Entry, due: float) -> None:
         """A check's slot has come: it runs, or is missed. `due` by the monotonic clock."""
         lag = max(0.0, self._clock.monotonic() - due)
         now = self._clock.time()
@@ -224,7 +178,7 @@ class Schedule:
         else:
             self._launch(entry, lag)
 
-    def _obstacle(self, entry: _Entry, late: float) -> str:
+    def _obstacle(self, entry: Entry, late: float) -> str:
         if late > entry.grace:
             return "late"
         if any(name == entry.name for name, _ in self._running.values()):
@@ -233,13 +187,13 @@ class Schedule:
 
     # Runs
 
-    def _launch(self, entry: _Entry, lag: float) -> None:
+    def _launch(self, entry: Entry, lag: float) -> None:
         assert self._observer is not None  # noqa: S101 - `swap` sets it before any entry
         task = asyncio.get_running_loop().create_task(self._run(entry, self._observer, lag), name=f"run of {entry.name}")
         self._running[task] = entry.name, self._observer
         task.add_done_callback(self._ended)
 
-    async def _run(self, entry: _Entry, observer: Observer, lag: float) -> None:
+    async def _run(self, entry: Entry, observer: Observer, lag: float) -> None:
         try:
             observations = await observer.observe(entry.planned, lag=lag)
         except Withheld as withheld:

@@ -152,6 +152,18 @@ async def test_after_its_first_run_a_check_misses_no_slot() -> None:
     assert world.missed == []
 
 
+async def test_very_many_checks_share_their_beats_in_parts() -> None:
+    """Twelve hundred checks of one interval: no beat looks at more than some five hundred, and each slot is used once."""
+    names = [f"c{n}" for n in range(1200)]
+    world = World(seen=dict.fromkeys(names, NOON))
+    world.start(*(planned(name, 60) for name in names))
+    assert len(world.simulation._beats) == 3
+    await world.simulation.run_for(125)
+    ran = Counter(name for name, _ in world.runs.began)
+    assert {name: ran[name] for name in names} == {name: len(_slots(name, 60, NOON, NOON + 125)) for name in names}
+    assert world.missed == []
+
+
 async def test_a_restart_keeps_the_rhythm() -> None:
     """What was observed half an interval before the restart isn't asked again before its own slot."""
     first = World()
