@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import httpx
@@ -13,10 +14,11 @@ from probes._core import Clock
 from runner.annotations.apis import Apis
 from runner.annotations.legacy import Legacy
 from runner.annotations.marks import Api, Written, joined, same
-from runner.annotations.record import OPEN, UNFINISHED, Event, labelled
+from runner.annotations.record import OPEN, UNFINISHED, Event, labelled, worded
 from runner.annotations.transport import Patience, Refused, Settings, Transport, Unavailable, persist
 
 _GONE = (404, 410)
+_LONG_AFTER = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Grafana:
         found = await api.find(event.identity)
         if not found and event.kin and event.end is not None:
             event, found = await self._akin(api, event)
+        warnings += _used_before(event, found)
         wanted = joined(event, found)
         if kept := _standing(found, wanted):
             warnings += await self._tidied(api, kept, found)
@@ -89,6 +92,7 @@ class Grafana:
             except Refused as refused:
                 if refused.status not in _GONE:
                     raise
+                await self._apis.tagged(("deployment",))  # a 404 of a proxy is no reason to change: this one must be there
                 self._chosen = self._apis
         return self._chosen
 
@@ -152,6 +156,16 @@ class Grafana:
         return tuple(closed)
 
 
+def _used_before(event: Event, found: Sequence[Written]) -> list[str]:
+    """An id that is used again long after its end would stretch the old region over both: that is said."""
+    ended = max((w.end / 1000 for w in found if not w.open), default=None)
+    moment = event.start if event.start is not None else event.end
+    if ended is None or moment is None or moment - ended < _LONG_AFTER:
+        return []
+    when = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return [f"id {event.id} was used for one that ended at {when}, and is stretched to now; give each its own"]
+
+
 def _standing(found: Sequence[Written], event: Event) -> Written | None:
     return next((w for w in found if same(w, event)), None)
 
@@ -166,5 +180,5 @@ def _abandoned(written: Written, end: float, why: str) -> Event:
     identity = tuple(t for t in written.tags if t.startswith(parts))
     others = tuple(t for t in written.tags if t != OPEN and t not in identity)
     tags = (*others, *labelled(verdict=UNFINISHED)) if "deployment" in others else others
-    text = f"{written.text}\nnever finished: {why}"
+    text = f"{written.text}\nnever finished: {worded(why)}"
     return Event(identity, text, written.start / 1000, end, tags, written.text.partition("\n")[0], written.dashboard)

@@ -62,10 +62,11 @@ class Flushed:
 class Recorder:
     """Records events in a Grafana, with a spool behind it (None: what isn't taken is lost, and said to be)."""
 
-    def __init__(self, grafana: Grafana, spool: Spool | None, clock: Clock) -> None:
+    def __init__(self, grafana: Grafana, spool: Spool | None, clock: Clock, *, abandoned: float = ABANDONED) -> None:
         self._grafana = grafana
         self._spool = spool
         self._clock = clock
+        self._abandoned = abandoned  # seconds
 
     async def start(self, deployment: Deployment) -> Outcome:
         """Marks a deployment's start, and closes those before it that never finished."""
@@ -79,8 +80,8 @@ class Recorder:
         """Makes of it a region from start to verdict. Raises ValueError without a verdict."""
         outcome = await self.record(deployment.event())
         if outcome.state in (State.WRITTEN, State.THERE):
-            now = self._clock.time()
-            return await self._closing(outcome, deployment, now - ABANDONED, f"closed {ABANDONED / 3600:g} h after its start, or later")
+            why = f"closed when {deployment.title} finished"
+            return await self._closing(outcome, deployment, self._clock.time() - self._abandoned, why)
         return outcome
 
     async def _closing(self, outcome: Outcome, deployment: Deployment, before: float, why: str) -> Outcome:

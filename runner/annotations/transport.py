@@ -155,10 +155,7 @@ class Transport:
                     again=False,
                 ) from None
         if answer.is_redirect:
-            where = urlsplit(answer.headers.get("location", "")).path
-            raise Unavailable(
-                f"{self.place} answered {status} to {where}: a login page, not Grafana's API; see the token and the url", again=False
-            )
+            raise Unavailable(f"{self.place} answered {status} to {_elsewhere(answer)}", again=False)
         if status == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
             raise Unavailable(f"{self.place} answered {status}{self._said(body)}", after=self._retry_after(answer))
         raise Refused(f"{self.place} answered {status}{self._said(body)}{_advice(status)}", status)
@@ -182,10 +179,19 @@ class Transport:
             return 0.0
 
 
+def _elsewhere(answer: httpx.Response) -> str:
+    """Where a redirect leads: the same path elsewhere is where Grafana is; any other is a page for people."""
+    to = urlsplit(answer.headers.get("location", ""))
+    if to.hostname and to.path == answer.request.url.path:
+        return f"{to.scheme}://{to.hostname}: write that as Grafana's url"
+    return f"{to.path}: a login page, not Grafana's API; see the token and the url"
+
+
 def _advice(status: int) -> str:
     return {
         401: "; the token is unknown or has expired",
         403: "; the token needs annotations:create, read and write (an Editor's service account)",
+        404: "; see the url: Grafana may lie below a path, and its new API may be off",
         413: "; something before Grafana takes no request of this size",
     }.get(status, "")
 

@@ -15,6 +15,7 @@ from statistics import NormalDist, median
 
 from probes._core import Verdict
 from runner.judge.intervals import holm
+from runner.judge.verdict import Finding, Outcome
 from runner.observation import Observation
 
 FLOOR = 0.10  # a share: 10 % slower
@@ -48,6 +49,20 @@ class Comparison:
             return f"{self.name}: {self.before} runs before and {self.after} after are too few to compare"
         change = f"{(self.ratio - 1) * 100:+.0f} %"
         return f"{self.name} {change} (p {'< 0.001' if self.p < 0.001 else f'= {self.p:.3f}'})"  # noqa: PLR2004 - what is printed
+
+
+def findings(compared: Iterable[Comparison], lines: Mapping[str, int], *, fail_on_slower: float | None = None) -> tuple[Finding, ...]:
+    """What the gate says of them: a note for each that is slower or can't be compared; a failure from `fail_on_slower` on (a share).
+
+    `lines` are those of checks.yaml by the check's name.
+    """
+    found = []
+    for one in compared:
+        fails = one.slower and fail_on_slower is not None and one.ratio >= 1.0 + fail_on_slower
+        said = f"slower than before the deployment: {one.sentence()}" if one.slower else one.sentence()
+        if one.slower or not one.enough:
+            found.append(Finding(Outcome.FAIL if fails else Outcome.PASS, said, one.name, lines.get(one.name, 0)))
+    return tuple(found)
 
 
 def durations(observations: Iterable[Observation]) -> tuple[float, ...]:

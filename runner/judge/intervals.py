@@ -15,6 +15,7 @@ from decimal import Decimal
 _STEPS = 300  # of the continued fraction; it needs about 5 * sqrt(max(a, b)), and 2,000 runs need about 20
 _CLOSE = 1e-15
 _TINY = 1e-300
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _HALVINGS = 54  # down to what a float can tell apart
 
 
@@ -119,11 +120,13 @@ def runs_needed(objective: Decimal | float, confidence: float = 0.95, bad: int =
         return None
     if share <= 0.0:
         return bad + 1
+    clean = math.ceil(math.log(1.0 - confidence) / math.log(share) - _CLOSE)
+    if bad == 0:
+        return clean
     proves: Callable[[int], bool] = lambda n: at_least(n - bad, n, share) <= 1.0 - confidence  # noqa: E731 - a name for the search
-    high = bad + 1
+    low, high = bad, clean + bad
     while not proves(high):
-        high *= 2
-    low = max(bad, high // 2)
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if proves(middle) else (middle, high)
@@ -151,6 +154,18 @@ def instances_excluded(answers: int, confidence: float = 0.95) -> int:
     while answers_needed(found + 1, confidence) <= answers:
         found += 1
     return found
+
+
+def what_answers_prove(answers: int, confidence: float = 0.95) -> str:
+    """For a person: `11 answers in a row: one old instance among four would have shown with 95 %`.
+
+    Too few for two instances at this confidence: with what confidence two would have been told apart, rounded down.
+    """
+    instances = max(2, instances_excluded(answers, confidence))
+    sure = min(confidence, 1.0 - unseen(answers, instances))
+    said = "1 answer" if answers == 1 else f"{answers} answers in a row"
+    among = _WORDS[instances] if instances < len(_WORDS) else str(instances)
+    return f"{said}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} %"
 
 
 def holm(chances: Sequence[float]) -> tuple[float, ...]:

@@ -66,6 +66,10 @@ class Run:
     attempts: tuple[Observation, ...]
     revision: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.attempts:
+            raise ValueError("a run has at least one attempt")
+
     @property
     def verdict(self) -> Verdict:
         """The last attempt that can tell: a failure that a confirmation can't judge stands."""
@@ -212,7 +216,7 @@ def _judged(checks: Sequence[Runs], rules: Rules, revision: str) -> tuple[Judged
 
 def _judge(check: Runs, proofs: tuple[Proof, ...], rules: Rules, revision: str) -> Judged:
     ours, strays = _ours(check, revision)
-    failure = next((run.attempts[-1] for run in ours if run.verdict is Verdict.FAIL), None)
+    failure = next((_last(run, Verdict.FAIL) for run in ours if run.verdict is Verdict.FAIL), None)
     outcome, text = _outcome(ours, strays, proofs, rules)
     return Judged(
         check.check,
@@ -247,8 +251,12 @@ def _outcome(ours: Sequence[Run], strays: Sequence[Run], proofs: Sequence[Proof]
 
 def _told(run: Run, verdict: Verdict) -> str:
     """What the last attempt with this verdict said: `status: 503, expected 200`."""
-    observation = next(o for o in reversed(run.attempts) if o.verdict is verdict)
+    observation = _last(run, verdict)
     return ": ".join(part for part in (str(observation.reason or ""), observation.message) if part) or str(verdict)
+
+
+def _last(run: Run, verdict: Verdict) -> Observation:
+    return next(o for o in reversed(run.attempts) if o.verdict is verdict)
 
 
 def _astray(strays: Sequence[Run], runs: int) -> str:

@@ -81,6 +81,17 @@ async def test_a_rollback_is_a_deployment_of_its_own(grafana: StandInGrafana, tm
 
 
 @BOTH
+async def test_an_id_that_is_used_again_is_told(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
+    """Days later under the same id: one region, stretched, with a warning that says what to do."""
+    async with desk(grafana.url, tmp_path, api=api) as at:
+        await at.recorder.finish(done())
+        outcome = await at.recorder.finish(done(started=STARTED + 86400, finished=FINISHED + 86400))
+        said = "id github/acme/roadtrip/1/1 was used for one that ended at 2026-11-24 12:01 UTC, and is stretched to now; give each its own"
+        assert outcome.warnings == (said,)
+    assert [(s, e) for s, e, _ in shown(grafana)] == [(STARTED, FINISHED + 86400)]
+
+
+@BOTH
 async def test_a_start_that_never_finished_is_closed_by_the_next(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
     """The next deployment of the same service and environment closes it, says so in both places, and touches no other's."""
     async with desk(grafana.url, tmp_path, api=api) as at:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.judge.baseline import chance_slower, compare, compare_all, could_tell, durations, pairwise_ratio
+from runner.judge.baseline import chance_slower, compare, compare_all, could_tell, durations, findings, pairwise_ratio
+from runner.judge.verdict import Finding, Outcome
 from tests.support.observations import failed, made_check, passed, unknown
 
 few = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5]), min_size=1, max_size=5)
@@ -58,6 +59,18 @@ def test_a_third_slower_is_seen_and_a_hair_is_not() -> None:
     hair = compare("api", many, [b * 1.02 for b in many])
     assert hair.p < 0.01
     assert not hair.slower
+
+
+def test_what_the_gate_says_of_it() -> None:
+    """Slower is a note at its line; from the share on that is asked for, a failure; what is as quick as before isn't mentioned."""
+    before = {name: [0.100 + 0.001 * i for i in range(12)] for name in ("trip", "api", "few")} | {"few": [0.1]}
+    after = {"trip": [b * 1.31 for b in before["trip"]], "api": before["api"], "few": [0.1]}
+    compared = compare_all(before, after)
+    too_few = Finding(Outcome.PASS, "few: 1 runs before and 1 after are too few to compare", "few", 0)
+    said = "slower than before the deployment: trip +31 % (p < 0.001)"
+    assert findings(compared, {"trip": 44}) == (Finding(Outcome.PASS, said, "trip", 44), too_few)
+    assert findings(compared, {"trip": 44}, fail_on_slower=0.3)[0].outcome is Outcome.FAIL
+    assert findings(compared, {"trip": 44}, fail_on_slower=0.4)[0].outcome is Outcome.PASS
 
 
 def test_too_few_runs_say_so() -> None:

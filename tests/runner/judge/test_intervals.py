@@ -103,6 +103,21 @@ def test_answers_in_a_row() -> None:
     assert intervals.unseen(1, 1) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (11, "11 answers in a row: one old instance among four would have shown with 95 %"),
+        (5, "5 answers in a row: one old instance among two would have shown with 95 %"),
+        (4, "4 answers in a row: one old instance among two would have shown with 93.7 %"),
+        (1, "1 answer: one old instance among two would have shown with 50 %"),
+        (60, "60 answers in a row: one old instance among 20 would have shown with 95 %"),
+    ],
+)
+def test_what_answers_prove_in_a_sentence(answers: int, said: str) -> None:
+    """No more is promised than so many answers prove."""
+    assert intervals.what_answers_prove(answers) == said
+
+
 def test_holm_steps_down() -> None:
     """Holm's own example by hand: 0.01, 0.04, 0.03, 0.005 become 0.03, 0.06, 0.06, 0.02."""
     assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))

@@ -75,6 +75,13 @@ def test_an_optional_failure_is_reported_only() -> None:
         assert texts(decision.notes) == [f"booking: {said} (optional)"]
 
 
+def test_the_failure_that_is_shown_is_one() -> None:
+    """A confirmation that can't tell doesn't stand for the failure; and a run without any attempt is none."""
+    assert decide([Runs(API, (Run((failed(API), unknown(API))),))]).checks[0].failure == failed(API)
+    with pytest.raises(ValueError, match="at least one attempt"):
+        Run(())
+
+
 def test_a_confirmed_check_that_recovers_is_flaky() -> None:
     """Failed, then passed at once: passed, and reported; its SLO counts the first answer. Failed twice: failed."""
     again = Run((failed(API), passed(API)))
