@@ -30,7 +30,7 @@ STORIES = 10  # a user and day, by the application
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_path: Path) -> None:
     """Twenty-four simulated hours, on both sides: every slot one run, every run green, every limit and budget kept.
 
