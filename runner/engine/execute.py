@@ -111,10 +111,13 @@ class Execute:
         return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=lag)
 
     def cut_short(self) -> None:
-        """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled."""
+        """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled.
+
+        One whose verdict is known is left to leave in order, for as long as its kind may take.
+        """
         self._closing = True
         for run in self._running.values():
-            if run.task and not run.task.done():
+            if run.task and not run.task.done() and run.ctx.decided is None:
                 run.cut = True
                 run.task.cancel()
 

@@ -197,19 +197,23 @@ class Schedule:
         try:
             observations = await observer.observe(entry.planned, lag=lag)
         except Withheld as withheld:
-            self._missed(entry.planned.check, "quota")
-            self._say_withheld(entry.name, withheld.message)
+            if self._is_scheduled(entry):
+                self._withhold(entry.planned.check, withheld.message)
             return
         self._withheld.discard(entry.name)
-        if self._entries.get(entry.name) is entry:
-            for observation in observations:
-                self._emit(observation)
+        for observation in observations if self._is_scheduled(entry) else ():
+            self._emit(observation)
 
-    def _say_withheld(self, name: str, why: str) -> None:
-        """Once, until the check runs again: a limit that is reached, a login that is held, a state that can't be written."""
-        if name not in self._withheld:
-            self._withheld.add(name)
-            self._log(logging.WARNING, f"{name} doesn't run for now: {why}")
+    def _is_scheduled(self, entry: Entry) -> bool:
+        """Not removed or changed meanwhile."""
+        return self._entries.get(entry.name) is entry
+
+    def _withhold(self, check: Check, why: str) -> None:
+        """Counts it, and says why once, until the check runs again: a limit, a held login, a state that can't be written."""
+        self._missed(check, "quota")
+        if check.name not in self._withheld:
+            self._withheld.add(check.name)
+            self._log(logging.WARNING, f"{check.name} doesn't run for now: {why}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Nothing that goes wrong in one run may touch another: the loop's handler logs it, and the schedule goes on."""

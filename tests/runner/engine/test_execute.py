@@ -362,6 +362,24 @@ async def test_a_drain_cuts_runs_short_as_unknown() -> None:
     assert later.reason is Reason.CANCELLED
 
 
+async def test_a_drain_keeps_a_verdict_that_is_known() -> None:
+    """A run that has passed and is just leaving isn't made unknown."""
+    leaving, leave = asyncio.Event(), asyncio.Event()
+
+    async def run(ctx: Context) -> Result:
+        ctx.decided = ctx.clock.monotonic()
+        leaving.set()
+        await leave.wait()
+        return Result.passed()
+
+    async with lab() as bench:
+        running = asyncio.ensure_future(bench.observe(run, leaving=1.0))
+        await leaving.wait()
+        bench.execute.cut_short()
+        leave.set()
+        assert (await running).verdict is Verdict.PASS
+
+
 async def test_whoever_asked_and_went_away_leaves_nothing_running() -> None:
     """Cancelling `observe` itself ends the probe and passes on."""
     ended = asyncio.Event()
