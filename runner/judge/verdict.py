@@ -82,9 +82,9 @@ class Run:
         return self.verdict is Verdict.PASS and any(o.verdict is Verdict.FAIL for o in self.attempts)
 
     @property
-    def first(self) -> Observation:
-        """The attempt that counts for SLOs: a user doesn't ask twice."""
-        return next((o for o in self.attempts if o.verdict is not Verdict.UNKNOWN), self.attempts[0])
+    def counted(self) -> Observation:
+        """The attempt that counts for SLOs: the one that decided. A flaky run has passed, so that no SLO may fail it either."""
+        return next((o for o in reversed(self.attempts) if o.verdict is not Verdict.UNKNOWN), self.attempts[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,9 @@ def _counted(checks: Sequence[Runs], revision: str) -> list[tuple[Check, Slo, in
     """Check, SLO, good events, events and runs to come, for every SLO of every check."""
     counted = []
     for check in checks:
-        firsts = [run.first for run in _ours(check, revision)[0]]
+        counting = [run.counted for run in _ours(check, revision)[0]]
         for slo in check.check.slos:
-            events = [good for o in firsts if (good := event(o, slo)) is not None]
+            events = [good for o in counting if (good := event(o, slo)) is not None]
             counted.append((check.check, slo, sum(events), len(events), check.remaining))
     return counted
 

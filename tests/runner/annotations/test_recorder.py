@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,27 @@ async def test_no_fault_at_any_moment_loses_or_doubles_a_mark(grafana: StandInGr
             assert at.waits in ([], [7.0]) if fault == "slow-down" else len(at.waits) <= 1
             assert sum(at.waits) <= 7
     assert [(start, end) for start, end, _ in shown(grafana)] == [(STARTED, FINISHED)] * 8
+
+
+@BOTH
+async def test_a_bad_day_leaves_one_region_each(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
+    """Every third question goes wrong in some way, drawn with a seed: what the attempts don't settle, the flushes do."""
+    rng = random.Random(20261124)  # noqa: S311 - the same bad day in every run
+    faults: list[str | int] = ["lost", "reset", 500, 502, 503, "slow-down", "login", "page"]
+    async with desk(grafana.url, tmp_path, api=api, patience=Patience(tries=3)) as at:
+        grafana.before = lambda _: grafana.faults.__setitem__(slice(None), [rng.choice(faults) if rng.random() < 0.3 else "none"])
+        for number in range(12):
+            await at.recorder.start(release(number, environment=f"stage-{number}"))
+            await at.recorder.finish(done(number, environment=f"stage-{number}", started=None))
+            await at.recorder.flush()
+        while await at.waiting():
+            await at.recorder.flush()
+        grafana.before = lambda _: None
+        grafana.faults.clear()
+        for number in range(12):
+            await at.recorder.finish(done(number, environment=f"stage-{number}"))
+    assert sorted((s, e) for s, e, tags in shown(grafana) if "verdict:pass" in tags) == [(STARTED, FINISHED)] * 12
+    assert len(grafana.regions()) == 12
 
 
 @pytest.mark.parametrize(
