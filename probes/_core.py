@@ -296,22 +296,18 @@ def fact_family(name: str, help: str, fact: str, type: str = "gauge") -> Family:
 
 def info_family(name: str, help: str, **labels: str) -> Family:  # noqa: A002 - as above
     """Value 1 with facts as labels (label=fact name); absent until all of them are known."""
-    return Family(
-        name,
-        help,
-        lambda _, facts: (
-            [(tuple(str(facts[f]) for f in labels.values()), 1.0)] if all(facts.get(f) is not None for f in labels.values()) else []
-        ),
-        tuple(labels),
-    )
+
+    def read(_: Mapping[str, float], facts: Mapping[str, Any]) -> type_of_samples:
+        known = [facts.get(fact) for fact in labels.values()]
+        return [] if None in known else [(tuple(map(str, known)), 1.0)]
+
+    return Family(name, help, read, tuple(labels))
 
 
 def keyed_family(name: str, help: str, prefix: str, label: str) -> Family:  # noqa: A002 - as above
     """Facts named `<prefix>.<key>`, one sample a key: {"step.login": 0.2} becomes {step="login"} 0.2."""
     start = f"{prefix}."
-    return Family(
-        name, help, lambda _, facts: [((k.removeprefix(start),), float(v)) for k, v in facts.items() if k.startswith(start)], (label,)
-    )
+    return Family(name, help, lambda _, facts: [((k[len(start) :],), float(v)) for k, v in facts.items() if k.startswith(start)], (label,))
 
 
 class Probe(BaseModel, ABC):
