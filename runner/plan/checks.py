@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from probes._target import Target, plain_path
 from runner.observation import Check, Slo
 from runner.plan import cron, secrets
 from runner.plan.errors import Path
+from runner.plan.filling import STAND_IN, Sketch
 from runner.plan.measures import knows
 from runner.plan.model import Cron, Every, Planned
 from runner.plan.nodes import Entry, Keys, Scalar, find
@@ -32,7 +33,8 @@ class Book:
     defaults: Defaults
     targets: Named[Target]
     slos: Named[Slo]
-    sketch: bool
+    sketch: Sketch
+    names: Collection[str]  # of all checks of the file
 
 
 def planned(entry: Entry, book: Book) -> Planned | None:
@@ -50,17 +52,31 @@ def planned(entry: Entry, book: Book) -> Planned | None:
     context = {"targets": book.targets, "folder": reading.file.parent}
     part = Part(settings, path, entry.at, f"kind {kind}", COMMON)
     made = reading.validated(book.kinds[kind], part, sketch=book.sketch, context=context)
-    if read is None:
+    keys = read[0] if read else _sound(entry, common, book)
+    if keys is None:
         return None
-    draft = _Draft(entry, read[0], kind, book)
+    draft = _Draft(entry, keys, kind, book)
     schedule = draft.schedule()
     slos = draft.slos(made[0] if made else None)
-    if made is None or schedule is None:
+    draft.judge_dependencies()
+    if read is None or made is None or schedule is None:
         return None
-    if not book.sketch:
+    if book.sketch is None:
         reading.secrets |= set(secrets.of_settings(made[0], reading.filled_in))
     draft.judge_asks(made[0])
     return draft.planned(made[0], made[1], schedule, slos)
+
+
+def _sound(entry: Entry, common: Keys, book: Book) -> CheckKeys | None:
+    """What is right of a check's keys, where something of them is wrong: so that the rest is judged all the same."""
+
+    def read(entries: Mapping[str, Entry]) -> tuple[CheckKeys, object] | None:
+        part = Part(Keys(common.at, dict(entries)), ("checks", entry.key), entry.at, "a check", COMMON)
+        return book.reading.validated(CheckKeys, part, sketch=book.sketch, extra={"kind": ""})
+
+    right = {key: one for key, one in common.entries.items() if read({key: one}) or key == "zone"}
+    found = read(right)
+    return found[0] if found else None
 
 
 def _split(node: Keys) -> tuple[Keys, Keys]:
@@ -109,32 +125,50 @@ class _Draft:
 
     def schedule(self) -> tuple[Every | Cron, float] | None:
         """When it runs, and the shortest time between two runs in seconds."""
-        if self.keys.cron is None:
-            gap = self.keys.interval if self.keys.interval is not None else self.book.defaults.interval
-            found: Every | Cron = Every(gap)
-        else:
-            zone = self.keys.zone if self.keys.zone is not None else self.book.defaults.zone
-            try:
-                gap = cron.shortest_gap(self.keys.cron)
-            except ValueError as error:
-                self._report(("cron",), str(error))
-                return None
-            try:
-                cron.zone(zone)
-            except ValueError as error:
-                self._report(("zone",), str(error))
-                return None
-            found = Cron(self.keys.cron, zone)
-        if self.timeout > gap:
+        found = self._every() if self.keys.cron is None else self._cron(self.keys.cron)
+        if found is not None and self.timeout > found[1] and not self._stands_in("timeout", "interval", "cron"):
             where = "timeout" if self.keys.timeout is not None or self.keys.interval is None else "interval"
-            self._report((where,), f"a timeout of {self.timeout:g}s is longer than the {gap:g}s between two runs")
+            self._report((where,), f"a timeout of {self.timeout:g}s is longer than the {found[1]:g}s between two runs")
             return None
-        return found, gap
+        return found
+
+    def _every(self) -> tuple[Every, float]:
+        gap = self.keys.interval if self.keys.interval is not None else self.book.defaults.interval
+        return Every(gap), gap
+
+    def _cron(self, expression: str) -> tuple[Cron, float] | None:
+        zone = self.keys.zone if self.keys.zone is not None else self.book.defaults.zone
+        if self._stands_in("cron", "zone"):
+            expression, zone = "@daily", "UTC"
+        sound = [self._judged("zone", cron.zone, zone), self._judged("cron", cron.parse, expression)]
+        return (Cron(expression, zone), cron.shortest_gap(expression)) if all(sound) else None
+
+    def _judged(self, key: str, judge: Callable[[str], object], text: str) -> bool:
+        try:
+            judge(text)
+        except ValueError as error:
+            self._report((key,), str(error))
+            return False
+        return True
+
+    def judge_dependencies(self) -> None:
+        """Reports dependencies on checks that aren't there."""
+        for index, name in enumerate(self.keys.depends_on):
+            if name not in self.book.names and not (name == STAND_IN and self.book.sketch is not None):
+                self._report(("depends_on", index), unknown(name, "check", self.book.names))
+
+    def _stands_in(self, *keys: str) -> bool:
+        """Whether this is a sketch, and one of these keys (or its default) is filled in from elsewhere."""
+        defaults = self.book.reading.root.get("defaults")
+        nodes = [part.get(key) for part in (self.entry.node, defaults) if isinstance(part, Keys) for key in keys]
+        return self.book.sketch is not None and any(isinstance(node, Scalar) and "${" in node.text for node in nodes)
 
     def slos(self, probe: Probe | None) -> tuple[Slo, ...]:
         """The SLOs that it counts for; unknown names and measures that its kind can't fill are reported."""
         found = []
         for index, name in enumerate(self.keys.slos):
+            if name == STAND_IN and self.book.sketch is not None:
+                continue
             if name not in self.book.slos:
                 self._report(("slos", index), unknown(name, "SLO", self.book.slos))
             elif slo := self.book.slos.touch(name):
@@ -156,7 +190,7 @@ class _Draft:
 
     def _refused(self, target: Target, ask: Ask) -> str | None:
         try:
-            if self.book.sketch and "stand-in" in plain_path(ask.url):
+            if self.book.sketch is not None and STAND_IN in plain_path(ask.url):
                 return None
             return target.refusal(ask.method, ask.url)
         except ValueError:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 from itertools import pairwise
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
-
 from runner.plan.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.base import BaseTrigger
 
 _SHORT = {
     "@hourly": "0 * * * *",
@@ -138,6 +138,9 @@ def zone(name: str) -> ZoneInfo:
 
 def trigger(expression: str, zone_name: str = "UTC") -> BaseTrigger:
     """The APScheduler trigger that fires when cron would. Raises ValueError. Ask it with times whose zone is `zone_name` or UTC."""
+    from apscheduler.triggers.combining import OrTrigger  # noqa: PLC0415 - takes 140 ms: a load needs the gaps alone
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - as above
+
     times, tz = parse(expression), zone(zone_name)
     common = {
         "second": "0",

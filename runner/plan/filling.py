@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.plan import secrets, values
 from runner.plan.errors import Path
 from runner.plan.nodes import Items, Keys, Node, Scalar
 
+Sketch = Mapping[str, str] | None
+"""How a part is read: None for real; in a sketch the variables that count, while texts stand in for all other values."""
+
 if TYPE_CHECKING:
     from runner.plan.reading import Reading
 
 # What may stand in for a value that isn't there, tried in turn until the field takes it.
-_STAND_INS = ("stand-in", "1", "true", "1s", "1/1h", "1%", "1KiB", "http://stand-in.invalid",
+STAND_IN = "stand-in"
+_STAND_INS = (STAND_IN, "1", "true", "1s", "1/1h", "1%", "1KiB", "http://stand-in.invalid",
               "redis://stand-in.invalid", "postgresql://stand-in@stand-in.invalid/stand-in", "stand-in.invalid:1")  # fmt: skip
 _FIRST_ADDRESS = _STAND_INS.index("http://stand-in.invalid")
 _ADDRESSES = frozenset({"url", "dsn"})
@@ -23,7 +27,7 @@ ROUNDS = 3 * len(_STAND_INS)
 class Filling:
     """The values of one part of the tree. `standing` are the scalars whose value isn't there, with the stand-in they have."""
 
-    def __init__(self, reading: Reading, path: Path, *, sketch: bool) -> None:
+    def __init__(self, reading: Reading, path: Path, *, sketch: Sketch) -> None:
         self._reading, self._path, self._sketch = reading, path, sketch
         self.filled: dict[int, values.Filled] = {}
         self.standing: dict[int, int] = {}
@@ -47,7 +51,7 @@ class Filling:
         if id(node) in self.standing:
             return self._stand_in(node)
         try:
-            source = values.StandIns(self._reading.environ, "") if self._sketch else self._reading.real
+            source = self._reading.real if self._sketch is None else values.StandIns(self._sketch, "")
             filled = values.fill(values.parse(node.text), source)
         except values.Unfilled as problem:
             at = node.holes[problem.hole] if problem.hole < len(node.holes) else node.at
@@ -70,7 +74,7 @@ class Filling:
     def _stand_in(self, node: Scalar) -> str:
         text = _STAND_INS[self.standing[id(node)] % len(_STAND_INS)]
         try:
-            return values.fill(values.parse(node.text), values.StandIns(self._reading.environ, text)).text
+            return values.fill(values.parse(node.text), values.StandIns(self._sketch or {}, text)).text
         except values.Unfilled:
             return text
 

@@ -10,6 +10,7 @@ from probes._core import Probe
 from probes._target import Target
 from runner.observation import Slo
 from runner.plan.checks import Book, planned
+from runner.plan.filling import Sketch
 from runner.plan.model import Plan, Planned, Server
 from runner.plan.names import judge_names, judge_names_of
 from runner.plan.nodes import Keys, find
@@ -42,16 +43,17 @@ def load(
     """
     reading = Reading(path, read(path), environ)
     kinds = _discovered() if kinds is None else kinds
-    general = _general(reading, sketch=not secrets)
-    defaults = _section(reading, "defaults", Defaults, sketch=not secrets) or Defaults()
-    server = _server(reading, sketch=not (secrets and serving))
+    sketch = None if secrets else environ
+    general = _general(reading, sketch=sketch)
+    defaults = _section(reading, "defaults", Defaults, sketch=sketch) or Defaults()
+    server = _server(reading, sketch=sketch if serving else {})
     entries = _mapping(reading, "checks")
     for section in ("targets", "slos"):
         _mapping(reading, section)
-    if not entries:
+    if (entries is not None and not entries.entries) or "checks" not in reading.root.entries:
         reading.report(reading.root.at, ("checks",), "is missing; a file has at least one check")
-    choice = choose(reading, entries, tags=tags, names=checks, sketch=not secrets)
-    plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=not secrets)
+    choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch)
+    plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=sketch)
     found = reading.finish()
     return Plan(
         service=general.service,
@@ -73,7 +75,7 @@ def _discovered() -> Mapping[str, type[Probe]]:
     return discover()
 
 
-def _general(reading: Reading, *, sketch: bool) -> General:
+def _general(reading: Reading, *, sketch: Sketch) -> General:
     """The keys beside the sections; unknown ones are reported."""
     rest = {key: entry for key, entry in reading.root.entries.items() if key not in SECTIONS and not key.startswith("x-")}
     node = Keys(reading.root.at, rest)
@@ -85,7 +87,7 @@ def _general(reading: Reading, *, sketch: bool) -> General:
     return found[0] if found else General(version=1)
 
 
-def _section(reading: Reading, name: str, model: type[S], *, sketch: bool) -> S | None:
+def _section(reading: Reading, name: str, model: type[S], *, sketch: Sketch) -> S | None:
     entry = reading.root.entries.get(name)
     found = reading.validated(model, Part(entry.node, (name,), entry.at, name), sketch=sketch) if entry else None
     return found[0] if found else None
@@ -102,18 +104,18 @@ def _mapping(reading: Reading, name: str) -> Keys | None:
     return node
 
 
-def _server(reading: Reading, *, sketch: bool) -> Server:
+def _server(reading: Reading, *, sketch: Sketch) -> Server:
     keys = _section(reading, "server", ServerKeys, sketch=sketch)
     if keys is None:
         return Server()
     host, _, port = keys.listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not sketch and (not host or not port.isdecimal() or not int(port) <= HIGHEST_PORT):
+    if sketch is None and (not host or not port.isdecimal() or not int(port) <= HIGHEST_PORT):
         entry = reading.root.entries["server"]
         _, _, node = find(entry.node, entry.at, ("listen",))
         reading.report(node.at, ("server", "listen"), "write an address and a port, such as 127.0.0.1:9797")
         return Server()
-    if sketch:
+    if sketch is not None:
         return Server()
     read_token, operate_token = keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()
     reading.secrets |= {read_token, operate_token}
@@ -121,22 +123,13 @@ def _server(reading: Reading, *, sketch: bool) -> Server:
 
 
 def _plans(
-    reading: Reading, entries: Keys | None, choice: Choice, kinds: Mapping[str, type[Probe]], defaults: Defaults, *, sketch: bool
+    reading: Reading, entries: Keys | None, choice: Choice, kinds: Mapping[str, type[Probe]], defaults: Defaults, *, sketch: Sketch
 ) -> tuple[list[Planned], dict[str, Target], dict[str, Slo]]:
-    """The chosen checks, with the targets and SLOs that they use. All others are read as a sketch, for their mistakes."""
-    real, other = (
-        Book(
-            reading,
-            kinds,
-            defaults,
-            targets(reading, _section_keys(reading, "targets"), sketch=sketched),
-            slos(reading, _section_keys(reading, "slos"), sketch=sketched),
-            sketch=sketched,
-        )
-        for sketched in (sketch, True)
-    )
+    """The chosen checks, with the targets and SLOs that they use. All others are read as a sketch, for the file's own mistakes."""
+    names = entries.entries if entries else {}
+    real, other = (_book(reading, kinds, defaults, names, sketched) for sketched in (sketch, {}))
     chosen, everything = [], {}
-    for entry in entries.entries.values() if entries else ():
+    for entry in names.values():
         before = len(reading.problems)
         plan = planned(entry, real if entry.key in choice.chosen else other)
         if plan is not None:
@@ -151,6 +144,12 @@ def _plans(
         other.slos.touch(name)
     judge_names(reading, entries, everything)
     return chosen, real.targets.used(), real.slos.used()
+
+
+def _book(reading: Reading, kinds: Mapping[str, type[Probe]], defaults: Defaults, names: Collection[str], sketch: Sketch) -> Book:
+    found = targets(reading, _section_keys(reading, "targets"), sketch=sketch)
+    counted = slos(reading, _section_keys(reading, "slos"), sketch=sketch)
+    return Book(reading, kinds, defaults, found, counted, sketch, names)
 
 
 def _section_keys(reading: Reading, name: str) -> Keys | None:

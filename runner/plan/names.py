@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from runner.plan.errors import Path
+from runner.plan.filling import STAND_IN
 from runner.plan.model import Planned
 from runner.plan.nodes import Entry, Items, Keys, Node, find
 from runner.plan.reading import Reading
@@ -24,16 +25,13 @@ def judge_names_of(reading: Reading, section: str, node: Keys) -> None:
 
 
 def judge_names(reading: Reading, entries: Keys | None, plans: Mapping[str, Planned]) -> None:
-    """Reports what depends on or is compared with a check that isn't there, and what depends on itself in the end."""
+    """Reports what is compared with a check that isn't there, and what depends on itself in the end."""
     if entries is None:
         return
     for name, plan in plans.items():
         entry = entries.entries[name]
-        for index, other in enumerate(plan.check.depends_on):
-            if other not in entries.entries:
-                _report(reading, entry, ("depends_on", index), unknown(other, "check", entries.entries))
         for part in plan.parts:
-            if part.compare_with and part.compare_with not in entries.entries:
+            if part.compare_with not in (*entries.entries, STAND_IN, ""):
                 _report(reading, entry, _way_to(entry.node, part.compare_with), unknown(part.compare_with, "check", entries.entries))
     _judge_cycles(reading, entries, plans)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from runner.plan import secrets, values, wording
 from runner.plan.errors import Mark, Path, PlanError, Problem, did_you_mean
-from runner.plan.filling import ROUNDS, Filling
+from runner.plan.filling import ROUNDS, Filling, Sketch
 from runner.plan.nodes import Keys, Node, Scalar, find, scalars
 
 M = TypeVar("M", bound=BaseModel)
@@ -60,13 +60,13 @@ class Reading:
         model: type[M],
         part: Part,
         *,
-        sketch: bool = False,
+        sketch: Sketch = None,
         context: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> tuple[M, Any] | None:
         """The model that a part of the tree makes, and the plain data that it was made of; None after a problem.
 
-        `sketch` lets texts stand in for values that aren't there: nothing is said about those, and None may come
+        In a `sketch` texts stand in for values that aren't there: nothing is said about those, and None may come
         without a problem where no stand-in fits. `extra` goes into the model beside what is written.
         """
         if not isinstance(part.node, Keys):
@@ -82,9 +82,9 @@ class Reading:
             except ValidationError as error:
                 errors = error.errors(include_url=False, include_input=False)
             else:
-                return (made, data) if sketch or not filling.standing else None
+                return (made, data) if sketch is not None or not filling.standing else None
             caused = {scalar for one in errors for scalar in _causes(one, part, filling.standing)}
-            if not sketch or not caused:
+            if sketch is None or not caused:
                 break
             filling.advance(caused)
         self._say([one for one in errors if not _causes(one, part, filling.standing) and one["type"] != ALREADY_SAID], model, part, filling)

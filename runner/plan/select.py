@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from runner.plan.errors import NOWHERE, did_you_mean
+from runner.plan.filling import Sketch
 from runner.plan.nodes import Entry, Keys
 from runner.plan.reading import Part, Reading
 from runner.plan.sections import CheckKeys, Section
@@ -25,7 +26,7 @@ class Choice:
     chosen: frozenset[str]
 
 
-def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], names: Collection[str], sketch: bool) -> Choice:
+def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], names: Collection[str], sketch: Sketch) -> Choice:
     """The enabled checks that carry one of the tags or have one of the names; all where neither is given.
 
     Reports a tag that no enabled check carries, a check that isn't there, and one that is asked for and not enabled.
@@ -48,7 +49,7 @@ def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], nam
     return Choice(frozenset(name for name, own in enabled.items() if name in names or not set(tags).isdisjoint(own)))
 
 
-def _early(reading: Reading, entry: Entry, *, sketch: bool) -> _Early | None:
+def _early(reading: Reading, entry: Entry, *, sketch: Sketch) -> _Early | None:
     """None where it can't be told: that is reported, here or where the whole check is read."""
     if not isinstance(entry.node, Keys):
         return None

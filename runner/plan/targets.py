@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import field_validator
@@ -13,6 +13,7 @@ from probes._target import Target
 from runner.observation import Slo
 from runner.plan import secrets
 from runner.plan.errors import Mark, did_you_mean
+from runner.plan.filling import Sketch
 from runner.plan.nodes import Entry, Keys
 from runner.plan.reading import ALREADY_SAID, Part, Reading
 from runner.plan.sections import SloKeys
@@ -83,7 +84,7 @@ class Named(Mapping[str, T], Generic[T]):
             return None
 
 
-def targets(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Target]:
+def targets(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[Target]:
     """The targets. `sketch` as in Reading.validated."""
 
     def make(entry: Entry) -> Target | None:
@@ -95,14 +96,14 @@ def targets(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Ta
         found = reading.validated(TargetKeys, Part(entry.node, path, entry.at, "a target"), sketch=sketch, extra=extra)
         if found is None:
             return None
-        if not sketch:
+        if sketch is None:
             reading.secrets |= set(secrets.of_settings(found[0], reading.filled_in))
         return found[0]
 
     return Named(section.entries if section else {}, make)
 
 
-def slos(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Slo]:
+def slos(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[Slo]:
     """The SLOs. `sketch` as in Reading.validated."""
 
     def make(entry: Entry) -> Slo | None:
@@ -113,7 +114,7 @@ def slos(reading: Reading, section: Keys | None, *, sketch: bool) -> Named[Slo]:
     return Named(section.entries if section else {}, make)
 
 
-def unknown(name: str, what: str, known: Mapping[str, Any]) -> str:
+def unknown(name: str, what: str, known: Collection[str]) -> str:
     """`no such SLO: p96; did you mean p95?`, with the names there are where none is near."""
     hint = did_you_mean(name, known) or (f" (there are {', '.join(sorted(known))})" if known else " (none is declared)")
     return f"no such {what}: {name}{hint}"

@@ -287,6 +287,26 @@ def test_a_check_without_its_values_is_still_understood(write: Write, key: str, 
         assert names(plan) == ["one"]
 
 
+def test_names_and_schedules_from_elsewhere_stand_open_without_values(write: Write) -> None:
+    """Where a variable gives a schedule or a name, nothing is said of it before it is set, and what is set is judged."""
+    checks = (
+        f"  one: {{{TCP}, interval: '${{EVERY}}', slos: ['${{SLO}}'], depends_on: ['${{PARENT}}'], tags: ['${{TAG}}']}}\n"
+        f"  two: {{{TCP}, cron: '${{CRON}}', zone: '${{ZONE}}', timeout: '${{LONG}}'}}\n"
+    )
+    file = write(f"checks:\n{checks}")
+    assert names(planned(file, secrets=False)) == ["one", "two"]
+    given = {"EVERY": "1s", "SLO": "p95", "PARENT": "moon", "CRON": "x", "ZONE": "nowhere", "TAG": "A B", "LONG": "1m"}
+    assert "6 errors" in wrong(file, **given)
+
+
+def test_what_is_set_for_others_is_none_of_a_gate_s_business(write: Write) -> None:
+    """A variable that is wrong for a check that doesn't run stops no other."""
+    other = "  not: {kind: http, target: api, timeout: '${T}'}"
+    file = write(f"targets:\n  api: {{url: '${{API_URL}}'}}\nchecks:\n  on: {{{TCP}, tags: [x]}}\n{other}\n")
+    assert names(planned(file, tags=["x"], API_URL="no address", T="5")) == ["on"]
+    assert "2 errors" in wrong(file, API_URL="no address", T="5")
+
+
 def test_mistakes_are_seen_without_values_too(write: Write) -> None:
     """--no-secrets says what is wrong with the file itself, and what is set is judged as well."""
     said = wrong(write("checks:\n  one: {kind: redis, url: '${V}', round_tripp: true, timeout: '${T}'}\n"), secrets=False, T="5")
