@@ -51,7 +51,7 @@ class Permits:
             if target := self._of(ask.url):
                 counts[target.name] = counts.get(target.name, 0) + 1
         for name, count in counts.items():
-            self._free[name] = await self._pay(self._targets[name], count, self._until)
+            self._free[name] = await self._pay(self._targets[name], count)
 
     async def __call__(self, method: str, url: str) -> None:
         """Lets a request pass. Raises Refused where the configuration doesn't allow it, Withheld where its target's limit is reached."""
@@ -64,7 +64,7 @@ class Permits:
         if target := self._of(url):
             free = self._free.setdefault(target.name, [])
             if not free:
-                free += await self._pay(target, 1, None)
+                free += await self._pay(target, 1)
             self._used += free[:1]
             del free[:1]
 
@@ -75,10 +75,11 @@ class Permits:
             await self._ledger.sent(self._used, unused)
         self._free, self._used = {}, []
 
-    async def _pay(self, target: Target, count: int, until: float | None) -> list[int]:
+    async def _pay(self, target: Target, count: int) -> list[int]:
+        """Slots that count as used at the run's latest moment: when exactly a permitted request arrives isn't known here."""
         if target.limit is None:
             return []
-        return list(await self._ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=until))
+        return list(await self._ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=self._until))
 
     def _of(self, url: str) -> Target | None:
         """The target with a limit that a request to this address counts for: whoever asks, the host feels it."""
