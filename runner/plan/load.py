@@ -47,11 +47,7 @@ def load(
     general = _general(reading, sketch=sketch)
     defaults = _section(reading, "defaults", Defaults, sketch=sketch) or Defaults()
     server = _server(reading, sketch=sketch if serving else {})
-    entries = _mapping(reading, "checks")
-    for section in ("targets", "slos"):
-        _mapping(reading, section)
-    if (entries is not None and not entries.entries) or "checks" not in reading.root.entries:
-        reading.report(reading.root.at, ("checks",), "is missing; a file has at least one check")
+    entries = _entries(reading)
     choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch)
     plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=sketch)
     found = reading.finish()
@@ -91,6 +87,14 @@ def _section(reading: Reading, name: str, model: type[S], *, sketch: Sketch) -> 
     entry = reading.root.entries.get(name)
     found = reading.validated(model, Part(entry.node, (name,), entry.at, name), sketch=sketch) if entry else None
     return found[0] if found else None
+
+
+def _entries(reading: Reading) -> Keys | None:
+    """The checks; the other sections that hold entries by name are judged with them."""
+    entries, _, _ = (_mapping(reading, name) for name in ("checks", "targets", "slos"))
+    if "checks" not in reading.root.entries or (entries is not None and not entries.entries):
+        reading.report(reading.root.at, ("checks",), "is missing; a file has at least one check")
+    return entries
 
 
 def _mapping(reading: Reading, name: str) -> Keys | None:

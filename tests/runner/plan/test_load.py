@@ -2,52 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from probes import discover
 from runner.plan.cron import shortest_gap
 from runner.plan.errors import PlanError
-from runner.plan.limits import limits
 from runner.plan.load import load
 from runner.plan.model import Cron, Every, Plan
 
-ROOT = Path(__file__).parents[3]
-SYSTEM = {
-    "DATABASE_URL": "postgresql://probe:db-pa55word@127.0.0.1:5432/roadtrip",
-    "REDIS_URL": "redis://probe:redis%2Fpa55word@127.0.0.1:6379/0",
-    "AI_URL": "http://127.0.0.1:8001",
-    "AI_MODEL": "story-1",
-    "PROBE_USER": "probe@example.com",
-}
-SECRET_FILES = ("ai-key", "opentable", "recreation", "probe-password")
-
-KINDS = discover()
 Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes a file of checks, its first lines given."""
-
-    def write(text: str, name: str = "checks.yaml") -> Path:
-        file = tmp_path / name
-        file.write_text(f"version: 1\n{text}")
-        return file
-
-    return write
-
-
-@pytest.fixture
-def system(tmp_path: Path) -> dict[str, str]:
-    """The variables that the committed checks.yaml needs, and its secret files."""
-    for name in SECRET_FILES:
-        (tmp_path / name).write_text(f"the-{name}-secret\n")
-    return {**SYSTEM, "SECRETS": str(tmp_path)}
 
 
 def planned(file: Path, **given: Any) -> Plan:
@@ -69,56 +33,6 @@ def names(plan: Plan) -> list[str]:
 
 
 TCP = "kind: tcp, host: localhost, port: 1"
-
-
-def test_the_committed_checks_are_those_of_the_road_trip_storyteller(system: dict[str, str]) -> None:
-    """With its variables set the whole file loads; the certificate is looked at where TLS says so."""
-    plan = load(ROOT / "checks.yaml", environ=system)
-    assert names(plan) == "api ready api-report database cache story-model opentable recreation plan-a-trip".split()
-    assert names(load(ROOT / "checks.yaml", environ={**system, "TLS": "true"}))[-1] == "api-certificate"
-    assert {tag for one in plan.checks for tag in one.check.tags} == {"smoke", "api", "database", "cache", "ai", "partners", "journeys"}
-
-
-def test_the_committed_checks_compare_the_report_with_the_checks_themselves(system: dict[str, str]) -> None:
-    """The parts of the health report are checks of their own, each beside the check that asks the same by itself."""
-    report = next(one for one in load(ROOT / "checks.yaml", environ=system).checks if one.check.name == "api-report")
-    assert [(part.name, part.part_of, part.compare_with, part.slos) for part in report.parts] == [
-        ("api-report/db_healthy", "api-report", "database", ()),
-        ("api-report/redis_healthy", "api-report", "cache", ()),
-    ]
-
-
-def test_every_check_of_the_committed_checks_has_its_runbook(system: dict[str, str]) -> None:
-    """Who is called finds the page that the check names."""
-    plan = load(ROOT / "checks.yaml", environ={**system, "TLS": "true"})
-    assert [one.check.name for one in plan.checks if not (ROOT / one.check.runbook).is_file()] == []
-
-
-def test_the_committed_checks_keep_every_limit(system: dict[str, str]) -> None:
-    """What the checks ask of each target together stays below what it allows."""
-    loads = limits(load(ROOT / "checks.yaml", environ=system))
-    assert {one.target for one in loads} == {"api", "model", "opentable"}
-    assert [one for one in loads if one.over] == []
-
-
-def test_every_secret_of_the_committed_checks_is_known(system: dict[str, str]) -> None:
-    """Passwords inside addresses (as written and decoded), files and tokens are all there to be redacted; everyday words are not."""
-    plan = load(ROOT / "checks.yaml", environ={**system, "OPERATE_TOKEN": "operate-t0ken"})
-    wanted = {"db-pa55word", "redis%2Fpa55word", "redis/pa55word", "operate-t0ken", *(f"the-{name}-secret" for name in SECRET_FILES)}
-    assert wanted <= plan.secrets
-    assert not {"https", "true", "", "roadtrip", "127.0.0.1", "password"} & plan.secrets
-
-
-def test_nobody_needs_a_secret_to_validate_the_committed_checks() -> None:
-    """`outrider validate --no-secrets` needs no variable and no file: texts stand in."""
-    plan = load(ROOT / "checks.yaml", environ={}, secrets=False)
-    assert names(plan) == "api ready api-report database cache story-model opentable recreation plan-a-trip".split()
-
-
-def test_the_smoke_gate_needs_the_secrets_of_its_own_checks_alone() -> None:
-    """Only what is selected is filled in: the gate knows nothing of models, partners and the probe's password."""
-    environ = {name: SYSTEM[name] for name in ("DATABASE_URL", "REDIS_URL")}
-    assert names(load(ROOT / "checks.yaml", environ=environ, tags=["smoke"])) == ["api", "ready", "database", "cache"]
 
 
 def test_a_check_takes_what_the_defaults_say(write: Write) -> None:
@@ -238,6 +152,8 @@ checks:
 {before}  api: {{kind: http, target: api, path: {path}, timeout: {timeout}, slos: [p95], tags: [{tag}], headers: {{A: "${{A}}"}}}}
   other: {{kind: tcp, host: localhost, port: {port}}}
 """
+
+
 SAME = {
     "url": "http://localhost",
     "limit": "10/1h",
@@ -313,80 +229,3 @@ def test_mistakes_are_seen_without_values_too(write: Write) -> None:
     assert "round_trip?" in said
     assert "5 has no unit; write 5s (the value comes from ${T})" in said
     assert "2 errors" in said
-
-
-TEMPLATE = """service: {0}
-defaults: {{timeout: {1}}}
-targets:
-  api: {{url: {2}, limit: {3}, headers: {{Authorization: {4}}}, allow: [{5}]}}
-slos:
-  p95: {{objective: {6}, threshold: {7}}}
-checks:
-  one:
-    {{kind: http, target: api, path: {8}, method: {9}, expect: {{status: {10}, within: {11}, json: {{$.a: {12}}}, regex: {13}}}}}
-  two: {{kind: postgres, dsn: {14}, query: {15}}}
-  three: {{kind: redis, url: {16}, round_trip: {17}, slos: [p95]}}
-  four: {{kind: tcp, host: {18}, port: {19}, interval: {20}, tags: [{23}], alert: {24}, reports_as: {25}}}
-  five: {{kind: tcp, host: localhost, port: 1, cron: {21}, zone: {22}}}
-  six: {{kind: journey, target: api, steps: [{{name: {26}, post: {27}, form: {{password: {28}}}, capture: {{token: {29}}}}}]}}
-server: {{listen: {30}, operate_token: {31}}}
-"""
-SOUND = (
-    *("s", "5s", "http://localhost", "9/1h", "a", "POST /p", "95%", "1s", "/p", "GET", "200", "1s", "1", "x"),
-    *("postgresql://r@localhost/d", "q", "redis://localhost", "true", "h", "1", "9s", "* * * * *", "UTC"),
-    *("t", "page", "r", "n", "/p", "p", "$.t", "127.0.0.1:1", "x"),
-)
-SECRET = "S3cr3t-V4lue/@:x"
-
-
-def test_the_template_of_the_next_test_is_sound(write: Write) -> None:
-    """Without a secret in a wrong place the file loads."""
-    assert len(planned(write(TEMPLATE.format(*(f"'{text}'" for text in SOUND)))).checks) == 6
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sets(st.integers(0, 31), min_size=1), st.sampled_from(["${API_KEY}", "x${API_KEY}y", "${URL}", "${file:secret}"]))
-def test_no_error_shows_a_secret_wherever_it_was_put(write: Write, places: set[int], placeholder: str) -> None:
-    """A secret that fills the wrong field is never repeated, whatever the field's complaint says of its value."""
-    values = [f"'{placeholder if index in places else text}'" for index, text in enumerate(SOUND)]
-    file = write(TEMPLATE.format(*values))
-    (file.parent / "secret").write_text(SECRET)
-    said = ""
-    try:
-        load(file, environ={"API_KEY": SECRET, "URL": f"redis://user:{SECRET}@localhost"}, kinds=KINDS)
-    except PlanError as error:
-        said = str(error)
-    assert SECRET not in said
-
-
-NASTY = (
-    *("", "~", "[]", "{}", "[[]]", "{a: {b: c}}", "true", "-1", "0", "1e999", ".nan", "'${X}'", "'${X:-}'", "'$${'", "''"),
-    *('"\\u0000"', "'::'", "http://[", "http://a:99999", "'http://a b/'", "'//'", "'$['", "'('", "5s", "1%", "1/1h"),
-    *("99999999999999999999999s", "1e5", "*a", "&a b", "<<", "'\\'", "{{x}}", "'{{token}}'", "'POST /x'", "@daily"),
-    *("0 0 31 2 *", "a" * 200, "[1, a, ~]", "{$.a: {above: x}}", "0x1f", "2026-12-01"),
-)
-
-
-@settings(max_examples=25)
-@given(st.lists(st.tuples(st.integers(16, 200), st.sampled_from(NASTY), st.booleans()), min_size=1, max_size=3))
-def test_no_change_of_the_committed_checks_makes_the_load_stumble(changes: list[tuple[int, str, bool]]) -> None:
-    """Whatever somebody makes of a line, the file loads, or PlanError says what is wrong with it."""
-    lines = (ROOT / "checks.yaml").read_text().splitlines()
-    for number, nasty, whole in changes:
-        line = lines[number % len(lines)]
-        key, colon, _ = line.partition(": ")
-        lines[number % len(lines)] = nasty if whole else f"{key}{colon or ': '}{nasty}"
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "checks.yaml"
-        file.write_text("\n".join(lines))
-        for secrets in (True, False):
-            assert loads_or_refuses(file, secrets=secrets)
-
-
-def loads_or_refuses(file: Path, *, secrets: bool) -> bool:
-    """Whether a file loads, or at least one problem is said."""
-    try:
-        load(file, environ=SYSTEM, kinds=KINDS, secrets=secrets)
-    except PlanError as error:
-        return bool(str(error))
-    return True
