@@ -12,14 +12,14 @@ from probes._core import Ask, Probe
 from probes._target import Target, plain_path
 from runner.observation import Check, Slo
 from runner.plan import cron, secrets
-from runner.plan.errors import Path
+from runner.plan.errors import Path, unknown
 from runner.plan.filling import STAND_IN, Sketch
 from runner.plan.measures import knows
 from runner.plan.model import Cron, Every, Planned
 from runner.plan.nodes import Entry, Keys, Scalar, find
 from runner.plan.reading import Part, Reading
 from runner.plan.sections import CheckKeys, Defaults
-from runner.plan.targets import Named, unknown
+from runner.plan.targets import Named
 
 COMMON = frozenset(CheckKeys.model_fields)
 

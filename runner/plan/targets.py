@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from probes._target import Target
 from runner.observation import Slo
 from runner.plan import secrets
-from runner.plan.errors import Mark, did_you_mean
+from runner.plan.errors import Mark
 from runner.plan.filling import Sketch
 from runner.plan.nodes import Entry, Keys
 from runner.plan.reading import ALREADY_SAID, Part, Reading
@@ -112,9 +112,3 @@ def slos(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[Slo
         return Slo(entry.key, keys.objective, keys.window, keys.threshold, keys.measure) if keys else None
 
     return Named(section.entries if section else {}, make)
-
-
-def unknown(name: str, what: str, known: Collection[str]) -> str:
-    """`no such SLO: p96; did you mean p95?`, with the names there are where none is near."""
-    hint = did_you_mean(name, known) or (f" (there are {', '.join(sorted(known))})" if known else " (none is declared)")
-    return f"no such {what}: {name}{hint}"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.plan.errors import NOWHERE, Mark, Path, PlanError, Problem, did_you_mean, spoken
+from runner.plan.errors import NOWHERE, Mark, Path, PlanError, Problem, did_you_mean, spoken, unknown
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,10 @@ def test_a_flood_of_problems_is_counted() -> None:
 def test_a_hint_is_given_where_a_word_is_near(word: str, hint: str) -> None:
     """A typing mistake is told the word that was meant; a word of its own is told nothing."""
     assert did_you_mean(word, {"round_trip", "url"}) == hint
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    """Where no name is near, the first dozen is listed and the rest counted."""
+    assert unknown("moon", "check", ["b", "a"]) == "no such check: moon (there are a, b)"
+    assert unknown("moon", "check", []) == "no such check: moon (none is declared)"
+    assert unknown("moon", "check", [f"c{n:03}" for n in range(100)]).endswith("c010, c011 and 88 more)")
