@@ -5,8 +5,8 @@ APScheduler counts weekdays from Monday = 0 and joins day of month and day of we
 sense, `*/2` included, as in Vixie cron.
 
 When the clocks change: where an hour is skipped, `*` skips it too, and an expression whose next time falls into it runs
-once, as long after the last hour as it would have without the change (02:30 becomes 03:30). Where an hour comes twice,
-what falls into it runs twice. So a check never runs less often than it says, and at most an hour's runs more.
+once for it, as long after the last hour as it would have without the change (02:30 becomes 03:30). Where an hour comes
+twice, what falls into it runs twice.
 """
 
 from __future__ import annotations
