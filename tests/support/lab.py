@@ -1,0 +1,123 @@
+"""A laboratory for the engine: a check that does what a test says, an Execute over a real wire, and what it logged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from pydantic import PrivateAttr
+
+from probes._core import Ask, Context, Probe, Reason, Result
+from probes._target import Target
+from probes._wire import Wire
+from runner.engine.clock import SystemClock
+from runner.engine.execute import Execute
+from runner.observation import Check, Observation
+from runner.plan.model import Every, Plan, Planned
+from runner.state import StateLedger, open_ledger
+
+Run = Callable[[Context], Awaitable[Result]]
+
+
+class LibraryError(Exception):
+    pass
+
+
+class SpecialError(LibraryError):
+    pass
+
+
+class Scripted(Probe):
+    """Does what a test says."""
+
+    errors: ClassVar[dict[type[Exception], Reason]] = {LibraryError: Reason.PROTOCOL, SpecialError: Reason.AUTH}
+    parts: tuple[str, ...] = ()
+    leaving: float = 0.0
+    urls: tuple[tuple[str, str], ...] = ()
+    _run: Run = PrivateAttr()
+
+    def asks(self) -> tuple[Ask, ...]:
+        return tuple(Ask(method, url) for method, url in self.urls)
+
+    def part_names(self) -> tuple[str, ...]:
+        return self.parts
+
+    def afterwards(self) -> float:
+        return self.leaving
+
+    def address(self) -> str:
+        return "nowhere"
+
+    async def run(self, ctx: Context) -> Result:
+        return await self._run(ctx)
+
+
+def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, **settings: Any) -> Planned:
+    """A planned check that does this."""
+    probe = Scripted(**settings)
+    probe._run = run
+    check = Check("under-test", "scripted", 7, timeout=timeout, target=target.name if target else "")
+    parts = tuple(replace(check, name=f"under-test/{part}", part_of="under-test") for part in probe.parts)
+    return Planned(check, probe, Every(30), timeout, "", target, parts)
+
+
+class Lab:
+    """An Execute over a real wire and a ledger in memory, and what it logged."""
+
+    def __init__(self, ledger: StateLedger, *targets: Target, secrets: frozenset[str] = frozenset()) -> None:
+        self.wire = Wire()
+        self.ledger = ledger
+        self.logged: list[str] = []
+        self.execute = Execute(
+            plan=Plan("svc", "test", "here", (), {t.name: t for t in targets}, secrets=secrets),
+            wire=self.wire,
+            ledger=ledger,
+            clock=SystemClock(),
+            rng=random.Random(7),  # noqa: S311 - the same ids in every run of the test
+            version="1.2.3",
+            log=lambda _, message: self.logged.append(message),
+        )
+
+    async def observe(self, run: Run, **settings: Any) -> Observation:
+        by_hand = settings.pop("by_hand", False)
+        [observation] = await self.execute.observe(scripted(run, **settings), by_hand=by_hand)
+        return observation
+
+
+@asynccontextmanager
+async def lab(*targets: Target, secrets: frozenset[str] = frozenset()) -> AsyncIterator[Lab]:
+    """A laboratory, closed at the end."""
+    ledger = await asyncio.to_thread(open_ledger, None, SystemClock())
+    made = Lab(ledger, *targets, secrets=secrets)
+    try:
+        yield made
+    finally:
+        await made.wire.aclose()
+        await ledger.aclose()
+
+
+def raising(error: BaseException, phase: str = "processing") -> Run:
+    """A run that ends so, in a phase."""
+
+    async def run(ctx: Context) -> Result:
+        with ctx.phase(phase):
+            raise error
+
+    return run
+
+
+async def later(seconds: float) -> None:
+    """Ends so many seconds later, by the loop's own timer."""
+    woken = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, woken.set)
+    await woken.wait()
+
+
+async def never() -> Result:
+    """Ends when it is cancelled."""
+    await asyncio.Event().wait()
+    return Result.passed()
