@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import AuthorityInformationAccessOID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probes._core import Failed, Family, Reason, fact_family, info_family
+from probes._core import Failed, Reason
+from probes._families import Family, fact_family, info_family
 from probes._fields import OptionalFile
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from probes._assertions import Patterns, Texts, duration, judge_latency
 from probes._budget import Budget, Prices, Purse
 from probes._chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
-from probes._core import Ask, Context, Failed, Family, Reason, Refused, Result, Withheld, fact_family
+from probes._core import Ask, Context, Failed, Reason, Refused, Result, Withheld
 from probes._exchange import Answer, Request
+from probes._families import Family, fact_family
 from probes._fields import Duration
 from probes._http import Endpoint, ask, http_families
 from probes._patterns import shown

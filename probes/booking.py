@@ -13,8 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, W
 
 from probes._assertions import duration
 from probes._contract import breaches, mock_mark
-from probes._core import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
+from probes._core import Ask, Context, Failed, Reason, Result
 from probes._exchange import Answer, Request
+from probes._families import Family, fact_family, keyed_family
 from probes._http import Endpoint, ask, http_families
 from probes._partners import PARTNERS, Partner, Read
 from probes._patterns import shown

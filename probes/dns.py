@@ -19,8 +19,9 @@ import dns.resolver
 import dns.reversename
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, phase_family
+from probes._core import Context, Failed, Probe, Reason, Result
 from probes._dns_exchange import over_tcp, over_udp
+from probes._families import Family, fact_family, phase_family
 from probes._fields import host_and_port
 from probes._http import network_families
 from probes._patterns import Pattern

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from probes._assertions import json_faults, pair_text, paired
 from probes._conditions import Condition
-from probes._core import Ask, Context, Failed, Family, Reason, Result
+from probes._core import Ask, Context, Failed, Reason, Result
 from probes._exchange import Answer, Request
+from probes._families import Family
 from probes._http import Endpoint, ask, http_families
 from probes._patterns import JsonPath, shown
 from probes._status import Statuses, any_success, judge_status

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from probes._assertions import Expect
-from probes._core import Ask, Context, Family, Result
+from probes._core import Ask, Context, Result
 from probes._exchange import Request
+from probes._families import Family
 from probes._fields import Size
 from probes._http import BODY_CAP, Endpoint, ask, http_families
 

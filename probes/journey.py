@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, model_validator
 
 from probes._assertions import duration
-from probes._core import Ask, Context, Failed, Family, Reason, Refused, Result, Withheld, keyed_family
+from probes._core import Ask, Context, Failed, Reason, Refused, Result, Withheld
+from probes._families import Family, keyed_family
 from probes._fields import Duration
 from probes._http import Endpoint, ask, http_families
 from probes._journey import Moves, Play

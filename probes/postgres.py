@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from probes._asyncpg import SILENCE, Loop, enter, in_words, open_for
 from probes._conditions import Condition
-from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, phase_family
+from probes._core import Context, Failed, Probe, Reason, Result
 from probes._dsn import Dsn, read_dsn
+from probes._families import Family, fact_family, info_family, phase_family
 from probes._fields import host_and_port
 from probes._http import network_families
 from probes._patterns import shown

@@ -11,7 +11,8 @@ import redis.exceptions as said
 from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
-from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, phase_family
+from probes._core import Context, Failed, Probe, Reason, Result
+from probes._families import Family, fact_family, info_family, phase_family
 from probes._fields import host_and_port
 from probes._http import network_families
 from probes._redis_url import RedisUrl, read_redis_url

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from probes._core import Context, Family, Probe, Result, phase_family
+from probes._core import Context, Probe, Result
+from probes._families import Family, phase_family
 from probes._fields import Host, Port, host_and_port
 from probes._http import network_families
 from probes._tls import Tls, tls_families

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from probes._core import Context, Failed, Family, Probe, Reason, Result, fact_family, phase_family
+from probes._core import Context, Failed, Probe, Reason, Result
+from probes._families import Family, fact_family, phase_family
 from probes._fields import Duration, Host, Port, host_and_port
 from probes._http import network_families
 from probes._tls import Tls, tls_families

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from threading import Lock
 
-from probes._core import Clock, Family, Probe
+from probes._core import Clock, Probe
+from probes._families import Family
 from runner.observation import Check, Observation
 from runner.plan.model import Plan
 from runner.sinks import process

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from probes._core import Context, Family, Probe, Reason, Result, Verdict, fact_family, phase_family
+from probes._core import Context, Probe, Reason, Result, Verdict
+from probes._families import Family, fact_family, phase_family
 from runner.observation import Check, Observation, Slo
 from runner.plan.model import Every, Plan, Planned, Server
 
@@ -53,7 +54,8 @@ class Hands:
 
 def made_check(name: str = "api", **settings: Any) -> Check:
     """A check of the made-up kind, every 15 s."""
-    return Check(**{"name": name, "kind": "made", "line": 12, "interval": 15.0, "timeout": 5.0} | settings)
+    given: dict[str, Any] = {"name": name, "kind": "made", "line": 12, "interval": 15.0, "timeout": 5.0} | settings
+    return Check(**given)
 
 
 def made_plan(*checks: Check, server: Server | None = None, parts: Mapping[str, tuple[Check, ...]] | None = None) -> Plan:
@@ -65,7 +67,8 @@ def made_plan(*checks: Check, server: Server | None = None, parts: Mapping[str, 
 
 def passed(check: Check, seconds: float = 0.25, **more: Any) -> Observation:
     """A pass of a quarter of a second at noon."""
-    return Observation(**{"check": check, "verdict": Verdict.PASS, "reason": None, "message": "", "at": NOON, "seconds": seconds} | more)
+    given: dict[str, Any] = {"check": check, "verdict": Verdict.PASS, "reason": None, "message": "", "at": NOON, "seconds": seconds} | more
+    return Observation(**given)
 
 
 def failed(check: Check, reason: Reason = Reason.STATUS, message: str = "503, expected 200", **more: Any) -> Observation:

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from probes._core import Family, Reason, fact_family
+from probes._core import Reason
+from probes._families import Family, fact_family
 from runner.sinks.metrics import Metrics
 from tests.support.observations import AVAILABILITY, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
 

@@ -1,0 +1,49 @@
+"""The metric families that kinds declare: names, help, and how a run's phases and facts become samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family that a kind fills, beside `check` and `kind` with `labels` of its own.
+
+    `read` takes a run's phases and facts and yields (label values, value). A counter's values are added up.
+    """
+
+    name: str
+    help: str
+    read: Callable[[Mapping[str, float], Mapping[str, Any]], Samples]
+    labels: tuple[str, ...] = ()
+    type: str = "gauge"
+
+
+def phase_family(name: str, help: str, *phases: str) -> Family:  # noqa: A002 - the exposition format's word
+    """The seconds of each of these phases that the run reached, by label `phase`."""
+    return Family(name, help, lambda seen, _: [((p,), seen[p]) for p in phases if p in seen], ("phase",))
+
+
+def fact_family(name: str, help: str, fact: str, type: str = "gauge") -> Family:  # noqa: A002 - as above
+    """One number (or bool) that the run noted as a fact; absent where it did not."""
+    return Family(name, help, lambda _, facts: [((), float(facts[fact]))] if facts.get(fact) is not None else [], (), type)
+
+
+def info_family(name: str, help: str, **labels: str) -> Family:  # noqa: A002 - as above
+    """Value 1 with facts as labels (label=fact name); absent until all of them are known."""
+
+    def read(_: Mapping[str, float], facts: Mapping[str, Any]) -> Samples:
+        known = [facts.get(fact) for fact in labels.values()]
+        return [] if None in known else [(tuple(map(str, known)), 1.0)]
+
+    return Family(name, help, read, tuple(labels))
+
+
+def keyed_family(name: str, help: str, prefix: str, label: str) -> Family:  # noqa: A002 - as above
+    """Facts named `<prefix>.<key>`, one sample a key: {"step.login": 0.2} becomes {step="login"} 0.2."""
+    start = f"{prefix}."
+    return Family(name, help, lambda _, facts: [((k[len(start) :],), float(v)) for k, v in facts.items() if k.startswith(start)], (label,))
