@@ -12,9 +12,10 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from probes import _redirects
-from probes._core import Context, Failed, Family, Probe, Reason, fact_family, phase_family
+from probes._core import Context, Failed, Probe, Reason
 from probes._decoding import Decoder
 from probes._exchange import Answer, Request
+from probes._families import Family, fact_family, phase_family
 from probes._http1 import Exchange, Transport
 from probes._target import TargetRef
 from probes._tls import Tls, tls_families
