@@ -18,8 +18,9 @@ class Cache:
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
+        # one try more: a connection kept from before a restart is broken, and the first after it must not tell
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=True, driver_info=None
+            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 1), decode_responses=True, driver_info=None
         )
 
     async def get(self, key: str) -> Any:
