@@ -252,9 +252,12 @@ class Context:
 
     @property
     def waited(self) -> float:
-        """Seconds in which the run was in some phase: the target's time, without what our own code took between phases."""
+        """Seconds in which the run was in some phase: the target's time, without what our own code took between phases.
+
+        Phases `token` are a token endpoint's, which is no target.
+        """
         total, covered = 0.0, 0.0
-        for span in sorted(self.spans, key=lambda s: s.start):
+        for span in sorted((s for s in self.spans if s.name != "token"), key=lambda s: s.start):
             total += max(0.0, span.end - max(span.start, covered))
             covered = max(covered, span.end)
         return total

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Self
-from urllib.parse import unquote_to_bytes, urlsplit
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
-from probes import _redirects
-from probes._core import Context, Failed, Probe, Reason
-from probes._decoding import Decoder
+from probes._addresses import AddressField
+from probes._addresses import Family as IpFamily
+from probes._core import Context, Probe
+from probes._decoding import ENCODINGS
 from probes._exchange import Answer, Request
 from probes._families import Family, fact_family, phase_family
-from probes._http1 import Exchange, Transport
+from probes._oauth2 import OAuth2
+from probes._proxy import Proxy
 from probes._target import TargetRef
 from probes._tls import Tls, tls_families
+from probes._visit import BODY_CAP, OnData, Visit
+from probes._way import Way
 
-BODY_CAP = 1024 * 1024  # bytes
-EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
-OnData = Callable[[bytes, float], None]
+__all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "ask", "http_families", "network_families"]
+
+
+def _version(value: Any) -> Any:
+    """`http: 2` and `http: 1.1` are numbers to YAML."""
+    return {"1.1": "1.1", "2": "2", "2.0": "2"}.get(str(value), value)
+
+
+def _encodings(value: Any) -> Any:
+    if isinstance(value, bool):
+        return ENCODINGS if value else ()
+    return (value,) if isinstance(value, str) else value
+
+
+Version = Annotated[Literal["1.1", "2", "auto"], BeforeValidator(_version), WithJsonSchema({"enum": [1.1, 2, "1.1", "2", "auto"]})]
+_Encoding = Literal["zstd", "br", "gzip", "deflate"]
+Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
 
 
 class Endpoint(Probe):
@@ -33,6 +48,18 @@ class Endpoint(Probe):
     path: str = Field(default="", description="Below the target's address, with the query.")
     headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the target's headers.")
     tls: Tls = Field(default=Tls(), description="Authorities, name and versions for https.")
+    http: Version = Field(
+        default="1.1", description="1.1, 2 (without TLS, too), or auto: what the server prefers over TLS."
+    )
+    proxy: SecretStr | None = Field(default=None, description="http://user:password@host:port; https goes through its tunnel (CONNECT).")
+    oauth2: OAuth2 | None = Field(default=None, description="Client credentials; the token is kept until shortly before its end.")
+    compression: Encodings = Field(default=(), description="true, or which of zstd, br, gzip and deflate are asked for; none unless asked.")
+    keep_alive: bool = Field(default=False, description="true keeps the connection for the next run: the warm path is measured.")
+    ip: IpFamily = Field(default="", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
+    resolve: AddressField | None = Field(default=None, description="Connect to this address instead of resolving the host.")
+    allow_addresses: tuple[AddressField, ...] = Field(
+        default=(), description="Link-local or metadata addresses that may be reached all the same."
+    )
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
@@ -45,6 +72,10 @@ class Endpoint(Probe):
             raise ValueError("the address must begin with http:// or https:// and a host")
         if self.path and not self.path.startswith(("/", "?")):
             raise ValueError("path begins with /")
+        if self.proxy and (self.resolve or self.ip):
+            raise ValueError("a proxy resolves the host itself; leave out resolve and ip")
+        if self.proxy:
+            Proxy.read(self.proxy.get_secret_value())
         return self
 
     def _base(self) -> str:
@@ -62,6 +93,27 @@ class Endpoint(Probe):
         both = {**(self.target.headers if self.target else {}), **self.headers}
         return {name: value.get_secret_value() for name, value in both.items()}
 
+    def visit(self) -> Visit:
+        """A run's stay at its hosts, for `async with`: its requests share connections, cookies and a token."""
+        return Visit(self.way)
+
+    @cached_property
+    def way(self) -> Way:
+        """How its requests travel."""
+        host = urlsplit(self._base()).hostname or ""
+        theirs = self.target.allow_addresses if self.target else ()
+        return Way(
+            tls=self.tls,
+            http=self.http,
+            proxy=Proxy.read(self.proxy.get_secret_value()) if self.proxy else None,
+            oauth2=self.oauth2,
+            encodings=self.compression,
+            keep_alive=self.keep_alive,
+            ip=self.ip,
+            resolve=(host, self.resolve) if self.resolve else None,
+            allowed=frozenset((*self.allow_addresses, *theirs)),
+        )
+
     def address(self) -> str:
         """The address without user, password and query, where secrets like to hide."""
         split = urlsplit(self.location())
@@ -75,7 +127,7 @@ def http_families() -> tuple[Family, ...]:
         phase_family(
             "probe_http_duration_seconds",
             "Seconds in each phase of the HTTP request, summed over all of the run's requests",
-            *("resolve", "connect", "tls", "processing", "transfer"),
+            *("resolve", "connect", "proxy", "tls", "processing", "transfer"),
         ),
         fact_family("probe_http_status_code", "Status code of the last answer", "status_code"),
         fact_family("probe_http_version", "Version of HTTP that the last answer spoke", "http_version"),
@@ -110,83 +162,7 @@ async def ask(
     Follows at most so many redirects; with none asked for, the redirect itself is the answer.
     Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
     Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the wire raises.
+    Several requests of one run share more when they are asked in one Visit.
     """
-    started = ctx.clock.monotonic()
-    for hop in count():
-        ctx.facts["redirects"] = hop
-        answer = await _exchange(ctx, request, tls or Tls(), cap, on_data)
-        answer.seconds -= started
-        following = _redirects.following(request, answer.status, answer.header("location")) if redirects else None
-        if following is None:
-            return answer
-        if hop == redirects:
-            raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {following.url}")
-        request = following
-    raise AssertionError  # count() never ends
-
-
-_DEFAULT_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
-_TRANSPORT = Transport()  # holds nothing: the wire, the clock and the notebook come with each request
-
-
-async def _exchange(ctx: Context, request: Request, tls: Tls, cap: int, on_data: OnData | None) -> Answer:
-    """One request and its answer; `seconds` is the moment of the last byte, from which the caller takes the start."""
-    sent = _sendable(ctx, request, tls)
-    _note_request(ctx, sent)
-    response = await _TRANSPORT.handle_async_request(sent)
-    exchange: Exchange = response.extensions["exchange"]
-    try:
-        body = await _read_body(ctx, exchange, cap, on_data)
-    finally:
-        await response.aclose()
-    return Answer(exchange.status, exchange.fields(), body, exchange.stream.last_read_at, request.url, exchange.version)
-
-
-def _sendable(ctx: Context, request: Request, tls: Tls) -> httpx.Request:
-    headers = {**_DEFAULT_HEADERS, **ctx.sender.headers(), **request.headers}
-    try:
-        made = httpx.Request(request.method, request.url, headers=headers, content=request.body, extensions={"ctx": ctx, "tls": tls})
-    except httpx.InvalidURL as error:
-        raise Failed(Reason.REDIRECT, f"the address is none: {error}") from error
-    if made.url.userinfo and "authorization" not in made.headers:
-        made.headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(made.url.userinfo)).decode()}"
-    return made
-
-
-async def _read_body(ctx: Context, exchange: Exchange, cap: int, on_data: OnData | None) -> bytes:
-    _note_answer(ctx, exchange)
-    decoder = Decoder(exchange.header("content-encoding") or "", cap)
-    body = bytearray()
-    try:
-        async for piece in exchange.body():
-            plain = decoder.feed(piece)
-            if on_data and plain:
-                on_data(plain, exchange.stream.last_read_at)
-            body += plain
-    finally:
-        ctx.facts["body_bytes"] = len(body)
-        ctx.evidence["body"] = bytes(body[:EVIDENCE_BODY]).decode("utf-8", "replace")
-    return bytes(body)
-
-
-_PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
-
-
-def _note_request(ctx: Context, request: httpx.Request) -> None:
-    url = request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url
-    ctx.evidence["request"] = {"method": request.method, "url": str(url), "headers": _shown(request.headers.items())}
-
-
-def _note_answer(ctx: Context, exchange: Exchange) -> None:
-    length = exchange.header("content-length") or ""
-    ctx.facts |= {
-        "status_code": exchange.status,
-        "http_version": float(exchange.version),
-        "ssl": int(exchange.stream.tls is not None),
-        "content_length": int(length) if length.isdigit() else None,
-    }
-    ctx.evidence["answer"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
-
-
-def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: "(secret)" if name.lower() in _PRIVATE else value for name, value in headers}
+    async with Visit(Way(tls=tls or Tls())) as visit:
+        return await visit.ask(ctx, request, cap=cap, redirects=redirects, on_data=on_data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +69,8 @@ class Resolver:
         self._names: SystemNames | None = None
         self._read_at = 0.0
 
-    async def addresses(self, host: str, within: float) -> tuple[str, ...]:
-        """The addresses of a host, IPv6 and IPv4 in turns, as many as there are.
+    async def addresses(self, host: str, within: float, kinds: Sequence[str] = ("AAAA", "A")) -> tuple[str, ...]:
+        """The addresses of a host, IPv6 and IPv4 in turns, as many as there are; DNS is asked for these types alone.
 
         Raises Failed(DNS) where the name doesn't exist, has no address, or no server answers within so many seconds.
         """
@@ -84,7 +84,7 @@ class Resolver:
             return ("::1", "127.0.0.1")
         if names.dns is None:
             raise Failed(Reason.DNS, f"can't resolve {host}: this machine names no DNS server")
-        return await _ask_both_families(names.dns, host, within)
+        return await _ask_families(names.dns, host, within, kinds)
 
     async def _system(self) -> SystemNames:
         now = self._monotonic()
@@ -107,8 +107,8 @@ class Resolver:
             return SystemNames(hosts, None)
 
 
-async def _ask_both_families(resolver: dns.asyncresolver.Resolver, host: str, within: float) -> tuple[str, ...]:
-    tasks = {kind: asyncio.ensure_future(_ask(resolver, host, kind, within)) for kind in ("AAAA", "A")}
+async def _ask_families(resolver: dns.asyncresolver.Resolver, host: str, within: float, kinds: Sequence[str]) -> tuple[str, ...]:
+    tasks = {kind: asyncio.ensure_future(_ask(resolver, host, kind, within)) for kind in kinds}
     try:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         wait = LATE_FAMILY if any(t.done() and not t.exception() and t.result() for t in tasks.values()) else None

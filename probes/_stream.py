@@ -157,6 +157,10 @@ class Stream(asyncio.Protocol):
         else:
             self._incoming.write_eof()
 
+    def quiet(self) -> bool:
+        """Whether it is open and nothing unread has come: TLS may have records of its own, such as tickets for another session."""
+        return not self._ended and self._error is None and (self.tls is not None or not self._received)
+
     def detach(self) -> Detached:
         """Gives the connection away, with what came and was not read: see probes._session. The stream itself is then of no use."""
         assert self._transport is not None  # noqa: S101 - for the type checker; a Stream in hand is connected

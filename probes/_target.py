@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
 
+from probes._addresses import AddressField
 from probes._fields import Rate
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -78,6 +79,10 @@ class Target(BaseModel):
     limit: Rate | None = Field(default=None, description="A sliding window never exceeded by all that share one state, such as 900/1h.")
     allow: tuple[RuleField, ...] = Field(default=(), description="What may be sent beside GET, HEAD and OPTIONS.")
     deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS that may not be sent.")
+
+    allow_addresses: tuple[AddressField, ...] = Field(
+        default=(), description="Link-local or metadata addresses that may be reached all the same."
+    )
 
     def refusal(self, method: str, url: str) -> str | None:
         """Why this request may not be sent to this target, or None where it may."""

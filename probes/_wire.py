@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from probes import _addresses
+from probes._answering import Connection
 from probes._core import Context, Failed, Reason, Refused
+from probes._oauth2 import Tokens
 from probes._resolver import Resolver
 from probes._stream import Stream
 from probes._tls import Certificate, Tls, facts, failure, presented, verified
+from probes._way import Way
 
 FRESH = 10.0  # seconds for which a TLS context's files are believed not to have changed
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
-_METADATA = {ipaddress.ip_address(a) for a in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose kept connection, where to, and how: no other request may use it."""
+
+    check: str
+    origin: tuple[str, str, int]  # scheme, host, port
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +60,74 @@ class Wire:
         self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
         self._certificates: dict[bytes, Certificate] = {}
         self._harmless: set[str] = set()  # addresses that were looked at before
+        self._kept: dict[Place, Connection] = {}
+        self._closed = False
+        self.tokens = Tokens()
 
     async def aclose(self) -> None:
-        """Forgets what was kept. Runs under way keep their connections to their end."""
+        """Closes and forgets what was kept. Runs under way keep their connections to their end."""
+        self._closed = True
+        for connection in self._kept.values():
+            connection.stream.abort()
+        self._kept.clear()
+        self.tokens.clear()
         self._contexts.clear()
         self._certificates.clear()
 
-    async def dial(self, ctx: Context, host: str, port: int) -> socket.socket:
+    def take(self, place: Place) -> Connection | None:
+        """A connection that an earlier run kept for this place, and that is still good for all that is known here."""
+        connection = self._kept.pop(place, None)
+        if connection is None or connection.alive():
+            return connection
+        connection.stream.abort()
+        return None
+
+    def keep(self, place: Place, connection: Connection) -> None:
+        """Keeps a connection for the next run that asks the same place; at most one for each."""
+        if before := self._kept.pop(place, None):
+            before.stream.abort()
+        if self._closed or not connection.alive():
+            connection.stream.abort()
+        else:
+            self._kept[place] = connection
+
+    async def dial(self, ctx: Context, host: str, port: int, way: Way | None = None) -> socket.socket:
         """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
 
         Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
         Refused for an address that no check may reach, and the first attempt's OSError where none connects.
+        `way` says which family is preferred, which address stands for the host's, and which ones are allowed by name.
         """
         with ctx.phase("resolve") as stretch:
-            addresses = await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
+            addresses = await self._addresses(ctx, host, way)
         ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
         ctx.evidence["addresses"] = list(addresses)
-        for address in addresses:
-            if address not in self._harmless:
-                _forbid(address, host)
-                self._harmless.add(address)
+        self._forbid(addresses, host, way.allowed if way else ())
         with ctx.phase("connect") as stretch:
             sock, stretch.end = await _first_to_connect(ctx, addresses, port)
         ip = sock.getpeername()[0]
         ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
         return sock
+
+    async def _addresses(self, ctx: Context, host: str, way: Way | None) -> Sequence[str]:
+        if way is None:
+            return await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
+        if way.resolve and way.resolve[0] == host:
+            return (way.resolve[1],)
+        kinds = _addresses.record_types(way.ip)
+        found = _addresses.in_order(await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95), kinds), way.ip)
+        if not found:
+            raise Failed(Reason.DNS, f"{host} has no IPv{way.ip} address")
+        return found
+
+    def _forbid(self, addresses: Sequence[str], host: str, allowed: Collection[str]) -> None:
+        for address in addresses:
+            if address in self._harmless:
+                continue
+            if refusal := _addresses.refusal(address, host, allowed):
+                raise Refused(refusal)
+            if not allowed:
+                self._harmless.add(address)
 
     async def tls_context(self, tls: Tls, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """The context for these settings, made once (13 ms) and in a thread, and anew when one of its files has changed."""
@@ -84,10 +138,12 @@ class Wire:
             made = self._contexts[key] = await asyncio.to_thread(_make, tls, alpn, made, now)
         return made.context
 
-    async def stream(self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = ()) -> Stream:
+    async def stream(
+        self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), way: Way | None = None
+    ) -> Stream:
         """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
         context = await self.tls_context(tls, alpn) if tls else None
-        stream = await open_stream(ctx, await self.dial(ctx, host, port))
+        stream = await open_stream(ctx, await self.dial(ctx, host, port, way))
         if tls and context:
             try:
                 await self.secure(ctx, stream, tls, context, host)
@@ -136,14 +192,6 @@ async def open_stream(ctx: Context, sock: socket.socket) -> Stream:
         sock.close()
         raise
     return stream
-
-
-def _forbid(address: str, host: str) -> None:
-    """Link-local addresses and the clouds' metadata services hand out credentials: no check has business there."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None) or ip
-    if mapped.is_link_local or mapped in _METADATA:
-        raise Refused(f"{host} leads to {address}, a link-local or metadata address, which no check may reach")
 
 
 async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:

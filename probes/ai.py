@@ -15,7 +15,7 @@ from probes._core import Ask, Context, Failed, Reason, Refused, Result, Withheld
 from probes._exchange import Answer, Request
 from probes._families import Family, fact_family
 from probes._fields import Duration
-from probes._http import Endpoint, ask, http_families
+from probes._http import Endpoint, http_families
 from probes._patterns import shown
 from probes._status import Statuses, error_text, judge_status
 
@@ -180,10 +180,12 @@ class Ai(Endpoint):
         def hear(piece: bytes, moment: float) -> None:
             transcript.feed(piece, moment)
             if transcript.first_at is not None:  # noted as it comes: a run that is cut short keeps it
-                ctx.facts["first_token"] = transcript.first_at - ctx.started - ctx.spans[first_span].start
+                began = next(span.start for span in ctx.spans[first_span:] if span.name != "token")
+                ctx.facts["first_token"] = transcript.first_at - ctx.started - began
                 ctx.facts["gap_max"] = transcript.longest_gap
 
-        return await ask(ctx, request, tls=self.tls, on_data=hear if self.stream else None)
+        async with self.visit() as visit:
+            return await visit.ask(ctx, request, on_data=hear if self.stream else None)
 
     def _judge(self, ctx: Context, answer: Answer, transcript: Transcript) -> None:
         if answer.status == _BAD_REQUEST and "api key" in (said := error_text(answer)).lower():

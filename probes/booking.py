@@ -16,7 +16,7 @@ from probes._contract import breaches, mock_mark
 from probes._core import Ask, Context, Failed, Reason, Result
 from probes._exchange import Answer, Request
 from probes._families import Family, fact_family, keyed_family
-from probes._http import Endpoint, ask, http_families
+from probes._http import Endpoint, http_families
 from probes._partners import PARTNERS, Partner, Read
 from probes._patterns import shown
 from probes._status import any_success, judge_status
@@ -128,15 +128,16 @@ class Booking(Endpoint):
 
     async def run(self, ctx: Context) -> Result:
         values, seconds = self.search.values(ctx.clock.time()), 0.0
-        for read in self.steps:
-            ctx.step = read.name
-            try:
-                answer = await ask(ctx, self._request(read, values), tls=self.tls)
-                ctx.facts[f"step.{read.name}"] = answer.seconds
-                values |= self._judged(ctx, read, answer)
-            except Failed as failed:
-                raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
-            seconds += answer.seconds
+        async with self.visit() as visit:
+            for read in self.steps:
+                ctx.step = read.name
+                try:
+                    answer = await visit.ask(ctx, self._request(read, values))
+                    ctx.facts[f"step.{read.name}"] = answer.seconds
+                    values |= self._judged(ctx, read, answer)
+                except Failed as failed:
+                    raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
+                seconds += answer.seconds
         return Result.passed(f"{', '.join(read.name for read in self.steps)} in {duration(seconds)}")
 
     def _request(self, read: Read, values: Mapping[str, Any]) -> Request:

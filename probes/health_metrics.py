@@ -12,7 +12,7 @@ from probes._conditions import Condition
 from probes._core import Ask, Context, Failed, Reason, Result
 from probes._exchange import Answer, Request
 from probes._families import Family
-from probes._http import Endpoint, ask, http_families
+from probes._http import Endpoint, http_families
 from probes._patterns import JsonPath, shown
 from probes._status import Statuses, any_success, judge_status
 
@@ -72,7 +72,8 @@ class HealthMetrics(Endpoint):
         return (Ask("GET", self.location(), ("path",) if self.path else ()),)
 
     async def run(self, ctx: Context) -> Result:
-        answer = await ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()), tls=self.tls)
+        async with self.visit() as visit:
+            answer = await visit.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         report = self._report(answer)
         wrong = self._wrong(answer, report)
         parts, present = self._judged(report)

@@ -14,7 +14,7 @@ from probes._core import Ask, Context, Result
 from probes._exchange import Request
 from probes._families import Family
 from probes._fields import Size
-from probes._http import BODY_CAP, Endpoint, ask, http_families
+from probes._http import BODY_CAP, Endpoint, http_families
 
 
 class Basic(BaseModel):
@@ -64,7 +64,8 @@ class Http(Endpoint):
         return (Ask(self.method, self.location(), ("path",) if self.path else ()),)
 
     async def run(self, ctx: Context) -> Result:
-        answer = await ask(ctx, self._request(), tls=self.tls, cap=self.body_cap, redirects=self.redirects)
+        async with self.visit() as visit:
+            answer = await visit.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
         self.expect.judge(answer)
         return Result.passed(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
 

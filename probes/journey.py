@@ -12,7 +12,7 @@ from probes._assertions import duration
 from probes._core import Ask, Context, Failed, Reason, Refused, Result, Withheld
 from probes._families import Family, keyed_family
 from probes._fields import Duration
-from probes._http import Endpoint, ask, http_families
+from probes._http import Endpoint, Visit, http_families
 from probes._journey import Moves, Play
 from probes._steps import Step, check_steps
 from probes._target import FREE_METHODS
@@ -81,23 +81,24 @@ class Journey(Endpoint):
             if step.logs_in:
                 await ctx.ledger.held(self._lock(step))
         play = Play(self.steps, locate=self.location, headers=self.base_headers(), conceal=ctx.conceal)
-        try:
-            await self._play(ctx, play.steps())
-        finally:
-            ctx.decided = ctx.clock.monotonic()
-            if self.afterwards():
-                ctx.evidence["afterwards"] = await self._leave(ctx, play)
+        async with self.visit() as visit:
+            try:
+                await self._play(ctx, visit, play.steps())
+            finally:
+                ctx.decided = ctx.clock.monotonic()
+                if self.afterwards():
+                    ctx.evidence["afterwards"] = await self._leave(ctx, visit, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
         return Result.passed(f"{len(taken)} step{'s'[: len(taken) - 1]} in {duration(sum(taken))}")
 
-    async def _play(self, ctx: Context, moves: Moves) -> None:
+    async def _play(self, ctx: Context, visit: Visit, moves: Moves) -> None:
         """Carries requests out and answers in until the moves are at their end."""
         sending = next(moves, None)
         while sending is not None:
             step = sending.step
             ctx.step = step.name
             try:
-                answer = await ask(ctx, sending.request, tls=self.tls)
+                answer = await visit.ask(ctx, sending.request)
             except Failed as failed:
                 moves.throw(failed)  # it comes back with the step's name
                 raise
@@ -111,7 +112,7 @@ class Journey(Endpoint):
                     await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({answer.status})")
                 raise
 
-    async def _leave(self, ctx: Context, play: Play) -> str:
+    async def _leave(self, ctx: Context, visit: Visit, play: Play) -> str:
         """Plays the steps with `always` on time of their own, and says how it went. The verdict is known, and stays."""
         aside = Context(
             check=ctx.check,
@@ -125,7 +126,7 @@ class Journey(Endpoint):
         )
         try:
             async with asyncio.timeout(LEAVING):
-                await self._play(aside, play.leaving())
+                await self._play(aside, visit, play.leaving())
         except TimeoutError:
             return f"{aside.step}: no answer within {LEAVING:g} s"
         except (Failed, Refused, Withheld, OSError) as error:

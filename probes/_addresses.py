@@ -1,0 +1,98 @@
+"""Which addresses a check may connect to, and in what order: decided after resolution, of the very addresses that are dialled."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_METADATA = frozenset(
+    ipaddress.ip_address(address)
+    for address in (
+        *("169.254.169.254", "fd00:ec2::254", "fd20:ce::254"),  # most clouds; AWS and Google by IPv6
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192"),  # Alibaba, Azure, Oracle
+    )
+)
+_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
+
+
+def read(text: Any) -> str:
+    """An address in its usual form. Raises ValueError with what to write instead."""
+    try:
+        return str(ipaddress.ip_address(str(text).strip("[]")))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address; write one like 10.0.3.7 or 2001:db8::7") from None
+
+
+AddressField = Annotated[str, BeforeValidator(read), WithJsonSchema({"type": "string", "description": "an address, IPv4 or IPv6"})]
+
+
+def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | None:
+    """Why no check may reach this address, or None. Link-local and metadata addresses hand out credentials.
+
+    An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, Teredo) counts as itself. `allowed` names exceptions.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    for one in (ip, *_inside(ip)):
+        if (one.is_link_local or one in _METADATA) and not {str(ip), str(one)} & set(allowed):
+            leads = f"{host} leads to" if host != address else "the address is"
+            return f"{leads} {address}, a link-local or metadata address, which no check may reach unless allow_addresses names it"
+    return None
+
+
+def _inside(ip: Address) -> Iterator[Address]:
+    """The IPv4 addresses that a packet to this IPv6 address may end at."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return
+    if ip.ipv4_mapped:
+        yield ip.ipv4_mapped
+    if ip.sixtofour:
+        yield ip.sixtofour
+    if ip.teredo:
+        yield from ip.teredo
+    if any(ip in network for network in (*_NAT64, _COMPATIBLE)):
+        yield ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+
+
+def literal(host: str) -> str | None:
+    """The address that a host is by itself, also in the forms of inet_aton (2852039166, 0xa9fea9fe); None for a name.
+
+    For hosts that a proxy resolves in whatever way it likes: what we dial ourselves is checked after resolution.
+    """
+    try:
+        return str(ipaddress.ip_address(host.strip("[]").partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return str(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except OSError:
+        return None
+
+
+def _family(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Family = Annotated[
+    Literal["", "4", "6", "prefer4", "prefer6"],
+    BeforeValidator(_family),
+    WithJsonSchema({"enum": ["", 4, 6, "4", "6", "prefer4", "prefer6"]}),
+]
+
+
+def record_types(family: str) -> tuple[str, ...]:
+    """What to ask of a name, the preferred first: AAAA and A, unless only one family will do."""
+    return {"4": ("A",), "6": ("AAAA",), "prefer4": ("A", "AAAA")}.get(family, ("AAAA", "A"))
+
+
+def in_order(addresses: Sequence[str], family: str) -> list[str]:
+    """The addresses that may be tried, in the order in which they are: of one family, or the preferred one first."""
+    if not family:
+        return list(addresses)
+    mine = [address for address in addresses if (":" in address) == family.endswith("6")]
+    return mine + ([address for address in addresses if address not in mine] if family.startswith("prefer") else [])
