@@ -37,12 +37,12 @@ def selection_options(command: Command) -> Command:
 
 
 def load_plan(config: Path, *, tags: tuple[str, ...] = (), checks: tuple[str, ...] = (), secrets: bool = True) -> Plan:
-    """The plan of a file; ends the command with exit 2 and every problem where there is one."""
+    """The plan of a file, for a command that serves nothing; ends it with exit 2 and every problem where there is one."""
     from runner.plan.errors import PlanError
     from runner.plan.load import load
 
     try:
-        return load(config, environ=os.environ, tags=tags, checks=checks, secrets=secrets)
+        return load(config, environ=os.environ, tags=tags, checks=checks, secrets=secrets, serving=False)
     except PlanError as error:
         unusable(str(error))
 

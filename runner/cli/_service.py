@@ -45,6 +45,7 @@ class Service:
         self._clock = clock
         self._version = version
         self._wire = Wire()
+        self._redactor = Redactor(plan.secrets)
         self.metrics = Metrics(clock, version)
         self.health = Health(plan, clock)
         self.evidence = Evidence()
@@ -54,7 +55,7 @@ class Service:
             clock=clock,
             counted=self.metrics.logged,
             failed=lambda: self.metrics.sink_failed("journal"),
-            redact=lambda value: Redactor(self.plan.secrets).tree(value),
+            redact=lambda value: self._redactor.tree(value),
         )
         self._cadences = Beats(clock)
         self.chores = Chores(self._cadences)
@@ -95,6 +96,7 @@ class Service:
         self.evidence.plan(plan)
         self.emit.keep(frozenset(planned.check.name for planned in plan.checks))
         self.plan, wire, self._wire = plan, self._wire, Wire()
+        self._redactor = Redactor(plan.secrets)
         self.journal.service = plan.service
         task = asyncio.create_task(_close_after(self.schedule.swap(plan, self._execute(plan)), wire))
         self._tasks.add(task)

@@ -16,8 +16,9 @@ from runner.plan.model import Plan
 class Reload:
     """Reloads when it is called, and when `look` finds the file changed. One at a time.
 
-    `load` reads the plan (it is called in a thread and raises PlanError or OSError); `apply` makes it the one that runs;
-    `told` hears of each reload whether it went well. `path` is the file, which may be a link that is switched (Kubernetes).
+    `load` reads the plan (it is called in a thread and raises PlanError or OSError); `apply` makes it the one that runs, or raises
+    ValueError and changes nothing; `told` hears of each reload whether it went well. `path` is the file, which may be a link
+    that is switched (Kubernetes).
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Reload:
             self._loaded = await asyncio.to_thread(_content, self._path)
             try:
                 plan = await asyncio.to_thread(self._load)
-            except (PlanError, OSError) as error:
+                await self._apply(plan)
+            except (PlanError, OSError, ValueError) as error:
                 self._log(logging.ERROR, f"the configuration stays as it was, since {self._path} can't be used:\n{error}")
                 self._told(False)  # noqa: FBT003 - the one thing that there is to say
                 return str(error)
-            await self._apply(plan)
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")
             self._told(True)  # noqa: FBT003 - as above
             return ""
