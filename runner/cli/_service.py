@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from probes._core import Clock
 from probes._wire import Wire
@@ -55,7 +55,7 @@ class Service:
             clock=clock,
             counted=self.metrics.logged,
             failed=lambda: self.metrics.sink_failed("journal"),
-            redact=lambda value: self._redactor.tree(value),
+            redact=self._redacted,
         )
         self._cadences = Beats(clock)
         self.chores = Chores(self._cadences)
@@ -84,6 +84,9 @@ class Service:
         self.metrics.plan(self.plan)
         self.schedule.start(self.plan, self._execute(self.plan))
         self.ready = True
+
+    def _redacted(self, value: Any) -> Any:
+        return self._redactor.tree(value)  # the redactor of the plan that runs now
 
     def log(self, level: int, message: str) -> None:
         """The engine's words, into the journal."""
