@@ -141,7 +141,7 @@ class _Teller:
         self.waiting: set[str] = set()
 
     def __call__(self, seen: Observation) -> None:
-        from runner.reports import waterfall
+        from runner.reports import _waterfall as waterfall
 
         if self._verdicts.get(seen.check.name) != seen.verdict:
             waterfall.write_one(self._console, seen, width=self.width, file=self._file)

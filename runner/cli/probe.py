@@ -59,8 +59,8 @@ async def _probe(plan: Plan) -> list[Observation]:
 
 
 def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
-    from runner.reports import json as report
-    from runner.reports import waterfall
+    from runner.reports import _observations as report
+    from runner.reports import _waterfall as waterfall
 
     if as_json:
         click.echo(report.observations(seen))

@@ -1,1 +1,57 @@
-"""What a person or a program reads of a result: one file per format."""
+"""What a person or a program reads of a result. One public file is one format of a gate's report; its name is its option's name.
+
+A format's file holds `FORMAT`. `formats()` is the only registry: `outrider gate --NAME [FILE]` asks for any number of them at
+once. The files that begin with an underscore write single observations, for `outrider probe`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.judge.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What goes to the end of a file that an environment variable names. `write` gets the report and the bytes that are left."""
+
+    write: Callable[[Report, int], str]
+    cap: int  # bytes that the file may have in all
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a report is written. `write` gives the whole text, with its last line's end."""
+
+    help: str
+    write: Callable[[Report], str]
+    appended: Mapping[str, Appended] = field(default_factory=dict)  # by environment variable
+
+
+def formats() -> dict[str, Format]:
+    """Every format by its name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: importlib.import_module(f"{__name__}.{name}").FORMAT for name in names}
+
+
+def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:
+    """Writes a report to a file, or to `out` where the file is `-`, and what belongs into the files of the environment. Raises OSError."""
+    text = form.write(report)
+    if file == "-":
+        out(text)
+    else:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
+    for variable, appended in form.appended.items():
+        if name := environ.get(variable):
+            _append(Path(name), appended, report)
+
+
+def _append(file: Path, appended: Appended, report: Report) -> None:
+    room = appended.cap - (file.stat().st_size if file.exists() else 0)
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(appended.write(report, room))

@@ -1,35 +1,16 @@
-"""Observations as JSON: what `outrider probe --json` prints."""
+"""The gate's report as JSON, for programs: the same object whoever carried the gate out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
 
-from runner.observation import Observation
+from runner.judge.report import Report, to_json
+from runner.reports import Format
 
 
-def observation(seen: Observation) -> dict[str, Any]:
-    """One observation with the keys that users script against (HOUSE, section 4), and a few more."""
-    return {
-        "check": seen.check.name,
-        "kind": seen.check.kind,
-        "verdict": str(seen.verdict),
-        "reason": str(seen.reason) if seen.reason else None,
-        "message": seen.message,
-        "at": datetime.fromtimestamp(seen.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "seconds": round(seen.seconds, 6),
-        "phases": {name: round(seconds, 6) for name, seconds in seen.phases.items()},
-        "facts": dict(seen.facts),
-        "evidence": dict(seen.evidence),
-        "finding": seen.finding,
-        "line": seen.check.line,
-        "trace_id": seen.trace_id,
-        "request_id": seen.request_id,
-    }
+def write(report: Report) -> str:
+    """One object, with the keys of HOUSE section 4 and a few more."""
+    return json.dumps(to_json(report), indent=2) + "\n"
 
 
-def observations(seen: Iterable[Observation]) -> str:
-    """A list with an object per check, parts among them."""
-    return json.dumps([observation(one) for one in seen], indent=2, default=str)
+FORMAT = Format("One JSON object, for programs.", write)

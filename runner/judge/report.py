@@ -1,0 +1,226 @@
+"""What a gate says in the end, as one record: every report is written from it, whoever carried the gate out.
+
+It goes to JSON and back without loss, so that a gate which another runner carried out (`--via`) gives the very same reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from probes._core import Reason, Verdict
+from runner.judge.proof import Proof
+from runner.judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
+
+
+@dataclass(frozen=True, slots=True)
+class SloRow:
+    """One SLO of one check. Shares are numbers from 0 to 1; `needed` runs would prove it, None where no number would."""
+
+    objective: float
+    threshold: float | None  # seconds
+    good: int
+    total: int
+    lower: float
+    upper: float
+    state: str  # holds, broken or undecided
+    needed: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One check as it was judged. `flaky` says what failed and passed at once when asked again; `seconds` is the time of all its runs."""
+
+    check: str
+    kind: str
+    line: int
+    required: bool
+    verdict: Outcome
+    reason: str
+    message: str
+    runs: int
+    passed: int
+    unknown: int
+    strays: int
+    seconds: float
+    flaky: tuple[str, ...] = ()
+    finding: str = ""
+    trace_id: str = ""
+    slo: Mapping[str, SloRow] | None = None
+
+    @property
+    def colours(self) -> bool:
+        """Whether its outcome has a say in the verdict and isn't a pass."""
+        return self.required and self.verdict is not Outcome.PASS
+
+    @property
+    def why(self) -> str:
+        """`status: 503, expected 200`."""
+        return ": ".join(part for part in (self.reason, self.message) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A gate's verdict with everything that a reader may want. Times in seconds since the epoch; no secret in any of its texts."""
+
+    verdict: Outcome
+    reasons: tuple[Finding, ...]  # what coloured the verdict, the gravest first
+    notes: tuple[Finding, ...]  # what is worth knowing besides
+    checks: tuple[CheckRow, ...]
+    started: float
+    finished: float
+    revision: str = ""  # the one expected; "": any
+    preamble: tuple[str, ...] = ()  # what came before the judgement: what was waited for, what K answers prove
+    file: str = "checks.yaml"
+    service: str = ""
+    environment: str = ""
+
+    @property
+    def runs(self) -> int:
+        """Judged runs of all checks."""
+        return sum(row.runs + row.strays for row in self.checks)
+
+    @property
+    def headline(self) -> str:
+        """`smoke gate of 3f2c91a: 6 checks, 18 runs in 11 s`."""
+        of = f" of {self.revision[:12]}" if self.revision else ""
+        return f"smoke gate{of}: {_count(len(self.checks), 'check')}, {_count(self.runs, 'run')} in {self.finished - self.started:.0f} s"
+
+
+def report(
+    decision: Decision,
+    runs: Sequence[Runs],
+    *,
+    started: float,
+    finished: float,
+    revision: str = "",
+    preamble: Sequence[str] = (),
+    file: str = "checks.yaml",
+    service: str = "",
+    environment: str = "",
+) -> Report:
+    """The record of a decision and of the runs that it judged."""
+    by_name = {one.check.name: one.runs for one in runs}
+    rows = tuple(_row(judged, by_name.get(judged.check.name, ())) for judged in decision.checks)
+    return Report(
+        decision.outcome, decision.reasons, decision.notes, rows, started, finished, revision, tuple(preamble), file, service, environment
+    )
+
+
+def _row(judged: Judged, runs: Sequence[Run]) -> CheckRow:
+    check, shown = judged.check, judged.failure or _unknown(runs)
+    told = shown is not None and judged.outcome is not Outcome.PASS and judged.text.endswith(shown.message)
+    return CheckRow(
+        check=check.name,
+        kind=check.kind,
+        line=check.line,
+        required=check.required,
+        verdict=judged.outcome,
+        reason=str(shown.reason or "") if told and shown else "",
+        message=shown.message if told and shown else judged.text,
+        runs=judged.runs,
+        passed=judged.passed,
+        unknown=judged.unknown,
+        strays=judged.strays,
+        seconds=sum(o.seconds for run in runs for o in run.attempts),
+        flaky=tuple(f"{o.reason or ''}: {o.message}" for run in runs if run.flaky for o in run.attempts if o.verdict is Verdict.FAIL),
+        finding=shown.finding if told and shown else "",
+        trace_id=shown.trace_id if told and shown else "",
+        slo={proof.slo.name: _slo(proof) for proof in judged.proofs},
+    )
+
+
+def _unknown(runs: Sequence[Run]) -> Any:
+    return next((o for run in runs if run.verdict is Verdict.UNKNOWN for o in reversed(run.attempts)), None)
+
+
+def _slo(proof: Proof) -> SloRow:
+    state = "broken" if proof.broken else "holds" if proof.holds else "undecided"
+    objective, threshold = float(proof.slo.objective), proof.slo.threshold
+    return SloRow(objective, threshold, proof.good, proof.total, proof.lower, proof.upper, state, proof.needed, proof.sentence())
+
+
+def to_json(given: Report) -> dict[str, Any]:
+    """The object of `outrider gate --json`, with the keys that users script against (HOUSE, section 4), and a few more."""
+    told = asdict(given)
+    told["verdict"] = str(given.verdict)
+    told["started"], told["finished"] = iso(given.started), iso(given.finished)
+    told["reasons"] = [_finding_json(one) for one in given.reasons]
+    told["notes"] = [_finding_json(one) for one in given.notes]
+    told["preamble"] = list(given.preamble)
+    told["checks"] = [_row_json(row) for row in given.checks]
+    return told
+
+
+def _finding_json(found: Finding) -> dict[str, Any]:
+    return {"verdict": str(found.outcome), "text": found.text, "check": found.check or None, "line": found.line or None}
+
+
+def _row_json(row: CheckRow) -> dict[str, Any]:
+    told = asdict(row)
+    told["verdict"], told["reason"], told["flaky"] = str(row.verdict), row.reason or None, list(row.flaky)
+    told["seconds"], told["slo"] = round(row.seconds, 6), told["slo"] or {}
+    return told
+
+
+def from_json(told: Mapping[str, Any]) -> Report:
+    """The record of such an object. Raises ValueError, KeyError or TypeError for what is none."""
+    given = {name: told[name] for name in ("revision", "file", "service", "environment")}
+    return Report(
+        verdict=Outcome(told["verdict"]),
+        reasons=tuple(_finding(one) for one in told["reasons"]),
+        notes=tuple(_finding(one) for one in told["notes"]),
+        checks=tuple(_row_of(one) for one in told["checks"]),
+        started=datetime.fromisoformat(told["started"]).timestamp(),
+        finished=datetime.fromisoformat(told["finished"]).timestamp(),
+        preamble=tuple(told["preamble"]),
+        **given,
+    )
+
+
+def _finding(told: Mapping[str, Any]) -> Finding:
+    return Finding(Outcome(told["verdict"]), told["text"], told["check"] or "", told["line"] or 0)
+
+
+def _row_of(told: Mapping[str, Any]) -> CheckRow:
+    slo = {name: SloRow(**row) for name, row in told["slo"].items()}
+    return CheckRow(
+        **{**told, "verdict": Outcome(told["verdict"]), "reason": told["reason"] or "", "flaky": tuple(told["flaky"]), "slo": slo}
+    )
+
+
+def redacted(given: Report, redact: Callable[[str], str]) -> Report:
+    """The same with every text that came from outside redacted: what a target says of its revision may be a secret, too."""
+
+    def findings(found: Sequence[Finding]) -> tuple[Finding, ...]:
+        return tuple(replace(one, text=redact(one.text)) for one in found)
+
+    return replace(
+        given,
+        reasons=findings(given.reasons),
+        notes=findings(given.notes),
+        checks=tuple(_row_redacted(row, redact) for row in given.checks),
+        revision=redact(given.revision),
+        preamble=tuple(map(redact, given.preamble)),
+    )
+
+
+def _row_redacted(row: CheckRow, redact: Callable[[str], str]) -> CheckRow:
+    return replace(row, message=redact(row.message), finding=redact(row.finding), flaky=tuple(map(redact, row.flaky)))
+
+
+def could_not_run(row: CheckRow) -> bool:
+    """Whether the check itself broke, which is another thing than a target that can't be told."""
+    return row.verdict is Outcome.INCONCLUSIVE and row.reason == Reason.INTERNAL
+
+
+def iso(seconds: float) -> str:
+    """A moment in UTC, to the microsecond: it comes back as it was to a float's own precision."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

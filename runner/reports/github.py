@@ -1,0 +1,74 @@
+"""The gate's report for GitHub Actions: lines that it shows at a check's own line of checks.yaml, and the step's summary.
+
+About ten annotations of a kind are shown per step, so that no more are written; the summary is cut between two rows where it
+would go over its cap, since GitHub throws a larger one away whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.judge.report import CheckRow, Report
+from runner.judge.verdict import Outcome
+from runner.reports import Appended, Format, markdown
+
+SHOWN = 10  # annotations of a kind
+CAP = 1024 * 1024  # bytes of a step's summary
+_CUT = "\n*Cut here: the summary may have 1024 KiB. The JSON report holds everything.*\n"
+
+
+def write(report: Report) -> str:
+    """The lines for the log: `::error` for what fails, `::warning` for what can't be told or is optional, `::notice` for the flaky."""
+    lines: list[str] = []
+    for kind in ("error", "warning", "notice"):
+        lines += list(_annotations(report, kind))[:SHOWN]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _annotations(report: Report, kind: str) -> Iterator[str]:
+    for row in report.checks:
+        title = f"{row.check}: {row.verdict}" + ("" if row.required else " (optional)")
+        if row.verdict is not Outcome.PASS and _kind(row.verdict, required=row.required) == kind:
+            yield _line(kind, report.file, row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
+        if row.flaky and kind == "notice":
+            yield _line(kind, report.file, row.line, f"{row.check}: flaky", _flaky(row))
+    for reason in report.reasons:
+        if not reason.check and _kind(reason.outcome) == kind:
+            yield _line(kind, report.file, 1, f"gate: {reason.outcome}", reason.text)
+
+
+def _kind(outcome: Outcome, *, required: bool = True) -> str:
+    return "error" if outcome is Outcome.FAIL and required else "warning"
+
+
+def _flaky(row: CheckRow) -> str:
+    return f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
+
+
+def _line(kind: str, file: str, line: int, title: str, message: str) -> str:
+    return f"::{kind} file={_property(file)},line={line},title={_property(title)}::{_data(message or title)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(report: Report, room: int = CAP) -> str:
+    """The step's summary in at most `room` bytes of UTF-8, cut between two rows."""
+    kept: list[str] = []
+    left = room - len(_CUT.encode())
+    for piece in markdown.pieces(report):
+        left -= len(piece.encode(errors="replace"))
+        if left < 0:
+            return "".join(kept) + _CUT if room >= len(_CUT.encode()) else ""
+        kept.append(piece)
+    return "".join(kept)
+
+
+FORMAT = Format(
+    "Annotations in the log, and the step's summary ($GITHUB_STEP_SUMMARY).", write, {"GITHUB_STEP_SUMMARY": Appended(summary, CAP)}
+)

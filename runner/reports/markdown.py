@@ -1,0 +1,54 @@
+"""The gate's report as Markdown: for a pull request, a chat, a step summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from runner.judge.report import CheckRow, Report
+from runner.judge.verdict import Outcome
+from runner.reports import Format
+
+_WORDS = {Outcome.PASS: "✅ pass", Outcome.FAIL: "❌ fail", Outcome.INCONCLUSIVE: "❔ inconclusive"}
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@-])")  # signs that Markdown, HTML or a mention would take for themselves
+
+
+def write(report: Report) -> str:
+    """The whole report."""
+    return "".join(pieces(report))
+
+
+def pieces(report: Report) -> Iterator[str]:
+    """The report in pieces that may be cut between: what matters most comes first. A piece is a line or a whole row."""
+    yield f"## {_WORDS[report.verdict]}: {escaped(report.headline)}\n\n"
+    for reason in report.reasons:
+        yield f"- **{escaped(reason.text)}**{_place(report.file, reason.line)}\n"
+    yield "\n| check | verdict | runs passed | why | SLOs |\n|---|---|---:|---|---|\n"
+    for row in sorted(report.checks, key=lambda row: (not row.colours, row.verdict is Outcome.PASS)):
+        yield _row(row, report.file)
+    yield "\n"
+    for text in (*report.preamble, *(note.text for note in report.notes)):
+        yield f"- {escaped(text)}\n"
+
+
+def _row(row: CheckRow, file: str) -> str:
+    why = [row.why, *(f"flaky: {text}" for text in row.flaky), row.finding]
+    slos = "<br>".join(f"{escaped(name)} {slo.state} {slo.good:,}/{slo.total:,}" for name, slo in (row.slo or {}).items())
+    verdict = _WORDS[row.verdict] + ("" if row.required else " (optional)")
+    place = "" if row.verdict is Outcome.PASS else _place(file, row.line)
+    shown = "<br>".join(escaped(text) for text in why if text)
+    return f"| {escaped(row.check)} | {verdict} | {row.passed:,} of {row.runs + row.strays:,} | {shown}{place} | {slos} |\n"
+
+
+def _place(file: str, line: int) -> str:
+    return f" `{file}:{line}`" if line else ""
+
+
+def escaped(text: str) -> str:
+    """A text as it is, in one line: no sign of it becomes markup, a link or a mention."""
+    one_line = " ".join(text.split())
+    entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", "|": "&#124;"}
+    return _ACTIVE.sub(lambda sign: entities.get(sign[1], f"\\{sign[1]}"), one_line)
+
+
+FORMAT = Format("Markdown, for a pull request or a chat.", write)
