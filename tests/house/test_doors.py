@@ -83,7 +83,7 @@ def all_imports(root: Path) -> tuple[Import, ...]:
     for name, file, tree in sources(root, *ROOMS):
         package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
         typing_only = guarded(tree)
-        for node in ast.walk(tree):
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)):
             place = f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}"
             found += [Import(name, imported, place, node in typing_only) for imported in named_by(node, package)]
     return tuple(found)

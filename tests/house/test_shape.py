@@ -128,7 +128,7 @@ def module_level(tree: ast.Module) -> Iterator[tuple[str, ast.expr, int]]:
 def changed(tree: ast.Module) -> set[str]:
     """Names whose content the module changes: x[...] = 1, del x[...], x.append(...), x |= ..."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Subscript | ast.Call | ast.AugAssign)):
         match node:
             case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
                 names.add(name)
