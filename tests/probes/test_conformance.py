@@ -70,8 +70,9 @@ def probes_at(kind: str, server: servers.Server) -> list[Probe]:
 
 
 def is_content(probe: Probe, how: str) -> bool:
-    """Kind `tcp` without TLS asks only whether it is accepted: such servers are all that it wants."""
-    return KINDS["tcp"] is type(probe) and getattr(probe, "tls", None) is None and how not in UNREACHED
+    """Kind `tcp` without TLS and dialogue asks only whether it is accepted: such servers are all that it wants."""
+    says = getattr(probe, "tls", None) or getattr(probe, "dialogue", ())
+    return KINDS["tcp"] is type(probe) and not says and how not in UNREACHED
 
 
 def test_every_misbehaviour_is_met() -> None:
