@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -82,11 +82,23 @@ class Service:
             last_seen=last_seen,
         )
         self.metrics.plan(self.plan)
-        self.schedule.start(self.plan, self._execute(self.plan))
+        execute = self._execute(self.plan)
+        self.schedule.start(self.plan, execute)
+        self._keep(self._look_outside(execute))
         self.ready = True
 
     def _redacted(self, value: Any) -> Any:
         return self._redactor.tree(value)  # the redactor of the plan that runs now
+
+    async def _look_outside(self, execute: Execute) -> None:
+        """Says where the references tell nothing, before anything fails."""
+        if warning := await execute.uplink.first_look():
+            self.log(logging.WARNING, warning)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def log(self, level: int, message: str) -> None:
         """The engine's words, into the journal."""
@@ -101,9 +113,9 @@ class Service:
         self.plan, wire, self._wire = plan, self._wire, Wire()
         self._redactor = Redactor(plan.secrets)
         self.journal.service = plan.service
-        task = asyncio.create_task(_close_after(self.schedule.swap(plan, self._execute(plan)), wire))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        execute = self._execute(plan)
+        self._keep(_close_after(self.schedule.swap(plan, execute), wire))
+        self._keep(self._look_outside(execute))
 
     def _execute(self, plan: Plan) -> Execute:
         rng = random.SystemRandom()

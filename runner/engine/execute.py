@@ -17,7 +17,8 @@ from runner.engine.lag import Heartbeat
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.records import observations
-from runner.observation import Check, Observation
+from runner.engine.references import References, Uplink
+from runner.observation import Observation
 from runner.plan.model import Plan, Planned
 from runner.redact import Redactor
 
@@ -90,6 +91,7 @@ class Execute:
         self._log = log or logging.getLogger("outrider.engine").log
         self._redactors: dict[frozenset[str], Redactor] = {}  # by what a run learnt
         self._heartbeat = Heartbeat(clock)
+        self.uplink = Uplink(References(plan.references, self._aside, clock))
         self._running: dict[int, _Run] = {}
         self._closing = False
         self._asking: set[asyncio.Task[Result]] = set()
@@ -99,6 +101,7 @@ class Execute:
 
         Whatever the probe does, it returns soon after the check's timeout (and after the time of its own that the kind has to
         leave in order). Raises Withheld where a limit, budget or hold forbids a scheduled run; by hand that is unknown / quota.
+        Where it failed by the network, the references may be asked before it says so, for two seconds at most.
         `lag` is by how many seconds the run came late, for the record.
         """
         run = self._begin(planned)
@@ -108,6 +111,7 @@ class Execute:
             if not by_hand:
                 raise
             result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
+        result = await self.uplink.judged(planned.check.target or planned.check.address, result)
         return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=lag)
 
     def cut_short(self) -> None:
@@ -130,17 +134,34 @@ class Execute:
             wire=self._wire,
             clock=self._clock,
             ledger=self._ledger,
-            sender=self._sender(planned.check),
+            sender=self._sender(planned.check.name),
             permit=permits,
             deadline=self._clock.monotonic() + planned.timeout,
             rng=self._rng,
         )
         return _Run(planned, ctx, permits, self._clock.time())
 
-    def _sender(self, check: Check) -> Sender:
+    def _aside(self, deadline: float) -> Context:
+        """A notebook for a request to a reference: no check's, no target's, and not limited."""
+
+        async def permit(method: str, url: str) -> None:
+            """The plan names it: it may be asked."""
+
+        return Context(
+            check="references",
+            wire=self._wire,
+            clock=self._clock,
+            ledger=self._ledger,
+            sender=self._sender("references"),
+            permit=permit,
+            deadline=deadline,
+            rng=self._rng,
+        )
+
+    def _sender(self, name: str) -> Sender:
         trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
         return Sender(
-            user_agent=f"Outrider/{self._version} (check {check.name}; +synthetic monitoring)",
+            user_agent=f"Outrider/{self._version} (check {name}; +synthetic monitoring)",
             trace_id=trace.hex,
             span_id=f"{self._rng.getrandbits(64) or 1:016x}",
             request_id=str(trace),

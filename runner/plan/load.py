@@ -58,6 +58,7 @@ def load(
         checks=tuple(plans),
         targets=used,
         slos=tuple(counted.values()),
+        references=tuple(filter(None, general.references)) if sketch is None else (),
         server=server,
         state=path.parent / general.state,
         path=path,

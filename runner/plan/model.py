@@ -60,6 +60,7 @@ class Plan:
     checks: tuple[Planned, ...]  # enabled and selected, in the file's order
     targets: Mapping[str, Target] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
+    references: tuple[str, ...] = ()  # addresses outside that should always answer
     server: Server = Server()
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from

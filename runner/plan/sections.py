@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -29,6 +30,20 @@ def _a_report_name(text: str) -> str:
     return text
 
 
+def _a_reference(text: str) -> str:
+    try:
+        split = urlsplit(text)
+        port = split.port
+    except ValueError:
+        raise ValueError("is no address; write it like https://www.example.com/") from None
+    if text and (split.scheme not in {"http", "https"} or not split.hostname or port == 0):
+        raise ValueError("must begin with http:// or https:// and a host")
+    if split.username is not None:
+        raise ValueError("is asked without a user and a password; leave them out")
+    return text
+
+
+Reference = Annotated[str, AfterValidator(_a_reference)]
 Tag = Annotated[str, AfterValidator(_a_tag), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
 ReportName = Annotated[str, AfterValidator(_a_report_name), WithJsonSchema({"type": "string", "pattern": f"^{_REPORT_NAME}$"})]
 
@@ -46,6 +61,11 @@ class General(Section):
     service: str = Field(default="outrider", min_length=1, description="The service that is watched; a label of probe_check_info.")
     environment: str = Field(default="production", description="Which of its environments.")
     location: str = Field(default="local", description="Where this runner stands.")
+    references: tuple[Reference, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Addresses outside that should always answer: when they are gone too, it is our own network.",
+    )
     state: Path = Field(default=Path(".outrider"), description="Folder of budgets and limits; relative to this file.")
 
 

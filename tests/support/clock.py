@@ -44,3 +44,22 @@ class RealClock:
     def monotonic(self) -> float:
         """Seconds since some moment."""
         return time.monotonic()
+
+
+class ShiftedClock(RealClock):
+    """The machine's own clock, put forward by a test: for what only looks at it, and waits by the loop."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def time(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return super().time() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return super().monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Moves both hands forward."""
+        self._ahead += seconds

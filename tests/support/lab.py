@@ -19,6 +19,7 @@ from runner.engine.execute import Execute
 from runner.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.state import StateLedger, open_ledger
+from tests.support.clock import ShiftedClock
 
 Run = Callable[[Context], Awaitable[Result]]
 
@@ -56,11 +57,11 @@ class Scripted(Probe):
         return await self._run(ctx)
 
 
-def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, **settings: Any) -> Planned:
+def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, address: str = "", **settings: Any) -> Planned:
     """A planned check that does this."""
     probe = Scripted(**settings)
     probe._run = run
-    check = Check("under-test", "scripted", 7, timeout=timeout, target=target.name if target else "")
+    check = Check("under-test", "scripted", 7, address=address, timeout=timeout, target=target.name if target else "")
     parts = tuple(replace(check, name=f"under-test/{part}", part_of="under-test") for part in probe.parts)
     return Planned(check, probe, Every(30), timeout, "", target, parts)
 
@@ -68,15 +69,16 @@ def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, **
 class Lab:
     """An Execute over a real wire and a ledger in memory, and what it logged."""
 
-    def __init__(self, ledger: StateLedger, *targets: Target, secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(self, ledger: StateLedger, *targets: Target, secrets: frozenset[str], references: tuple[str, ...]) -> None:
         self.wire = Wire()
         self.ledger = ledger
+        self.clock = ShiftedClock()
         self.logged: list[str] = []
         self.execute = Execute(
-            plan=Plan("svc", "test", "here", (), {t.name: t for t in targets}, secrets=secrets),
+            plan=Plan("svc", "test", "here", (), {t.name: t for t in targets}, secrets=secrets, references=references),
             wire=self.wire,
             ledger=ledger,
-            clock=SystemClock(),
+            clock=self.clock,
             rng=random.Random(7),  # noqa: S311 - the same ids in every run of the test
             version="1.2.3",
             log=lambda _, message: self.logged.append(message),
@@ -89,10 +91,10 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(*targets: Target, secrets: frozenset[str] = frozenset()) -> AsyncIterator[Lab]:
+async def lab(*targets: Target, secrets: frozenset[str] = frozenset(), references: tuple[str, ...] = ()) -> AsyncIterator[Lab]:
     """A laboratory, closed at the end."""
     ledger = await asyncio.to_thread(open_ledger, None, SystemClock())
-    made = Lab(ledger, *targets, secrets=secrets)
+    made = Lab(ledger, *targets, secrets=secrets, references=references)
     try:
         yield made
     finally:

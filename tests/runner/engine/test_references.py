@@ -1,0 +1,157 @@
+"""Whose fault it is when targets fail by the network: theirs, or that of a network of ours that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from probes._core import Failed, Reason, Result, Verdict
+from runner.engine.blame import Heard, cut_off
+from runner.observation import Observation
+from tests.support import servers
+from tests.support.ca import Authority
+from tests.support.lab import Lab, lab, raising
+from tests.support.servers import Server
+
+OK = b"HTTP/1.1 204 No Content\r\n\r\n"
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+
+
+@asynccontextmanager
+async def uplink(*references: str) -> AsyncIterator[tuple[Lab, list[Server]]]:
+    """A laboratory whose references are `there` or `gone`, and the servers that stand for them."""
+    async with AsyncExitStack() as stack:
+        made = [await stack.enter_async_context(servers.canned(OK) if one == "there" else servers.refusing()) for one in references]
+        yield await stack.enter_async_context(lab(references=tuple(f"http://{one.host}:{one.port}/" for one in made))), made
+
+
+async def fails(bench: Lab, place: str, error: BaseException = REFUSED) -> Observation:
+    """A failing run of a check of this place."""
+    return await bench.observe(raising(error, "connect"), address=place)
+
+
+async def passes(bench: Lab, place: str) -> Observation:
+    """A passing run of a check of this place."""
+
+    async def run(_: object) -> Result:
+        return Result.passed()
+
+    return await bench.observe(run, address=place)
+
+
+async def test_a_lost_uplink_is_ours() -> None:
+    """When the references are gone too, each check that fails by the network is unknown / offline, the very first one included."""
+    async with uplink("gone", "gone") as (bench, _):
+        seen = [await fails(bench, place) for place in ("a:1", "b:1", "a:1")]
+    assert [(one.verdict, one.reason) for one in seen] == [(Verdict.UNKNOWN, Reason.OFFLINE)] * 3
+    assert seen[0].message == "the connection was refused in connect; the references are gone too: it is our own network"
+
+
+async def test_a_cluster_outage_is_theirs() -> None:
+    """Any reference that answers shows that our network is there: however many targets fail, they fail."""
+    async with uplink("gone", "there") as (bench, _):
+        seen = [await fails(bench, place) for place in ("a:1", "b:1", "c:1")]
+    assert [(one.verdict, one.reason, one.message) for one in seen] == [
+        (Verdict.FAIL, Reason.REFUSED, "the connection was refused in connect")
+    ] * 3
+
+
+async def test_the_first_failure_waits_for_what_the_references_say() -> None:
+    """No verdict is known before the blame is; what the run measured is the target's alone, however long the references took."""
+    async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
+        began = asyncio.get_running_loop().time()
+        seen = await fails(bench, "a:1")
+        took = asyncio.get_running_loop().time() - began
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.OFFLINE)
+    assert 1.5 < took < 3.5  # two seconds at most, and a busy machine
+    assert seen.seconds < 0.5
+
+
+async def test_references_are_asked_rarely_and_for_all_at_once() -> None:
+    """Fifty checks that fail in the same second cost each reference one request."""
+    async with uplink("there", "there") as (bench, made):
+        await asyncio.gather(*(fails(bench, f"host-{n}:1") for n in range(50)))
+        assert [one.connections for one in made] == [1, 1]
+
+
+async def test_a_target_that_goes_on_failing_alone_needs_no_reference() -> None:
+    """Once its own fault is found a lone target's failures ask nobody; when others begin to fail, the references are asked again."""
+    async with uplink("there") as (bench, [reference]):
+        await fails(bench, "a:1")
+        bench.clock.advance(60)
+        await fails(bench, "a:1")
+        assert reference.connections == 1
+        await fails(bench, "b:1")
+        assert reference.connections == 2
+
+
+@pytest.mark.parametrize("reason", [Reason.STATUS, Reason.EXPIRED, Reason.BODY])
+async def test_what_a_target_said_is_its_own(reason: Reason) -> None:
+    """A failure that came over a connection says that the network is there: nobody is asked, and it stands."""
+    async with uplink("gone") as (bench, _):
+        seen = await fails(bench, "a:1", Failed(reason, "it said so"))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, reason)
+
+
+async def test_references_that_never_answered_excuse_nothing_once_a_check_passed() -> None:
+    """Behind a firewall that lets no reference through, an outage is still an outage: their silence says nothing there."""
+    async with uplink("gone") as (bench, _):
+        assert (await bench.execute.uplink.first_look()).startswith("no reference answers (127.0.0.1)")
+        await passes(bench, "a:1")
+        seen = await fails(bench, "b:1")
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.REFUSED)
+
+
+async def test_a_certificate_that_does_not_hold_is_an_answer(authority: Authority) -> None:
+    """Somebody out there showed it: the network is there."""
+    async with servers.canned(OK, tls=authority.expired) as reference, lab(references=(f"https://localhost:{reference.port}/",)) as bench:
+        seen = await fails(bench, "a:1")
+    assert seen.verdict is Verdict.FAIL
+
+
+async def test_without_references_every_failure_stands() -> None:
+    """A plan that names none blames nobody but the targets, and asks nobody."""
+    async with lab() as bench:
+        assert await bench.execute.uplink.first_look() == ""
+        seen = [await fails(bench, place) for place in ("a:1", "b:1")]
+    assert {one.verdict for one in seen} == {Verdict.FAIL}
+
+
+async def test_whoever_stops_waiting_leaves_the_asking_to_the_others() -> None:
+    """A run that is cancelled while the references are asked spoils it for no other run."""
+    async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
+        one, other = asyncio.create_task(fails(bench, "a:1")), asyncio.create_task(fails(bench, "b:1"))
+        await reference.connected.wait()
+        one.cancel()
+        assert (await other).reason is Reason.OFFLINE
+        with pytest.raises(asyncio.CancelledError):
+            await one
+
+
+DNS = Result.failed(Reason.DNS, "no DNS server answered for api.test within 5s")
+ADDRESS_THERE, ADDRESS_GONE = Heard("192.0.2.1", there=True, named=False), Heard("192.0.2.1", there=False, named=False)
+NAME_THERE, NAME_GONE = Heard("www.test", there=True, named=True), Heard("www.test", there=False, named=True)
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"),
+    [
+        ((ADDRESS_THERE, NAME_GONE), "the names of the references don't resolve either: it is our own resolver"),
+        ((ADDRESS_GONE, NAME_GONE), "the reference is gone too: it is our own network"),
+        ((NAME_GONE, NAME_GONE), "the references are gone too: it is our own network"),
+        ((NAME_THERE, ADDRESS_GONE), ""),
+        ((ADDRESS_THERE,), ""),
+        ((ADDRESS_GONE,), ""),
+        ((), ""),
+    ],
+)
+def test_of_a_name_only_names_can_speak(heard: tuple[Heard, ...], said: str) -> None:
+    """A dead resolver of ours is ours, too; a reference by address says nothing of names."""
+    judged = cut_off(DNS, heard)
+    if said:
+        assert (judged.verdict, judged.reason, judged.message) == (Verdict.UNKNOWN, Reason.OFFLINE, f"{DNS.message}; {said}")
+    else:
+        assert judged is DNS
