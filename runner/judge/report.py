@@ -13,6 +13,7 @@ from typing import Any
 from probes._core import Reason, Verdict
 from runner.judge.proof import Proof
 from runner.judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
+from runner.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def report(
 
 def _row(judged: Judged, runs: Sequence[Run]) -> CheckRow:
     check, shown = judged.check, judged.failure or _unknown(runs)
-    told = shown is not None and judged.outcome is not Outcome.PASS and judged.text.endswith(shown.message)
+    told = shown is not None and judged.text == ": ".join(part for part in (str(shown.reason or ""), shown.message) if part)
     return CheckRow(
         check=check.name,
         kind=check.kind,
@@ -133,7 +134,7 @@ def _row(judged: Judged, runs: Sequence[Run]) -> CheckRow:
     )
 
 
-def _unknown(runs: Sequence[Run]) -> Any:
+def _unknown(runs: Sequence[Run]) -> Observation | None:
     return next((o for run in runs if run.verdict is Verdict.UNKNOWN for o in reversed(run.attempts)), None)
 
 
