@@ -94,7 +94,7 @@ class Exchange(ABC):
             elif self.ends_with_connection():
                 self.done = True
             else:
-                raise Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
+                raise self.broken_off()
 
     def _take(self) -> Iterable[bytes]:
         pieces, self.pieces = self.pieces, []
@@ -106,8 +106,12 @@ class Exchange(ABC):
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ConnectionResetError(error.errno or 104, f"the connection was reset {self.so_far()}") from error
         if not data and not ending:
-            raise Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
+            raise self.broken_off()
         return data
+
+    def broken_off(self) -> Failed:
+        """What it means that the connection ended before the answer did."""
+        return Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
 
     def so_far(self) -> str:
         """How far the answer had come, for a message."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from probes._conditions import Condition
 from probes._core import Failed, Reason
@@ -14,6 +14,13 @@ from probes._fields import Duration
 from probes._patterns import JsonPath, Pattern, shown
 from probes._status import Statuses, any_success, judge_status
 
+
+def version(value: Any) -> Any:
+    """A version as it is written: to YAML `2` and `1.1` are numbers."""
+    return {"2.0": "2"}.get(str(value), str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Version = Annotated[Literal["1.0", "1.1", "2"], BeforeValidator(version), WithJsonSchema({"enum": [1.0, 1.1, 2, "1.0", "1.1", "2"]})]
 _FALLBACK = frozenset({"is_fallback", "fallback", "from_cache", "is_cached", "cached"})
 _MOCK = frozenset({"is_mock", "mock", "mocked", "is_mocked", "mock_mode"})
 
@@ -32,6 +39,7 @@ class Expect(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     status: Statuses = Field(default_factory=any_success, description="200, 2xx, 200-299, or a list of these; 2xx if none.")
+    http_version: Version | None = Field(default=None, description="The version of HTTP that must be spoken: 1.1 or 2.")
     text: Texts = Field(default=(), description="A text that the body contains, or several.")
     not_text: Texts = Field(default=(), description="A text that the body must not contain, or several.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the body, or several.")
@@ -45,6 +53,8 @@ class Expect(BaseModel):
     def judge(self, answer: Answer) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
         judge_status(answer, self.status)
+        if self.http_version is not None and answer.http_version != self.http_version:
+            raise Failed(Reason.PROTOCOL, f"HTTP/{answer.http_version}, wanted HTTP/{self.http_version}")
         for name, condition in self.headers.items():
             _judge_header(name, condition, answer)
         self._judge_text(answer)

@@ -12,9 +12,7 @@ class Cookies:
     """A jar that is empty when a run begins. A cookie for more than one host is taken only below a registered-looking domain."""
 
     def __init__(self) -> None:
-        policy = DefaultCookiePolicy(strict_domain=True, strict_ns_domain=DefaultCookiePolicy.DomainStrictNoDots)
         self._jar: CookieJar | None = None
-        self._policy = policy
 
     def take(self, url: str, fields: Iterable[tuple[str, str]]) -> None:
         """Keeps what an answer sets; what it may not set for that host is passed over."""
@@ -22,7 +20,7 @@ class Cookies:
         if not set_here:
             return
         if self._jar is None:
-            self._jar = CookieJar(self._policy)
+            self._jar = CookieJar(DefaultCookiePolicy(strict_domain=True))
         answer = httpx.Response(200, headers=set_here, request=httpx.Request("GET", url))
         httpx.Cookies(self._jar).extract_cookies(answer)
 

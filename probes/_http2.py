@@ -15,7 +15,7 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from h2.exceptions import DenialOfServiceError, H2Error
+from h2.exceptions import DenialOfServiceError, H2Error, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 
 from probes._answering import HEAD_CAP, Connection, Exchange, Sent
@@ -94,7 +94,9 @@ class Http2(Connection):
             length, kind = int.from_bytes(self._unread[:3]), self._unread[3]
             if not self._greeted:
                 self._greet(kind, length)
-            if length <= _FRAME and len(self._unread) < _HEADER + length:
+            if length > _FRAME:
+                raise Failed(Reason.PROTOCOL, f"what came breaks HTTP/2: a frame of {length:,} bytes, where {_FRAME:,} are the most")
+            if len(self._unread) < _HEADER + length:
                 break
             frame = bytes(self._unread[: _HEADER + length])
             del self._unread[: _HEADER + length]
@@ -115,6 +117,8 @@ class Http2(Connection):
             return list(self.h2.receive_data(frame))
         except DenialOfServiceError as error:
             raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB") from error
+        except InvalidBodyLengthError as error:
+            raise Failed(Reason.TRUNCATED, f"the answer ended after {error.actual_length} of {error.expected_length} bytes") from error
         except H2Error as error:
             words = (str(error) or type(error).__name__).rstrip(".")
             too_long = "header list" in words.lower() or "continuation" in words.lower()
@@ -176,10 +180,7 @@ class Exchange2(Exchange):
 
     async def more(self) -> None:
         """Waits for the socket and takes what it gives."""
-        if data := await self._read(ending=self._connection.goodbye is not None):
-            await self.feed(data)
-        else:
-            self._gone()
+        await self.feed(await self._read())
 
     async def feed(self, data: bytes) -> None:
         if data:
@@ -189,13 +190,14 @@ class Exchange2(Exchange):
                 self._happened(event)
             await self._connection.flush()
         if (goodbye := self._connection.goodbye) and not self.done and (goodbye.last < self._number or goodbye.code):
-            self._gone()
+            raise self.broken_off()
 
-    def _gone(self) -> None:
-        """Raises Failed: the server has said that it won't go on with this answer."""
-        goodbye = self._connection.goodbye
-        reason = Reason.PROTOCOL if goodbye and goodbye.code else Reason.TRUNCATED if self.head_done else Reason.RESET
-        raise Failed(reason, f"the server said goodbye {self.so_far()}: {goodbye}")
+    def broken_off(self) -> Failed:
+        """The server may have said why it won't go on with this answer."""
+        if not (goodbye := self._connection.goodbye):
+            return super().broken_off()
+        reason = Reason.PROTOCOL if goodbye.code else Reason.TRUNCATED if self.head_done else Reason.RESET
+        return Failed(reason, f"the server said goodbye {self.so_far()}: {goodbye}")
 
     def _happened(self, event: Event) -> None:
         if getattr(event, "stream_id", self._number) != self._number:
@@ -207,7 +209,7 @@ class Exchange2(Exchange):
             self.pieces.append(event.data)
             self._connection.h2.acknowledge_received_data(event.flow_controlled_length, self._number)
         elif isinstance(event, StreamEnded):
-            self._end()
+            self.done = True
         elif isinstance(event, StreamReset) and not self.done:
             self._reset(int(event.error_code))
         elif isinstance(event, InformationalResponseReceived | TrailersReceived):
@@ -219,12 +221,6 @@ class Exchange2(Exchange):
         self.status = int(status) if status.isdigit() else 0
         self.headers = [(name, value) for name, value in fields if not name.startswith(b":")]
         self.head_done = True
-
-    def _end(self) -> None:
-        length = self.header("content-length") or ""
-        if length.isdigit() and not self._head_only and self.body_bytes != int(length):
-            raise Failed(Reason.TRUNCATED, f"the answer ended {self.so_far()}")
-        self.done = True
 
     def _reset(self, code: int) -> None:
         if code == ErrorCodes.HTTP_1_1_REQUIRED:

@@ -5,43 +5,18 @@ from __future__ import annotations
 import errno
 import gzip
 import zlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from probes._core import Context, Failed, Reason, Refused, Result, Verdict
+from probes._core import Failed, Reason, Refused, Verdict
 from probes._target import Target
 from probes._wire import Wire
 from probes.http import Http
 from tests.support import servers
+from tests.support.asking import answer, ask, failure
 from tests.support.ca import Authority
 from tests.support.context import Permit, make_context
-
-
-@pytest.fixture(name="wire")
-async def _wire() -> AsyncIterator[Wire]:
-    wire = Wire()
-    yield wire
-    await wire.aclose()
-
-
-def answer(body: bytes = b"", *headers: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:
-    """An HTTP/1.1 answer with a Content-Length, which may lie."""
-    lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % (len(body) if length is None else length), *headers]
-    return b"\r\n".join([*lines, b"", body])
-
-
-async def ask(ctx: Context, url: str, **settings: Any) -> Result:
-    """Runs the kind against a URL."""
-    return await Http.model_validate({"url": url, **settings}).run(ctx)
-
-
-async def failure(ctx: Context, url: str, **settings: Any) -> Failed:
-    """The failure that a run ends with."""
-    with pytest.raises(Failed) as caught:
-        await ask(ctx, url, **settings)
-    return caught.value
 
 
 async def test_a_good_answer_passes_with_every_phase_and_fact(wire: Wire) -> None:
