@@ -42,7 +42,7 @@ MISBEHAVING: dict[str, tuple[Callable[[], AbstractAsyncContextManager[servers.Se
     "one byte at a time": (servers.dripping, STRANGE),
     "one byte of HTTP at a time": (lambda: servers.dripping(SLOWLY), STRANGE),
     "endless": (servers.endless, STRANGE),
-    "endless answer": (lambda: servers.endless(b"HTTP/1.1 200 OK\r\n\r\n"), STRANGE),
+    "endless answer": (lambda: servers.endless(b"HTTP/1.1 200 OK\r\n\r\n"), STRANGE | {Reason.STATUS}),
     "garbage": (lambda: servers.canned(GARBAGE, then_close=True), STRANGE | {Reason.RESET}),
 }
 GROUPS: list[tuple[str, ...]] = [  # what is met at the same time
