@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
+from urllib.request import Request
 
 import httpx
+
+from probes._addresses import literal
+
+
+class _Policy(DefaultCookiePolicy):
+    """RFC 6265 where the library's default is older: a cookie without a domain is its host's alone, and an address has no domain."""
+
+    def set_ok_domain(self, cookie: Cookie, request: Request) -> bool:
+        """Whether a host may set a cookie for this domain."""
+        if cookie.domain_specified and literal(urlsplit(request.get_full_url()).hostname or ""):
+            return False
+        return bool(super().set_ok_domain(cookie, request))
 
 
 class Cookies:
@@ -20,7 +34,7 @@ class Cookies:
         if not set_here:
             return
         if self._jar is None:
-            self._jar = CookieJar(DefaultCookiePolicy(strict_domain=True))
+            self._jar = CookieJar(_Policy(strict_domain=True, strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain))
         answer = httpx.Response(200, headers=set_here, request=httpx.Request("GET", url))
         httpx.Cookies(self._jar).extract_cookies(answer)
 
