@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -177,6 +178,19 @@ def test_workflows_have_no_more_rights_than_they_need() -> None:
 def test_our_own_ci_is_the_script_that_anybody_can_run() -> None:
     """No check of ours lives in a workflow alone."""
     steps = read(ROOT / ".github/workflows/ci.yml")["jobs"]["everything"]["steps"]
-    (run,) = [step["run"] for step in steps if "run" in step]
-    assert run.split()[-1] == ".ci/run"
+    assert [step["run"] for step in steps if "run" in step][-1] == "bash .ci/run"
     assert (ROOT / ".ci/run").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_action_installs_outrider_from_its_own_locks(tmp_path: Path) -> None:
+    """Without an outrider it makes one, with hashes, out of its own repository, whatever the job's folder is."""
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environ |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    job = Job({}, environ, tmp_path, tmp_path)
+    job.names = {"github.action_path": str(ACTION.parent), "runner.temp": str(tmp_path)}
+    job.step(read(ACTION)["runs"]["steps"][0], "install")
+    assert job.code == 0, job.said
+    done = subprocess.run([job.names["steps.install.outputs.outrider"], "--version"], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("outrider ")
