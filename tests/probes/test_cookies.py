@@ -21,7 +21,7 @@ def sent(kept: str, at: str, to: str) -> str:
     cookies.take(at, (("set-cookie", kept),))
     request = httpx.Request("GET", to)
     cookies.give(request, lambda _: None)
-    return request.headers.get("cookie", "")
+    return str(request.headers.get("cookie", ""))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
+from hpack import Encoder
 
 from probes._core import Reason, Verdict
 from probes._wire import Wire
@@ -181,7 +182,7 @@ async def test_a_flood_of_continuations_is_bounded(wire: Wire) -> None:
 
 async def test_interim_answers_and_trailers_are_passed_over(wire: Wire) -> None:
     """A 103 is no answer, and what follows the body is no part of it."""
-    block = frame(1, 0x5, 1, http2.Encoder().encode([("x-checksum", "1")]))
+    block = frame(1, 0x5, 1, Encoder().encode([("x-checksum", "1")]))
     said = http2.SETTINGS + head(103) + head() + data(b"body", end=False) + block
     async with servers.canned(said) as server:
         ctx = make_context(wire)

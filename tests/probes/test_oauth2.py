@@ -48,6 +48,7 @@ class _Target(servers.Behaviour):
 async def test_a_token_is_had_once_and_used_until_shortly_before_its_end(wire: Wire) -> None:
     """Runs share a token; one that is about to end is replaced before it does."""
     clock = Later()
+    ctx = make_context(wire)
     async with servers.serve(_Target) as target, servers.serve(_Granting) as endpoint:
         settings = {"oauth2": credentials(endpoint, scope="read write", audience="api")}
         for ahead, fetched in ((0, 1), (3000, 1), (3575, 2)):

@@ -61,7 +61,7 @@ class Site(servers.Behaviour):
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
-            headers = {str(name): str(value) for name, value in event.headers}  # type: ignore[misc]
+            headers = {str(name): str(value) for name, value in event.headers}
             self.asked.append(headers)
             self.requests[event.stream_id] = headers, bytearray()
         elif isinstance(event, DataReceived):
