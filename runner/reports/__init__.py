@@ -25,11 +25,15 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a report is written. `write` gives the whole text, with its last line's end."""
+    """How a report is written. `write` gives the whole text, with its last line's end.
+
+    `beside` says that its lines may stand on standard output beside the table.
+    """
 
     help: str
     write: Callable[[Report], str]
     appended: Mapping[str, Appended] = field(default_factory=dict)  # by environment variable
+    beside: bool = False
 
 
 def formats() -> dict[str, Format]:

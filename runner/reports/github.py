@@ -70,5 +70,8 @@ def summary(report: Report, room: int = CAP) -> str:
 
 
 FORMAT = Format(
-    "Annotations in the log, and the step's summary ($GITHUB_STEP_SUMMARY).", write, {"GITHUB_STEP_SUMMARY": Appended(summary, CAP)}
+    "Annotations in the log, and the step's summary ($GITHUB_STEP_SUMMARY).",
+    write,
+    appended={"GITHUB_STEP_SUMMARY": Appended(summary, CAP)},
+    beside=True,
 )

@@ -125,4 +125,4 @@ def _fact(seen: Observation, *, judged: bool) -> str:
     return f"{str(seen.verdict).upper():<8}{seen.check.name}  {seen.seconds * 1000:.0f} ms{'' if judged else '  warm-up'}{why}"
 
 
-FORMAT = Format("For a person; the default.", write)
+FORMAT = Format("For a person; the default.", write, beside=True)
