@@ -34,6 +34,7 @@ class Exchange(ABC):
         self.stream = stream
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers: Fields = ()  # what came behind the body, where the version of HTTP brings it
         self.pieces: list[bytes] = []
         self.body_bytes = 0
         self.first_byte_at = 0.0

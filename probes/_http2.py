@@ -212,8 +212,10 @@ class Exchange2(Exchange):
             self.done = True
         elif isinstance(event, StreamReset) and not self.done:
             self._reset(int(event.error_code))
-        elif isinstance(event, InformationalResponseReceived | TrailersReceived):
-            pass  # neither is the answer's head
+        elif isinstance(event, TrailersReceived):
+            self.trailers = tuple((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in event.headers)
+        elif isinstance(event, InformationalResponseReceived):
+            pass  # not the answer's head
 
     def _head(self, event: ResponseReceived) -> None:
         fields = [(bytes(name), bytes(value)) for name, value in event.headers]
