@@ -18,6 +18,7 @@ from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.chores import Chores
 from runner.engine.emit import Emit
 from runner.engine.execute import Execute
+from runner.engine.quiet import settle
 from runner.engine.reload import Reload
 from runner.engine.schedule import Schedule
 from runner.observation import Sink
