@@ -79,9 +79,9 @@ def _family(value: Any) -> Any:
 
 
 Family = Annotated[
-    Literal["", "4", "6", "prefer4", "prefer6"],
+    Literal["any", "4", "6", "prefer4", "prefer6"],
     BeforeValidator(_family),
-    WithJsonSchema({"enum": ["", 4, 6, "4", "6", "prefer4", "prefer6"]}),
+    WithJsonSchema({"enum": ["any", 4, 6, "4", "6", "prefer4", "prefer6"]}),
 ]
 
 
@@ -92,7 +92,7 @@ def record_types(family: str) -> tuple[str, ...]:
 
 def in_order(addresses: Sequence[str], family: str) -> list[str]:
     """The addresses that may be tried, in the order in which they are: of one family, or the preferred one first."""
-    if not family:
+    if family == "any":
         return list(addresses)
     mine = [address for address in addresses if (":" in address) == family.endswith("6")]
     return mine + ([address for address in addresses if address not in mine] if family.startswith("prefer") else [])

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes._addresses import AddressField
 from probes._addresses import Family as IpFamily
@@ -55,11 +55,18 @@ class Endpoint(Probe):
     oauth2: OAuth2 | None = Field(default=None, description="Client credentials; the token is kept until shortly before its end.")
     compression: Encodings = Field(default=(), description="true, or which of zstd, br, gzip and deflate are asked for; none unless asked.")
     keep_alive: bool = Field(default=False, description="true keeps the connection for the next run: the warm path is measured.")
-    ip: IpFamily = Field(default="", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
     resolve: AddressField | None = Field(default=None, description="Connect to this address instead of resolving the host.")
     allow_addresses: tuple[AddressField, ...] = Field(
         default=(), description="Link-local or metadata addresses that may be reached all the same."
     )
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            Proxy.read(proxy.get_secret_value())
+        return proxy
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
@@ -72,10 +79,8 @@ class Endpoint(Probe):
             raise ValueError("the address must begin with http:// or https:// and a host")
         if self.path and not self.path.startswith(("/", "?")):
             raise ValueError("path begins with /")
-        if self.proxy and (self.resolve or self.ip):
+        if self.proxy and (self.resolve or self.ip != "any"):
             raise ValueError("a proxy resolves the host itself; leave out resolve and ip")
-        if self.proxy:
-            Proxy.read(self.proxy.get_secret_value())
         return self
 
     def _base(self) -> str:

@@ -38,9 +38,9 @@ class Proxy:
             split = urlsplit(text)
             port = split.port or 8080
         except ValueError:
-            raise ValueError("proxy is no address; write it like http://proxy.example:3128") from None
+            raise ValueError("is no address; write it like http://proxy.example:3128") from None
         if split.scheme != "http" or not split.hostname or split.path.strip("/") or split.query:
-            raise ValueError("proxy is written like http://proxy.example:3128; how it is spoken to is plain HTTP")
+            raise ValueError("is written like http://proxy.example:3128: a proxy is spoken to in plain HTTP")
         user = split.netloc.rpartition("@")[0]
         return cls(split.hostname, port, f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else "")
 

@@ -20,7 +20,7 @@ class Way:
     oauth2: OAuth2 | None = None
     encodings: tuple[str, ...] = ()  # asked for, the preferred first
     keep_alive: bool = False
-    ip: Family = ""
+    ip: Family = "any"
     resolve: tuple[str, str] | None = None  # a host, and the address to connect to instead of resolving it
     allowed: frozenset[str] = frozenset()  # addresses that may be reached though they are link-local or metadata
 

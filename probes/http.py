@@ -37,6 +37,13 @@ class Http(Endpoint):
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"url": "http://127.0.0.1:9/", "expect": {"status": 200, "within": "2s"}},
         {"url": "http://127.0.0.1:9/", "bearer": "example-token-1", "expect": {"json": {"$.status": "ready"}}},
+        {"url": "http://127.0.0.1:9/", "http": 2, "keep_alive": True, "expect": {"http_version": 2}},
+        {"url": "https://example.com/", "proxy": "http://127.0.0.1:9"},
+        {
+            "url": "http://127.0.0.1:9/",
+            "compression": ["br", "gzip"],
+            "oauth2": {"token_url": "http://127.0.0.1:9/token", "client_id": "prober", "client_secret": "example-secret-1"},
+        },
     )
     families: ClassVar[tuple[Family, ...]] = http_families()
 

@@ -69,7 +69,7 @@ def test_every_form_of_an_address_is_read_as_it(ip: ipaddress.IPv4Address) -> No
 @pytest.mark.parametrize(
     ("family", "wanted"),
     [
-        ("", ["::1", "1.1.1.1", "::2"]),
+        ("any", ["::1", "1.1.1.1", "::2"]),
         ("4", ["1.1.1.1"]),
         ("6", ["::1", "::2"]),
         ("prefer4", ["1.1.1.1", "::1", "::2"]),
