@@ -1,0 +1,342 @@
+"""The verdict of a load run, from its counts alone. Pure: a merged record and what is known of the generator in, a report out.
+
+- A breach that is proven of one route or journey fails: over the steady part of the run, or within one of its sliding windows.
+  Routes are never pooled to hide one of them.
+- Passing needs proof: each SLO over all routes that it is promised of (they share it, with every other of theirs), and no route
+  below it. Neither proven: inconclusive.
+- A saturated generator, a lost worker, another revision, nothing sent: inconclusive, whatever was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loadtests.order import Order, SloOrder
+from loadtests.proof import blocks_between, broken, pooled, share, windows
+from loadtests.record import Record
+from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
+from loadtests.shapes import peak
+from runner.judge.intervals import runs_needed
+from runner.judge.verdict import Outcome, combined, same_revision
+
+ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
+BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds
+LATE = 0.1  # seconds that 1 % of the starts may lag behind
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known beside the counts."""
+
+    started: float  # seconds since the epoch
+    finished: float
+    workers: tuple[Worker, ...] = ()
+    revision_before: str = ""
+    revision_after: str = ""
+    interrupted: bool = False
+    aborted: str = ""  # why --abort-on-breach ended it
+    trouble: tuple[Reason, ...] = field(default=())  # a refused login, a process that broke, ...
+
+
+def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
+    """The whole report. Never raises, whatever is missing."""
+    marks = marks_of(order, facts)
+    judgements = judgements_of(order, record, marks)
+    generator = generator_of(order, record, facts.workers)
+    reasons = [*_generator_reasons(order, record, generator, facts), *facts.trouble]
+    spoiled = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
+    found = list(_judged_reasons(judgements))
+    notes = list(_notes(order, facts))
+    if spoiled:
+        notes += [Reason(Outcome.PASS, "note", f"measured, and no result: {r.text}", r.task, r.slo) for r in found]
+    else:
+        reasons += found
+    order_of = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1, Outcome.PASS: 2}
+    verdict = combined(r.outcome for r in reasons) if reasons else Outcome.PASS
+    return LoadReport(
+        order.scenario,
+        verdict,
+        tuple(sorted(reasons, key=lambda r: order_of[r.outcome])),
+        tuple(notes),
+        facts.started,
+        facts.finished,
+        offered_of(order),
+        marks,
+        judgements,
+        seconds_of(record),
+        tasks_of(order, record, marks),
+        generator,
+        facts.workers,
+        facts.revision_before,
+        facts.revision_after,
+        order.spends,
+        config=order.config,
+        line=order.line,
+    )
+
+
+def offered_of(order: Order) -> Offered:
+    """What was meant to be sent."""
+    rate = peak(order.stages) if order.stages else 0.0
+    address = str(order.target.get("url", ""))
+    name = str(order.target.get("name", ""))
+    return Offered(
+        order.arrivals, order.shape, order.stages, rate, order.duration, order.seed, order.mix, order.count, name, address, order.users
+    )
+
+
+def marks_of(order: Order, facts: Facts) -> tuple[Mark, ...]:
+    """Warm-up, steady and cool-down, in seconds from the start; cut where the run was."""
+    end = order.duration
+    if facts.interrupted or facts.aborted:
+        end = min(end, max(0.0, facts.finished - facts.started))
+    warm = min(order.warm_up, end)
+    cool = min(order.cool_down, end - warm)
+    found = (Mark("warm-up", 0.0, warm), Mark("steady", warm, end - cool), Mark("cool-down", end - cool, end))
+    return tuple(mark for mark in found if mark.ends > mark.begins)
+
+
+def steady_of(marks: Sequence[Mark]) -> Mark:
+    """The part that is judged."""
+    return next((mark for mark in marks if mark.name == "steady"), Mark("steady", 0.0, 0.0))
+
+
+def judgements_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Judgement, ...]:
+    """Every subject's SLOs. A subject that shares its SLOs with others passes on the proof of all of them together."""
+    steady = steady_of(marks)
+    slos = {slo.name: slo for slo in order.slos}
+    keys = sorted(record.counts)
+    families: dict[str, tuple[str, ...]] = {}
+    for subject, slo in keys:
+        families[subject] = (*families.get(subject, ()), slo)
+    chance = (1 - order.confidence) / max(1, len(keys))
+    found = []
+    for subject, name in keys:
+        relatives = [record.counts[s, name] for s, _ in keys if s in families and families[s] == families[subject] and (s, name) in keys]
+        unique = {id(counts): counts for counts in relatives}
+        found.append(_judgement(order, subject, slos[name], record.counts[subject, name], list(unique.values()), steady, chance))
+    return tuple(found)
+
+
+def _judgement(
+    order: Order,
+    subject: str,
+    slo: SloOrder,
+    counts: Mapping[int, Sequence[int]],
+    relatives: Sequence[Mapping[int, Sequence[int]]],
+    steady: Mark,
+    chance: float,
+) -> Judgement:
+    own = share(blocks_between(counts, steady.begins, steady.ends), order.confidence, 1 - chance)
+    whole = share(blocks_between(pooled(relatives), steady.begins, steady.ends), order.confidence)
+    found = tuple(_windows(order, counts, slo, steady, chance))
+    needed = runs_needed(slo.objective, order.confidence)
+    outcome = _outcome(own.observed, own.high, max(own.low, whole.low), slo.objective, found)
+    text = _sentence(order, subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
+    return Judgement(
+        subject,
+        slo.name,
+        slo.objective,
+        slo.threshold,
+        slo.measure,
+        own.good,
+        own.total,
+        own.low,
+        own.high,
+        order.confidence,
+        own.effect,
+        needed,
+        outcome,
+        text,
+        found,
+    )
+
+
+def _outcome(observed: float | None, high: float, low: float, objective: float, found: Iterable[Window]) -> Outcome:
+    if high < objective or any(window.broken for window in found):
+        return Outcome.FAIL
+    if observed is not None and observed >= objective and low >= objective:
+        return Outcome.PASS
+    return Outcome.INCONCLUSIVE
+
+
+def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, steady: Mark, chance: float) -> Iterator[Window]:
+    """Windows that hold something; a breach within one must be surer, since so many are looked at."""
+    slid = list(windows(counts, steady.begins, steady.ends, order.window))
+    for begins, ends, good, total in slid:
+        if total:
+            yield Window(begins, ends, good, total, broken(good, total, slo.objective, chance / len(slid)))
+
+
+def _sentence(
+    order: Order,
+    subject: str,
+    slo: SloOrder,
+    counted: tuple[int, int],
+    outcome: Outcome,
+    found: Sequence[Window],
+    needed: int | None,
+    relatives: int,
+    alone: bool,  # noqa: FBT001 - whether its own counts prove it
+) -> str:
+    """One line for a person: `search/availability p95: 12 of 300 slower than 500 ms or failed (4 %), 5 % may be`."""
+    good, total = counted
+    if not total:
+        return f"{subject} {slo.name}: nothing was counted in the steady part"
+    bad = total - good
+    what = f"slower than {_span(slo.threshold)} or failed" if slo.threshold is not None else "failed"
+    said = f"{subject} {slo.name}: {bad:,} of {total:,} {what} ({_percent(bad / total)}), {_percent(1 - slo.objective)} may be"
+    worst = min((w for w in found if w.broken), key=lambda w: w.good / w.total, default=None)
+    if outcome is Outcome.FAIL and worst is not None:
+        return f"{said}; worst from {worst.begins:.0f} s to {worst.ends:.0f} s: {worst.total - worst.good:,} of {worst.total:,}"
+    if outcome is Outcome.INCONCLUSIVE:
+        tail = "more than may be, and too few to be sure" if good / total < slo.objective else "too few to be sure"
+        return f"{said}; {tail}" + (f": {needed:,} without a bad one would prove it" if needed and not bad else "")
+    return said if outcome is Outcome.FAIL or alone or relatives < 2 else f"{said}; proven by {relatives} that share it"  # noqa: PLR2004 - more than itself
+
+
+def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Generator:
+    """The generator's own health, and why it was saturated where it was."""
+    offered = sum(beat.offered for beat in record.beats.values())
+    started = sum(beat.started for beat in record.beats.values())
+    dropped = sum(beat.dropped for beat in record.beats.values())
+    achieved = started / offered if offered else None
+    late = record.lags.quantile(0.99)
+    cpu = max((worker.cpu_peak for worker in workers), default=0.0)
+    why = []
+    if order.arrivals != "closed":
+        if achieved is not None and (started + dropped) / offered < ACHIEVED:
+            why.append(f"it began {_percent(achieved)} of what was due, {_percent(ACHIEVED)} is needed")
+        if late is not None and late > LATE:
+            why.append(f"1 % of the starts lagged {_span(late)} or more behind, {_span(LATE)} may")
+    if cpu > BUSY:
+        why.append(f"a worker used {_percent(cpu)} of its core, {_percent(BUSY)} is the most that is believed")
+    largest = record.lags.largest or 0.0
+    return Generator(offered, started, dropped, record.unfinished, achieved, late, largest, cpu, "; ".join(why))
+
+
+def _generator_reasons(order: Order, record: Record, generator: Generator, facts: Facts) -> Iterator[Reason]:
+    if not any(sums.done for sums in record.sums.values()) and not generator.dropped:
+        yield Reason(Outcome.INCONCLUSIVE, "nothing", "nothing was sent")
+    if generator.saturated:
+        yield Reason(
+            Outcome.INCONCLUSIVE, "saturated", f"the generator was saturated: {generator.saturated}; use more workers or a lower rate"
+        )
+    if generator.dropped:
+        text = (
+            f"{generator.dropped:,} of {generator.offered:,} arrivals could not begin: {order.most_in_flight:,} were under way in a worker"
+        )
+        yield Reason(Outcome.INCONCLUSIVE, "dropped", text)
+    for worker in facts.workers:
+        if worker.state != "done":
+            yield Reason(Outcome.INCONCLUSIVE, "worker", f"worker {worker.name} was lost: its part was not sent, or not counted")
+    before, after = facts.revision_before, facts.revision_after
+    if before and after and not same_revision(before, after):
+        yield Reason(Outcome.INCONCLUSIVE, "revision", f"the target changed from {before} to {after} while it ran")
+    if facts.interrupted:
+        yield Reason(
+            Outcome.INCONCLUSIVE, "interrupted", f"interrupted after {facts.finished - facts.started:.0f} s of {order.duration:.0f} s"
+        )
+
+
+def _judged_reasons(judgements: Sequence[Judgement]) -> Iterator[Reason]:
+    for one in judgements:
+        if one.outcome is Outcome.FAIL:
+            whole = one.high < one.objective
+            yield Reason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
+        elif one.outcome is Outcome.INCONCLUSIVE:
+            yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
+    if not judgements:
+        yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: the scenario names none that its tasks could be held against")
+
+
+def _notes(order: Order, facts: Facts) -> Iterator[Reason]:
+    if facts.aborted:
+        yield Reason(Outcome.PASS, "aborted", f"ended early: {facts.aborted}")
+    if order.arrivals == "closed":
+        text = "a closed loop: users wait for the target, so that a target that stalls is asked less; response time is service time here"
+        yield Reason(Outcome.PASS, "note", text)
+
+
+def seconds_of(record: Record) -> tuple[Second, ...]:
+    """Every second from the first to the last, empty ones too."""
+    if not record.beats:
+        return ()
+    found = []
+    for at in range(max(record.beats) + 1):
+        beat = record.beats.get(at)
+        if beat is None:
+            found.append(Second(at))
+            continue
+        found.append(Second(at, beat.offered, beat.started, beat.dropped, beat.done, beat.errors, beat.lag, beat.response, beat.service))
+    return tuple(found)
+
+
+def tasks_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Task, ...]:
+    """Tasks first, each with its requests behind it."""
+    steady = steady_of(marks)
+    found = []
+    for name in sorted(record.sums, key=lambda n: (list(order.mix).index(n.split("/")[0]) if n.split("/")[0] in order.mix else 999, n)):
+        sums = record.sums[name]
+        judged = max(
+            (sum(t for _, t in blocks_between(c, steady.begins, steady.ends)) for (s, _), c in record.counts.items() if s == name),
+            default=0,
+        )
+        found.append(
+            Task(
+                name,
+                sums.kind,
+                order.mix.get(name, 0.0),
+                sums.offered,
+                sums.started,
+                sums.dropped,
+                sums.done,
+                judged,
+                sums.errors,
+                sums.reasons,
+                sums.said,
+                sums.response,
+                sums.service,
+                sums.phases,
+            )
+        )
+    return tuple(found)
+
+
+def breach(order: Order, record: Record, until: float) -> str:
+    """For --abort-on-breach: the surest breach up to a time (seconds from the start), or "". Only finished seconds count.
+
+    It is looked at again and again, so the chance of a false alarm is shared out over all the seconds of the run.
+    """
+    chance = (1 - order.confidence) / max(1.0, len(record.counts) * max(1.0, order.duration - order.warm_up))
+    slos = {slo.name: slo for slo in order.slos}
+    found: list[tuple[float, str]] = []
+    for (subject, name), counts in record.counts.items():
+        own = share(blocks_between(counts, order.warm_up, until), order.confidence, 1 - chance)
+        if own.high < slos[name].objective and own.observed is not None:
+            text = f"{subject} {name}: {own.total - own.good:,} of {own.total:,} were bad after {until:.0f} s"
+            found.append((own.high - slos[name].objective, text))
+    return min(found)[1] if found else ""
+
+
+def budget_used(order: Order, record: Record) -> dict[str, float]:
+    """By subject and SLO, the share of the bad events that it may have which it has had so far; above 1 it is overspent."""
+    objectives = {slo.name: slo.objective for slo in order.slos}
+    used = {}
+    for (subject, name), counts in record.counts.items():
+        good, total = sum(p[0] for p in counts.values()), sum(p[1] for p in counts.values())
+        allowed = total * (1 - objectives[name])
+        used[f"{subject} {name}"] = (total - good) / allowed if allowed else 0.0
+    return used
+
+
+def _percent(value: float) -> str:
+    """As many digits as it takes: 4 %, 0.1 %, 99.95 %."""
+    return f"{value * 100:.4g} %"
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.4g} ms" if seconds < 1 else f"{seconds:.4g} s"

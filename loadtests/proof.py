@@ -1,0 +1,89 @@
+"""What counts of neighbouring requests prove. Pure.
+
+Requests of one second share its luck: a pause of the target spoils all of them at once. So the counts are taken by blocks of a
+second, and what they vary more than independent ones would (the design effect) makes them worth that many fewer samples; of those
+the exact binomial bounds of runner.judge.intervals are taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.judge import intervals
+
+Blocks = Sequence[tuple[int, int]]  # good and total of each second
+_FEWEST = 2  # blocks that say anything of how they vary
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many good of so many, what that is worth in independent samples, and the bounds of the truth."""
+
+    good: int
+    total: int
+    effect: float
+    low: float
+    high: float
+
+    @property
+    def observed(self) -> float | None:
+        """Good of total; None of nothing."""
+        return self.good / self.total if self.total else None
+
+
+def design_effect(blocks: Blocks) -> float:
+    """How many times the variance of the share is what it would be of independent requests; never below 1.
+
+    The ratio estimator's variance by blocks: residuals of each second's good against the overall share of its total.
+    """
+    filled = [(good, total) for good, total in blocks if total]
+    good, total = sum(g for g, _ in filled), sum(t for _, t in filled)
+    if len(filled) < _FEWEST or good in (0, total):
+        return 1.0
+    share = good / total
+    spread = sum((g - share * t) ** 2 for g, t in filled) * len(filled) / (len(filled) - 1)
+    return max(1.0, spread / (total * share * (1 - share)))
+
+
+def share(blocks: Blocks, confidence: float, breach: float | None = None) -> Share:
+    """The bounds that the truth lies above and below, each with `confidence` (the upper one with `breach` where it is given)."""
+    good, total = sum(g for g, _ in blocks), sum(t for _, t in blocks)
+    effect = design_effect(blocks)
+    bad = total - good
+    fewer, more_bad = math.floor(total / effect), math.ceil(bad / effect)
+    low = intervals.lower_bound(max(0, fewer - more_bad), fewer, confidence) if fewer else 0.0
+    more, fewer_bad = math.ceil(total / effect), math.floor(bad / effect)
+    high = intervals.upper_bound(more - fewer_bad, more, breach if breach is not None else confidence) if more else 1.0
+    return Share(good, total, effect, low, high)
+
+
+def blocks_between(counts: Mapping[int, Sequence[int]], begins: float, ends: float) -> list[tuple[int, int]]:
+    """Good and total of each second that lies wholly within two times, those with nothing in them left out."""
+    return [(counts[second][0], counts[second][1]) for second in sorted(counts) if begins <= second and second + 1 <= math.ceil(ends)]
+
+
+def pooled(many: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
+    """The counts of several subjects added up by second."""
+    whole: dict[int, list[int]] = {}
+    for counts in many:
+        for second, (good, total) in counts.items():
+            ours = whole.setdefault(second, [0, 0])
+            ours[0] += good
+            ours[1] += total
+    return whole
+
+
+def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[tuple[int, int, int, int]]:
+    """Sliding windows of so many whole seconds, one second further each: where it begins and ends, good and total."""
+    size = max(1, round(length))
+    first, last = math.ceil(begins), math.ceil(ends)
+    for at in range(first, last - size + 1):
+        pairs = [counts[second] for second in range(at, at + size) if second in counts]
+        yield at, at + size, sum(p[0] for p in pairs), sum(p[1] for p in pairs)
+
+
+def broken(good: int, total: int, objective: float, chance: float) -> bool:
+    """Whether so few good ones would come with at most this chance if the objective held."""
+    return total > 0 and good < total * objective and intervals.at_most(good, total, objective) <= chance
