@@ -84,6 +84,7 @@ class Service:
         )
         self.metrics.plan(self.plan)
         execute = self._execute(self.plan)
+        settle()
         self.schedule.start(self.plan, execute)
         self._keep(self._look_outside(execute))
         self.ready = True
