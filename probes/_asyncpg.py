@@ -12,6 +12,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from probes._core import Context, Failed, Reason
 from probes._dsn import Dsn
+from probes._postgres_frames import BROKEN, Guard
 from probes._session import CAP, Session
 from probes._stream import Stream
 from probes._wire import open_stream
@@ -29,6 +30,7 @@ class Loop:
         self._stream: Stream | None = stream
         self._monotonic = monotonic
         self.session: Session
+        self.guard: Guard
         self.gives_up_at = float("inf")  # the statement timeout's end, by the run's clock
 
     def __getattr__(self, name: str) -> Any:
@@ -37,10 +39,11 @@ class Loop:
     async def create_connection(self, factory: Callable[[], asyncio.Protocol], *_: Any, **__: Any) -> tuple[Session, asyncio.Protocol]:
         """Once, and never again: asyncpg would open a second one to cancel a query, which the statement timeout does."""
         if self._stream is None:
-            raise ConnectionAbortedError("one run has one connection")
+            raise asyncpg.InternalClientError("one run has one connection")
         stream, self._stream = self._stream, None
         protocol = factory()
-        self.session = Session(stream, protocol, self._monotonic)
+        self.guard = Guard(protocol, CAP)
+        self.session = Session(stream, self.guard, self._monotonic)
         return self.session, protocol
 
     @property
@@ -118,7 +121,8 @@ async def enter(ctx: Context, dsn: Dsn, loop: Loop) -> Any:
         )
         stretch.end = loop.session.last_read_at
     settings = connection.get_settings()
-    ctx.facts["version"] = str(settings.server_version).partition(" ")[0]
+    if version := getattr(settings, "server_version", None):
+        ctx.facts["version"] = str(version).partition(" ")[0]
     standby = getattr(settings, "in_hot_standby", None)
     if standby is not None:
         ctx.facts["in_recovery"] = standby == "on"
@@ -141,20 +145,29 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
     except asyncpg.PostgresError as error:
         ctx.evidence["sqlstate"] = error.sqlstate
         raise _refusal(error, dsn) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionAbortedError, ValueError, LookupError) as error:
-        raise _ended(ctx, loop) if loop.session.overflowed else Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {error}") from error
+    except asyncpg.InterfaceError as error:
+        raise Failed(Reason.PROTOCOL, f"the client can't go on: {error}") from error
+    except BROKEN as error:
+        raise _ended(ctx, loop) if loop.session.overflowed else _garbled(loop.guard.error or error) from error
 
 
 def _ended(ctx: Context, loop: Loop) -> Failed:
     if loop.session.overflowed:
         return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB; ask for less")
+    if loop.guard.error is not None:
+        return _garbled(loop.guard.error)
     where = ctx.halted_in or "auth"
     return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.session.answered else 'any'} answer, in {where}")
 
 
+def _garbled(error: Exception) -> Failed:
+    puzzled = isinstance(error, AttributeError | TypeError | AssertionError)  # the parser's own words tell nothing of the server
+    return Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {'messages that make no sense' if puzzled else error}")
+
+
 def _refusal(error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
     """By the classes of SQLSTATE: who we are, what we may, what we wrote, how the server is."""
-    said = f"{error} ({error.sqlstate})"
+    said = f"{error} ({error.sqlstate})" if error.sqlstate else "an error without words"
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
             return Failed(Reason.AUTH, f"role {dsn.user} was not let in: {said}")

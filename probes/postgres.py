@@ -118,7 +118,8 @@ class Postgres(Probe):
             for reason, fault in wanted.faults(value) if rows else ():
                 raise Failed(reason, f"{self._query()} → {fault}")
         given = shown(value) if rows else "no row"
-        return Result.passed(f"{self._query()} → {given} · PostgreSQL {ctx.facts['version']}")
+        version = f" · PostgreSQL {ctx.facts['version']}" if "version" in ctx.facts else ""
+        return Result.passed(f"{self._query()} → {given}{version}")
 
     def _wanted(self) -> Condition | None:
         """The condition on the value; `value: null` is one as well."""

@@ -1,0 +1,112 @@
+"""A database that lies: the parser is C, and a wrong length would end the runner, not the run."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes._core import Reason, Verdict
+from probes._postgres_frames import Frames, Malformed
+from probes.postgres import Postgres
+from runner.observation import Observation
+from tests.support import servers
+from tests.support.engine import Observer
+from tests.support.leaks import no_leaks
+
+
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    """One message as a server sends it."""
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+READY = message(b"Z", b"I")
+ENTERED = message(b"R", bytes(4)) + message(b"S", b"server_version\x0015.4\x00") + message(b"K", b"\0\0\0\1\0\0\0\2") + READY
+BEGUN = message(b"C", b"BEGIN\0") + message(b"C", b"SET\0") + message(b"Z", b"T")
+COLUMN = b"\0\1a\0" + bytes(6) + struct.pack("!ihih", 23, 4, -1, 0)
+PREPARED = message(b"1") + message(b"t", b"\0\0") + message(b"T", COLUMN)  # asyncpg asks for it by Flush, so without a Z
+GIVEN = message(b"2") + message(b"D", b"\0\1\0\0\0\4\0\0\0\7") + message(b"C", b"SELECT 1\0") + message(b"Z", b"T")
+DIALOGUE = [ENTERED, BEGUN, PREPARED, GIVEN]
+
+
+async def observed(runs: Observer, *answers: bytes) -> Observation:
+    """What a check makes of a server that says this; it leaves nothing behind."""
+    async with servers.canned(*answers, then_close=True) as server:
+        dsn = f"postgresql://outrider:pencil-1@127.0.0.1:{server.port}/roadtrip?sslmode=disable"
+        return await runs.observe(Postgres.model_validate({"dsn": dsn, "expect": {"value": 7}}), within=1.0)
+
+
+async def test_the_dialogue_itself_passes(runs: Observer) -> None:
+    """What the other tests break is whole to begin with."""
+    seen = await observed(runs, *DIALOGUE)
+    assert (seen.verdict, seen.message) == (Verdict.PASS, "select 1 → 7 · PostgreSQL 15.4")
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ((ENTERED, b"C\x82\x00\x00\nBEGIN\x00" + BEGUN), "a message can't be -2113929206 bytes long"),  # it ended the process
+        (
+            (ENTERED, BEGUN, message(b"t", b"\0\0T\0\0\0\x1a\0\1a") + bytes(30)),
+            "no server sends a message of type 0x00",
+        ),  # it held the loop
+        ((b"R\0\0\0\3",), "a message can't be 3 bytes long"),
+        ((b"E\x7f\xff\xff\xff" + bytes(99),), "a message can't be 2147483647 bytes long"),
+        ((READY,), "messages that make no sense"),
+        ((message(b"R", struct.pack("!i", 5)),), "unexpected error while performing authentication"),
+        ((message(b"R", struct.pack("!i", 99)),), "the client can't go on: unsupported authentication method"),
+        ((ENTERED, BEGUN, message(b"T", b"\0\5abc")), ""),
+        ((ENTERED + message(b"D", b"\0\1\0\0\0\1x"),), ""),
+    ],
+)
+async def test_messages_that_are_none(runs: Observer, answers: tuple[bytes, ...], said: str) -> None:
+    """Malformed messages end the run as protocol, at once, and nothing else."""
+    async with no_leaks():
+        seen = await observed(runs, *answers)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL), seen.message
+    assert said in seen.message
+    assert not runs.log
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_damage_is_survived(runs: Observer, seed: int) -> None:
+    """Whatever few bytes of a dialogue are damaged, the run has a verdict on the server and the runner lives on."""
+    rng = random.Random(seed)  # noqa: S311 - the same damage in every run of the test
+    damaged = []
+    for _ in range(40):
+        dialogue = [bytearray(each) for each in DIALOGUE]
+        struck = rng.choice(dialogue)
+        for _ in range(rng.randrange(1, 4)):
+            struck[rng.randrange(len(struck))] = rng.randrange(256)
+        damaged.append([bytes(each) for each in dialogue])
+    async with no_leaks():
+        seen = await asyncio.gather(*(observed(runs, *each) for each in damaged))
+    assert {each.verdict for each in seen} <= {Verdict.PASS, Verdict.FAIL}
+    assert not runs.log
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"C", b"D", b"Z", b"N"]), st.binary(max_size=20)), max_size=6), st.integers(1, 9))
+def test_messages_come_out_whole_however_they_came(messages: list[tuple[bytes, bytes]], piece: int) -> None:
+    """Cut anywhere on its way, each message comes out once, whole and in order."""
+    text = b"".join(message(*each) for each in messages)
+    frames = Frames(100)
+    came = [frames.whole(text[at : at + piece]) for at in range(0, len(text), piece)]
+    assert b"".join(came) == text
+
+
+@given(st.binary(min_size=5, max_size=60))
+def test_what_passes_is_well_formed(data: bytes) -> None:
+    """Whatever comes, only messages with a known type and a possible length pass."""
+    try:
+        passed = Frames(100).whole(data)
+    except Malformed:
+        return
+    while passed:
+        length = int.from_bytes(passed[1:5], signed=True)
+        assert length >= 4
+        assert len(passed) >= 1 + length
+        passed = passed[1 + length :]
