@@ -98,16 +98,21 @@ class Wire:
         Refused for an address that no check may reach, and the first attempt's OSError where none connects.
         `way` says which family is preferred, which address stands for the host's, and which ones are allowed by name.
         """
-        with ctx.phase("resolve") as stretch:
-            addresses = await self._addresses(ctx, host, way)
-        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
-        ctx.evidence["addresses"] = list(addresses)
-        self._forbid(addresses, host, way.allowed if way else ())
+        addresses = await self.resolve(ctx, host, way)
         with ctx.phase("connect") as stretch:
             sock, stretch.end = await _first_to_connect(ctx, addresses, port)
         ip = sock.getpeername()[0]
         ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
         return sock
+
+    async def resolve(self, ctx: Context, host: str, way: Way | None = None) -> Sequence[str]:
+        """The addresses of a host that may be reached, in the order in which they are tried: phase `resolve`. Raises as `dial`."""
+        with ctx.phase("resolve") as stretch:
+            addresses = await self._addresses(ctx, host, way)
+        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
+        ctx.evidence["addresses"] = list(addresses)
+        self._forbid(addresses, host, way.allowed if way else ())
+        return addresses
 
     async def _addresses(self, ctx: Context, host: str, way: Way | None) -> Sequence[str]:
         if way is None:

@@ -69,10 +69,18 @@ def probes_at(kind: str, server: servers.Server) -> list[Probe]:
     return [probe for probe in made if getattr(probe, "transport", "tcp") == "tcp"]
 
 
+def meets_tcp(kind: str) -> bool:
+    """Whether a kind speaks over TCP at all: `icmp` has no port that a server could listen on."""
+    return bool(probes_at(kind, servers.Server("127.0.0.1", 9)))
+
+
 def is_content(probe: Probe, how: str) -> bool:
     """Kind `tcp` without TLS and dialogue asks only whether it is accepted: such servers are all that it wants."""
     says = getattr(probe, "tls", None) or getattr(probe, "dialogue", ())
     return KINDS["tcp"] is type(probe) and not says and how not in UNREACHED
+
+
+OVER_TCP = [kind for kind in KINDS if meets_tcp(kind)]
 
 
 def test_every_misbehaviour_is_met() -> None:
@@ -80,7 +88,7 @@ def test_every_misbehaviour_is_met() -> None:
     assert sorted(how for together in GROUPS for how in together) == sorted(MISBEHAVING)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OVER_TCP)
 def test_has_an_example_that_can_be_pointed(kind: str) -> None:
     """Every kind has an example with the address 127.0.0.1:9, so that it can be held against servers that misbehave."""
     elsewhere = servers.Server("10.1.2.3", 4567)
@@ -88,7 +96,7 @@ def test_has_an_example_that_can_be_pointed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("together", GROUPS, ids=", ".join)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OVER_TCP)
 async def test_misbehaving_server(kind: str, together: tuple[str, ...], runs: Observer) -> None:
     """Fails with a fitting reason, at the deadline at the latest, leaves nothing behind, and tells no secret."""
     within = WITHIN if all(Reason.TIMEOUT in MISBEHAVING[how][1] for how in together) else ENOUGH
