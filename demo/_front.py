@@ -15,7 +15,7 @@ from demo._database import Gate
 from demo._limits import SlidingWindow
 from demo._meter import Meter
 from demo._site import Line, line_of
-from demo._world import REVISION, VERSION, Visit, World, who
+from demo._world import Visit, World, who
 
 HOURLY = 1000
 UNLIMITED = ("/health", "/metrics", "/docs", "/openapi.json", "/api/health")
@@ -149,7 +149,9 @@ class Front:
         headers["X-Worker-Id"] = str(os.getpid())
         headers["X-API-Version"] = "v1" if passage.path.startswith("/api/v1/") else "v2"
         headers["X-Supported-Versions"] = "v1, v2"
-        headers["X-Version"], headers["X-Revision"] = VERSION, REVISION
+        for name, value in (("X-Version", self._world.version), ("X-Revision", self._world.revision)):
+            if value:
+                headers[name] = value
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Referrer-Policy"] = "strict-origin-when-cross-origin"

@@ -83,6 +83,8 @@ class World:
     secrets: Secrets
     delays: Delays
     limits: bool = True
+    version: str = VERSION
+    revision: str = REVISION
     faults: set[str] = field(default_factory=set)
     visits: deque[Visit] = field(default_factory=lambda: deque(maxlen=KEPT_VISITS))
     counts: Counter[tuple[str, str, str, str, int]] = field(default_factory=Counter)  # part, who, method, path, status

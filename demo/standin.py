@@ -46,7 +46,7 @@ from demo._model import Model
 from demo._partners import OPENTABLE_BASE, RECREATION_AVAILABILITY, RECREATION_BASE, OpenTable, Recreation
 from demo._process import HOST
 from demo._site import Site
-from demo._world import MODEL, PROBE_USER, Delays, Secrets, SystemClock, World
+from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, SystemClock, World
 from demo.control import Control, Turn, announce, withdraw
 from demo.faults import fault
 from demo.servers import Postgres, Redis
@@ -62,7 +62,8 @@ class StandIn:
     running demo says how its faults are switched (demo.control); without it there is no control URL. `servers` are the
     caller's own, emptied at the start and left running and well at the end; without them it starts two, which takes more
     than a second. RuntimeError says which server did not start and why. `embedded` takes the packages' servers even
-    where the system has some.
+    where the system has some. `version` is the application's APP_VERSION, `revision` what its X-Revision says; both may be
+    changed in `world` while it runs, as a deployment does. Empty: it doesn't tell.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class StandIn:
         control: Path | None = None,
         servers: tuple[Postgres, Redis] | None = None,
         embedded: bool = False,
+        version: str = VERSION,
+        revision: str = REVISION,
     ) -> None:
         self._wanted = [fault(name).name for name in faults]
         made = (secrets.token_urlsafe(24) for _ in range(5))
-        self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits)
+        self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits, version, revision)
         self.postgres: Postgres
         self.redis: Redis
         self.postgres, self.redis = servers or (Postgres(embedded=embedded), Redis(embedded=embedded))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, model_validator
 
 from probes._addresses import AddressField
+from probes._exchange import Answer
 from probes._fields import Rate
+from probes._patterns import JsonPath
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHOD_PATH = re.compile(r"([A-Z]+) (/\S*)\Z")
@@ -68,6 +70,37 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return split.scheme, (split.hostname or "").lower(), split.port or {"http": 80, "https": 443}.get(split.scheme)
 
 
+class Revision(BaseModel):
+    """Where a target tells which build answers: a header of every answer, or a value in the JSON of one path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    path: str = Field(default="/", pattern=r"^/", description="What is asked to learn it, below the target's address.")
+    header: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9-]+$", description="A header that every answer carries, such as X-Revision."
+    )
+    json_: JsonPath | None = Field(default=None, alias="json", description="Where it stands in the path's answer, such as $.version.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.header is None) == (self.json_ is None):
+            raise ValueError("give either header or json")
+        return self
+
+    def read(self, answer: Answer) -> str:
+        """The revision that an answer carries; "" where it carries none."""
+        if self.header is not None:
+            return (answer.header(self.header) or "").strip()
+        try:
+            found = self.json_.find(answer.json()) if self.json_ else []
+        except ValueError:
+            return ""
+        return str(found[0]).strip() if found and isinstance(found[0], str | int | float) else ""
+
+    def __str__(self) -> str:
+        return f"header {self.header}" if self.header else f"{self.json_} of {self.path}"
+
+
 class Target(BaseModel):
     """A host of ours or of a partner: its address, what may be sent to it, and how often."""
 
@@ -79,7 +112,7 @@ class Target(BaseModel):
     limit: Rate | None = Field(default=None, description="A sliding window never exceeded by all that share one state, such as 900/1h.")
     allow: tuple[RuleField, ...] = Field(default=(), description="What may be sent beside GET, HEAD and OPTIONS.")
     deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS that may not be sent.")
-
+    revision: Revision | None = Field(default=None, description="Where it tells which build answers.")
     allow_addresses: tuple[AddressField, ...] = Field(
         default=(), description="Link-local or metadata addresses that may be reached all the same."
     )

@@ -14,7 +14,7 @@ from demo._answers import stamp
 from demo._cache import Cache
 from demo._database import Database, DatabaseDown
 from demo._meter import Meter
-from demo._world import VERSION, World
+from demo._world import World
 
 DATABASE_TRUTH = "/api/health/database/test-query"
 
@@ -50,7 +50,7 @@ class Health:
 
     async def healthy(self, _request: Request) -> Response:
         """Always healthy: checks nothing."""
-        return JSONResponse({"status": "healthy", "timestamp": self._now, "version": VERSION})
+        return JSONResponse({"status": "healthy", "timestamp": self._now, "version": self._world.version})
 
     async def live(self, _request: Request) -> Response:
         """Always alive."""
@@ -100,7 +100,7 @@ class Health:
         body = {
             "status": "detailed_check",
             "timestamp": self._now,
-            "version": VERSION,
+            "version": self._world.version,
             "environment": "demo",
             "uptime_seconds": round(self._world.clock.time() - self._born, 1),
             "health_checks": {**checks, "external_apis": external},

@@ -244,5 +244,6 @@ def _revealed(target: Target) -> dict[str, Any]:
     return {
         "url": target.url,
         "headers": headers,
+        "revision": str(target.revision),
         "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
     }

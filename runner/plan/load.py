@@ -9,20 +9,21 @@ from typing import TypeVar
 from probes._core import Probe
 from probes._target import Target
 from runner.observation import Slo
+from runner.plan import secrets as secrets_of
 from runner.plan.checks import Book, planned
 from runner.plan.filling import Sketch
-from runner.plan.model import Plan, Planned, Server
+from runner.plan.model import GateRules, Marking, Plan, Planned, Server
 from runner.plan.names import judge_names, judge_names_of
 from runner.plan.nodes import Keys, find
 from runner.plan.reading import Part, Reading
-from runner.plan.sections import Defaults, General, Section, ServerKeys
+from runner.plan.sections import Defaults, GateKeys, General, GrafanaKeys, Section, ServerKeys
 from runner.plan.select import Choice, choose
 from runner.plan.targets import slos, targets
 from runner.plan.yaml import read
 
 S = TypeVar("S", bound=Section)
 HIGHEST_PORT = 65535
-SECTIONS = ("defaults", "targets", "slos", "checks", "server")
+SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana")
 
 
 def load(
@@ -34,12 +35,16 @@ def load(
     checks: Collection[str] = (),
     secrets: bool = True,
     serving: bool = True,
+    marking: bool = True,
+    gating: bool = False,
+    probing: bool = True,
 ) -> Plan:
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
     `secrets=False` reads no file that `${file:...}` names and needs no variable: texts stand in for what isn't set.
-    `serving=False` leaves the server section's values alone, for commands that serve nothing. Raises PlanError with all
-    problems, a tag that no check carries and an unknown check among them. Reads files: on an event loop call it in a thread.
+    `serving=False` leaves the server section's values alone, for commands that serve nothing, `marking=False` those of grafana.
+    With `gating`, the gate's own tags select where nothing else does; without `probing` no check is chosen, and none needs its
+    values. Raises PlanError with all problems, a tag that no check carries and an unknown check among them. Reads files: on an event loop call it in a thread.
     """
     reading = Reading(path, read(path), environ)
     kinds = _discovered() if kinds is None else kinds
@@ -47,8 +52,14 @@ def load(
     general = _general(reading, sketch=sketch)
     defaults = _section(reading, "defaults", Defaults, sketch=sketch) or Defaults()
     server = _server(reading, sketch=sketch if serving else {})
+    rules = _gate(reading, sketch=sketch if gating else {})
+    grafana = _grafana(reading, sketch=sketch if marking else {})
     entries = _entries(reading)
+    if gating and not tags and not checks:
+        tags = rules.tags
     choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch)
+    if not probing:
+        choice = Choice(frozenset())
     plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=sketch)
     found = reading.finish()
     return Plan(
@@ -60,6 +71,8 @@ def load(
         slos=tuple(counted.values()),
         references=tuple(filter(None, general.references)) if sketch is None else (),
         server=server,
+        gate=rules,
+        grafana=grafana,
         state=path.parent / general.state,
         path=path,
         secrets=found,
@@ -125,6 +138,21 @@ def _server(reading: Reading, *, sketch: Sketch) -> Server:
     read_token, operate_token = keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()
     reading.secrets |= {read_token, operate_token}
     return Server(host, int(port), read_token, operate_token, keys.hosts)
+
+
+def _gate(reading: Reading, *, sketch: Sketch) -> GateRules:
+    keys = _section(reading, "gate", GateKeys, sketch=sketch)
+    return GateRules() if keys is None else GateRules(keys.tags, keys.wait, keys.rounds, keys.consecutive)
+
+
+def _grafana(reading: Reading, *, sketch: Sketch) -> Marking | None:
+    """None where there is no section, no address in it, or where its values are not wanted."""
+    keys = _section(reading, "grafana", GrafanaKeys, sketch=sketch)
+    if keys is None or sketch is not None or not keys.url.get_secret_value():
+        return None
+    url, token = keys.url.get_secret_value(), keys.token.get_secret_value()
+    reading.secrets |= {token, *secrets_of.of_url(url)}
+    return Marking(url, token, keys.api, keys.namespace, keys.dashboard, keys.panel)
 
 
 def _plans(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from probes._core import Probe
 from probes._target import Target
@@ -51,6 +52,28 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class GateRules:
+    """What `outrider gate` does unless it is told otherwise. `wait` in seconds."""
+
+    tags: tuple[str, ...] = ("smoke",)
+    wait: float = 300.0
+    rounds: int = 5
+    consecutive: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """The Grafana in which deployments, outages and changes of revision are marked. Its url may hold a password."""
+
+    url: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    api: Literal["auto", "legacy", "apis"] = "auto"
+    namespace: str = "default"
+    dashboard: str = ""
+    panel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """checks.yaml as it was understood."""
 
@@ -62,6 +85,8 @@ class Plan:
     slos: tuple[Slo, ...] = ()
     references: tuple[str, ...] = ()  # addresses outside that should always answer
     server: Server = Server()
+    gate: GateRules = GateRules()
+    grafana: Marking | None = None  # None where nothing is to be marked
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output

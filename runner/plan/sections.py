@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes._fields import Duration, Percent, Secret
 
@@ -103,6 +103,34 @@ class ServerKeys(Section):
     read_token: Secret = Field(default=Secret(""), description="Reading needs it, where it is set.")
     operate_token: Secret = Field(default=Secret(""), description="Changing state needs it; without one nothing can be operated.")
     hosts: tuple[str, ...] = Field(default=(), description="Names by which it is asked beside localhost and its own address.")
+
+
+class GateKeys(Section):
+    """What `outrider gate` does unless its options say otherwise."""
+
+    tags: tuple[Tag, ...] = Field(default=("smoke",), min_length=1, description="The checks that carry one of these tags.")
+    wait: Duration = Field(default=300.0, description="How long a release may take until it answers, with the revision that is expected.")
+    rounds: int = Field(default=5, ge=1, le=1000, description="How often each check is judged.")
+    consecutive: int = Field(default=5, ge=1, le=1000, description="Answers in a row from each address that must carry the revision.")
+
+
+class GrafanaKeys(Section):
+    """Where deployments, outages and changes of revision are marked; an empty url marks nothing."""
+
+    url: Secret = Field(description="Its address, a path included.")
+    token: Secret = Field(default=Secret(""), description="Of a service account that may write annotations (Editor).")
+    api: Literal["auto", "legacy", "apis"] = Field(default="auto", description="Which of its two APIs; auto finds it out.")
+    namespace: str = Field(default="default", description="Of the new API: default, org-N or stack-N.")
+    dashboard: str = Field(default="", description="A dashboard's UID; without one the whole organization sees the mark.")
+    panel: int | None = Field(default=None, description="A panel of that dashboard.")
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text and (not text.startswith(("http://", "https://")) or not urlsplit(text).hostname):
+            raise ValueError("must begin with http:// or https:// and a host")
+        return url
 
 
 class CheckKeys(Section):
