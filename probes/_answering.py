@@ -118,7 +118,7 @@ class Exchange(ABC):
         """How far the answer had come, for a message."""
         if not self.head_done:
             came = self.stream.received_bytes - self._before
-            return f"in the middle of the answer's head, {came} bytes in" if self.begun and came else "before any answer came"
+            return f"after {came} bytes of the answer's head" if self.begun and came else "before any answer came"
         length = self.header("content-length")
         of = f" of {length}" if length else ""
         return f"after {self.body_bytes}{of} bytes of the body"

@@ -128,7 +128,7 @@ class Heard:
     def ending(self, wanted: str) -> Failed:
         """Why a dialogue whose connection was closed has failed: cut short in a line or before any, or told something else."""
         if self._left or not self.lines:
-            came = f"in the middle of an answer, {len(self._left)} bytes in" if self._left else "before any answer came"
+            came = f"after {len(self._left)} bytes of an answer" if self._left else "before any answer came"
             return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
         return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
 

@@ -63,7 +63,7 @@ async def test_every_send_is_permitted_first(wire: Wire) -> None:
     [
         (answer(b"short", length=1000), Reason.TRUNCATED, "after 5 of 1000 bytes"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Reason.TRUNCATED, "after 5 bytes"),
-        (b"HTTP/1.1 200 OK\r\nContent-", Reason.TRUNCATED, "in the middle of the answer's head, 25 bytes in"),
+        (b"HTTP/1.1 200 OK\r\nContent-", Reason.TRUNCATED, "after 25 bytes of the answer's head"),
         (b"", Reason.TRUNCATED, "before any answer came"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n", Reason.PROTOCOL, "no HTTP/1.1 answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", Reason.PROTOCOL, "no HTTP/1.1 answer"),
