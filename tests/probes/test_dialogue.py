@@ -147,7 +147,7 @@ def _saying(text: bytes, *, stay: bool = False) -> Talk:
     ("text", "reason", "said"),
     [
         (b"554 no service\r\n", Reason.BODY, 'the server closed the connection after "554 no service"; expected ^220'),
-        (b"55", Reason.TRUNCATED, "the connection was closed in the middle of an answer, 2 bytes in; expected ^220"),
+        (b"55", Reason.TRUNCATED, "the connection was closed after 2 bytes of an answer; expected ^220"),
         (b"", Reason.TRUNCATED, "the connection was closed before any answer came; expected ^220"),
         (b"x" * (LINE_CAP + 1), Reason.SIZE, "the server says a line of more than 64 KiB"),
         (b"x\n" * CAP, Reason.SIZE, "the server says more than 1024 KiB"),
