@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from probes._families import Family
 
 if TYPE_CHECKING:
+    from probes._door import Door, Variation
     from probes._wire import Wire
 
 
@@ -300,6 +301,18 @@ class Probe(BaseModel, ABC):
     def afterwards(self) -> float:
         """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
         return 0.0
+
+    def repeatable(self) -> bool:
+        """Whether all of it may be asked again at once: it sends nothing but GET, HEAD and OPTIONS, logs nobody in, costs nothing."""
+        return all(ask.method in ("GET", "HEAD", "OPTIONS") for ask in self.asks())
+
+    def door(self) -> Door | None:
+        """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
+        return None
+
+    def varied(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
+        """The same asking with one thing changed; None where its kind can't, or mustn't be asked twice."""
+        return None
 
     @abstractmethod
     def address(self) -> str:

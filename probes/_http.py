@@ -12,6 +12,7 @@ from probes._addresses import AddressField
 from probes._addresses import Family as IpFamily
 from probes._core import Context, Probe
 from probes._decoding import ENCODINGS
+from probes._door import Door, Variation
 from probes._exchange import Answer, Request
 from probes._families import Family, fact_family, phase_family
 from probes._oauth2 import OAuth2
@@ -48,9 +49,7 @@ class Endpoint(Probe):
     path: str = Field(default="", description="Below the target's address, with the query.")
     headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the target's headers.")
     tls: Tls = Field(default=Tls(), description="Authorities, name and versions for https.")
-    http: Version = Field(
-        default="1.1", description="1.1, 2 (without TLS, too), or auto: what the server prefers over TLS."
-    )
+    http: Version = Field(default="1.1", description="1.1, 2 (without TLS, too), or auto: what the server prefers over TLS.")
     proxy: SecretStr | None = Field(default=None, description="http://user:password@host:port; https goes through its tunnel (CONNECT).")
     oauth2: OAuth2 | None = Field(default=None, description="Client credentials; the token is kept until shortly before its end.")
     compression: Encodings = Field(default=(), description="true, or which of zstd, br, gzip and deflate are asked for; none unless asked.")
@@ -118,6 +117,23 @@ class Endpoint(Probe):
             resolve=(host, self.resolve) if self.resolve else None,
             allowed=frozenset((*self.allow_addresses, *theirs)),
         )
+
+    def door(self) -> Door:
+        split = urlsplit(self.location())
+        secure = split.scheme == "https"
+        return Door(split.hostname or "", split.port or (443 if secure else 80), self.way, secure)
+
+    def varied(self, variation: Variation) -> Endpoint | None:
+        """As Probe.varied."""
+        if not self.repeatable():
+            return None
+        update: dict[str, Any] = {"keep_alive": False}
+        update |= {"resolve": variation.address} if variation.address else {}
+        update |= {} if variation.verify else {"tls": self.tls.model_copy(update={"verify": False})}
+        update |= {} if variation.proxy else {"proxy": None}
+        other = self.model_copy(update=update)
+        other.__dict__.pop("way", None)  # worked out from the settings before
+        return other
 
     def address(self) -> str:
         """The address without user, password and query, where secrets like to hide."""

@@ -151,6 +151,10 @@ class Ai(Endpoint):
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self.location(), ("path",) if self.path else ()),)
 
+    def repeatable(self) -> bool:
+        """A call costs money."""
+        return False
+
     async def run(self, ctx: Context) -> Result:
         purse = Purse(ctx.check, self.budget, self.price, self.worst())
         reservations = await purse.reserve(ctx.ledger)

@@ -126,6 +126,10 @@ class Booking(Endpoint):
     def asks(self) -> tuple[Ask, ...]:
         return tuple(Ask(read.method, self._where(read, read.path), ("partner",)) for read in self.steps)
 
+    def repeatable(self) -> bool:
+        """A partner is asked no more often than need be."""
+        return False
+
     async def run(self, ctx: Context) -> Result:
         values, seconds = self.search.values(ctx.clock.time()), 0.0
         async with self.visit() as visit:

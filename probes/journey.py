@@ -76,6 +76,10 @@ class Journey(Endpoint):
     def afterwards(self) -> float:
         return LEAVING if any(step.always for step in self.steps) else 0.0
 
+    def repeatable(self) -> bool:
+        """It logs in, and does what a user does."""
+        return False
+
     async def run(self, ctx: Context) -> Result:
         for step in self.steps:
             if step.logs_in:

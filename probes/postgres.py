@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from probes._asyncpg import SILENCE, Loop, enter, in_words, open_for
 from probes._conditions import Condition
 from probes._core import Context, Failed, Probe, Reason, Result
+from probes._door import Door
 from probes._dsn import Dsn, read_dsn
 from probes._families import Family, fact_family, info_family, phase_family
 from probes._fields import host_and_port
@@ -75,6 +76,10 @@ class Postgres(Probe):
     def address(self) -> str:
         dsn = self._read()
         return f"postgresql://{dsn.user}@{host_and_port(dsn.host, dsn.port)}/{dsn.database}"
+
+    def door(self) -> Door:
+        dsn = self._read()
+        return Door(dsn.host, dsn.port)
 
     async def run(self, ctx: Context) -> Result:
         dsn = self._read()

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
 from probes._core import Context, Failed, Probe, Reason, Result
+from probes._door import Door
 from probes._families import Family, fact_family, info_family, phase_family
 from probes._fields import host_and_port
 from probes._http import network_families
@@ -59,6 +60,10 @@ class Redis(Probe):
     def address(self) -> str:
         url = self._read()
         return f"{'rediss' if url.tls else 'redis'}://{host_and_port(url.host, url.port)}/{url.db}"
+
+    def door(self) -> Door:
+        url = self._read()
+        return Door.speaking(url.host, url.port, url.tls)
 
     async def run(self, ctx: Context) -> Result:
         url = self._read()

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from probes._core import Context, Failed, Probe, Reason, Result
 from probes._dialogue import Dialogue, Heard, Step, judge_names
+from probes._door import Door
 from probes._families import Family, fact_family, phase_family
 from probes._fields import Host, Port, host_and_port
 from probes._http import network_families
@@ -64,6 +65,10 @@ class Tcp(Probe):
 
     def address(self) -> str:
         return host_and_port(self.host, self.port)
+
+    def door(self) -> Door:
+        later = any(step.starttls for step in self.dialogue)
+        return Door.speaking(self.host, self.port, None if later else self.tls)
 
     async def run(self, ctx: Context) -> Result:
         later = any(step.starttls for step in self.dialogue)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from probes._core import Context, Failed, Probe, Reason, Result
+from probes._door import Door
 from probes._families import Family, fact_family, phase_family
 from probes._fields import Duration, Host, Port, host_and_port
 from probes._http import network_families
@@ -41,6 +42,9 @@ class Handshake(Probe):
 
     def address(self) -> str:
         return host_and_port(self.host, self.port)
+
+    def door(self) -> Door:
+        return Door.speaking(self.host, self.port, self.tls)
 
     async def run(self, ctx: Context) -> Result:
         try:

@@ -60,8 +60,20 @@ class Observation:
     trace_id: str = ""
     request_id: str = ""
     lag: float = 0.0  # how late the run started, seconds
-    finding: str = ""  # where to look next, from what other checks say
+    finding: str = ""  # where to look next: what a diagnosis found, and what other checks say
     maintenance: bool = False
+    confirmed: bool = True  # False: a failure that a re-check (`confirm`) didn't see again; it counts as the run that passed
+
+    @property
+    def stalled(self) -> float:
+        """For how many seconds our own loop stood still meanwhile: by so much its times may be too long."""
+        found = self.facts.get("loop_lag", 0.0)
+        return float(found) if isinstance(found, int | float) else 0.0
+
+    @property
+    def suspect(self) -> bool:
+        """Whether our own loop may have falsified its times."""
+        return self.stalled > 0
 
     def measured(self, measure: str | None) -> float | None:
         """Seconds (or the number) that an SLO's `measure` names; the whole run for None; None where it wasn't reached."""
@@ -69,6 +81,17 @@ class Observation:
             return self.seconds
         value = self.phases.get(measure, self.facts.get(measure))
         return float(value) if value is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a diagnosis found after a failure was recorded: it joins what is known of that failure, and counts nowhere."""
+
+    check: Check
+    trace_id: str  # of the run that failed
+    at: float  # when the trials ended, seconds since the epoch
+    text: str
+    trials: Mapping[str, str] = field(default_factory=dict)  # what was tried, and how it ended; no secret in it
 
 
 Sink = Callable[[Observation], None]

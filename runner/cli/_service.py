@@ -16,12 +16,13 @@ from probes._core import Clock
 from probes._wire import Wire
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.chores import Chores
+from runner.engine.diagnosis import Diagnosis
 from runner.engine.emit import Emit
 from runner.engine.execute import Execute
 from runner.engine.quiet import settle
 from runner.engine.reload import Reload
 from runner.engine.schedule import Schedule
-from runner.observation import Sink
+from runner.observation import Observation, Sink
 from runner.plan.model import Plan
 from runner.redact import Redactor
 from runner.sinks.evidence import Evidence
@@ -72,9 +73,11 @@ class Service:
             "journal": self.journal,
             "state": self.ledger.record,
         }
-        self.emit = Emit({**sinks, **dict(extra)}, self.metrics.sink_failed, self.log)
+        finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
+        self.emit = Emit({**sinks, **dict(extra)}, self.metrics.sink_failed, self.log, finders)
+        self.diagnosis = Diagnosis(self.emit.found, self._clock, self.log)
         self.schedule = Schedule(
-            emit=self.emit,
+            emit=self.take,
             missed=self.metrics.missed,
             lagged=self.metrics.lagged,
             clock=self._clock,
@@ -84,10 +87,16 @@ class Service:
         )
         self.metrics.plan(self.plan)
         execute = self._execute(self.plan)
+        self.diagnosis.plan(execute, self.plan.checks)
         settle()
         self.schedule.start(self.plan, execute)
         self._keep(self._look_outside(execute))
         self.ready = True
+
+    def take(self, observation: Observation) -> None:
+        """Hands an observation to every sink, and then a failure to its diagnosis."""
+        self.emit(observation)
+        self.diagnosis(observation)
 
     def _redacted(self, value: Any) -> Any:
         return self._redactor.tree(value)  # the redactor of the plan that runs now
@@ -116,6 +125,7 @@ class Service:
         self._redactor = Redactor(plan.secrets)
         self.journal.service = plan.service
         execute = self._execute(plan)
+        self.diagnosis.plan(execute, plan.checks)
         self._keep(_close_after(self.schedule.swap(plan, execute), wire))
         self._keep(self._look_outside(execute))
 
@@ -128,6 +138,7 @@ class Service:
         self.ready = False
         await self.schedule.drain(GRACE)
         await self.chores.drain(GRACE)
+        await self.diagnosis.stop()
         await asyncio.gather(*self._tasks)
         await self._wire.aclose()
         await self.ledger.aclose()

@@ -11,8 +11,10 @@ import click
 from runner.cli._options import load_plan, our_version, selection_options, unusable
 
 if TYPE_CHECKING:
+    from probes._core import Clock
+    from runner.engine.execute import Execute
     from runner.observation import Observation
-    from runner.plan.model import Plan
+    from runner.plan.model import Plan, Planned
 
 
 @click.command("probe", short_help="Run checks once, now, and draw where the time went.")
@@ -40,7 +42,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     from probes._wire import Wire
     from runner.engine.clock import SystemClock
     from runner.engine.execute import Execute
-    from runner.engine.findings import finding
+    from runner.judge.findings import finding
     from runner.state import open_ledger
 
     clock = SystemClock()
@@ -50,12 +52,25 @@ async def _probe(plan: Plan) -> list[Observation]:
     wire = Wire()
     try:
         execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=our_version())
-        runs = await asyncio.gather(*(execute.observe(planned, by_hand=True) for planned in plan.checks))
+        runs = await asyncio.gather(*(_observed(execute, planned, clock) for planned in plan.checks))
     finally:
         await wire.aclose()
         await ledger.aclose()
     latest = {one.check.name: one for run in runs for one in run}
-    return [replace(one, finding=finding(one, latest)) for one in latest.values()]
+    return [replace(one, finding="; ".join(filter(None, (one.finding, finding(one, latest))))) for one in latest.values()]
+
+
+async def _observed(execute: Execute, planned: Planned, clock: Clock) -> tuple[Observation, ...]:
+    """One run, and where it failed what a diagnosis finds: the failure stands as it was recorded."""
+    from dataclasses import replace
+
+    from probes._core import Verdict
+    from runner.engine.diagnosis import burst
+
+    whole, *parts = await execute.observe(planned, by_hand=True)
+    if whole.verdict is Verdict.FAIL and (told := await burst(execute, planned, whole, {}, clock)):
+        whole = replace(whole, finding=told.text, evidence={**whole.evidence, "diagnosis": told.trials})
+    return (whole, *parts)
 
 
 def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from runner.engine.execute import Log
-from runner.engine.findings import finding
-from runner.observation import Observation, Sink
+from runner.judge.findings import finding
+from runner.observation import Finding, Observation, Sink
 
 _SAY_AGAIN = 100  # failures of one sink between two lines in the log
 
@@ -16,11 +16,18 @@ _SAY_AGAIN = 100  # failures of one sink between two lines in the log
 class Emit:
     """A Sink that fans out. It knows the latest observation of each check, and adds the finding that they allow.
 
-    `failed` is told the name of a sink each time that it fails.
+    `failed` is told the name of a sink each time that it fails. `finders` take what diagnoses find later.
     """
 
-    def __init__(self, sinks: Mapping[str, Sink], failed: Callable[[str], None], log: Log | None = None) -> None:
+    def __init__(
+        self,
+        sinks: Mapping[str, Sink],
+        failed: Callable[[str], None],
+        log: Log | None = None,
+        finders: Mapping[str, Callable[[Finding], None]] | None = None,
+    ) -> None:
         self._sinks = dict(sinks)
+        self._finders = dict(finders or {})
         self._failed = failed
         self._log = log or logging.getLogger("outrider.engine").log
         self._failures: dict[str, int] = {}
@@ -30,11 +37,20 @@ class Emit:
         """Adds the finding and hands the observation on."""
         if said := finding(observation, self.latest):
             observation = replace(observation, finding=said)
-        self.latest[observation.check.name] = observation
+        if observation.confirmed:
+            self.latest[observation.check.name] = observation
         for name, sink in self._sinks.items():
             try:
                 sink(observation)
             except Exception as error:  # noqa: BLE001 - one sink's fault must not silence the others
+                self._count(name, error)
+
+    def found(self, told: Finding) -> None:
+        """Hands what a diagnosis found to whoever takes findings."""
+        for name, take in self._finders.items():
+            try:
+                take(told)
+            except Exception as error:  # noqa: BLE001 - as above
                 self._count(name, error)
 
     def keep(self, names: frozenset[str]) -> None:

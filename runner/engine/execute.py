@@ -91,7 +91,7 @@ class Execute:
         self._log = log or logging.getLogger("outrider.engine").log
         self._redactors: dict[frozenset[str], Redactor] = {}  # by what a run learnt
         self._heartbeat = Heartbeat(clock)
-        self.uplink = Uplink(References(plan.references, self._aside, clock))
+        self.uplink = Uplink(References(plan.references, lambda deadline: self.aside("references", deadline), clock))
         self._running: dict[int, _Run] = {}
         self._closing = False
         self._asking: set[asyncio.Task[Result]] = set()
@@ -114,6 +114,36 @@ class Execute:
         result = await self.uplink.judged(planned.check.target or planned.check.address, result)
         return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=lag)
 
+    async def attempt(self, planned: Planned, *, share: float) -> Observation:
+        """Runs a (varied) check for a diagnosis: nobody is blamed and nothing is counted, but its requests against their limits.
+
+        Raises Withheld where they would use more than `share` of one.
+        """
+        run = self._begin(planned, share)
+        result = await self._paid(run)
+        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=0.0)[0]
+
+    def aside(self, name: str, deadline: float) -> Context:
+        """A notebook for what is no check's run: no target's request, and not limited. `deadline` by the clock's monotonic hand."""
+
+        async def permit(method: str, url: str) -> None:
+            """The plan names it: it may be asked."""
+
+        return Context(
+            check=name,
+            wire=self._wire,
+            clock=self._clock,
+            ledger=self._ledger,
+            sender=self._sender(name),
+            permit=permit,
+            deadline=deadline,
+            rng=self._rng,
+        )
+
+    def redacted(self, text: str) -> str:
+        """The text without any secret of the plan."""
+        return self._redact_of(frozenset()).text(text)
+
     def cut_short(self) -> None:
         """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled.
 
@@ -127,8 +157,8 @@ class Execute:
 
     # One run, from its permits to its verdict
 
-    def _begin(self, planned: Planned) -> _Run:
-        permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time)
+    def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
+        permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time, share)
         ctx = Context(
             check=planned.check.name,
             wire=self._wire,
@@ -140,23 +170,6 @@ class Execute:
             rng=self._rng,
         )
         return _Run(planned, ctx, permits, self._clock.time())
-
-    def _aside(self, deadline: float) -> Context:
-        """A notebook for a request to a reference: no check's, no target's, and not limited."""
-
-        async def permit(method: str, url: str) -> None:
-            """The plan names it: it may be asked."""
-
-        return Context(
-            check="references",
-            wire=self._wire,
-            clock=self._clock,
-            ledger=self._ledger,
-            sender=self._sender("references"),
-            permit=permit,
-            deadline=deadline,
-            rng=self._rng,
-        )
 
     def _sender(self, name: str) -> Sender:
         trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
@@ -258,7 +271,9 @@ class Execute:
 
     def _redact(self, run: _Run) -> Redactor:
         """The plan's redactor, or one that knows the run's secrets too: made once where those are the same each time."""
-        learnt = frozenset(run.ctx.secrets - self._plan.secrets)
+        return self._redact_of(frozenset(run.ctx.secrets - self._plan.secrets))
+
+    def _redact_of(self, learnt: frozenset[str]) -> Redactor:
         if learnt not in self._redactors:
             if len(self._redactors) > _REDACTORS:
                 self._redactors.clear()

@@ -31,13 +31,16 @@ class Limits(Ledger, Protocol):
 class Permits:
     """One run's permits. Slots for all that the run may ask are paid at its start, all or none, so that no journey ends midway."""
 
-    def __init__(self, planned: Planned, targets: Mapping[str, Target], ledger: Limits, now: Callable[[], float]) -> None:
+    def __init__(
+        self, planned: Planned, targets: Mapping[str, Target], ledger: Limits, now: Callable[[], float], share: float = 1.0
+    ) -> None:
         self._target = planned.target
         self._asks = planned.probe.asks()
         mine = {planned.target.name: planned.target} if planned.target else {}
         self._targets = {**targets, **mine}
         self._ledger = ledger
         self._now = now
+        self._share = share  # of each limit that this run may use up: a diagnosis leaves the rest to the checks
         self._free: dict[str, list[int]] = {}  # paid and not yet used, by target
         self._used: list[int] = []
         self._until = 0.0
@@ -79,7 +82,8 @@ class Permits:
         """Slots that count as used at the run's latest moment: when exactly a permitted request arrives isn't known here."""
         if target.limit is None:
             return []
-        return list(await self._ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=self._until))
+        most = int(target.limit.amount * self._share)
+        return list(await self._ledger.limit(target.name, count, most, target.limit.window, until=self._until))
 
     def _of(self, url: str) -> Target | None:
         """The target with a limit that a request to this address counts for: whoever asks, the host feels it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from probes._core import Verdict
-from runner.observation import Observation
+from runner.observation import Finding, Observation
 from runner.plan.model import Plan
 
 _TEXT = 4096  # characters kept of a text that is too long to keep whole
@@ -41,6 +41,16 @@ class Evidence:
             self._let_go(seen.check.name)
         while sum(self._sizes.values()) > self._most:
             self._let_go(max(self._sizes, key=self._sizes.__getitem__))
+
+    def found(self, told: Finding) -> None:
+        """Joins what a diagnosis found to the failure that it is about, where that is still kept."""
+        held = self._failures.get(told.check.name, deque())
+        for place, (before, seen) in enumerate(held):
+            if seen.trace_id == told.trace_id:
+                said = "; ".join(filter(None, (told.text, seen.finding)))
+                size, joined = _cut(replace(seen, finding=said, evidence={**seen.evidence, "diagnosis": told.trials}), self._most // 8)
+                self._sizes[told.check.name] += size - before
+                held[place] = size, joined
 
     def plan(self, plan: Plan) -> None:
         """Follows a reload: a removed check's evidence goes."""

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probes._core import Clock, Verdict
+from runner.judge.findings import finding
 from runner.judge.slo import event
-from runner.observation import Check, Observation
+from runner.observation import Check, Finding, Observation
 from runner.plan.model import Plan
 from runner.sinks.values import iso
 
@@ -63,6 +64,7 @@ class Health:
         self._states: dict[str, State] = {}
         self._recent: dict[str, deque[Observation]] = {}
         self._prints: dict[str, str] = {}
+        self._found: dict[str, str] = {}  # what diagnoses found of the checks that fail now
         self._service = ""
         self.plan(plan)
 
@@ -73,13 +75,16 @@ class Health:
         self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}
         self._recent = {name: self._recent[name] if name in kept else deque(maxlen=self._keep) for name in wanted}
         self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
+        self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
 
     def __call__(self, seen: Observation) -> None:
         """Takes an observation; one of a check that the plan no longer has is let go."""
         before = self._states.get(seen.check.name)
-        if before is None:
+        if before is None or not seen.confirmed:
             return
+        if seen.verdict is not Verdict.FAIL:
+            self._found.pop(seen.check.name, None)
         same = before.latest is not None and before.latest.verdict is seen.verdict
         slim = replace(seen, evidence={}, spans=())
         steps = {name: value for name, value in seen.facts.items() if name.startswith("step.")}
@@ -87,14 +92,32 @@ class Health:
         since = before.since if same else seen.at
         self._states[seen.check.name] = replace(before, latest=slim, since=since, slos=_counted(before, seen))
 
+    def found(self, told: Finding) -> None:
+        """What a diagnosis found: it stands while its check goes on failing."""
+        state = self._states.get(told.check.name)
+        if state and state.latest and state.latest.verdict is Verdict.FAIL:
+            self._found[told.check.name] = told.text
+
     def states(self) -> tuple[State, ...]:
-        """Every check of the plan in its order, each followed by its parts."""
-        return tuple(replace(state, recent=tuple(self._recent[name])) for name, state in self._states.items())
+        """Every check of the plan in its order, each followed by its parts; findings as the latest runs of all checks allow them."""
+        latest = self._latest()
+        return tuple(self._shown(state, latest) for state in self._states.values())
 
     def state(self, name: str) -> State | None:
         """One check, or None where the plan has no such check."""
         state = self._states.get(name)
-        return replace(state, recent=tuple(self._recent[name])) if state else None
+        return self._shown(state, self._latest()) if state else None
+
+    def _latest(self) -> dict[str, Observation]:
+        return {name: state.latest for name, state in self._states.items() if state.latest}
+
+    def _shown(self, state: State, latest: Mapping[str, Observation]) -> State:
+        """What other checks say is worked out as it is read: it grows old with their next run."""
+        name, seen = state.check.name, state.latest
+        if seen is not None:
+            said = "; ".join(filter(None, (self._found.get(name), finding(seen, latest))))
+            seen = replace(seen, finding=said)
+        return replace(state, latest=seen, recent=tuple(self._recent[name]))
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """The status code and the body of /health/metrics, as this module promises them."""

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from probes._core import Clock, Verdict
-from runner.observation import Observation
+from runner.observation import Finding, Observation
 from runner.sinks.values import iso, plain
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -83,11 +83,18 @@ class Journal:
     def __call__(self, seen: Observation) -> None:
         """Writes a run down, at the level that its change of state deserves."""
         before = self._verdicts.get(seen.check.name)
-        self._verdicts[seen.check.name] = seen.verdict
-        level = _level(before, seen.verdict)
+        if seen.confirmed:
+            self._verdicts[seen.check.name] = seen.verdict
+        level = _level(before, seen.verdict) if seen.confirmed else "warning"
         if self._writes(level):
             user = str(seen.facts.get("user_id") or "")
             self._put(Entry(self._clock.time(), level, _sentence(seen), dict(_metadata(seen)), seen.request_id, user))
+
+    def found(self, told: Finding) -> None:
+        """Writes down what a diagnosis found."""
+        about = {"check": told.check.name, "kind": told.check.kind, "trace_id": told.trace_id, "trials": dict(told.trials)}
+        if self._writes("warning"):
+            self._put(Entry(self._clock.time(), "warning", f"{told.check.name}: {told.text}", about))
 
     def log(self, level: str, message: str, **metadata: Any) -> None:
         """Writes an event of the runner itself, from any thread; `level` is one of LEVELS."""
@@ -182,6 +189,8 @@ def _level(before: Verdict | None, now: Verdict) -> str:
 
 
 def _sentence(seen: Observation) -> str:
+    if not seen.confirmed:
+        return f"{seen.check.name} failed once, and passed when it was asked again: {seen.message}"
     word = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "can't be told"}[seen.verdict]
     return f"{seen.check.name} {word}: {seen.message}" if seen.message else f"{seen.check.name} {word}"
 
@@ -193,5 +202,7 @@ def _metadata(seen: Observation) -> Iterator[tuple[str, Any]]:
     yield from (("trace_id", seen.trace_id), ("lag", seen.lag), ("started", seen.at), ("line", seen.check.line))
     if seen.finding:
         yield "finding", seen.finding
+    if not seen.confirmed:
+        yield "confirmed", False
     if seen.maintenance:
         yield "maintenance", True

@@ -21,7 +21,7 @@ from probes._core import Verdict
 from probes._wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.engine.findings import finding
+from runner.judge.findings import finding
 from runner.observation import Observation
 from runner.plan.load import load
 from runner.plan.model import Plan

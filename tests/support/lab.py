@@ -69,8 +69,8 @@ def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, ad
 class Lab:
     """An Execute over a real wire and a ledger in memory, and what it logged."""
 
-    def __init__(self, ledger: StateLedger, *targets: Target, secrets: frozenset[str], references: tuple[str, ...]) -> None:
-        self.wire = Wire()
+    def __init__(self, ledger: StateLedger, *targets: Target, wire: Wire, secrets: frozenset[str], references: tuple[str, ...]) -> None:
+        self.wire = wire
         self.ledger = ledger
         self.clock = ShiftedClock()
         self.logged: list[str] = []
@@ -91,10 +91,12 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(*targets: Target, secrets: frozenset[str] = frozenset(), references: tuple[str, ...] = ()) -> AsyncIterator[Lab]:
-    """A laboratory, closed at the end."""
+async def lab(
+    *targets: Target, secrets: frozenset[str] = frozenset(), references: tuple[str, ...] = (), wire: Wire | None = None
+) -> AsyncIterator[Lab]:
+    """A laboratory, closed at the end, with a wire of its own unless one is given."""
     ledger = await asyncio.to_thread(open_ledger, None, SystemClock())
-    made = Lab(ledger, *targets, secrets=secrets, references=references)
+    made = Lab(ledger, *targets, wire=wire or Wire(), secrets=secrets, references=references)
     try:
         yield made
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from probes._core import Reason
+from runner.observation import Finding
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site
 
@@ -20,7 +21,7 @@ TRIP = made_check("plan-a-trip", depends_on=("database",), required=False)
 REPORT = made_check("api-report", tags=("api",))
 PART = made_check("api-report/db_healthy", part_of="api-report", compare_with="database")
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}"
-SEEN: dict[str, Any] = {"finding": "database accepts but doesn't answer", "evidence": {"sent": "StartupMessage"}}
+SEEN: dict[str, Any] = {"evidence": {"sent": "StartupMessage"}}
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -71,12 +72,36 @@ async def test_the_page_answers_what_is_asked_at_night(here: Site) -> None:
     assert "Three of five roads are closed: database, and what depends on it." in text
     assert "closed since 11:57:00 (3 min)" in text
     assert "timeout no answer within 5s in connect" in text
-    assert "database accepts but doesn't answer" in text
+    assert "shares the failure of database" in text
     assert "checks.yaml:41" in text
     assert "processing 240 ms" in text
     assert "availability: 100 % of 1, needs 99.9 %" in text
     assert ("a", {"href": "https://wiki.example/db", "rel": "noreferrer"}) in page.seen
     assert any(tag == "meta" and attrs.get("http-equiv") == "refresh" for tag, attrs in page.seen)
+
+
+async def test_what_other_checks_say_is_as_new_as_their_latest_runs() -> None:
+    """A part disagreed with the database, which passed; since the database fails too, the page and the API say that."""
+    fresh = site(DATABASE, REPORT, parts={"api-report": (PART,)}).saw(passed(DATABASE), passed(REPORT), failed(PART))
+    assert (await fresh.ask("/api/checks/api-report/db_healthy")).json()["latest"]["finding"] == "disagrees with database, which passes"
+    fresh.saw(failed(DATABASE))
+    assert (await fresh.ask("/api/checks/api-report/db_healthy")).json()["latest"]["finding"] == "database fails too"
+    assert "database fails too" in squeezed(Tags((await fresh.ask("/")).text).text)
+
+
+async def test_a_finding_joins_its_failure(here: Site) -> None:
+    """What a diagnosis found stands on the page, in the API and with the failure that it is about, until the check passes."""
+    down = failed(DATABASE, Reason.REFUSED, "10.0.3.7:5432 refuses the connection", trace_id=TRACE)
+    here.saw(down)
+    told = Finding(DATABASE, TRACE, NOON, "1 of 2 addresses refuses", {"connect to 10.0.3.7": "refused"})
+    here.health.found(told)
+    here.evidence.found(told)
+    body = (await here.ask("/api/checks/database")).json()
+    assert body["latest"]["finding"] == body["failures"][0]["finding"] == "1 of 2 addresses refuses"
+    assert body["failures"][0]["evidence"]["diagnosis"] == {"connect to 10.0.3.7": "refused"}
+    assert "1 of 2 addresses refuses" in squeezed(Tags((await here.ask("/checks/database")).text).text)
+    here.saw(passed(DATABASE))
+    assert (await here.ask("/api/checks/database")).json()["latest"]["finding"] == ""
 
 
 async def test_causes_stand_before_consequences(here: Site) -> None:
@@ -160,14 +185,17 @@ def hostile() -> Site:
         check,
         Reason.BODY,
         HOSTILE,
-        finding=HOSTILE,
         phases={HOSTILE: 0.1},
         facts={HOSTILE: HOSTILE},
         evidence={HOSTILE: {"body": HOSTILE, "bytes": HOSTILE.encode(), "list": [HOSTILE]}},
         trace_id=HOSTILE,
         request_id=HOSTILE,
     )
-    return site(check).saw(passed(check), unknown(check), seen)
+    made = site(check).saw(passed(check), unknown(check), seen)
+    told = Finding(check, HOSTILE, NOON, HOSTILE, {HOSTILE: HOSTILE})
+    made.health.found(told)
+    made.evidence.found(told)
+    return made
 
 
 @pytest.mark.parametrize("path", ["/", "/checks/api"])

@@ -1,13 +1,12 @@
-"""Where to look next: each sentence, and where none is said."""
+"""The fan-out: every sink gets every observation, with what the others' latest ones say of it."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
 from probes._core import Reason, Verdict
 from runner.engine.emit import Emit
-from runner.engine.findings import finding
-from runner.observation import Check, Observation
+from runner.observation import Check, Finding, Observation
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")
@@ -20,34 +19,7 @@ def seen(check: Check, reason: Reason | None = None, **phases: float) -> Observa
     return Observation(check, Verdict.FAIL if reason else Verdict.PASS, reason, "", 0.0, 0.1, phases=phases)
 
 
-UP = seen(DATABASE)
 DOWN = seen(DATABASE, Reason.REFUSED)
-FROZEN = seen(DATABASE, Reason.TIMEOUT, connect=0.1, auth=4.9)
-BLACK_HOLE = seen(DATABASE, Reason.TIMEOUT)
-
-
-@pytest.mark.parametrize(
-    ("observation", "database", "said"),
-    [
-        (seen(READY, Reason.BODY), DOWN, "shares the failure of database"),
-        (seen(READY, Reason.BODY), UP, ""),
-        (seen(READY), DOWN, ""),
-        (seen(API, Reason.BODY), DOWN, ""),
-        (seen(READY, Reason.TIMEOUT), FROZEN, "database accepts but doesn't answer"),
-        (seen(API, Reason.TIMEOUT), FROZEN, "database accepts but doesn't answer"),
-        (seen(READY, Reason.TIMEOUT), BLACK_HOLE, "shares the failure of database"),
-        (seen(PART, Reason.BODY), DOWN, "database fails too"),
-        (seen(PART, Reason.BODY), UP, "disagrees with database, which passes"),
-        (seen(PART), DOWN, "disagrees with database, which fails"),
-        (seen(PART), UP, ""),
-        (seen(PART, Reason.BODY), None, ""),
-        (FROZEN, FROZEN, ""),
-    ],
-)
-def test_what_the_database_says_of_it(observation: Observation, database: Observation | None, said: str) -> None:
-    """A failed parent, a service that hangs, and the check that measures the same by itself."""
-    latest = {"database": database} if database else {}
-    assert finding(observation, latest) == said
 
 
 def test_the_fan_out_adds_the_finding() -> None:
@@ -87,3 +59,27 @@ def test_a_sink_that_fails_stops_no_other() -> None:
     assert got == rows
     assert failed == ["bad"] * 150
     assert logged == ["sink bad failed (1 times so far): OSError: disk full", "sink bad failed (101 times so far): OSError: disk full"]
+
+
+def test_a_finding_goes_to_whoever_takes_findings() -> None:
+    """What a diagnosis found later is handed on as observations are: who fails stops no other, and is counted."""
+    failed: list[str] = []
+    got: list[Finding] = []
+
+    def broken(_: Finding) -> None:
+        raise OSError("disk full")
+
+    emit = Emit({}, failed=failed.append, log=lambda _, __: None, finders={"bad": broken, "good": got.append})
+    told = Finding(API, "4bf9", 0.0, "2 of 3 addresses refuse")
+    emit.found(told)
+    assert got == [told]
+    assert failed == ["bad"]
+
+
+def test_a_failure_that_was_not_confirmed_explains_nothing() -> None:
+    """The next check isn't told that it shares a failure which a re-check didn't see."""
+    got: list[Observation] = []
+    emit = Emit({"a": got.append}, failed=lambda _: None)
+    emit(replace(DOWN, confirmed=False))
+    emit(seen(READY, Reason.BODY))
+    assert got[-1].finding == ""

@@ -1,0 +1,216 @@
+"""After a failure: a burst of trials, each of which changes one thing, so that the finding says where to look.
+
+The failure stands as recorded; nothing here changes a verdict or counts as a run. A check is diagnosed when it begins to fail and
+every AGAIN seconds while it goes on; at most AT_ONCE checks at a time, and MOST within a minute. Trials count against their
+target's limit, and leave RESERVE of it to the checks. What a kind may not ask twice is tried at the connection alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from probes._core import Clock, Context, Failed, Reason, Refused, Verdict, Withheld
+from probes._door import Door, Variation
+from runner.engine.execute import Execute, Log
+from runner.engine.reasons import result_of
+from runner.judge.diagnosis import TLS, Outcome, Trials, diagnosed
+from runner.observation import Finding, Observation
+from runner.plan.model import Planned
+
+AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing
+AT_ONCE = 4
+MOST = 30  # diagnoses in a minute
+RESERVE = 0.2  # of a target's limit
+WITHIN = 5.0  # seconds that one diagnosis may take
+_CONNECT = 2.0  # seconds that one connection may take
+_ADDRESSES = 8  # that are tried
+_MINUTE = 60.0
+_OURS = frozenset({Reason.POLICY, Reason.QUOTA, Reason.CANCELLED, Reason.INTERNAL})  # nothing that a trial could tell more of
+
+
+class Diagnosis:
+    """A sink that diagnoses the failures it is told of, and hands each finding to `found`. Belongs to the loop's thread."""
+
+    def __init__(self, found: Callable[[Finding], None], clock: Clock, log: Log | None = None) -> None:
+        self._found = found
+        self._clock = clock
+        self._log = log or logging.getLogger("outrider.engine").log
+        self._execute: Execute | None = None
+        self._planned: dict[str, Planned] = {}
+        self._last: dict[str, float] = {}  # when each failing check was last diagnosed, clock.monotonic()
+        self._since: dict[str, dict[str, float]] = {}  # by check and address, since when it has failed
+        self._began: deque[float] = deque()  # within the last minute, clock.monotonic()
+        self._running: dict[asyncio.Task[None], str] = {}
+
+    def plan(self, execute: Execute, checks: Sequence[Planned]) -> None:
+        """Follows a load or reload. What is under way ends as it began."""
+        self._execute = execute
+        self._planned = {planned.check.name: planned for planned in checks}
+        for kept in (self._last, self._since):
+            for name in [name for name in kept if name not in self._planned]:
+                del kept[name]
+
+    def __call__(self, seen: Observation) -> None:
+        """Begins a diagnosis where a failure deserves one."""
+        name, planned = seen.check.name, self._planned.get(seen.check.name)
+        if planned is None or not seen.confirmed:
+            return
+        self._note_address(seen)
+        if seen.verdict is Verdict.PASS:
+            self._last.pop(name, None)
+        if seen.verdict is Verdict.FAIL and seen.reason not in _OURS and self._is_due(name):
+            self._last[name] = self._clock.monotonic()
+            self._began.append(self._last[name])
+            task = asyncio.get_running_loop().create_task(self._diagnose(planned, seen), name=f"diagnosis of {name}")
+            self._running[task] = name
+            task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(list(self._running))
+
+    @property
+    def running(self) -> tuple[asyncio.Task[None], ...]:
+        """What is under way."""
+        return tuple(self._running)
+
+    def _is_due(self, name: str) -> bool:
+        now = self._clock.monotonic()
+        while self._began and now - self._began[0] > _MINUTE:
+            self._began.popleft()
+        if len(self._running) >= AT_ONCE or len(self._began) >= MOST or name in self._running.values():
+            return False
+        return name not in self._last or now - self._last[name] >= AGAIN
+
+    def _note_address(self, seen: Observation) -> None:
+        """Since when an address has failed: until a run passes there."""
+        ip, failing = seen.facts.get("ip"), self._since.setdefault(seen.check.name, {})
+        if seen.verdict is Verdict.PASS:
+            failing.pop(str(ip), None)
+        elif seen.verdict is Verdict.FAIL and ip and (len(failing) < _ADDRESSES or ip in failing):
+            failing.setdefault(str(ip), seen.at)
+
+    async def _diagnose(self, planned: Planned, seen: Observation) -> None:
+        assert self._execute is not None  # noqa: S101 - `plan` sets it before any check is known
+        if finding := await burst(self._execute, planned, seen, self._since.get(seen.check.name, {}), self._clock):
+            self._found(finding)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        name = self._running.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._log(logging.ERROR, f"the diagnosis of {name} broke: {type(error).__name__}: {error}")
+
+
+async def burst(execute: Execute, planned: Planned, seen: Observation, since: Mapping[str, float], clock: Clock) -> Finding | None:
+    """The trials that fit this failure, all at once, and what they show; None where they show nothing.
+
+    `since` says from when on each address has failed, seconds since the epoch.
+    """
+    if (door := planned.probe.door()) is None or seen.reason in _OURS:
+        return None
+    trials = await _Burst(execute, planned, door, seen, clock).trials()
+    text = diagnosed(seen, trials, {address: at for address, at in since.items() if at < seen.at})
+    if not text:
+        return None
+    told = {tried: execute.redacted(ending) for tried, ending in trials.told().items()}
+    return Finding(seen.check, seen.trace_id, clock.time(), execute.redacted(text), told)
+
+
+class _Burst:
+    """The trials after one failure."""
+
+    def __init__(self, execute: Execute, planned: Planned, door: Door, seen: Observation, clock: Clock) -> None:
+        self._execute, self._planned, self._door, self._seen, self._clock = execute, planned, door, seen, clock
+        self._deadline = clock.monotonic() + WITHIN
+
+    async def trials(self) -> Trials:
+        """What came of them within WITHIN seconds."""
+        if self._door.way.proxy is not None:
+            return Trials(direct=await self._asked(Variation(proxy=False)))
+        addresses = await self._addresses()
+        mistrusted = self._seen.reason in TLS
+        connected, asked, unverified = await asyncio.gather(
+            self._each(addresses, self._connected),
+            self._each(addresses if not mistrusted and len(addresses) > 1 else (), self._asked_at),
+            self._unverified() if mistrusted else _nothing(),
+        )
+        whole, shaken = unverified or (None, False)
+        return Trials(connected, asked, whole, shaken)
+
+    async def _addresses(self) -> Sequence[str]:
+        ctx = self._notebook(_CONNECT)
+        try:
+            async with asyncio.timeout(_CONNECT):
+                found = await ctx.wire.resolve(ctx, self._door.host, self._door.way)
+        except (Failed, Refused, OSError):  # the name doesn't resolve: the failure itself says so
+            return ()
+        return list(dict.fromkeys(found))[:_ADDRESSES]
+
+    async def _each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[Outcome | None]]) -> dict[str, Outcome]:
+        outcomes = await asyncio.gather(*(attempt(address) for address in addresses))
+        return {address: outcome for address, outcome in zip(addresses, outcomes, strict=True) if outcome is not None}
+
+    async def _connected(self, address: str) -> Outcome:
+        """TCP alone, to one address."""
+        way = replace(self._door.way, resolve=(self._door.host, address))
+
+        async def dial(ctx: Context) -> None:
+            sock = await ctx.wire.dial(ctx, self._door.host, self._door.port, way)
+            sock.close()
+
+        return await self._tried(dial)
+
+    async def _asked_at(self, address: str) -> Outcome | None:
+        return await self._asked(Variation(address=address))
+
+    async def _unverified(self) -> tuple[Outcome, bool]:
+        """Without a look at the certificate: the whole where it may be asked again, else up to the handshake's end."""
+        if outcome := await self._asked(Variation(verify=False)):
+            return outcome, False
+        way = replace(self._door.way, tls=self._door.way.tls.model_copy(update={"verify": False}))
+
+        async def shake(ctx: Context) -> None:
+            stream = await ctx.wire.stream(ctx, self._door.host, self._door.port, way.tls, way.alpn(), way)
+            stream.abort()
+
+        return await self._tried(shake), True
+
+    async def _asked(self, variation: Variation) -> Outcome | None:
+        """The whole, with one thing changed; None where it may not be asked again, or too little of the limit is left."""
+        other = None if self._seen.reason in {Reason.AUTH, Reason.THROTTLED} else self._planned.probe.varied(variation)
+        left = self._deadline - self._clock.monotonic()
+        if other is None or left <= 0:
+            return None
+        timeout = min(self._planned.timeout, left)
+        try:
+            seen = await self._execute.attempt(replace(self._planned, probe=other, timeout=timeout), share=1 - RESERVE)
+        except Withheld:
+            return None
+        if seen.verdict is Verdict.UNKNOWN:
+            return None
+        status = seen.facts.get("status_code")
+        return Outcome(seen.reason, status if isinstance(status, int) else None, seen.message)
+
+    async def _tried(self, attempt: Callable[[Context], Awaitable[None]]) -> Outcome:
+        ctx = self._notebook(_CONNECT)
+        try:
+            async with asyncio.timeout(_CONNECT):
+                await attempt(ctx)
+        except (Failed, Refused, OSError) as error:
+            result = result_of(error, self._planned.probe, ctx)
+            return Outcome(result.reason, message=result.message) if result else Outcome(Reason.UNREACHABLE, message=str(error))
+        return Outcome()
+
+    def _notebook(self, seconds: float) -> Context:
+        return self._execute.aside(self._planned.check.name, self._clock.monotonic() + seconds)
+
+
+async def _nothing() -> None:
+    """Where there is nothing to try."""
