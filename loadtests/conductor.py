@@ -1,0 +1,264 @@
+"""Conducts a run: alone, or as Locust's master over workers of this machine or of others. It merges, tells and judges."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.env import Environment
+
+from loadtests.judge import Facts, breach, budget_used, judge
+from loadtests.order import Order, as_data
+from loadtests.record import Record, from_message
+from loadtests.result import LoadReport, Progress, Reason, Worker
+from loadtests.sending import Refused
+from loadtests.tasks import login_of, playable
+from loadtests.users import ClosedUser, OpenUser, Seat
+from probes._core import Failed
+from runner.judge.verdict import Outcome
+
+READY = 20.0  # seconds that workers have for coming
+LAST_WORDS = 10.0  # and for their last message, beyond the drain
+AHEAD = 0.5  # the start lies so far ahead, so that all of them know of it
+Tell = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the master knows of one worker."""
+
+    name: str
+    state: str = "running"
+    sent: int = 0
+    cpu: list[float] = field(default_factory=list)
+    in_flight: int = 0
+    lag: float = 0.0
+
+    def worker(self) -> Worker:
+        busiest = sorted(self.cpu, reverse=True)
+        tenth = busiest[: max(1, len(busiest) // 10)]
+        peak = sum(tenth) / len(tenth) if tenth else 0.0
+        state = self.state if self.state in ("done", "lost") else "late"
+        return Worker(self.name, state, self.sent, sum(self.cpu) / len(self.cpu) if self.cpu else 0.0, peak, self.lag)
+
+
+class Conductor:
+    """One run. `tell` gets a Progress once a second."""
+
+    def __init__(self, order: Order, tell: Tell) -> None:
+        self.order, self._tell = order, tell
+        self.whole = Record()
+        self._recent = Record()
+        self._seen: dict[str, _Seen] = {}
+        self._stopped = Event()
+        self._interrupted = False
+        self._aborted = ""
+        self._trouble: list[Reason] = []
+        self._begin = 0.0
+        self._environment = Environment(user_classes=[ClosedUser if order.arrivals == "closed" else OpenUser], catch_exceptions=False)
+        self._stop_all: Callable[[], None] = lambda: None
+
+    def run(self) -> LoadReport:
+        """Runs and judges. Raises ValueError for an order that can't be played."""
+        seat = Seat(self._environment, self.order)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, self.interrupt)
+        before = self._revision(seat)
+        token = self._token(seat)
+        self._begin = time.time()
+        if not self._trouble:
+            alone = not self.order.workers and not self.order.expect_workers
+            (self._alone if alone else self._together)(seat, token)
+        finished = time.time()
+        after = self._revision(seat) if not self._trouble else ""
+        workers = tuple(seen.worker() for seen in self._seen.values())
+        facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble))
+        return judge(self.order, self.whole, facts)
+
+    def interrupt(self) -> None:
+        """Ends the run early: what was counted is judged, and says so."""
+        self._interrupted = True
+        self._stopped.set()
+        self._stop_all()
+
+    # alone
+
+    def _alone(self, seat: Seat, token: str) -> None:
+        seat.rider.token = token
+        self._environment.outrider = seat
+        runner = self._environment.create_local_runner()
+        seen = self._seen["this process"] = _Seen("this process")
+        self._stop_all = seat.stop
+        users = self.order.users if self.order.arrivals == "closed" else 1
+        runner.start(users, spawn_rate=max(users, 1))
+        self._begin = time.time() + AHEAD
+        seat.start_at(self._begin)
+        while not seat.over.wait(1.0):
+            self._hear(seen, seat.take(), seat.meter.since_last(), seat.rider.in_flight)
+            self._each_second()
+        self._hear(seen, seat.take(), seat.meter.since_last(), 0)
+        seen.state = "done"
+        runner.quit()
+
+    # together
+
+    def _together(self, seat: Seat, token: str) -> None:
+        count = self.order.expect_workers or self.order.workers
+        port = self.order.port or _free_port()
+        runner = self._environment.create_master_runner(self.order.bind, port)
+        runner.register_message("outrider-delta", self._on_delta)
+        started = [_start_worker(port) for _ in range(self.order.workers)]
+        self._environment.outrider = seat
+        try:
+            names = self._wait_for_workers(runner, count, started)
+            if len(names) == count:
+                self._conduct(runner, names, token, started)
+        finally:
+            runner.quit()
+            for process in started:
+                _end(process)
+
+    def _wait_for_workers(self, runner: Any, count: int, started: list[subprocess.Popen[bytes]]) -> list[str]:
+        until = time.monotonic() + READY
+        while len(runner.clients.ready) < count and time.monotonic() < until and not self._stopped.is_set():
+            if any(process.poll() is not None for process in started):
+                break
+            gevent.sleep(0.05)
+        names = sorted(client.id for client in runner.clients.ready)[:count]
+        if len(names) < count:
+            text = f"{len(names)} of {count} workers came within {READY:.0f} s"
+            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "worker", text))
+        return names
+
+    def _conduct(self, runner: Any, names: list[str], token: str, started: list[subprocess.Popen[bytes]]) -> None:
+        self._seen = {name: _Seen(f"{index + 1}") for index, name in enumerate(names)}
+        self._stop_all = lambda: runner.send_message("outrider-stop", {})
+        plain = as_data(self.order)
+        for index, name in enumerate(names):
+            runner.send_message("outrider-order", {"order": plain, "index": index, "workers": len(names), "token": token}, client_id=name)
+        users = self.order.users if self.order.arrivals == "closed" else len(names)
+        runner.start(users, spawn_rate=max(users, 1))
+        self._begin = time.time() + 2 * AHEAD
+        runner.send_message("outrider-begin", {"at": self._begin})
+        last = self._begin + self.order.duration + self.order.drain + LAST_WORDS
+        while any(seen.state == "running" for seen in self._seen.values()) and time.time() < last:
+            gevent.sleep(1.0 if time.time() < self._begin + self.order.duration - 1 else 0.1)
+            self._miss(runner, started)
+            self._each_second()
+            if self._stopped.is_set():
+                last = min(last, time.time() + self.order.drain + LAST_WORDS)
+
+    def _miss(self, runner: Any, started: list[subprocess.Popen[bytes]]) -> None:
+        """A worker is lost when Locust misses its heartbeat, or when a process of ours has ended without its last words."""
+        missing = {client.id for client in runner.clients.values() if client.state == "missing"}
+        gone = sum(process.poll() is not None for process in started)
+        running = [name for name, seen in self._seen.items() if seen.state == "running"]
+        for name in running:
+            if name in missing or name not in runner.clients or gone == len(started) > 0:
+                self._seen[name].state = "lost"
+
+    def _on_delta(self, environment: Any, msg: Any, **_: Any) -> None:
+        seen = self._seen.get(msg.node_id)
+        if seen is None:
+            return
+        data: Mapping[str, Any] = msg.data
+        self._hear(seen, from_message(data["record"]), data["cpu"], data["in_flight"])
+        if data["last"]:
+            seen.state = "done"
+
+    # both
+
+    def _hear(self, seen: _Seen, delta: Record, cpu: float, in_flight: int) -> None:
+        self.whole.merge(delta)
+        self._recent.merge(delta)
+        seen.cpu.append(cpu)
+        seen.in_flight = in_flight
+        seen.sent += sum(beat.started for beat in delta.beats.values())
+        seen.lag = max(seen.lag, delta.lags.largest or 0.0)
+
+    def _each_second(self) -> None:
+        at = time.time() - self._begin
+        recent, self._recent = self._recent, Record()
+        self._tell(progress(self.order, self.whole, recent, at, list(self._seen.values())))
+        if self.order.abort_on_breach and not self._stopped.is_set() and (why := breach(self.order, self.whole, at)):
+            self._aborted = why
+            self._stopped.set()
+            self._stop_all()
+
+    def _revision(self, seat: Seat) -> str:
+        """Which build answers, where the scenario's target says how that is read; "" where it doesn't or can't be."""
+        if not self.order.revision_path:
+            return ""
+        try:
+            found = seat.rider.ask(self.order.revision_path).json()
+        except (Failed, Refused, ValueError):
+            return ""
+        return str(found.get("version", "")) if isinstance(found, dict) else ""
+
+    def _token(self, seat: Seat) -> str:
+        task = login_of(self.order)
+        if task is None:
+            return ""
+        try:
+            return seat.rider.log_in(task)
+        except (Failed, Refused) as error:
+            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "refused", f"nothing was sent: the login of its users failed: {error}"))
+            return ""
+
+
+def progress(order: Order, whole: Record, recent: Record, at: float, seen: list[_Seen]) -> Progress:
+    """What is shown while it runs."""
+    response = [beat.response for beat in recent.beats.values()]
+    recently = Record()
+    for histogram in response:
+        recently.lags.merge(histogram)
+    return Progress(
+        at=max(0.0, at),
+        duration=order.duration,
+        rate=float(sum(beat.started for beat in recent.beats.values())),
+        offered=float(sum(beat.offered for beat in recent.beats.values())),
+        p95=recently.lags.quantile(0.95),
+        errors=sum(beat.errors for beat in whole.beats.values()),
+        done=sum(beat.done for beat in whole.beats.values()),
+        in_flight=sum(one.in_flight for one in seen),
+        lag=max((beat.lag for beat in recent.beats.values()), default=0.0),
+        cpu=max((one.cpu[-1] for one in seen if one.cpu), default=0.0),
+        budget=budget_used(order, whole),
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start_worker(port: int) -> subprocess.Popen[bytes]:
+    """A worker of this machine; it has no input, and its order comes from the master."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "loadtests", "--worker", "127.0.0.1", str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def checked(order: Order) -> Order:
+    """The order, once its tasks are known to be playable. Raises ValueError."""
+    playable(order, date.today())  # noqa: DTZ011 - as in Seat
+    return replace(order)

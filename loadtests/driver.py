@@ -1,0 +1,80 @@
+"""Lets users arrive when they are due, whatever the target does: an open loop. What can't be done in time is counted, not hidden."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Group
+
+from loadtests.arrivals import Arrival
+from loadtests.sending import Rider
+
+_PATIENCE = 64  # arrivals that may begin without a breath for those under way
+
+
+class Driver:
+    """Begins each arrival at its time, on a greenlet of its own; at most so many are under way at once, the rest is dropped."""
+
+    def __init__(self, rider: Rider, arrivals: Iterator[Arrival], *, most: int, drain: float) -> None:
+        self._rider, self._arrivals, self._most, self._drain = rider, arrivals, most, drain
+        self._group = Group()
+        self._stop = Event()
+
+    def stop(self) -> None:
+        """No arrival begins any more; those under way have their time."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Returns when all have ended, or have had `drain` seconds: those that haven't count as timed out."""
+        breathless = 0
+        for arrival in self._arrivals:
+            wait = arrival.due - self._rider.now()
+            if wait > 0:
+                if self._stop.wait(wait):
+                    break
+                breathless = 0
+            elif (breathless := breathless + 1) >= _PATIENCE:
+                breathless = 0
+                gevent.sleep(0)
+            if self._stop.is_set():
+                break
+            self._begin(arrival)
+        self._finish()
+
+    def _begin(self, arrival: Arrival) -> None:
+        self._rider.record.offer(arrival.task, arrival.due)
+        if len(self._group) >= self._most:
+            self._rider.give_up(arrival.task, arrival.due)
+        else:
+            self._group.spawn(self._rider.ride, arrival.task, arrival.variant, arrival.due)
+
+    def _finish(self) -> None:
+        """A killed ride has timed out: gevent.Timeout is what it is told, and it counts itself."""
+        self._group.join(timeout=self._drain)
+        left = list(self._group)
+        self._rider.record.unfinished += len(left)
+        for greenlet in left:
+            greenlet.kill(gevent.Timeout(), block=False)
+        self._group.join(timeout=5)
+
+
+class Meter:
+    """How much of a core this process uses: since the last look, and over all."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = (time.perf_counter(), time.process_time())
+
+    def since_last(self) -> float:
+        """A share of one core since it was last asked."""
+        now = time.perf_counter(), time.process_time()
+        wall, cpu = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now
+        return cpu / wall if wall > 0 else 0.0
+
+    def overall(self) -> float:
+        """A share of one core since the beginning."""
+        wall = time.perf_counter() - self._begun[0]
+        return (time.process_time() - self._begun[1]) / wall if wall > 0 else 0.0

@@ -1,0 +1,239 @@
+"""Plays a task over gevent: the same interpreter (probes._journey.Play) as the probes', with Locust's FastHttp client under it."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+import gevent
+from geventhttpclient.client import HTTPClient
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
+
+from loadtests.order import Order, SloOrder
+from loadtests.record import Ended, Record
+from loadtests.tasks import Playable
+from probes._core import Failed, Reason
+from probes._exchange import Answer, Request
+from probes._journey import Moves, Play, Sending
+from probes._target import Target
+
+CAP = 4 * 1024 * 1024  # bytes of an answer
+_GZIP = 31  # zlib's word for it
+Fire = Callable[..., None]
+
+
+class Refused(Exception):  # noqa: N818 - what was done
+    """The target's rules don't let this be sent; nothing was."""
+
+
+class Gate:
+    """The one place where a load's request is let through: the target's own rules, remembered by method and URL."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._known: dict[tuple[str, str], str | None] = {}
+
+    def pass_through(self, request: Request) -> None:
+        """Raises Refused."""
+        key = request.method, request.url
+        if key not in self._known:
+            if len(self._known) > 10_000:  # noqa: PLR2004 - paths with captured values could be without number
+                self._known.clear()
+            self._known[key] = self._target.refusal(*key)
+        if refusal := self._known[key]:
+            raise Refused(refusal)
+
+
+class Rider:
+    """One worker's way of playing tasks and counting what comes of them. `begin` is the start of the run by `perf_counter`."""
+
+    def __init__(
+        self, order: Order, tasks: Mapping[str, Playable], subjects: Mapping[str, tuple[SloOrder, ...]], client: HTTPClient, fire: Fire
+    ) -> None:
+        self._order, self._tasks, self._subjects, self._client, self._fire = order, tasks, subjects, client, fire
+        self._gate = Gate(Target.model_validate(order.target))
+        self._base = str(order.target["url"]).rstrip("/")
+        self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip", "Accept": "*/*"}
+        self.record = Record()
+        self.begin = 0.0
+        self.token = ""
+        self.in_flight = 0
+
+    def now(self) -> float:
+        """Seconds since the start of the run."""
+        return time.perf_counter() - self.begin
+
+    def ride(self, name: str, variant: int, due: float) -> None:
+        """Plays a task that was due at this time, whatever the time is now, and counts it."""
+        task = self._tasks[name]
+        begun = self.now()
+        self.in_flight += 1
+        self.record.start(name, due, begun - due)
+        reason, message, phases = "", "", {}
+        play = self._play(task, variant)
+        jar: dict[str, str] = {}
+        try:
+            with gevent.Timeout(task.timeout):
+                self._moves(name, play.steps(), jar, due, phases)
+        except Failed as failed:
+            reason, message = str(failed.reason), failed.message
+        except Refused as refused:
+            reason, message = str(Reason.POLICY), str(refused)
+        except gevent.Timeout:
+            reason, message = str(Reason.TIMEOUT), f"not done within {task.timeout:g} s"
+        ended = self.now()
+        self.in_flight -= 1
+        slos = self._subjects.get(name, ())
+        self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, phases), slos)
+        self._leave(task, play, jar)
+
+    def give_up(self, name: str, due: float) -> None:
+        """An arrival that can't begin, since too many are under way: bad for whatever its task is judged by."""
+        self.record.drop(name, due)
+        for subject in (name, f"{name}/{self._tasks[name].steps[0].name}"):
+            self.record.lose(subject, due, self._subjects.get(subject, ()))
+
+    def log_in(self, task: Playable) -> str:
+        """The token that a login gives. Raises Failed, Refused or an error of the network."""
+        moves = self._play(task, 0).steps()
+        sending = next(moves)
+        answer, _ = self._send(sending.request, {})
+        with suppress(StopIteration):
+            moves.send(answer)
+        return str(sending.step.capture["token"].take("token", answer))
+
+    def ask(self, path: str) -> Answer:
+        """One GET beside the load: which revision answers. Raises as log_in."""
+        answer, _ = self._send(Request("GET", self._base + path, dict(self._order.target_headers)), {})
+        return answer
+
+    def _play(self, task: Playable, variant: int) -> Play:
+        headers = dict(task.headers)
+        if task.needs_token and self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return Play(task.variants[variant % len(task.variants)], locate=lambda path: self._base + path, headers=headers)
+
+    def _moves(self, name: str, moves: Moves, jar: dict[str, str], due: float, phases: dict[str, float]) -> None:
+        """Sends what comes out of a play. The first request's time counts from when the user was due, each other's from its turn."""
+        intended = due
+        sending = next(moves, None)
+        while sending is not None:
+            sent, intended = self._one(name, sending, moves, jar, intended, phases)
+            sending = sent
+
+    def _one(
+        self, name: str, sending: Sending, moves: Moves, jar: dict[str, str], intended: float, phases: dict[str, float]
+    ) -> tuple[Sending | None, float]:
+        subject, begun = f"{name}/{sending.step.name}", self.now()
+        reason, message, size = "", "", 0
+        measured: dict[str, float] = {}
+        following: Sending | None = None
+        trouble: BaseException | None = None
+        try:
+            answer, measured = self._send(sending.request, jar)
+            size = len(answer.body)
+            ended = self.now()
+            following = moves.send(answer)
+        except StopIteration:
+            ended = self.now()
+        except Failed as failed:
+            trouble, reason, message = failed, str(failed.reason), failed.message
+        except gevent.Timeout as late:
+            trouble, reason, message = late, str(Reason.TIMEOUT), f"no answer after {self.now() - begun:.1f} s"
+        if trouble is not None:
+            ended = self.now()
+        step = f"step.{sending.step.name}"
+        phases[step] = measured[step] = ended - intended
+        phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
+        done = Ended(intended, ended - intended, ended - begun, reason, message, measured)
+        self.record.end_request(subject, done, self._subjects.get(subject, ()))
+        self._fire(
+            request_type=sending.request.method,
+            name=subject,
+            response_time=(ended - intended) * 1000,
+            response_length=size,
+            exception=trouble,
+            context={},
+            start_time=time.time(),
+            url=sending.request.url,
+            response=None,
+        )
+        if trouble is not None:
+            raise trouble
+        return following, ended
+
+    def _send(self, request: Request, jar: dict[str, str]) -> tuple[Answer, dict[str, float]]:
+        """One request and its whole answer; the time of its first piece where it streams. Redirects aren't followed."""
+        self._gate.pass_through(request)
+        headers = {**self._agent, **request.headers}
+        if jar:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
+        split = urlsplit(request.url)
+        begun = time.perf_counter()
+        try:
+            response = self._client.request(
+                request.method, f"{split.path or '/'}{f'?{split.query}' if split.query else ''}", body=request.body, headers=headers
+            )
+            measured = {}
+            kind = response.get("content-type") or ""
+            body = b""
+            if kind.startswith("text/event-stream"):
+                body = bytes(response.read(1))
+                measured["first_token"] = time.perf_counter() - begun
+            body += bytes(response.read())
+        except FAILURE_EXCEPTIONS as error:
+            raise Failed(*_trouble(error)) from error
+        seconds = time.perf_counter() - begun
+        pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
+        answer = Answer(response.get_code(), pairs, body, seconds, request.url)
+        if answer.header("content-encoding") == "gzip":
+            answer.body = _unzipped(body)
+        _keep(jar, pairs)
+        return answer, measured
+
+    def _leave(self, task: Playable, play: Play, jar: dict[str, str]) -> None:
+        """The steps that are `always`: sent, counted as requests, judged by nobody."""
+        try:
+            with gevent.Timeout(5):
+                self._moves(task.name, play.leaving(), jar, self.now(), {})
+        except (Failed, Refused, gevent.Timeout):
+            return  # it is among its request's errors
+
+
+def _unzipped(body: bytes) -> bytes:
+    """The body, no larger than may be. Raises Failed."""
+    machine = zlib.decompressobj(_GZIP)
+    try:
+        whole = machine.decompress(body, CAP)
+    except zlib.error as error:
+        raise Failed(Reason.PROTOCOL, f"the body is no gzip: {error}") from error
+    if machine.unconsumed_tail:
+        raise Failed(Reason.SIZE, f"the body is larger than {CAP} bytes")
+    return whole
+
+
+def _keep(jar: dict[str, str], pairs: tuple[tuple[str, str], ...]) -> None:
+    """Each arrival is a user with cookies of its own."""
+    for name, value in pairs:
+        if name == "set-cookie":
+            try:
+                jar.update({key: morsel.value for key, morsel in SimpleCookie(value).items()})
+            except CookieError:
+                continue
+
+
+def _trouble(error: BaseException) -> tuple[Reason, str]:
+    """What went wrong in sending, in the words that probes have for it."""
+    if isinstance(error, gevent.Timeout | TimeoutError):
+        return Reason.TIMEOUT, f"no answer: {error}"
+    if isinstance(error, ConnectionRefusedError):
+        return Reason.REFUSED, "the connection was refused"
+    if isinstance(error, ConnectionError):
+        return Reason.RESET, f"the connection was lost: {error}"
+    if isinstance(error, gevent.socket.gaierror):
+        return Reason.DNS, str(error)
+    return (Reason.UNREACHABLE if isinstance(error, OSError) else Reason.PROTOCOL), f"{type(error).__name__}: {error}"

@@ -1,0 +1,123 @@
+"""Locust's side: two kinds of user, both with FastHttpUser's client. One is a whole worker's open arrivals, the other a closed-loop user."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from gevent.event import AsyncResult, Event
+from geventhttpclient.client import HTTPClient
+from locust import FastHttpUser, task
+from locust.exception import StopUser
+
+from loadtests.arrivals import arrivals, share_of
+from loadtests.driver import Driver, Meter
+from loadtests.order import Order
+from loadtests.record import Record
+from loadtests.sending import Rider
+from loadtests.tasks import playable, subjects
+
+
+class Seat:
+    """What one generating process holds: its order, its rider, and the moment of the start. Hung on Locust's environment."""
+
+    def __init__(self, environment: Any, order: Order, *, index: int = 0, workers: int = 1, token: str = "") -> None:
+        self.order, self.index, self.workers = order, index, workers
+        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
+        self.rider = Rider(order, tasks, subjects(order, tasks), client_of(order), environment.events.request.fire)
+        self.rider.token = token
+        self.meter = Meter()
+        self.begin: AsyncResult[float] = AsyncResult()  # seconds since the epoch
+        self.over = Event()  # every arrival of this process has ended
+        self.driver: Driver | None = None
+        self.ending = Event()
+        self._riding = 0
+
+    def start_at(self, epoch: float) -> None:
+        """Every worker begins at the same moment by the wall clock, and counts from it by a clock that never jumps."""
+        self.rider.begin = time.perf_counter() + (epoch - time.time())
+        self.meter = Meter()
+        self.begin.set(epoch)
+
+    def stop(self) -> None:
+        """No user begins anything more."""
+        self.ending.set()
+        if self.driver is not None:
+            self.driver.stop()
+
+    def take(self) -> Record:
+        """What was counted since it was last taken."""
+        taken, self.rider.record = self.rider.record, Record()
+        return taken
+
+    def arrive(self) -> None:
+        """This worker's share of the arrivals, from the first to the last."""
+        order = self.order
+        stream = arrivals(order.stages, order.mix, kind=order.arrivals, seed=order.seed)
+        mine = share_of(stream, self.index, self.workers)
+        self.driver = Driver(self.rider, mine, most=order.most_in_flight, drain=order.drain)
+        self.begin.get()
+        if not self.ending.is_set():
+            self.driver.run()
+        self.over.set()
+
+    def circle(self, rng: random.Random) -> None:
+        """One closed-loop user: a task, a pause, a task, until the time is over."""
+        self.begin.get()
+        gevent.sleep(max(0.0, -self.rider.now()))
+        names, weights = list(self.order.mix), list(self.order.mix.values())
+        self._riding += 1
+        while (due := self.rider.now()) < self.order.duration and not self.ending.is_set():
+            name = rng.choices(names, weights)[0]
+            self.rider.record.offer(name, due)
+            self.rider.ride(name, rng.getrandbits(16), due)
+            self.ending.wait(self.order.pause) if self.order.pause else gevent.sleep(0)
+        self._riding -= 1
+        if not self._riding:
+            self.over.set()
+
+
+class OpenUser(FastHttpUser):
+    """Plays all of one worker's open arrivals: Locust counts it as one user."""
+
+    host = "http://target"  # the seat's own client knows the address
+
+    @task
+    def arrivals(self) -> None:
+        """All of them; then it leaves."""
+        self.environment.outrider.arrive()
+        raise StopUser
+
+
+class ClosedUser(FastHttpUser):
+    """A user who waits for each answer before asking again."""
+
+    host = "http://target"
+
+    @task
+    def circle(self) -> None:
+        """Until the time is over."""
+        seat: Seat = self.environment.outrider
+        seat.circle(random.Random(f"{seat.order.seed} {seat.index} {id(self)}"))
+        raise StopUser
+
+
+def client_of(order: Order) -> HTTPClient:
+    """The client that FastHttpUser has, with as many connections as may be under way, and certificates verified."""
+    split = urlsplit(str(order.target["url"]))
+    secure = split.scheme == "https"
+    port = split.port or (443 if secure else 80)
+    options = {"ca_certs": order.ca} if order.ca else None
+    return HTTPClient(
+        split.hostname or "",
+        port,
+        ssl=secure,
+        ssl_options=options,
+        concurrency=max(order.most_in_flight, order.users, 1),
+        connection_timeout=order.timeout,
+        network_timeout=order.timeout,
+    )

@@ -1,0 +1,41 @@
+"""A worker: Locust's own, which gets its order from the master, and sends what it counts once a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from loadtests.order import order_of
+from loadtests.record import as_message
+from loadtests.users import ClosedUser, OpenUser, Seat
+
+
+def work(host: str, port: int) -> None:
+    """Serves one run of the master at this address, and returns when it is over."""
+    environment = Environment(user_classes=[OpenUser, ClosedUser], catch_exceptions=False)
+    environment.outrider = None
+    runner = environment.create_worker_runner(host, port)
+    runner.register_message("outrider-order", lambda environment, msg, **_: _take(environment, msg.data))
+    runner.register_message("outrider-begin", lambda environment, msg, **_: environment.outrider.start_at(msg.data["at"]))
+    runner.register_message("outrider-stop", lambda environment, msg, **_: environment.outrider.stop())
+    gevent.spawn(_tell, environment)
+    runner.greenlet.join()
+
+
+def _take(environment: Any, data: dict[str, Any]) -> None:
+    order = order_of(data["order"])
+    environment.outrider = Seat(environment, order, index=data["index"], workers=data["workers"], token=data["token"])
+
+
+def _tell(environment: Any) -> None:
+    """Once a second, and once more when all is over."""
+    while environment.outrider is None:
+        gevent.sleep(0.05)
+    seat: Seat = environment.outrider
+    over = False
+    while not over:
+        over = seat.over.wait(1.0)
+        delta = {"record": as_message(seat.take()), "cpu": seat.meter.since_last(), "in_flight": seat.rider.in_flight, "last": bool(over)}
+        environment.runner.send_message("outrider-delta", delta)
