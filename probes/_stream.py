@@ -6,6 +6,7 @@ TLS runs over memory buffers, so that the certificates presented are there even 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,6 +140,15 @@ class Stream(asyncio.Protocol):
             else:
                 self._raw_write(self._outgoing.read())
                 return
+
+    async def farewell(self) -> None:
+        """Says the end of TLS and waits for the server's. Raises ssl.SSLError where it objects: in TLS 1.3, to our certificate."""
+        assert self.tls is not None  # noqa: S101 - for the type checker; only TLS has a farewell
+        with contextlib.suppress(ssl.SSLWantReadError):  # it would wait for the server's, and pass over an alert before it
+            self.tls.unwrap()
+        self._raw_write(self._outgoing.read())
+        while await self._tls_read(65536):
+            pass
 
     async def _tls_read(self, most: int) -> bytes:
         assert self.tls is not None  # noqa: S101 - for the type checker; `read` asked

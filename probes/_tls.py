@@ -19,12 +19,30 @@ from probes._core import Failed, Reason
 from probes._families import Family, fact_family, info_family
 from probes._fields import OptionalFile
 
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _EXPIRED, _NOT_YET = {10}, {9}
 _HOSTNAME = {62, 64}
 _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 18, 19
 _NO_ISSUER = {2, 20, 21}
+_OUR_CERTIFICATE: Mapping[str, str] = {  # what a server's alert says of the certificate that we show, by OpenSSL's names
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate (tls.cert)",
+    "TLSV1_ALERT_UNKNOWN_CA": "the server doesn't know the authority of our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the server doesn't accept our certificate: bad",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the server doesn't accept our certificate: of a kind that it doesn't support",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the server doesn't accept our certificate: revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the server doesn't accept our certificate: expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the server doesn't accept our certificate",
+    "TLSV1_ALERT_ACCESS_DENIED": "the server knows our certificate, and denies it access",
+}
+_BROKEN: Mapping[str, str] = {
+    "UNSUPPORTED_PROTOCOL": "the server speaks only a TLS version older than is accepted",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server accepts none of our TLS versions",
+    "WRONG_VERSION_NUMBER": "the server's answer is not TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection during the handshake",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake: no cipher in common, or it wants a client certificate (tls.cert)",
+    "TLSV1_UNRECOGNIZED_NAME": "the server has no certificate for this name (SNI)",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server speaks none of the protocols that we offer (ALPN)",
+}
 
 
 class Tls(BaseModel):
@@ -35,8 +53,8 @@ class Tls(BaseModel):
     ca: OptionalFile = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
     server_name: str | None = Field(default=None, description="The name to ask for and to verify instead of the host's.")
     verify: bool = Field(default=True, description="false accepts any certificate: the facts are noted all the same.")
-    cert: Path | None = Field(default=None, description="A PEM file with the certificate that we show a server that asks for one.")
-    key: Path | None = Field(default=None, description="A PEM file with its key, where `cert` doesn't hold it.")
+    cert: OptionalFile = Field(default=None, description="A PEM file with the certificate that we show a server that asks for one.")
+    key: OptionalFile = Field(default=None, description="A PEM file with its key, where `cert` doesn't hold it.")
     minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS version that is accepted.")
 
     @model_validator(mode="after")
@@ -50,6 +68,11 @@ class Tls(BaseModel):
         files = (self.ca or os.environ.get("SSL_CERT_FILE"), self.cert, self.key)
         return tuple(Path(file).stat().st_mtime for file in files if file and Path(file).exists())
 
+    def judge_version(self, spoken: str | None) -> None:
+        """Raises Failed(tls) for an older version (as OpenSSL names it) than is accepted; before a byte of ours is sent in it."""
+        if self.minimum == "1.3" and spoken != "TLSv1.3":
+            raise Failed(Reason.TLS, f"the server speaks {spoken}, wanted TLSv1.3 at least")
+
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """A client's context. Reads files and takes some 13 ms: the wire makes each once, in a thread.
 
@@ -62,7 +85,7 @@ class Tls(BaseModel):
         except (OSError, ssl.SSLError) as error:
             files = ", ".join(f"{name} ({file})" for name, file in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if file)
             raise Failed(Reason.UNTRUSTED, f"can't use tls: {files}: {error.strerror or error}") from error
-        made.minimum_version = _VERSIONS[self.minimum]
+        made.minimum_version = ssl.TLSVersion.TLSv1_2  # `minimum` is judged behind the handshake, when the certificate is known
         if not self.verify:
             made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
         if alpn:
@@ -167,16 +190,15 @@ def failure(error: ssl.SSLError, chain: Sequence[Certificate], host: str, now: f
     """Why a handshake failed: the exact reason, with since when, which names, whose signature."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _mistrust(error.verify_code, error.verify_message, chain, host, now)
-    text = error.reason or str(error)
-    words: Mapping[str, str] = {
-        "UNSUPPORTED_PROTOCOL": "the server speaks only a TLS version older than is accepted",
-        "TLSV1_ALERT_PROTOCOL_VERSION": "the server accepts none of our TLS versions",
-        "WRONG_VERSION_NUMBER": "the server's answer is not TLS",
-        "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection during the handshake",
-        "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake",
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate",
-    }
-    return Failed(Reason.TLS, words.get(text, f"the TLS handshake failed: {text.lower().replace('_', ' ')}"))
+    return broken(error)
+
+
+def broken(error: ssl.SSLError) -> Failed:
+    """What broke TLS, where it is no certificate of the server's: while hands are shaken, or (in TLS 1.3, over ours) behind that."""
+    text = getattr(error, "reason", None) or str(error)
+    if words := _OUR_CERTIFICATE.get(text):
+        return Failed(Reason.AUTH, words)
+    return Failed(Reason.TLS, _BROKEN.get(text, f"TLS failed: {text.lower().replace('_', ' ')}"))
 
 
 def _mistrust(code: int, text: str, chain: Sequence[Certificate], host: str, now: float) -> Failed:

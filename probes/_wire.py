@@ -167,6 +167,7 @@ class Wire:
                 raise failure(error, self._note_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
             stretch.end = stream.last_read_at
         self._note_tls(ctx, stream, verified_by=context)
+        tls.judge_version(ctx.facts.get("tls_version"))
 
     def _note_tls(self, ctx: Context, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
         """OpenSSL keeps a piece of a chain also where it did not hold, or nobody asked: that one is not verified."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -13,7 +16,10 @@ from probes._door import Door
 from probes._families import Family, fact_family, phase_family
 from probes._fields import Duration, Host, Port, host_and_port
 from probes._http import network_families
-from probes._tls import Tls, tls_families
+from probes._stream import Stream
+from probes._tls import Tls, broken, tls_families
+
+_MOMENT = 0.5  # seconds, none of them the target's time
 
 
 class Validity(BaseModel):
@@ -51,13 +57,27 @@ class Handshake(Probe):
             stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls)
         finally:
             self._note_validity(ctx)
-        stream.close()
+        try:
+            await self._leave(ctx, stream)
+        finally:
+            stream.close()
         left = ctx.facts["valid_seconds"]
         until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.expect.valid_for is not None and left < self.expect.valid_for:
             term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
             raise Failed(Reason.EXPIRED, f"the certificate {term}, at {until}; wanted at least {in_words(self.expect.valid_for)} left")
         return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
+
+    async def _leave(self, ctx: Context, stream: Stream) -> None:
+        """In TLS 1.3 a server objects to our certificate behind the handshake: it has a moment to say so. Raises Failed(auth, tls)."""
+        if ctx.facts["tls_version"] != "TLSv1.3":
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(min(_MOMENT, ctx.remaining() / 2)):
+                try:
+                    await stream.farewell()
+                except ssl.SSLError as error:
+                    raise broken(error) from error
 
     @staticmethod
     def _note_validity(ctx: Context) -> None:

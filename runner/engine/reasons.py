@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 
 from probes._core import Context, Failed, Probe, Reason, Refused, Result, Verdict, Withheld
+from probes._tls import broken
 
 _OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -126,7 +127,8 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
 def _tls(error: ssl.SSLError) -> tuple[Reason, str]:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATES.get(error.verify_code, (Reason.UNTRUSTED, f"the certificate doesn't hold: {error.verify_message}"))
-    return Reason.TLS, f"TLS failed: {(getattr(error, 'reason', None) or _said(error)).replace('_', ' ').lower()}"
+    failed = broken(error)
+    return failed.reason, failed.message
 
 
 def _said(error: BaseException, otherwise: str = "") -> str:
