@@ -217,6 +217,7 @@ class Context:
         self.spans: list[Span] = []
         self.facts: dict[str, Any] = {}
         self.evidence: dict[str, Any] = {}
+        self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
         self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
         self.step = ""  # the step of a journey that is under way
         self.halted_in = ""  # the innermost phase that an exception left: where the run stood when it was cut short

@@ -113,6 +113,7 @@ class Target(BaseModel):
     allow: tuple[RuleField, ...] = Field(default=(), description="What may be sent beside GET, HEAD and OPTIONS.")
     deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS that may not be sent.")
     revision: Revision | None = Field(default=None, description="Where it tells which build answers.")
+    load: bool = Field(default=False, description="Whether load runs may go to it.")
     allow_addresses: tuple[AddressField, ...] = Field(
         default=(), description="Link-local or metadata addresses that may be reached all the same."
     )

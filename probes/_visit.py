@@ -27,6 +27,7 @@ from probes._wire import Place
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
 OnData = Callable[[bytes, float], None]
+UNTOLD = "none"  # the revision of an answer that tells none, where its target's answers should
 _PORTS = {"http": 80, "https": 443}
 _MOST_KEPT = 4  # connections that one run leaves behind: a check asks few origins
 _REPEATABLE = frozenset({"GET", "HEAD"})
@@ -257,6 +258,10 @@ def _note_answer(ctx: Context, exchange: Exchange) -> None:
         "content_length": int(length) if length.isdigit() else None,
     }
     ctx.evidence["answer"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
+    if ctx.revision_header:
+        told = exchange.header(ctx.revision_header) or UNTOLD
+        known = str(ctx.facts.get("revision", "")).split(", ")
+        ctx.facts["revision"] = ", ".join(dict.fromkeys([*filter(None, known), told]))
 
 
 def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -169,6 +169,8 @@ class Execute:
             deadline=self._clock.monotonic() + planned.timeout,
             rng=self._rng,
         )
+        told = planned.target.revision if planned.target else None
+        ctx.revision_header = (told.header or "") if told else ""
         return _Run(planned, ctx, permits, self._clock.time())
 
     def _sender(self, name: str) -> Sender:

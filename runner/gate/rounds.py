@@ -1,0 +1,105 @@
+"""The judged rounds: every check once, all at the same time, round after round; and a warm-up before them that counts for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from probes._core import Clock, Reason, Verdict
+from runner.engine.findings import finding
+from runner.gate.asking import Observing
+from runner.gate.beside import Beside
+from runner.gate.settings import Settings, Shown
+from runner.judge.verdict import Rules, Run, Runs, can_change
+from runner.observation import Check, Observation
+from runner.plan.model import Planned
+
+
+class Rounds:
+    """Runs the checks, and keeps what they said. `pause` waits so many seconds, or shorter where the gate is to stop."""
+
+    def __init__(
+        self,
+        checks: Sequence[Planned],
+        observing: Observing,
+        settings: Settings,
+        *,
+        clock: Clock,
+        pause: Callable[[float], Awaitable[None]],
+        stopped: Callable[[], bool],
+        shown: Shown,
+        beside: Beside,
+    ) -> None:
+        self._checks = checks
+        self._observing = observing
+        self._settings = settings
+        self._clock = clock
+        self._pause = pause
+        self._stopped = stopped
+        self._shown = shown
+        self._beside = beside
+        self._runs: dict[Check, list[Run]] = {check: [] for planned in checks for check in (planned.check, *planned.parts)}
+        self._left = settings.rounds
+        self.done = 0
+        self.cut = 0  # rounds that were not needed any more
+
+    @property
+    def runs(self) -> tuple[Runs, ...]:
+        """What was judged so far, and how much is to come."""
+        return tuple(Runs(check, tuple(runs), self._left) for check, runs in self._runs.items())
+
+    async def warm_up(self) -> None:
+        """One round that is shown and not judged: the first requests after a deployment fill pools and caches."""
+        for seen in await self._round():
+            self._shown.ran(seen[0], judged=False)
+
+    async def judge(self, rules: Rules, *, only_one: bool = False) -> None:
+        """All rounds, unless it is stopped or nothing that comes could change the verdict."""
+        pace = self._settings.pace if self._settings.span is None else self._settings.pace_of_span
+        ends = self._clock.monotonic() + (self._settings.span or 0.0)
+        self._left = 1 if only_one else self._planned(ends, pace)
+        await self._beside.read()
+        while self._left > 0 and not self._stopped():
+            started = self._clock.monotonic()
+            await self._judged_round()
+            self._left = self._left - 1 if self._settings.span is None or only_one else self._planned(ends, pace)
+            if self._left and not can_change(self.runs, rules, revision=self._settings.expect):
+                self.cut, self._left = self._left, 0
+            if self._left > 0:
+                await self._pause(max(0.0, started + pace - self._clock.monotonic()))
+
+    def _planned(self, ends: float, pace: float) -> int:
+        """How many rounds there are still to be: of a span, those that begin before its end."""
+        if self._settings.span is None:
+            return self._settings.rounds
+        return max(0, -int(-(ends - self._clock.monotonic()) // pace)) or (0 if self.done else 1)
+
+    async def _judged_round(self) -> None:
+        told = await self._round()
+        await self._beside.read()
+        if self._stopped():
+            told = [seen for seen in told if seen[0].reason is not Reason.CANCELLED]
+        latest = {one.check.name: one for seen in told for one in seen}
+        for seen in told:
+            revision = self._beside.revision_of(seen[0])
+            for one in seen:
+                shown = replace(one, finding=finding(one, latest))
+                self._runs[one.check].append(Run((shown,), revision))
+                self._shown.ran(shown)
+        self._beside.begin()
+        self.done += 1
+
+    async def _round(self) -> list[tuple[Observation, ...]]:
+        return list(await asyncio.gather(*(self._observing.observe(planned, by_hand=True) for planned in self._checks)))
+
+    def passed_seconds(self) -> dict[str, tuple[float, ...]]:
+        """Seconds of the runs that passed with the right revision, by check: what a baseline is made of."""
+        return {
+            check.name: tuple(run.counted.seconds for run in runs if run.verdict is Verdict.PASS and self._is_ours(run))
+            for check, runs in self._runs.items()
+            if not check.part_of
+        }
+
+    def _is_ours(self, run: Run) -> bool:
+        return self._beside.is_expected(run.revision)
