@@ -15,7 +15,7 @@
     SECRETS                       a folder with the files ai-key, opentable, recreation, probe-password
     REFERENCE_1, REFERENCE_2      URLs that answer 204 whatever fault is on
     STATE_DIR                     an empty folder
-    ENVIRONMENT=demo, LOCATION=local, LOADABLE (true without limits)
+    ENVIRONMENT=demo, LOCATION=local, LOADABLE (true without limits; then API_LIMIT is far above any load)
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ class StandIn:
             "ENVIRONMENT": "demo",
             "LOCATION": "local",
             "LOADABLE": "false" if self.world.limits else "true",
+            **({} if self.world.limits else {"API_LIMIT": "1000000/1h"}),
         }
 
     async def _switch(self, turn: Turn, name: str) -> None:

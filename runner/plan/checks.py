@@ -204,7 +204,7 @@ class _Draft:
         own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
         parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
         mark = _fingerprint(check, parts, schedule[0], data, target)
-        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts)
+        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, data)
 
     def _check(self, probe: Probe, target: Target | None, gap: float, slos: tuple[Slo, ...]) -> Check:
         keys, defaults = self.keys, self.book.defaults

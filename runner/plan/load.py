@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from probes._core import Probe
-from probes._target import Target
-from runner.observation import Slo
 from runner.plan import secrets as secrets_of
 from runner.plan.checks import Book, planned
 from runner.plan.filling import Sketch
+from runner.plan.loads import load_rules
 from runner.plan.model import GateRules, Marking, Plan, Planned, Server
 from runner.plan.names import judge_names, judge_names_of
 from runner.plan.nodes import Keys, find
@@ -23,7 +22,7 @@ from runner.plan.yaml import read
 
 S = TypeVar("S", bound=Section)
 HIGHEST_PORT = 65535
-SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana")
+SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana", "load")
 
 
 def load(
@@ -38,13 +37,16 @@ def load(
     marking: bool = True,
     gating: bool = False,
     probing: bool = True,
+    loading: str | None = None,
 ) -> Plan:
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
     `secrets=False` reads no file that `${file:...}` names and needs no variable: texts stand in for what isn't set.
     `serving=False` leaves the server section's values alone, for commands that serve nothing, `marking=False` those of grafana.
     With `gating`, the gate's own tags select where nothing else does; without `probing` no check is chosen, and none needs its
-    values. Raises PlanError with all problems, a tag that no check carries and an unknown check among them. Reads files: on an event loop call it in a thread.
+    values. `loading` names the target of a load run: its values and the scenarios' are read, whether a check uses them or not.
+    Raises PlanError with all problems, a tag that no check carries and an unknown check among them. Reads files: on an event
+    loop call it in a thread.
     """
     reading = Reading(path, read(path), environ)
     kinds = _discovered() if kinds is None else kinds
@@ -60,19 +62,24 @@ def load(
     choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch)
     if not probing:
         choice = Choice(frozenset())
-    plans, used, counted = _plans(reading, entries, choice, kinds, defaults, sketch=sketch)
+    names = entries.entries if entries else {}
+    books = _book(reading, kinds, defaults, names, sketch), _book(reading, kinds, defaults, names, {})
+    plans = _plans(reading, entries, choice, books)
+    loads = load_rules(reading, books, sketch=sketch, loading=loading)
+    _judge_unused(books)
     found = reading.finish()
     return Plan(
         service=general.service,
         environment=general.environment,
         location=general.location,
         checks=tuple(plans),
-        targets=used,
-        slos=tuple(counted.values()),
+        targets=books[0].targets.used(),
+        slos=tuple(books[0].slos.used().values()),
         references=tuple(filter(None, general.references)) if sketch is None else (),
         server=server,
         gate=rules,
         grafana=grafana,
+        load=loads,
         state=path.parent / general.state,
         path=path,
         secrets=found,
@@ -155,12 +162,10 @@ def _grafana(reading: Reading, *, sketch: Sketch) -> Marking | None:
     return Marking(url, token, keys.api, keys.namespace, keys.dashboard, keys.panel)
 
 
-def _plans(
-    reading: Reading, entries: Keys | None, choice: Choice, kinds: Mapping[str, type[Probe]], defaults: Defaults, *, sketch: Sketch
-) -> tuple[list[Planned], dict[str, Target], dict[str, Slo]]:
-    """The chosen checks, with the targets and SLOs that they use. All others are read as a sketch, for the file's own mistakes."""
+def _plans(reading: Reading, entries: Keys | None, choice: Choice, books: tuple[Book, Book]) -> list[Planned]:
+    """The chosen checks, read by the first book. All others are read as a sketch, by the second, for the file's own mistakes."""
     names = entries.entries if entries else {}
-    real, other = (_book(reading, kinds, defaults, names, sketched) for sketched in (sketch, {}))
+    real, other = books
     chosen, everything = [], {}
     for entry in names.values():
         before = len(reading.problems)
@@ -171,12 +176,17 @@ def _plans(
             reading.report(entry.at, ("checks", entry.key), "can't be judged without its values; set its variables")
         if plan is not None and entry.key in choice.chosen:
             chosen.append(plan)
+    judge_names(reading, entries, everything)
+    return chosen
+
+
+def _judge_unused(books: tuple[Book, Book]) -> None:
+    """What nothing uses is read as a sketch, too."""
+    real, other = books
     for name in real.targets.unused():
         other.targets.touch(name)
     for name in real.slos.unused():
         other.slos.touch(name)
-    judge_names(reading, entries, everything)
-    return chosen, real.targets.used(), real.slos.used()
 
 
 def _book(reading: Reading, kinds: Mapping[str, type[Probe]], defaults: Defaults, names: Collection[str], sketch: Sketch) -> Book:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from probes._core import Probe
 from probes._target import Target
@@ -38,6 +38,7 @@ class Planned:
     fingerprint: str
     target: Target | None = None
     parts: tuple[Check, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as written, filled in: secrets among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,27 @@ class Marking:
 
 
 @dataclass(frozen=True, slots=True)
+class Scenario:
+    """A load: what is done by how many of a hundred users, what of it is counted, and which SLOs that is held against."""
+
+    name: str
+    line: int
+    mix: Mapping[str, float]  # weights of tasks of loadtests/ and of journeys
+    count: Literal["requests", "journeys"]
+    slos: tuple[Slo, ...]
+    target: str = ""  # "" where the only target that may be loaded is meant
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRules:
+    """What no load run may exceed (arrivals a second, seconds), and the scenarios by name."""
+
+    rate: float = 50.0
+    duration: float = 600.0
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """checks.yaml as it was understood."""
 
@@ -87,6 +109,7 @@ class Plan:
     server: Server = Server()
     gate: GateRules = GateRules()
     grafana: Marking | None = None  # None where nothing is to be marked
+    load: LoadRules = LoadRules()
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output

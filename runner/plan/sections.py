@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from probes._fields import Duration, Percent, Secret
+from probes._fields import Duration, Percent, Rate, Secret
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]
@@ -43,6 +43,7 @@ def _a_reference(text: str) -> str:
     return text
 
 
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Reference = Annotated[str, AfterValidator(_a_reference)]
 Tag = Annotated[str, AfterValidator(_a_tag), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
 ReportName = Annotated[str, AfterValidator(_a_report_name), WithJsonSchema({"type": "string", "pattern": f"^{_REPORT_NAME}$"})]
@@ -131,6 +132,37 @@ class GrafanaKeys(Section):
         if text and (not text.startswith(("http://", "https://")) or not urlsplit(text).hostname):
             raise ValueError("must begin with http:// or https:// and a host")
         return url
+
+
+class CeilingKeys(Section):
+    """What no load run may exceed, whatever its options say."""
+
+    rate: Rate = Field(default=Rate(50.0, 1.0), description="Arrivals, such as 200/s.")
+    duration: Duration = Field(default=600.0, description="How long.")
+
+
+class ScenarioKeys(Section):
+    """A load and what it is held against."""
+
+    mix: dict[str, Weight] = Field(description="Tasks of loadtests/ and journeys of this file, with their weights.")
+    count: Literal["requests", "journeys"] = Field(default="requests", description="What is judged: each request, or each whole journey.")
+    slos: tuple[str, ...] = Field(description="Names under slos:.")
+    target: str = Field(default="", description="Where it goes; without it to the only target that says load: true.")
+
+    @model_validator(mode="after")
+    def _decidable(self) -> Self:
+        if not self.mix:
+            raise ValueError("mix names no task; write one, such as {browse: 1}")
+        if not self.slos:
+            raise ValueError("slos names none, so that nothing could be judged")
+        return self
+
+
+class LoadKeys(Section):
+    """Load tests."""
+
+    ceiling: CeilingKeys = Field(default=CeilingKeys(), description="What no run may exceed.")
+    scenarios: dict[str, ScenarioKeys] = Field(default={}, description="By name: outrider load NAME.")
 
 
 class CheckKeys(Section):

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from probes._core import Probe
 from probes._target import Target
-from runner.plan.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, ServerKeys, SloKeys
+from runner.plan.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
 Schema = dict[str, Any]
 
@@ -33,7 +33,18 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
 
 
 def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
-    models: list[type[BaseModel]] = [*kinds.values(), General, Defaults, ServerKeys, GateKeys, GrafanaKeys, SloKeys, CheckKeys, Target]
+    models: list[type[BaseModel]] = [
+        *kinds.values(),
+        General,
+        Defaults,
+        ServerKeys,
+        GateKeys,
+        GrafanaKeys,
+        LoadKeys,
+        SloKeys,
+        CheckKeys,
+        Target,
+    ]
     refs, made = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     found: Schema = {name: _tidy(one) for name, one in made["$defs"].items()} | {"placeholder": _PLACEHOLDER}
     named = {model: refs[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
@@ -47,6 +58,7 @@ def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
         "slos": _by_name(_ref(named[SloKeys]), "What is promised; each has a budget for each check."),
         "checks": checks | {"minProperties": 1},
         "server": _ref(named[ServerKeys]),
+        "load": _ref(named[LoadKeys]),
         "gate": _ref(named[GateKeys]),
         "grafana": _ref(named[GrafanaKeys]),
     }
