@@ -36,13 +36,32 @@ def selection_options(command: Command) -> Command:
     return config_option(command)
 
 
-def load_plan(config: Path, *, tags: tuple[str, ...] = (), checks: tuple[str, ...] = (), secrets: bool = True) -> Plan:
+def load_plan(
+    config: Path,
+    *,
+    tags: tuple[str, ...] = (),
+    checks: tuple[str, ...] = (),
+    secrets: bool = True,
+    marking: bool = False,
+    gating: bool = False,
+    probing: bool = True,
+) -> Plan:
     """The plan of a file, for a command that serves nothing; ends it with exit 2 and every problem where there is one."""
     from runner.plan.errors import PlanError
     from runner.plan.load import load
 
     try:
-        return load(config, environ=os.environ, tags=tags, checks=checks, secrets=secrets, serving=False)
+        return load(
+            config,
+            environ=os.environ,
+            tags=tags,
+            checks=checks,
+            secrets=secrets,
+            serving=False,
+            marking=marking,
+            gating=gating,
+            probing=probing,
+        )
     except PlanError as error:
         unusable(str(error))
 

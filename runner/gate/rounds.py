@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from probes._core import Clock, Reason, Verdict
-from runner.engine.findings import finding
+from runner.judge.findings import finding
 from runner.gate.asking import Observing
 from runner.gate.beside import Beside
 from runner.gate.settings import Settings, Shown

@@ -1,0 +1,84 @@
+"""The recorder of marks in Grafana, joined from a plan; and which deployment a command speaks of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli._options import Command
+
+if TYPE_CHECKING:
+    from probes._core import Clock
+    from runner.annotations import Deployment, Patience, Recorder
+    from runner.annotations.recorder import Outcome
+    from runner.plan.model import Marking, Plan
+
+NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
+
+
+def deployment_options(command: Command) -> Command:
+    """--deployment and --require: what ties a deployment's start to its finish."""
+    said = "What ties its start to its finish.  [default: the CI's run and attempt]"
+    command = click.option("--require", is_flag=True, help="Exit 1 unless the mark stands in Grafana.")(command)
+    return click.option("--deployment", default=None, metavar="ID", help=said)(command)
+
+
+@asynccontextmanager
+async def recording(marking: Marking, folder: Path | None, clock: Clock, patience: Patience) -> AsyncIterator[Recorder]:
+    """A recorder with its spool in the state folder; its client is closed at the end."""
+    import random
+
+    import httpx
+    from pydantic import SecretStr
+
+    from runner.annotations import Grafana, Recorder, Settings, Spool
+
+    settings = Settings(marking.url, SecretStr(marking.token), marking.api, marking.namespace)
+    client = await asyncio.to_thread(httpx.AsyncClient)  # it reads the authorities from the disk
+    async with client:
+        grafana = Grafana(settings, client, clock=clock, sleep=asyncio.sleep, rng=random.SystemRandom(), patience=patience)
+        yield Recorder(grafana, Spool(folder) if folder else None, clock)
+
+
+def deployment_of(plan: Plan, identity: str | None, *, revision: str = "", made_up: str = "") -> Deployment | None:
+    """The deployment that this command belongs to; `made_up` is its id where neither an option nor a CI gives one (None without)."""
+    from runner.annotations import Deployment, detect
+
+    job = detect(os.environ)
+    name = identity or (job.id if job else made_up)
+    if not name:
+        return None
+    return Deployment(
+        plan.service,
+        plan.environment,
+        name,
+        revision=revision or (job.revision if job else ""),
+        link=job.link if job else "",
+        dashboard=plan.grafana.dashboard if plan.grafana else "",
+        panel=plan.grafana.panel if plan.grafana else None,
+        run=job.run if job and not identity else "",
+    )
+
+
+def tell(outcome: Outcome) -> None:
+    """What became of a mark, on standard error: a verdict's output isn't mixed with it."""
+    for text in (outcome.message, *outcome.warnings):
+        click.echo(text, err=True)
+
+
+def put_out(deployment: Deployment) -> None:
+    """Tells the jobs that come later what ties them together."""
+    from runner.annotations import write_outputs
+
+    click.echo(f"deployment {deployment.id}", err=True)
+    if file := os.environ.get("GITHUB_OUTPUT"):
+        try:
+            write_outputs(Path(file), {"deployment": deployment.id, "revision": deployment.revision})
+        except (OSError, ValueError) as error:
+            click.echo(f"$GITHUB_OUTPUT: {error}", err=True)

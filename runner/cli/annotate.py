@@ -1,0 +1,115 @@
+"""`outrider annotate`: a deployment's mark in Grafana, told by its start and its finish, perhaps on different machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from runner.cli._marking import NOWHERE, deployment_of, deployment_options, put_out, recording, tell
+from runner.cli._options import config_option, load_plan, unusable
+
+if TYPE_CHECKING:
+    from runner.annotations import Deployment, Flushed, Recorder
+    from runner.annotations.recorder import Outcome
+    from runner.plan.model import Plan
+
+T = TypeVar("T")
+VERDICTS = ("pass", "fail", "inconclusive")
+
+
+@click.group("annotate", short_help="Mark a deployment in Grafana.")
+def command() -> None:
+    """Mark a deployment in Grafana: a region from its start to its verdict.
+
+    Exit 0 also where Grafana is down: the mark waits in the spool, and a later flush (or `outrider run`) sends it.
+    """
+
+
+@command.command("start")
+@click.option("--revision", default="", help="What is deployed.  [default: the CI's commit]")
+@click.option("--version", "release", default="", help="Its version, for people.")
+@deployment_options
+@config_option
+def start(config: Path, deployment: str | None, revision: str, release: str, *, require: bool) -> None:
+    """Mark the start of a deployment, and close those before it that never finished."""
+    _tell_of(config, deployment, "", revision=revision, version=release, require=require)
+
+
+@command.command("finish")
+@click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="How it ended.")
+@click.option("--revision", default="", help="What was deployed.  [default: the CI's commit]")
+@click.option("--version", "release", default="", help="Its version, for people.")
+@click.option("--detail", default="", help="Why, in a line.")
+@deployment_options
+@config_option
+def finish(config: Path, deployment: str | None, verdict: str, revision: str, release: str, detail: str, *, require: bool) -> None:
+    """Make of it a region, from its start to now. The start is found again in Grafana."""
+    _tell_of(config, deployment, verdict, revision=revision, version=release, detail=detail, require=require)
+
+
+@command.command("flush")
+@click.option("--require", is_flag=True, help="Exit 1 unless all was sent.")
+@config_option
+def flush(config: Path, *, require: bool) -> None:
+    """Send what Grafana didn't take before."""
+    plan = _plan(config)
+
+    async def sent(recorder: Recorder) -> Flushed:
+        return await recorder.flush()
+
+    try:
+        flushed = asyncio.run(_with(plan, sent))
+    except OSError as error:
+        unusable(f"the spool can't be read: {error}")
+    for text in flushed.sent:
+        click.echo(text)
+    for said, texts in (("waits", flushed.waiting), ("given up", flushed.given_up)):
+        for text in texts:
+            click.echo(f"{said}: {text}", err=True)
+    if flushed.busy:
+        click.echo("another process sends what waits", err=True)
+    elif not (flushed.sent or flushed.waiting or flushed.given_up):
+        click.echo("nothing waits")
+    raise click.exceptions.Exit(flushed.exit_code(require=require))
+
+
+def _plan(config: Path) -> Plan:
+    plan = load_plan(config, marking=True, probing=False)
+    if plan.grafana is None:
+        unusable(NOWHERE)
+    return plan
+
+
+def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str, version: str, detail: str = "", require: bool) -> None:
+    from dataclasses import replace
+
+    from runner.engine.clock import SystemClock
+
+    plan, now = _plan(config), SystemClock().time()
+    told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
+    if told is None:
+        unusable("outside of a CI the deployment has no name: give --deployment ID, as annotate start printed it")
+    told = replace(told, version=version, verdict=verdict, detail=detail)
+    told = replace(told, finished=now) if verdict else replace(told, started=now)
+    outcome = asyncio.run(_with(plan, lambda recorder: _recorded(recorder, told)))
+    tell(outcome)
+    put_out(replace(told, id=outcome.id or told.id))
+    raise click.exceptions.Exit(outcome.exit_code(require=require))
+
+
+async def _recorded(recorder: Recorder, deployment: Deployment) -> Outcome:
+    return await (recorder.finish(deployment) if deployment.verdict else recorder.start(deployment))
+
+
+async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
+    from runner.annotations import Patience
+    from runner.engine.clock import SystemClock
+
+    if plan.grafana is None:
+        raise AssertionError  # _plan has asked
+    async with recording(plan.grafana, plan.state, SystemClock(), Patience()) as recorder:
+        return await work(recorder)

@@ -1,0 +1,48 @@
+"""The file that `--save` writes before a deployment and `--baseline` reads after it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.gate.settings import Before
+from runner.judge.report import iso
+
+_VERSION = 1
+
+
+def save(path: Path, *, seconds: Mapping[str, Sequence[float]], revisions: Mapping[str, str], at: float, service: str) -> None:
+    """Writes what was measured: whole or not at all. Raises OSError. `at` in seconds since the epoch."""
+    told = {
+        "version": _VERSION,
+        "service": service,
+        "at": iso(at),
+        "revisions": dict(revisions),
+        "seconds": {name: [round(one, 6) for one in values] for name, values in seconds.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def load(path: Path) -> Before:
+    """What was saved. Raises OSError, and ValueError for what is no such file."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told["version"] != _VERSION:
+            raise ValueError(f"it was written by another version ({told['version']})")
+        durations = {str(name): tuple(_seconds(one) for one in values) for name, values in told["seconds"].items()}
+        revisions = {str(name): str(one) for name, one in told["revisions"].items()}
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError("it is no file that outrider gate --save wrote") from None
+    return Before(durations, revisions, f"{path.name} of {told.get('at', 'some time')}")
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError("a duration in it is none")
+    return float(value)
