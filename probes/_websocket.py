@@ -28,6 +28,7 @@ from probes._patterns import shown
 from probes._stream import Stream
 
 CAP = 1024 * 1024  # bytes that a run may be told
+_HEAD_TOO_LONG = 431  # h11's hint for a head beyond its buffer
 _REJECTED_BODY = 4096  # bytes of a refusal's body that are read: an application's own words
 _OUR_FAULTS = {1002, 1003, 1007, 1009, 1010}  # RFC 6455, 7.4.1: the server says that what it got breaks the protocol
 _ABNORMAL = 1006
@@ -164,6 +165,8 @@ class Socket:
             self._wire.receive_data(data)
             events = list(self._wire.events())
         except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
+            if getattr(error.__context__, "error_status_hint", None) == _HEAD_TOO_LONG:  # wsproto keeps h11's own only there
+                raise Failed(Reason.SIZE, "the head of the answer to the handshake is too long") from error
             raise Failed(Reason.PROTOCOL, f"what came is no answer to a WebSocket's handshake: {error}".lower()) from error
         for event in events:
             if isinstance(event, Ping) and self._wire.state is ConnectionState.OPEN:

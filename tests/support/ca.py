@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Authority:
     good: valid for 90 days, for NAMES, with its intermediate. soon: ends in 3 days. expired: ended 3 hours ago.
     not_yet: begins in a day. wrong_host: for other.example and *.other.example. self_signed: by itself.
     incomplete: signed by an intermediate that isn't sent. stranger: by another authority, whole.
-    old: as good, and speaking nothing newer than TLS 1.2.
+    old: as good, and speaking nothing newer than TLS 1.2. ancient: nothing newer than TLS 1.1, which nobody should accept.
     """
 
     ca_file: Path
@@ -39,11 +40,20 @@ class Authority:
     stranger: ssl.SSLContext
 
     old: ssl.SSLContext
+    ancient: ssl.SSLContext
 
 
 def _context(leaf: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(context)
+    return context
+
+
+def _ancient(leaf: trustme.LeafCert) -> ssl.SSLContext:
+    context = _context(leaf)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
 
 
@@ -108,6 +118,7 @@ def make_authority(folder: Path) -> Authority:
         incomplete=_incomplete(folder, issuing, now),
         stranger=_context(trustme.CA().issue_cert(*NAMES)),
         old=old,
+        ancient=_ancient(issuing.issue_cert(*NAMES)),
     )
 
 

@@ -1,0 +1,20 @@
+"""Fixtures: what the fault suite uses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.ca import authority
+from tests.support.databases import postgres, redis_server
+from tests.support.engine import Observer, observer
+
+__all__ = ["authority", "postgres", "redis_server"]
+
+
+@pytest.fixture
+async def runs() -> AsyncIterator[Observer]:
+    """The engine, to observe a probe with: `await runs.observe(probe)`."""
+    async with observer() as made:
+        yield made
