@@ -108,19 +108,23 @@ class Resolver:
 
 
 async def _ask_families(resolver: dns.asyncresolver.Resolver, host: str, within: float, kinds: Sequence[str]) -> tuple[str, ...]:
+    """All at once, and never for longer: dnspython ends its last pause although its time is over."""
     tasks = {kind: asyncio.ensure_future(_ask(resolver, host, kind, within)) for kind in kinds}
+    until = asyncio.get_running_loop().time() + within
     try:
-        await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        wait = LATE_FAMILY if any(t.done() and not t.exception() and t.result() for t in tasks.values()) else None
-        await asyncio.wait(tasks.values(), timeout=wait)
+        await asyncio.wait(tasks.values(), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        found = any(t.done() and not t.exception() and t.result() for t in tasks.values())
+        left = max(0.0, until - asyncio.get_running_loop().time())
+        await asyncio.wait(tasks.values(), timeout=min(LATE_FAMILY, left) if found else left)
+        answered = [t for t in tasks.values() if t.done()]
     finally:
         for task in tasks.values():
             task.cancel()
-    answered = [t for t in tasks.values() if t.done() and not t.cancelled()]
     families = [t.result() for t in answered if not t.exception()]
-    if found := _in_turns(*families):
-        return found
-    raise _why_none(host, within, [e for t in answered if (e := t.exception())])
+    if addresses := _in_turns(*families):
+        return addresses
+    stalled: list[BaseException] = [dns.exception.Timeout()] if len(answered) < len(tasks) else []  # type: ignore[no-untyped-call]
+    raise _why_none(host, within, [*(e for t in answered if (e := t.exception())), *stalled])
 
 
 async def _ask(resolver: dns.asyncresolver.Resolver, host: str, kind: str, within: float) -> tuple[str, ...]:
