@@ -129,6 +129,7 @@ def test_no_server_runs_as_root(servers: tuple[Postgres, Redis]) -> None:
         assert Path(f"/proc/{server.pid}").stat().st_uid != 0
 
 
+@pytest.mark.slow
 async def test_servers_die_with_whoever_started_them() -> None:
     """A parent that is killed takes its servers with it, frozen or not."""
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTS_AND_WAITS, stdout=asyncio.subprocess.PIPE)
@@ -162,6 +163,7 @@ async def test_a_lost_race_for_a_port_is_survived() -> None:
             assert server.port != squatter.getsockname()[1]
 
 
+@pytest.mark.slow
 async def test_the_packages_servers_work_too_and_close_while_frozen() -> None:
     """Where the system has neither, the packages' own do; closing a frozen one leaves neither a process nor its folder."""
     async with Postgres(embedded=True) as database, Redis(embedded=True) as cache:
@@ -178,6 +180,7 @@ async def test_the_packages_servers_work_too_and_close_while_frozen() -> None:
     assert not [folder for folder in folders if folder is None or await asyncio.to_thread(folder.exists)]
 
 
+@pytest.mark.slow
 async def test_tls_where_the_binary_has_it(tmp_path: Path) -> None:
     """A certificate switches TLS on; a binary without TLS says so instead of starting without."""
     made: Certificates = await asyncio.to_thread(make_certificates, tmp_path, time.time())

@@ -73,6 +73,7 @@ async def test_messages_that_are_none(runs: Observer, answers: tuple[bytes, ...]
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 async def test_any_damage_is_survived(runs: Observer, seed: int) -> None:
     """Whatever few bytes of a dialogue are damaged, the run has a verdict on the server and the runner lives on."""
     rng = random.Random(seed)  # noqa: S311 - the same damage in every run of the test

@@ -136,6 +136,7 @@ async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
     assert 'probe_success{check="second",kind="http"} 1' in metrics
 
 
+@pytest.mark.slow
 async def test_operating_needs_the_token(tmp_path: Path) -> None:
     """POST /-/reload answers 401 without the token, and reloads with it."""
     async with web() as server:
@@ -149,6 +150,7 @@ async def test_operating_needs_the_token(tmp_path: Path) -> None:
     assert (stranger.status_code, operator.status_code) == (401, 200)
 
 
+@pytest.mark.slow
 async def test_a_busy_port_is_a_configuration_error(tmp_path: Path) -> None:
     """Exit 2, with the address and what to do; nothing was asked of anybody."""
     async with web() as server:
@@ -174,6 +176,7 @@ async def test_a_wrong_configuration_starts_nothing(tmp_path: Path, command: str
     assert "2 errors; nothing was started" in err
 
 
+@pytest.mark.slow
 async def test_probe_tells_pass_from_fail(tmp_path: Path) -> None:
     """Exit 0 when all passed, 1 when one failed; the reason and the line are told."""
     async with web() as server, servers.refusing() as dead:
@@ -211,6 +214,7 @@ async def test_an_unknown_tag_or_check_is_a_usage_error(tmp_path: Path) -> None:
         assert hint in err
 
 
+@pytest.mark.slow
 async def test_secrets_are_in_no_output(tmp_path: Path) -> None:
     """A token in the configuration, sent and echoed by the server, is in neither form of the output."""
 
@@ -229,6 +233,7 @@ async def test_secrets_are_in_no_output(tmp_path: Path) -> None:
     assert "s3cret-t0ken" not in "".join(map(str, (*text, *told)))
 
 
+@pytest.mark.slow
 async def test_health_asks_the_runner_on_this_machine(tmp_path: Path) -> None:
     """Exit 0 while it lives, 1 when nobody answers."""
     async with web() as server:
@@ -242,6 +247,7 @@ async def test_health_asks_the_runner_on_this_machine(tmp_path: Path) -> None:
     assert "no runner answers" in gone[2]
 
 
+@pytest.mark.slow
 async def test_validate_says_what_will_be_done(tmp_path: Path) -> None:
     """Runs a day and what each target with a limit is asked; a plan that goes over it is told how to mend."""
     await write(
