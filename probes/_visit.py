@@ -259,7 +259,7 @@ def _note_answer(ctx: Context, exchange: Exchange) -> None:
     }
     ctx.evidence["answer"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
     if ctx.revision_header:
-        told = exchange.header(ctx.revision_header) or UNTOLD
+        told = exchange.header(ctx.revision_header.lower()) or UNTOLD
         known = str(ctx.facts.get("revision", "")).split(", ")
         ctx.facts["revision"] = ", ".join(dict.fromkeys([*filter(None, known), told]))
 

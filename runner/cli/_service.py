@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from probes._core import Clock
 from probes._wire import Wire
+from runner.cli._deployments import LOOK, SEND, Deployments
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.chores import Chores
 from runner.engine.diagnosis import Diagnosis
@@ -31,6 +32,7 @@ from runner.sinks.journal import Bridge, Journal
 from runner.sinks.metrics import Metrics
 from runner.state import StateLedger, open_ledger
 from runner.web.app import app
+from runner.web.gates import Gates
 from runner.web.serve import Listening, serve
 
 GRACE = 10.0  # seconds that runs in flight have to end by themselves when the runner stops
@@ -63,6 +65,10 @@ class Service:
         self.chores = Chores(self._cadences)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False  # whether the schedule runs
+        self.deployments = Deployments(
+            lambda: self.plan, self._execute, health=lambda: self.health, metrics=self.metrics, clock=clock, log=self.log
+        )
+        self.gates = Gates(self.deployments.prepare, clock)
 
     def join(self, extra: Sequence[tuple[str, Sink]], last_seen: dict[str, float]) -> None:
         """Builds the schedule over the sinks; `extra` sinks come after the house's own."""
@@ -72,6 +78,7 @@ class Service:
             "evidence": self.evidence,
             "journal": self.journal,
             "state": self.ledger.record,
+            "deployments": self.deployments.watch,
         }
         finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
         self.emit = Emit({**sinks, **dict(extra)}, self.metrics.sink_failed, self.log, finders)
@@ -91,6 +98,7 @@ class Service:
         settle()
         self.schedule.start(self.plan, execute)
         self._keep(self._look_outside(execute))
+        self._keep(self.deployments.look())
         self.ready = True
 
     def take(self, observation: Observation) -> None:
@@ -136,9 +144,11 @@ class Service:
     async def stop(self) -> None:
         """Drains: no new run, those in flight end or are cut short, and everything that is known is written."""
         self.ready = False
+        await self.gates.stop(GRACE)
         await self.schedule.drain(GRACE)
         await self.chores.drain(GRACE)
         await self.diagnosis.stop()
+        await self.deployments.send()
         await asyncio.gather(*self._tasks)
         await self._wire.aclose()
         await self.ledger.aclose()
@@ -180,6 +190,7 @@ async def running(
         ready=lambda: service.ready,
         clock=clock,
         version=version,
+        gates=service.gates,
     )
     listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
     logging.getLogger().addHandler(bridge)
@@ -189,6 +200,8 @@ async def running(
             service.journal.log("warning", f"budgets and limits are counted in memory only: {ledger.why}")
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
         service.chores.every(_LOOK, "look at the file", reload.look)
+        service.chores.every(LOOK, "look at the revisions", service.deployments.look)
+        service.chores.every(SEND, "mark in Grafana", service.deployments.send)
         service.chores.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
     finally:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from probes._core import Clock, Reason, Verdict
-from runner.judge.findings import finding
 from runner.gate.asking import Observing
 from runner.gate.beside import Beside
 from runner.gate.settings import Settings, Shown
+from runner.judge.findings import finding
 from runner.judge.verdict import Rules, Run, Runs, can_change
 from runner.observation import Check, Observation
 from runner.plan.model import Planned

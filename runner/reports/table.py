@@ -106,7 +106,7 @@ class Board:
         if judged and not seen.check.part_of:
             self._seen.setdefault(seen.check.name, []).append(seen)
         if not self._console.is_terminal:
-            self._console.print(_fact(seen, judged=judged), soft_wrap=True, markup=False, highlight=False)
+            self._console.print(fact(seen, judged=judged), soft_wrap=True, markup=False, highlight=False)
 
     def _drawn(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -120,7 +120,8 @@ class Board:
         return table
 
 
-def _fact(seen: Observation, *, judged: bool) -> str:
+def fact(seen: Observation, *, judged: bool) -> str:
+    """One run in a line: `PASS    api  12 ms`."""
     why = "" if seen.verdict is Verdict.PASS else f"  {seen.reason or ''} {_one_line(seen.message)}".rstrip()
     return f"{str(seen.verdict).upper():<8}{seen.check.name}  {seen.seconds * 1000:.0f} ms{'' if judged else '  warm-up'}{why}"
 

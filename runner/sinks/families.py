@@ -44,6 +44,12 @@ OF_THE_RUNNER = (
         "1 when the latest checks.yaml was taken over, 0 when the one before it runs on.",
     ),
     Head("outrider_config_last_reload_success_timestamp_seconds", "When checks.yaml was last taken over, in seconds since the epoch."),
+    Head(
+        "deployment_info",
+        "Always 1; the release that answers: what it says of itself, as version too where it is no commit.",
+        labels=("revision", "version"),
+    ),
+    Head("deployment_timestamp_seconds", "When another release than before first answered, in seconds since the epoch."),
     Head("outrider_sink_errors_total", "Observations or lines that a sink failed to take.", "counter", ("sink",)),
     Head("log_entries_total", "Lines written to the journal, by level.", "counter", ("level",)),
 )

@@ -6,6 +6,7 @@ All methods belong to the loop's thread, except `logged` and `sink_failed`, whic
 from __future__ import annotations
 
 import platform
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from threading import Lock
@@ -111,6 +112,14 @@ class Metrics:
         self._own("outrider_config_last_reload_successful", float(ok), {})
         if ok:
             self._own("outrider_config_last_reload_success_timestamp_seconds", self._clock.time(), {})
+
+    def deployed(self, revision: str, at: float | None) -> None:
+        """Notes which release answers, and since when (epoch seconds; None where it did before this runner looked)."""
+        commit = re.fullmatch(r"[0-9a-f]{7,64}", revision, re.IGNORECASE) is not None
+        labels = {"revision": revision, "version": "" if commit else revision}
+        self._own("deployment_info", 1, labels)
+        if at is not None:
+            self._own("deployment_timestamp_seconds", at, {})
 
     def logged(self, level: str) -> None:
         """Counts a line of the journal; from any thread."""

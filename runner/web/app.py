@@ -16,13 +16,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from probes._core import Clock
-from runner.plan.model import Plan
+from runner.plan.model import Plan, Server
 from runner.sinks import process
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
 from runner.sinks.metrics import Metrics
-from runner.web import api, view
+from runner.web import api, flagger, view
 from runner.web.access import Guard, refuse_operating
+from runner.web.gates import Gates
+from runner.web.gates import Routes as GateRoutes
 from runner.web.pages import Pages
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
@@ -40,6 +42,7 @@ def app(
     clock: Clock,
     version: str,
     pages: Pages | None = None,
+    gates: Gates | None = None,
 ) -> ASGIApp:
     """The whole web of a runner as one ASGI application, guarded by runner.web.access.
 
@@ -47,7 +50,8 @@ def app(
     well. `ready` says whether the schedule runs. Without `pages` the templates are read here: then call it in a thread.
     """
     routes = _Routes(plan, metrics, health, evidence, reload, ready, clock, version, pages or Pages())
-    return Guard(Starlette(routes=routes.all(), exception_handlers={404: _missing}), lambda: plan().server)
+    deployments = _gate_routes(gates, lambda: plan().server) if gates else []
+    return Guard(Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing}), lambda: plan().server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,19 @@ class _Routes:
         if state is None:
             raise HTTPException(404)
         return state
+
+
+def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
+    async def from_flagger(request: Request) -> Response:
+        return await flagger.answer(request, server(), gates.carry)
+
+    routes = GateRoutes(gates, server)
+    return [
+        Route("/api/gate", routes.start, methods=["POST"]),
+        Route("/api/gate/flagger", from_flagger, methods=["POST"]),
+        Route("/api/gate/{id}", routes.look),
+        Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
+    ]
 
 
 def _file(plan: Plan) -> str:
