@@ -135,6 +135,9 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
     try:
         yield
     except asyncpg.ConnectionDoesNotExistError as error:
+        if loop.guard.farewell:
+            ctx.evidence["sqlstate"] = loop.guard.farewell.get("C")
+            raise _refusal(asyncpg.PostgresError.new(loop.guard.farewell), dsn) from error
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
         raise _ended(ctx, loop) from error

@@ -11,6 +11,7 @@ import asyncpg
 from asyncpg.pgproto import pgproto
 
 _BACKEND = frozenset(b"123ACDEGHIKNRSTVWZcdnstv")  # the types of messages that a server sends (protocol 3, "Message Formats")
+_ERROR = ord("E")
 _ROW = ord("D")  # may be long in earnest: the session's own cap says so then
 _HEADER = 5  # a type and a length, which counts itself and not the type
 BROKEN: tuple[type[Exception], ...] = (  # what the parser raises on messages whose insides are wrong
@@ -36,6 +37,7 @@ class Frames:
     def __init__(self, most: int) -> None:
         self._most = most
         self._rest = bytearray()
+        self.farewell: dict[str, str] = {}  # the fields of the error with which the server ended the session
 
     def whole(self, data: bytes) -> bytes:
         """The messages that are complete now, one behind the other. Raises Malformed."""
@@ -49,10 +51,17 @@ class Frames:
                 raise Malformed(f"a message can't be {length} bytes long")
             if len(self._rest) - end < 1 + length:
                 break
+            if kind == _ERROR:
+                self._hear(bytes(self._rest[end + _HEADER : end + 1 + length]))
             end += 1 + length
         messages = bytes(self._rest[:end])
         del self._rest[:end]
         return messages
+
+    def _hear(self, error: bytes) -> None:
+        fields = {chr(field[0]): field[1:].decode("utf-8", "replace") for field in error.split(b"\0") if field}
+        if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            self.farewell = fields
 
 
 class Guard(asyncio.Protocol):
@@ -63,6 +72,11 @@ class Guard(asyncio.Protocol):
         self._frames = Frames(most)
         self._transport: asyncio.BaseTransport | None = None
         self.error: Exception | None = None
+
+    @property
+    def farewell(self) -> dict[str, str]:
+        """What the server said as it ended the session: asyncpg forgets it where a query was under way."""
+        return self._frames.farewell
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets asyncpg begin."""

@@ -53,7 +53,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
     """Carries bytes both ways between a client and a server until either leaves."""
     there, back = await asyncio.open_connection(servers.HOST, port)
     try:
@@ -70,7 +70,7 @@ def tls_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextManager
     """TLS from the first byte on, before the server on this port."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _join(reader, writer, port)
+        await join(reader, writer, port)
 
     return servers.speaking(talk, tls=context)
 
@@ -82,6 +82,6 @@ def postgres_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextMa
         assert await reader.readexactly(8) == SSL_REQUEST
         writer.write(b"S")
         await writer.start_tls(context)
-        await _join(reader, writer, port)
+        await join(reader, writer, port)
 
     return servers.speaking(talk)
