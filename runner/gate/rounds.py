@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -58,22 +59,17 @@ class Rounds:
         """All rounds, unless it is stopped or nothing that comes could change the verdict."""
         pace = self._settings.pace if self._settings.span is None else self._settings.pace_of_span
         ends = self._clock.monotonic() + (self._settings.span or 0.0)
-        self._left = 1 if only_one else self._planned(ends, pace)
+        self._left = 1 if only_one else self._settings.rounds if self._settings.span is None else _fitting(self._settings.span, pace)
         await self._beside.read()
         while self._left > 0 and not self._stopped():
             started = self._clock.monotonic()
             await self._judged_round()
-            self._left = self._left - 1 if self._settings.span is None or only_one else self._planned(ends, pace)
+            next_at = max(self._clock.monotonic(), started + pace)
+            self._left = self._left - 1 if self._settings.span is None or only_one else _fitting(ends - next_at, pace)
             if self._left and not can_change(self.runs, rules, revision=self._settings.expect):
                 self.cut, self._left = self._left, 0
             if self._left > 0:
-                await self._pause(max(0.0, started + pace - self._clock.monotonic()))
-
-    def _planned(self, ends: float, pace: float) -> int:
-        """How many rounds there are still to be: of a span, those that begin before its end."""
-        if self._settings.span is None:
-            return self._settings.rounds
-        return max(0, -int(-(ends - self._clock.monotonic()) // pace)) or (0 if self.done else 1)
+                await self._pause(next_at - self._clock.monotonic())
 
     async def _judged_round(self) -> None:
         told = await self._round()
@@ -103,3 +99,8 @@ class Rounds:
 
     def _is_ours(self, run: Run) -> bool:
         return self._beside.is_expected(run.revision)
+
+
+def _fitting(seconds: float, pace: float) -> int:
+    """How many rounds begin within so many seconds, the first of them at once."""
+    return max(0, math.ceil(seconds / pace))

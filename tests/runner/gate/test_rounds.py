@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from probes._core import Reason, Verdict
+from runner.gate.settings import Before, Settings
+from runner.judge.verdict import Outcome
+from tests.support.gating import P95, Reply, Road, gated, plan
+
+BROKEN = Reply(verdict=Verdict.FAIL, reason=Reason.STATUS)
+
+
+async def test_the_warm_up_is_shown_and_not_judged() -> None:
+    """The first request after a deployment may fail or be slow."""
+    road = Road(ran=lambda n, _: BROKEN if n == 0 else Reply())
+    result = await gated(road, plan(), Settings(rounds=3))
+    assert result.report.verdict is Outcome.PASS
+    assert road.shown == [("api", False), *[("api", True)] * 3]
+
+
+async def test_it_stops_when_nothing_can_change_the_verdict() -> None:
+    """A functional failure is final; an optional one isn't, nor is a pass."""
+    road = Road(ran=lambda n, _: BROKEN if n == 1 else Reply())
+    result = await gated(road, plan(), Settings(rounds=50))
+    assert (result.report.verdict, road.runs) == (Outcome.FAIL, 2)
+    assert any("stopped after 1 round: 49 more could not change the verdict" in one.text for one in result.report.notes)
+
+
+async def test_rounds_are_a_pace_apart() -> None:
+    """From start to start; nothing is waited for after the last."""
+    road = Road()
+    await gated(road, plan(), Settings(rounds=4, pace=2.0))
+    assert road.clock.monotonic() == 1000.0 + 3 * 2.0
+
+
+async def test_for_a_span() -> None:
+    """Two minutes are sixty rounds: enough to decide a p95."""
+    road = Road()
+    result = await gated(road, plan(slos=(P95,)), Settings(span=120.0))
+    assert result.report.checks[0].runs == 60
+    assert result.report.checks[0].slo is not None
+    assert result.report.checks[0].slo["p95"].state == "holds"
+
+
+async def test_an_interrupted_gate_says_how_far_it_came() -> None:
+    """Inconclusive, with what was judged; a run that was cut short is not judged."""
+    road = Road()
+
+    def answers(number: int, _: object) -> Reply:
+        if number == 3:
+            road.stop.set()
+            return Reply(verdict=Verdict.UNKNOWN, reason=Reason.CANCELLED)
+        return Reply()
+
+    road.ran = answers
+    result = await gated(road, plan(), Settings(rounds=10))
+    assert result.report.verdict is Outcome.INCONCLUSIVE
+    assert "interrupted after 2 of" in result.report.reasons[-1].text
+    assert result.report.checks[0].unknown == 0
+
+
+async def test_an_interrupted_gate_that_has_failed_has_failed() -> None:
+    """Certain is certain."""
+    road = Road()
+
+    def answers(number: int, _: object) -> Reply:
+        if number == 1:
+            road.stop.set()
+        return BROKEN
+
+    road.ran = answers
+    assert (await gated(road, plan(), Settings(rounds=10))).report.verdict is Outcome.FAIL
+
+
+async def test_slower_than_before_is_told_and_fails_only_on_demand() -> None:
+    """Thirty per cent slower inside the SLO."""
+    before = Before({"api": (0.1, 0.101, 0.102, 0.103, 0.104)}, {}, "before.json")
+    road = Road(ran=lambda n, _: Reply(seconds=0.14 + n / 1000))
+    result = await gated(road, plan(), Settings(rounds=5), before)
+    assert result.report.verdict is Outcome.PASS
+    assert any("slower than before the deployment: api +" in one.text for one in result.report.notes)
+    failing = await gated(Road(ran=road.ran), plan(), Settings(rounds=5, fail_on_slower=0.3), before)
+    assert failing.report.verdict is Outcome.FAIL
+
+
+async def test_what_was_not_measured_before_is_said() -> None:
+    """A new check has nothing to be compared with."""
+    result = await gated(Road(), plan("api", "fresh"), Settings(rounds=5), Before({"api": (0.1,) * 5}, {}, "before.json"))
+    assert any("fresh: nothing to compare with from before" in one.text for one in result.report.notes)
+
+
+async def test_the_result_carries_what_a_later_gate_compares_with() -> None:
+    """Seconds of passed runs by check, and what each target told."""
+    result = await gated(Road(), plan(), Settings(rounds=2))
+    assert (result.seconds, result.revisions) == ({"api": (0.1, 0.1)}, {"api": "new1234"})
