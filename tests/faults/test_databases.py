@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -19,20 +18,19 @@ from probes.postgres import Postgres
 from probes.redis import Redis
 from runner.observation import Observation
 from tests.faults.askings import SECRET, Place, asked
-from tests.support import servers
+from tests.faults.words import WORDS
+from tests.support.ca import Authority
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
 
 pytestmark = pytest.mark.slow
 WITHIN = 0.3  # seconds
 PROMPTLY = 1.0  # seconds
-OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
 
 
 async def _seen(runs: Observer, probe: Probe, kind: str, within: float = 5.0) -> Observation:
-    """An observation that left nothing behind, came in time and tells no secret."""
-    async with no_leaks():
-        seen = await runs.observe(probe, kind=kind, within=within)
+    """An observation that came in time and tells no secret."""
+    seen = await runs.observe(probe, kind=kind, within=within)
     assert runs.longest < within + probe.afterwards() + PROMPTLY
     assert SECRET not in repr(seen)
     assert not runs.log
@@ -60,7 +58,8 @@ async def test_postgres_wrong_password(runs: Observer, database: real.Postgres) 
     """auth, once the password is another; green again with the old one."""
     await database.change_password()
     try:
-        seen = await _seen(runs, _postgres(database), "postgres")
+        async with no_leaks():
+            seen = await _seen(runs, _postgres(database), "postgres")
     finally:
         await database.restore_password()
     assert _told(seen) == (Verdict.FAIL, Reason.AUTH)
@@ -82,7 +81,8 @@ async def test_postgres_too_many_connections(runs: Observer, database: real.Post
 
 async def test_postgres_slow_query(runs: Observer, database: real.Postgres) -> None:
     """timeout, in the phase of the query; and the query doesn't go on in the database."""
-    seen = await _seen(runs, _postgres(database, query="select pg_sleep(61)"), "postgres", WITHIN)
+    async with no_leaks():
+        seen = await _seen(runs, _postgres(database, query="select pg_sleep(61)"), "postgres", WITHIN)
     assert _told(seen) == (Verdict.FAIL, Reason.TIMEOUT)
     assert "in query" in seen.message
     async with _owner(database) as owner:
@@ -126,17 +126,6 @@ async def test_postgres_killed_backend_and_recovery(runs: Observer, database: re
     assert not runs.log
 
 
-@pytest.mark.parametrize("state", ["in recovery mode", "starting up", "shutting down"])
-async def test_postgres_recovery_mode(runs: Observer, state: str) -> None:
-    """A server that is up and lets nobody in is status, and the message says why."""
-    fields = ((b"S", b"FATAL"), (b"V", b"FATAL"), (b"C", b"57P03"), (b"M", f"the database system is {state}".encode()))
-    said = b"".join(code + value + b"\0" for code, value in fields)
-    async with servers.canned(b"E" + struct.pack("!i", len(said) + 5) + said + b"\0", then_close=True) as server:
-        seen = await runs.observe(asked("postgres", Place(server.host, server.port)), kind="postgres")
-    assert _told(seen) == (Verdict.FAIL, Reason.STATUS)
-    assert state in seen.message
-
-
 WRITES = (
     "insert into mine values (1)",
     "create table other (i int)",
@@ -173,7 +162,8 @@ async def test_redis_readonly_replica(runs: Observer, cache: real.Redis) -> None
     """body, and the message says that PING passes; green again when it leads again."""
     await cache.follow_a_dead_primary()
     try:
-        seen = await _seen(runs, _redis(cache), "redis")
+        async with no_leaks():
+            seen = await _seen(runs, _redis(cache), "redis")
     finally:
         await cache.lead_again()
     assert _told(seen) == (Verdict.FAIL, Reason.BODY)
@@ -193,20 +183,16 @@ async def test_redis_out_of_memory(runs: Observer, cache: real.Redis) -> None:
     assert seen.message.startswith("PING passes")
 
 
-@pytest.mark.parametrize(
-    ("answers", "reason", "words"),
-    [
-        ((b"-LOADING Redis is loading the dataset in memory\r\n",), Reason.STATUS, "LOADING"),
-        ((OK, PONG, b"-MOVED 3999 10.0.0.7:6381\r\n"), Reason.REDIRECT, "10.0.0.7:6381"),
-    ],
-    ids=["loading", "MOVED"],
-)
-async def test_redis_in_its_own_words(runs: Observer, answers: tuple[bytes, ...], reason: Reason, words: str) -> None:
-    """A server that is loading is status; a key on another node is redirect, and says where. Nobody goes there."""
-    async with servers.canned(*answers, then_close=True) as server, no_leaks(serving=server.port):
-        seen = await runs.observe(asked("redis", Place(server.host, server.port)), kind="redis")
-    assert _told(seen) == (Verdict.FAIL, reason)
-    assert words in seen.message
+@pytest.mark.parametrize("words", WORDS)
+async def test_in_their_own_words(words: str, runs: Observer, authority: Authority) -> None:
+    """What a server says when it is unwell has its reason, and stands in the message. Nobody goes where MOVED points."""
+    case = WORDS[words]
+    async with case.make(authority) as server, no_leaks(serving=server.port):
+        for asking in case.askings:
+            seen = await _seen(runs, asked(asking, Place(server.host, server.port)), asking)
+            assert seen.verdict is Verdict.FAIL
+            assert seen.reason in case.reasons, seen.message
+            assert words in seen.message
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
@@ -216,7 +202,8 @@ async def test_frozen(kind: str, runs: Observer, database: real.Postgres, cache:
     probe = _postgres(database) if kind == "postgres" else _redis(cache)
     await server.freeze()
     try:
-        seen = await _seen(runs, probe, kind, WITHIN)
+        async with no_leaks():
+            seen = await _seen(runs, probe, kind, WITHIN)
     finally:
         await server.thaw()
     assert _told(seen) == (Verdict.FAIL, Reason.TIMEOUT)

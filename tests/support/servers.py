@@ -318,14 +318,15 @@ async def speaking(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        task.add_done_callback(tasks.discard)
         server.connections += 1
         server.connected.set()
         try:
             outcome = talk(reader, writer)
             if asyncio.iscoroutine(outcome):
                 await outcome
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left, or the test is over
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+            pass  # the client left or doesn't trust us, or the test is over
         finally:
             writer.transport.abort()
             server.left.set()
@@ -336,7 +337,7 @@ async def speaking(
         yield server
     finally:
         listening.close()
-        for task in tasks:
+        for task in (talks := list(tasks)):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*talks, return_exceptions=True)
         await listening.wait_closed()
