@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtests.result import Stage
@@ -32,7 +32,7 @@ def moments(stages: Sequence[Stage], kind: str, seed: int) -> Iterator[float]:
     if kind not in KINDS:
         raise ValueError(f"arrivals are {' or '.join(KINDS)}, not {kind}")
     rng = random.Random(f"moments {seed}")
-    gap = (lambda: 1.0) if kind == "even" else (lambda: rng.expovariate(1.0))
+    gap: Callable[[], float] = (lambda: 1.0) if kind == "even" else (lambda: rng.expovariate(1.0))
     wanted = 0.5 if kind == "even" else gap()
     at, below = 0.0, 0.0
     for stage in stages:

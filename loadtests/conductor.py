@@ -64,7 +64,7 @@ class Conductor:
         self._aborted = ""
         self._trouble: list[Reason] = []
         self._begin = 0.0
-        self._environment = Environment(user_classes=[ClosedUser if order.arrivals == "closed" else OpenUser], catch_exceptions=False)
+        self._environment: Any = Environment(user_classes=[ClosedUser if order.arrivals == "closed" else OpenUser], catch_exceptions=False)
         self._stop_all: Callable[[], None] = lambda: None
 
     def run(self) -> LoadReport:
@@ -166,7 +166,7 @@ class Conductor:
             if name in missing or name not in runner.clients or gone == len(started) > 0:
                 self._seen[name].state = "lost"
 
-    def _on_delta(self, environment: Any, msg: Any, **_: Any) -> None:
+    def _on_delta(self, *, msg: Any, **_: Any) -> None:
         seen = self._seen.get(msg.node_id)
         if seen is None:
             return
@@ -245,7 +245,7 @@ def _free_port() -> int:
 
 def _start_worker(port: int) -> subprocess.Popen[bytes]:
     """A worker of this machine; it has no input, and its order comes from the master."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
         [sys.executable, "-m", "loadtests", "--worker", "127.0.0.1", str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
 

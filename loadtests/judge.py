@@ -133,7 +133,7 @@ def _judgement(
     found = tuple(_windows(order, counts, slo, steady, chance))
     needed = runs_needed(slo.objective, order.confidence)
     outcome = _outcome(own.observed, own.high, max(own.low, whole.low), slo.objective, found)
-    text = _sentence(order, subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
+    text = _sentence(subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
     return Judgement(
         subject,
         slo.name,
@@ -170,7 +170,6 @@ def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, s
 
 
 def _sentence(
-    order: Order,
     subject: str,
     slo: SloOrder,
     counted: tuple[int, int],

@@ -183,7 +183,7 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One rate that was tried: a whole run, or a shorter one, with what came of it. `p95` is response time over all tasks, for a plot only."""
+    """One rate that was tried, in a whole run or a shorter one. `p95` is response time over all tasks, for a plot only."""
 
     rate: float
     outcome: Outcome

@@ -73,7 +73,8 @@ class Rider:
         begun = self.now()
         self.in_flight += 1
         self.record.start(name, due, begun - due)
-        reason, message, phases = "", "", {}
+        reason, message = "", ""
+        phases: dict[str, float] = {}
         play = self._play(task, variant)
         jar: dict[str, str] = {}
         try:
@@ -129,7 +130,7 @@ class Rider:
         self, name: str, sending: Sending, moves: Moves, jar: dict[str, str], intended: float, phases: dict[str, float]
     ) -> tuple[Sending | None, float]:
         subject, begun = f"{name}/{sending.step.name}", self.now()
-        reason, message, size = "", "", 0
+        reason, message, size, ended = "", "", 0, begun
         measured: dict[str, float] = {}
         following: Sending | None = None
         trouble: BaseException | None = None
@@ -179,7 +180,7 @@ class Rider:
                 request.method, f"{split.path or '/'}{f'?{split.query}' if split.query else ''}", body=request.body, headers=headers
             )
             measured = {}
-            kind = response.get("content-type") or ""
+            kind = str(response.get("content-type") or "")
             body = b""
             if kind.startswith("text/event-stream"):
                 body = bytes(response.read(1))

@@ -1,4 +1,7 @@
-"""Locust's side: two kinds of user, both with FastHttpUser's client. One is a whole worker's open arrivals, the other a closed-loop user."""
+"""Locust's side: two kinds of user, both with FastHttpUser's client.
+
+One is a whole worker's open arrivals, the other a closed-loop user.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Seat:
         return taken
 
     def arrive(self) -> None:
-        """This worker's share of the arrivals, from the first to the last."""
+        """The worker's share of the arrivals, from the first to the last."""
         order = self.order
         stream = arrivals(order.stages, order.mix, kind=order.arrivals, seed=order.seed)
         mine = share_of(stream, self.index, self.workers)

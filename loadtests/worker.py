@@ -14,12 +14,12 @@ from loadtests.users import ClosedUser, OpenUser, Seat
 
 def work(host: str, port: int) -> None:
     """Serves one run of the master at this address, and returns when it is over."""
-    environment = Environment(user_classes=[OpenUser, ClosedUser], catch_exceptions=False)
+    environment: Any = Environment(user_classes=[OpenUser, ClosedUser], catch_exceptions=False)
     environment.outrider = None
     runner = environment.create_worker_runner(host, port)
     runner.register_message("outrider-order", lambda environment, msg, **_: _take(environment, msg.data))
     runner.register_message("outrider-begin", lambda environment, msg, **_: environment.outrider.start_at(msg.data["at"]))
-    runner.register_message("outrider-stop", lambda environment, msg, **_: environment.outrider.stop())
+    runner.register_message("outrider-stop", lambda environment, **_: environment.outrider.stop())
     gevent.spawn(_tell, environment)
     runner.greenlet.join()
 
