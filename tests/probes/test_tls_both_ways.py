@@ -73,8 +73,8 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Both:
     client.cert_chain_pems[0].write_to_path(str(cert))
     client.private_key_pem.write_to_path(str(key))
     trustme.CA().issue_cert("probe.test").private_key_and_cert_chain_pem.write_to_path(str(stranger))
-    wanting = [_server(ca, version, wanting=True) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
-    return Both(ca_file, both, cert, key, stranger, *wanting, _server(ca), _ancient(ca))
+    older, newer = (_server(ca, version, wanting=True) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+    return Both(ca_file, both, cert, key, stranger, older, newer, _server(ca), _ancient(ca))
 
 
 async def observed(runs: Observer, sides: Both, context: ssl.SSLContext, **tls: Any) -> Observation:

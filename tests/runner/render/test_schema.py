@@ -83,7 +83,7 @@ def test_placeholders_may_stand_for_every_single_value(data: Any) -> None:
         {"version": 1, "checks": {"api": {"host": "localhost", "port": 1}}},
         {"version": 1, "checks": {"API": {"kind": "tcp", "host": "localhost", "port": 1}}},
         {"version": 1, "checks": {"api": {"kind": "tpc", "host": "localhost", "port": 1}}},
-        {"load": {}, **with_check()},
+        {"maintenance": {}, **with_check()},
         with_check(timeout=5),
         with_check(timeuot="5s"),
         with_check(port="eighty"),
