@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Subject:
 class Held:
     """What the process holds at a moment between runs."""
 
+    files: int
     sockets: dict[int, str]
     tasks: int
     blocks: int
@@ -81,6 +83,7 @@ class Soak:
     subjects: list[Subject] = field(default_factory=list)
     met: list[servers.Server] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    late: float = 0.0  # seconds after its deadline that a run came back, at most
     engine: Execute | None = None
 
     def add(self, name: str, case: Case, server: servers.Server, ca: Path | None, within: float) -> None:
@@ -110,8 +113,11 @@ class Soak:
         assert self.engine is not None
         said = ""
         for _ in range(TRIES):
+            began = time.monotonic()
             seen = (await self.engine.observe(planned, by_hand=True))[0]
+            late = time.monotonic() - began - planned.timeout - planned.probe.afterwards()
             if seen.reason is not Reason.STARVED:
+                self.late = max(self.late, late)
                 return seen
             said = seen.message
         raise AssertionError(f"this machine is too busy for any test: {said}")
@@ -129,8 +135,9 @@ class Soak:
             await asyncio.sleep(0)
         gc.collect()
         statm = await asyncio.to_thread(Path("/proc/self/statm").read_text)
+        files = await asyncio.to_thread(os.listdir, "/proc/self/fd")
         own = open_sockets(serving=[server.port for server in self.met])
-        return Held(own, len(asyncio.all_tasks()), sys.getallocatedblocks(), int(statm.split()[1]) * PAGE)
+        return Held(len(files), own, len(asyncio.all_tasks()), sys.getallocatedblocks(), int(statm.split()[1]) * PAGE)
 
 
 @asynccontextmanager
@@ -182,6 +189,7 @@ async def test_ten_thousand_mixed_runs(authority: Authority, database: real.Post
         after = await soak.held()
     assert not wrong[:20]
     assert not soak.log
+    assert soak.late < PROMPTLY
     _nothing_left(before, after)
 
 
@@ -194,6 +202,7 @@ async def _waiting(soak: Soak) -> None:
     after = await soak.held()
     assert not wrong
     assert not soak.log
+    assert soak.late < PROMPTLY
     _nothing_left(before, after)
 
 
@@ -224,6 +233,7 @@ def _named(host: str, reason: Reason) -> Case:
 def _nothing_left(before: Held, after: Held) -> None:
     """Of what was done between two moments."""
     assert not [name for number, name in after.sockets.items() if number not in before.sockets]
+    assert after.files <= before.files
     assert after.tasks <= before.tasks
     assert after.blocks - before.blocks < MOST_BLOCKS, "memory of Python's"
     assert after.bytes - before.bytes < MOST_BYTES, "memory of the process"
