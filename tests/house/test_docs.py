@@ -61,7 +61,7 @@ def test_the_list_of_metrics_is_whole() -> None:
     families = {family.name for kind in probes.discover().values() for family in kind.families}
     families |= {head.name for head in (*OF_CHECKS, *OF_THE_RUNNER, *OF_THE_PROCESS)}
     tables = "\n".join(line for line in text_of("docs/metrics.md").splitlines() if line.startswith("|"))
-    assert set(re.findall(r"`((?:probe|outrider|process|log)_\w+)", tables)) == families
+    assert set(re.findall(r"`((?:probe|outrider|process|log|deployment)_\w+)", tables)) == families
 
 
 @pytest.mark.parametrize("query", blocks("docs/metrics.md", "promql"))

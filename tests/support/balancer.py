@@ -63,6 +63,7 @@ class Balancer:
         self._backends = cycle(backends)
         self._server: asyncio.Server | None = None
         self._handling: set[asyncio.Task[None]] = set()
+        self._cutting = False
 
     @property
     def url(self) -> str:
@@ -83,17 +84,33 @@ class Balancer:
         if self._handling:
             await asyncio.wait(self._handling)
 
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._handling.add(task)
-            task.add_done_callback(self._handling.discard)
+    def cut(self) -> None:
+        """Breaks the connection of the next request that comes, with the request on it; those after it pass."""
+        self._cutting = True
+
+    def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._handle(reader, writer))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, beyond = await asyncio.open_connection("127.0.0.1", next(self._backends))
         try:
-            await asyncio.gather(_pour(reader, beyond), _pour(there, writer))
+            await asyncio.gather(self._forth(reader, beyond, writer), _pour(there, writer))
         finally:
             beyond.close()
             writer.close()
+
+    async def _forth(self, reader: asyncio.StreamReader, beyond: asyncio.StreamWriter, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self._cutting:
+                    self._cutting = False
+                    writer.transport.abort()
+                    break
+                beyond.write(data)
+                await beyond.drain()
+        beyond.close()
 
 
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
