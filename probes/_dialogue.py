@@ -20,9 +20,9 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 
 def _bytes(text: Any) -> Any:
     """`00000008 04d2162f`: pairs of hex digits, with spaces where they help."""
-    if not isinstance(text, str):
+    if isinstance(text, bytes):
         return text
-    if not _HEX.match(plain := "".join(text.split())):
+    if not isinstance(text, str) or not _HEX.match(plain := "".join(text.split())):
         raise ValueError("write bytes as pairs of hex digits, in quotes, such as '00000008 04d2162f'")
     return bytes.fromhex(plain)
 

@@ -76,8 +76,10 @@ class Tcp(Probe):
         try:
             if self.dialogue:
                 await _Talk(self, ctx, stream).hold()
-        finally:
-            stream.close()
+        except BaseException:
+            stream.abort()
+            raise
+        stream.close()
         spoken = f" · {ctx.facts['tls_version']}" if "tls_version" in ctx.facts else ""
         where = host_and_port(ctx.facts["ip"], self.port)
         return Result.passed(f"{where} {'answers as expected' if self.dialogue else 'accepts connections'}{spoken}")

@@ -196,6 +196,7 @@ async def test_a_password_is_in_no_record(runs: Observer) -> None:
         ([{"send": "x", "reject": "y"}], "reject goes with expect"),
         ([{"send": "x", "labels": {"a": "b"}}], "labels goes with expect"),
         ([{"expect_hex": "0"}], "pairs of hex digits"),
+        ([{"expect_hex": 53}], "in quotes"),
         ([{"expect": "(?P<a>x)", "send": "{{b}}"}], r"step 1 uses \{\{b\}\}"),
         ([{"send": "{{a}}"}, {"expect": "(?P<a>x)"}], r"step 1 uses \{\{a\}\}"),
         ([{"expect": "(?<!x)"}], "RE2"),
