@@ -1,0 +1,38 @@
+"""For plain Locust: `OUTRIDER_SCENARIO=roadtrip locust -f loadtests/locustfile.py`.
+
+Its users are a closed loop over the scenario's own tasks and journeys, as checks.yaml has them now. They are not judged: what
+Locust prints is Locust's. `outrider load` judges, and offers an open load.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from locust import events
+
+from loadtests.order import Order, order_from
+from loadtests.tasks import login_of
+from loadtests.users import ClosedUser, Seat
+
+__all__ = ["ClosedUser"]  # Locust runs the users that it finds here
+
+
+def resolved(scenario: str) -> Order:
+    """The scenario as `outrider load` would send it, from a process of its own. Raises CalledProcessError where it may not be sent."""
+    words = ["load", scenario, "--order", "--arrivals", "closed", "--users", "1", "--duration", os.environ.get("OUTRIDER_DURATION", "10m")]
+    command = [sys.executable, "-m", "runner.cli", *words]
+    return order_from(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603 - ourselves
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]  # Locust has no types
+def take_a_seat(environment: Any, **_: Any) -> None:
+    """Resolves the scenario once, and lets every user of this process share its seat."""
+    seat = Seat(environment, resolved(os.environ.get("OUTRIDER_SCENARIO", "roadtrip")))
+    if login := login_of(seat.order):
+        seat.rider.token = seat.rider.log_in(login)
+    seat.start_at(time.time())
+    environment.outrider = seat

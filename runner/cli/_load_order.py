@@ -1,0 +1,191 @@
+"""From checks.yaml to the order of one load run: everything resolved, everything allowed, or a message and exit 2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import SecretStr
+
+from runner.cli._options import our_version, unusable
+
+if TYPE_CHECKING:
+    from loadtests.order import JourneyOrder, Order
+    from probes._target import Target
+    from runner.plan.model import Plan, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for: arrivals a second, seconds, and how they come."""
+
+    scenario: str
+    rate: float
+    duration: float
+    shape: str
+    arrivals: str
+    warm_up: float
+    users: int
+    workers: int
+    seed: int
+    abort_on_breach: bool
+
+
+def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
+    """The plan, the target and the order. Ends the command with exit 2 where the run may not be, before a packet is sent."""
+    plan, scenario, target = _chosen(config, wish.scenario)
+    if not target.load:
+        unusable(f"target {target.name} doesn't say load: true ({config.name}); nothing was sent")
+    order = _order(plan, scenario, target, wish)
+    _judge_ceiling(plan, order)
+    _judge_rules(target, order)
+    return plan, target, order
+
+
+def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
+    from runner.plan.errors import PlanError
+    from runner.plan.load import load
+
+    try:
+        names = _names(config)
+        sketch = load(config, environ=os.environ, probing=False, serving=False, marking=False)
+        scenario = sketch.load.scenarios.get(name)
+        if scenario is None:
+            unusable(f"{config.name} has no scenario {name} (there are {', '.join(sketch.load.scenarios) or 'none'})")
+        target = scenario.target or _only_loadable(config, names["targets"])
+        plan = load(config, environ=os.environ, checks=names["journeys"], serving=False, marking=False, loading=target)
+    except PlanError as error:
+        unusable(str(error))
+    return plan, plan.load.scenarios[name], plan.targets[target]
+
+
+def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
+    """The names of the file's targets and of its journeys, whose values the order needs."""
+    from runner.plan.nodes import Keys
+    from runner.plan.yaml import read as read_yaml
+
+    root = read_yaml(config)
+    targets, checks = root.get("targets"), root.get("checks")
+    journeys = [
+        name
+        for name, entry in (checks.entries.items() if isinstance(checks, Keys) else ())
+        if isinstance(entry.node, Keys) and getattr(entry.node.get("kind"), "text", "") == "journey"
+    ]
+    return {"targets": tuple(targets.entries) if isinstance(targets, Keys) else (), "journeys": tuple(journeys)}
+
+
+def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
+    """The one target that says load: true; a target whose values aren't set here can't be meant."""
+    from runner.plan.errors import PlanError
+    from runner.plan.load import load
+
+    found = []
+    for name in names:
+        try:
+            plan = load(config, environ=os.environ, probing=False, serving=False, marking=False, loading=name)
+        except PlanError:
+            continue
+        if plan.targets[name].load:
+            found.append(name)
+    if len(found) != 1:
+        what = f"{', '.join(found)} all say" if found else "no target says"
+        unusable(f"{what} load: true; name the one that is meant in the scenario, as target:. Nothing was sent")
+    return found[0]
+
+
+def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
+    from loadtests import order as orders
+    from loadtests.shapes import stages
+
+    journeys = {p.check.name: p for p in plan.checks if p.target is not None and p.target.name == target.name}
+    written = {name: _journey(planned.probe, planned.timeout) for name, planned in journeys.items()}
+    closed = wish.arrivals == "closed"
+    try:
+        shaped = () if closed else stages(wish.shape, wish.rate, wish.duration)
+    except ValueError as error:
+        unusable(f"outrider load: {error}")
+    return orders.Order(
+        scenario=scenario.name,
+        mix=dict(scenario.mix),
+        count=scenario.count,
+        slos=tuple(orders.SloOrder(s.name, float(s.objective), s.threshold, s.measure) for s in scenario.slos),
+        target={
+            "name": target.name,
+            "url": target.url,
+            "allow": [str(rule) for rule in target.allow],
+            "deny": [str(rule) for rule in target.deny],
+        },
+        target_headers={name: value.get_secret_value() for name, value in target.headers.items()},
+        journeys={name: journey for name, journey in written.items() if name in scenario.mix},
+        login=_login(journeys.values()),
+        stages=shaped,
+        shape=wish.shape,
+        arrivals=wish.arrivals,
+        users=wish.users,
+        duration=wish.duration,
+        warm_up=wish.warm_up,
+        seed=wish.seed,
+        workers=wish.workers,
+        abort_on_breach=wish.abort_on_breach,
+        revision_path=target.revision.path if target.revision and target.revision.path else "",
+        config=plan.path.name if plan.path else "",
+        line=scenario.line,
+        version=our_version(),
+    )
+
+
+def _journey(probe: Any, timeout: float) -> JourneyOrder:
+    from loadtests.order import JourneyOrder
+
+    headers = {name: value.get_secret_value() for name, value in probe.headers.items()}
+    return JourneyOrder(tuple(as_written(step) for step in probe.steps), headers, timeout)
+
+
+def _login(journeys: Any) -> dict[str, Any] | None:
+    """The first step of these journeys that logs in: users who return log in as the probe's user does."""
+    steps = (step for planned in journeys for step in planned.probe.steps)
+    return next((as_written(step) for step in steps if step.logs_in), None)
+
+
+def as_written(step: Any) -> dict[str, Any]:
+    """A step as checks.yaml would have it, its secrets filled in: what another process validates again."""
+    return cast("dict[str, Any]", _plain(step.model_dump(by_alias=True, exclude_unset=True)))
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return {str(k): _plain(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if key == "within" and isinstance(value, float):
+        return f"{value:.6f}s"
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _judge_ceiling(plan: Plan, order: Order) -> None:
+    from loadtests.shapes import peak
+
+    rate = peak(order.stages) if order.stages else 0.0
+    if rate > plan.load.rate:
+        unusable(f"{rate:g}/s is above the ceiling of {plan.load.rate:g}/s (load: ceiling:); nothing was sent")
+    if order.duration > plan.load.duration:
+        unusable(f"{order.duration:g}s is above the ceiling of {plan.load.duration:g}s (load: ceiling:); nothing was sent")
+
+
+def _judge_rules(target: Target, order: Order) -> None:
+    """Every request of the mix against the target's own rules."""
+    from loadtests.tasks import asks_of, playable
+
+    try:
+        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
+    except ValueError as error:
+        unusable(f"scenario {order.scenario}: {error}; nothing was sent")
+    for name, method, path in asks_of(tasks):
+        if refusal := target.refusal(method, target.url.rstrip("/") + path):
+            unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")
