@@ -9,6 +9,8 @@ from typing import Any
 
 from probes._core import Reason, Span, Verdict
 
+SUSPECT = 0.005  # seconds for which our own loop may stand still in a run without a word about it
+
 
 @dataclass(frozen=True, slots=True)
 class Slo:
@@ -72,8 +74,8 @@ class Observation:
 
     @property
     def suspect(self) -> bool:
-        """Whether our own loop may have falsified its times."""
-        return self.stalled > 0
+        """Whether our own loop may have falsified its times: it stood still for 5 ms or more."""
+        return self.stalled >= SUSPECT
 
     def measured(self, measure: str | None) -> float | None:
         """Seconds (or the number) that an SLO's `measure` names; the whole run for None; None where it wasn't reached."""

@@ -17,6 +17,7 @@ from probes._wire import Wire
 from runner.cli._deployments import LOOK, SEND, Deployments
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.chores import Chores
+from runner.engine.confirm import Confirm
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.emit import Emit
 from runner.engine.execute import Execute
@@ -64,6 +65,7 @@ class Service:
         self._cadences = Beats(clock)
         self.chores = Chores(self._cadences)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failing: set[str] = set()  # the checks that are down
         self.ready = False  # whether the schedule runs
         self.deployments = Deployments(
             lambda: self.plan, self._execute, health=lambda: self.health, metrics=self.metrics, clock=clock, log=self.log
@@ -96,7 +98,7 @@ class Service:
         execute = self._execute(self.plan)
         self.diagnosis.plan(execute, self.plan.checks)
         settle()
-        self.schedule.start(self.plan, execute)
+        self.schedule.start(self.plan, self._confirming(execute))
         self._keep(self._look_outside(execute))
         self._keep(self.deployments.look())
         self.ready = True
@@ -134,8 +136,11 @@ class Service:
         self.journal.service = plan.service
         execute = self._execute(plan)
         self.diagnosis.plan(execute, plan.checks)
-        self._keep(_close_after(self.schedule.swap(plan, execute), wire))
+        self._keep(_close_after(self.schedule.swap(plan, self._confirming(execute)), wire))
         self._keep(self._look_outside(execute))
+
+    def _confirming(self, execute: Execute) -> Confirm:
+        return Confirm(execute, self._failing, self._clock, LoopTimer())
 
     def _execute(self, plan: Plan) -> Execute:
         rng = random.SystemRandom()

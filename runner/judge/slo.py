@@ -9,18 +9,24 @@ from runner.observation import Observation, Slo
 def event(observation: Observation, slo: Slo) -> bool | None:
     """True for a good event, False for a bad one, None for no event at all.
 
-    No event: the run was unknown (it says nothing of the target) or fell into maintenance. A failed run is a bad event,
+    No event: the run was unknown (it says nothing of the target), fell into maintenance, or failed and wasn't confirmed (the
+    re-check that passed is the event). Nor is a pass that missed a threshold by no more than our own loop stood still meanwhile:
+    whether the target was quick enough can't be told, so that it neither spends the budget nor fills it. A failed run is a bad event,
     however quick it failed. A passed run is good when there is no threshold, or when what was measured is at most the
     threshold, compared exactly; a measure that the run didn't reach was not quick enough.
     """
-    if observation.verdict is Verdict.UNKNOWN or observation.maintenance:
+    if observation.verdict is Verdict.UNKNOWN or observation.maintenance or not observation.confirmed:
         return None
     if observation.verdict is Verdict.FAIL:
         return False
     if slo.threshold is None:
         return True
     measured = _measured(observation, slo)
-    return measured is not None and measured <= slo.threshold
+    if measured is None:
+        return False
+    if slo.threshold < measured <= slo.threshold + observation.stalled:
+        return None
+    return measured <= slo.threshold
 
 
 def _measured(observation: Observation, slo: Slo) -> float | None:

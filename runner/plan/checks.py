@@ -64,6 +64,7 @@ def planned(entry: Entry, book: Book) -> Planned | None:
     if book.sketch is None:
         reading.secrets |= set(secrets.of_settings(made[0], reading.filled_in))
     draft.judge_asks(made[0])
+    draft.judge_confirm(made[0])
     return draft.planned(made[0], made[1], schedule, slos)
 
 
@@ -177,6 +178,11 @@ class _Draft:
                     self._report(("slos", index), f"{name} measures {slo.measure}, {complaint}")
         return tuple(found)
 
+    def judge_confirm(self, probe: Probe) -> None:
+        """Reports re-checks of what mustn't be sent twice."""
+        if self.keys.confirm and not probe.repeatable():
+            self._report(("confirm",), f"asks again at once, and this {self.kind} check sends what isn't repeated: leave it out")
+
     def judge_asks(self, probe: Probe) -> None:
         """Holds what it may send against its target's rules. A check with a url of its own sends its kind's request and nothing else."""
         target = getattr(probe, "target", None)
@@ -203,8 +209,9 @@ class _Draft:
         compares = probe.part_compares()
         own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
         parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
-        mark = _fingerprint(check, parts, schedule[0], data, target)
-        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, data)
+        told = (data, self.keys.confirm) if self.keys.confirm else data
+        mark = _fingerprint(check, parts, schedule[0], told, target)
+        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, data, self.keys.confirm)
 
     def _check(self, probe: Probe, target: Target | None, gap: float, slos: tuple[Slo, ...]) -> Check:
         keys, defaults = self.keys, self.book.defaults

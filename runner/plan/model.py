@@ -39,6 +39,7 @@ class Planned:
     target: Target | None = None
     parts: tuple[Check, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as written, filled in: secrets among them
+    confirm: int = 0  # how many re-checks must fail as well before a failure counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,7 @@ class CheckKeys(Section):
     runbook: str = Field(default="", description="Where to read what to do.")
     depends_on: tuple[str, ...] = Field(default=(), description="Checks whose failure explains this one's: its alert is quiet meanwhile.")
     reports_as: ReportName = Field(default="", description="Its name in our own /health/metrics.")
+    confirm: int = Field(default=0, ge=0, le=5, description="How many quick re-checks must fail as well before the check is down.")
     gate: Gate | None = Field(default=None, description="required or optional: whether a failure fails the gate.")
 
     @model_validator(mode="after")

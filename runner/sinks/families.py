@@ -25,6 +25,8 @@ OF_CHECKS = (
     ),
     Head("probe_runs_total", "Runs by outcome.", "counter", ("outcome",)),
     Head("probe_failures_total", "Failed and unknown runs by reason; a reason appears when it first occurs.", "counter", ("reason",)),
+    Head("probe_runs_suspect_total", "Runs during which our own loop stood still for 5 ms or more: their times may be ours.", "counter"),
+    Head("probe_unconfirmed_failures_total", "Failures that a re-check didn't see again; they count as the run that passed.", "counter"),
     Head("probe_slo_events_total", "Runs that count for an SLO: passed and failed ones outside maintenance.", "counter", ("slo",)),
     Head(
         "probe_slo_good_events_total",

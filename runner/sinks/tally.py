@@ -13,6 +13,7 @@ from runner.sinks.exposition import Piece, exemplar, labelled, line, number
 from runner.sinks.families import DURATION
 from runner.sinks.histogram import Histogram
 
+_UNCONFIRMED = "probe_unconfirmed_failures_total"
 Lines = Iterator[tuple[str, Piece | None]]  # family, its lines; None where the family has none at present
 
 
@@ -37,6 +38,7 @@ class Tally:
         self._failures: dict[str, tuple[int, str]] = {}  # count and latest exemplar by reason
         self._slos: dict[str, tuple[int, int]] = {}  # events and good ones by name
         self._sums: dict[Family, dict[tuple[str, ...], float]] = {}  # the counters among the kind's own families
+        self._suspect = self._unconfirmed = 0
         self._durations = Histogram(DURATION, self._base, edges)
         self._starts: dict[tuple[str, ...], str] = {}
 
@@ -54,11 +56,16 @@ class Tally:
         yield "probe_check_info", self._info(around)
         yield DURATION, self._durations.piece()
         yield from self._counters()
+        yield _UNCONFIRMED, self._plain(_UNCONFIRMED, self._unconfirmed)
         for family, sums in self._sums.items():
             yield family.name, self._samples(family, sums)
 
     def observed(self, seen: Observation, families: tuple[Family, ...]) -> Lines:
         """Counts one observation and yields every family that it may have changed."""
+        if not seen.confirmed:
+            self._unconfirmed += 1
+            yield _UNCONFIRMED, self._plain(_UNCONFIRMED, self._unconfirmed)
+            return
         self._count(seen)
         if seen.verdict is Verdict.PASS:
             self._durations.add(seen.seconds, seen.trace_id, seen.at)
@@ -70,6 +77,7 @@ class Tally:
 
     def _count(self, seen: Observation) -> None:
         self._runs[seen.verdict] += 1
+        self._suspect += seen.suspect
         if seen.reason is not None:
             count, _ = self._failures.get(seen.reason, (0, ""))
             self._failures[seen.reason] = count + 1, exemplar(seen.trace_id, 1.0, seen.at)
@@ -93,6 +101,7 @@ class Tally:
     def _counters(self) -> Lines:
         yield "probe_runs_total", Piece("".join(self._line("probe_runs_total", n, outcome=v.value) for v, n in self._runs.items()))
         yield "probe_failures_total", self._reasons()
+        yield "probe_runs_suspect_total", self._plain("probe_runs_suspect_total", self._suspect)
         for family, which in (("probe_slo_events_total", 0), ("probe_slo_good_events_total", 1)):
             yield family, Piece("".join(self._line(family, counts[which], slo=slo) for slo, counts in self._slos.items()))
 

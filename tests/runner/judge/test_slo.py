@@ -55,3 +55,19 @@ def test_a_measure_may_be_a_phase() -> None:
 def test_not_a_number_is_not_good() -> None:
     """NaN is at most nothing."""
     assert event(passed(CHECK, float("nan")), P95) is False
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stalled", "said"),
+    [(0.5, 0.3, True), (0.6, 0.1, None), (0.6, 0.2, None), (0.6, 0.05, False), (0.6, 0.0, False), (0.4, 9.0, True)],
+)
+def test_what_our_own_loop_falsified_neither_spends_a_budget_nor_fills_it(seconds: float, stalled: float, said: bool | None) -> None:  # noqa: FBT001 - as above
+    """A pass that missed its threshold by no more than our loop stood still is no event; one that missed it by more is a bad one."""
+    seen = passed(CHECK, seconds, facts={"loop_lag": stalled})
+    assert event(seen, P95) is said
+    assert event(seen, AVAILABILITY) is True
+
+
+def test_an_unconfirmed_failure_is_no_event() -> None:
+    """The re-check that passed is the event: a blip spends no budget."""
+    assert event(replace(failed(CHECK), confirmed=False), AVAILABILITY) is None

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes._core import Reason
+from runner.observation import Finding
 from runner.sinks.journal import Bridge, Entry, Journal, render
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, passed, unknown
 
@@ -218,3 +219,24 @@ def test_any_entry_is_one_line_of_valid_json_in_utf_8(message: str, metadata: Ma
     assert text.encode("utf-8").count(b"\n") == 1
     line = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert line["message"] == message
+
+
+def test_a_blip_is_a_warning_and_no_change_of_state() -> None:
+    """What a re-check didn't see again stands in the journal, and the pass after it is no recovery."""
+
+    def use(kept: Journal) -> None:
+        for one in (passed(API), failed(API, confirmed=False), passed(API)):
+            kept(one)
+
+    written_lines = written(use, level="debug")
+    assert [line["level"] for line in written_lines] == ["info", "warning", "debug"]
+    assert written_lines[1]["message"] == "api failed once, and passed when it was asked again: 503, expected 200"
+    assert written_lines[1]["metadata"]["confirmed"] is False
+
+
+def test_a_finding_is_a_line_of_its_own() -> None:
+    """What a diagnosis found names the run that it is about, and every trial."""
+    told = Finding(API, TRACE, NOON, "2 of 3 addresses refuse", {"connect to 10.0.3.7": "refused"})
+    [line] = written(lambda kept: kept.found(told))
+    assert (line["level"], line["message"]) == ("warning", "api: 2 of 3 addresses refuse")
+    assert line["metadata"] == {"check": "api", "kind": "made", "trace_id": TRACE, "trials": {"connect to 10.0.3.7": "refused"}}

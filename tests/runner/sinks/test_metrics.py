@@ -65,6 +65,28 @@ def test_each_verdict_moves_what_the_table_says() -> None:
     assert values(metrics, "probe_failures_total", reason="status") == values(metrics, "probe_failures_total", reason="starved") == [1]
 
 
+def test_a_blip_is_counted_apart() -> None:
+    """An unconfirmed failure moves its own counter, there from the start, and nothing else."""
+    metrics = fresh()
+    metrics(passed(API, 0.5))
+    before = metrics.scrape()[0].decode()
+    assert values(metrics, "probe_unconfirmed_failures_total", check="api") == [0]
+    metrics(failed(API, confirmed=False))
+    after = metrics.scrape()[0].decode()
+    assert values(metrics, "probe_unconfirmed_failures_total", check="api") == [1]
+    changed = set(after.splitlines()) - set(before.splitlines())
+    assert {line.split("{")[0] for line in changed} <= {"probe_unconfirmed_failures_total", "process_cpu_seconds_total"}
+
+
+def test_a_run_that_our_own_loop_may_have_falsified_is_marked() -> None:
+    """From 5 ms of standing still on; the series is there from the start."""
+    metrics = fresh()
+    for lag in (0.0, 0.004, 0.005, 2.0):
+        metrics(passed(API, facts={"loop_lag": lag}))
+    assert values(metrics, "probe_runs_suspect_total", check="api") == [2]
+    assert values(metrics, "probe_runs_suspect_total", check="cache") == [0]
+
+
 def test_maintenance_moves_the_gauges_and_no_slo_counter() -> None:
     """In a window the gauges stay as they are, probe_maintenance is 1 and the budget is not spent."""
     metrics = fresh()

@@ -1,0 +1,124 @@
+"""`confirm`: what a re-check may change, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from probes._core import Reason, Verdict, Withheld
+from runner.engine.confirm import Confirm
+from runner.observation import Check, Observation
+from runner.plan.model import Every, Planned
+from tests.support.observations import Made
+from tests.support.simulation import Simulation
+
+CHECK = Check("api", "made", 1, interval=30.0, timeout=5.0)
+PART = Check("api/db", "made", 1, part_of="api")
+
+
+@dataclass
+class Script:
+    """An observer whose runs end as it is written, each after its seconds: a letter for each run."""
+
+    time: Simulation
+    text: str
+    seconds: float = 0.0
+    began: list[float] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)
+    was_cut: bool = False
+
+    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+        """The next one."""
+        letter, self.text = self.text[0], self.text[1:]
+        self.began.append(round(self.time.monotonic(), 3))
+        self.lags.append(lag)
+        if self.seconds:
+            await self.time.sleep(self.seconds)
+        if letter == "w":
+            raise Withheld("target api: its limit is reached")
+        verdict = {"p": Verdict.PASS, "u": Verdict.UNKNOWN}.get(letter, Verdict.FAIL)
+        reason = {"p": None, "u": Reason.OFFLINE, "a": Reason.AUTH}.get(letter, Reason.REFUSED)
+        whole = Observation(planned.check, verdict, reason, letter, self.time.time(), self.seconds, trace_id=str(len(self.began)))
+        return (whole, Observation(PART, verdict, reason, letter, self.time.time(), self.seconds))
+
+    def cut_short(self) -> None:
+        """As Observer."""
+        self.was_cut = True
+
+
+async def runs(text: str, *, confirm: int = 2, rounds: int = 1, seconds: float = 0.0, interval: float = 30.0) -> tuple[list[str], Script]:
+    """What the rounds emit (in capitals what counts), and the script as it was played."""
+    time = Simulation(real=False)
+    script = Script(time, text, seconds)
+    confirmed = Confirm(script, set(), time, time)
+    check = Check("api", "made", 1, interval=interval, timeout=5.0)
+    planned = Planned(check, Made(), Every(interval), 5.0, "", confirm=confirm)
+    said = []
+    for _ in range(rounds):
+        task = asyncio.ensure_future(confirmed.observe(planned))
+        await asyncio.sleep(0)  # it begins
+        await time.run_for(interval)
+        seen = [one for one in task.result() if not one.check.part_of]
+        said.append("".join(one.message.upper() if one.confirmed else one.message for one in seen))
+    return said, script
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("p", "P"),
+        ("fp", "fP"),
+        ("ffp", "fP"),
+        ("fff", "F"),
+        ("fu", "F"),
+        ("fw", "F"),
+        ("a", "A"),
+        ("u", "U"),
+    ],
+)
+async def test_what_counts(text: str, said: str) -> None:
+    """A re-check that passes makes the failure a blip, recorded and not counted; all others leave the first failure as the run."""
+    emitted, script = await runs(text)
+    assert emitted == [said]
+    assert script.text == ""
+
+
+async def test_re_checks_are_spaced_and_only_before_a_check_goes_down() -> None:
+    """A second apart; a check that is down is asked once a run, and confirmed anew after it was well."""
+    emitted, script = await runs("fff" + "f" + "f" + "p" + "fp", rounds=5)
+    assert emitted == ["F", "F", "F", "P", "fP"]
+    assert script.began == [0, 1, 2, 30, 60, 90, 120, 121]
+
+
+async def test_without_confirm_nothing_is_asked_again() -> None:
+    """The default: the first failure counts at once."""
+    emitted, _ = await runs("fp", confirm=0)
+    assert emitted == ["F"]
+
+
+async def test_re_checks_end_before_the_next_run() -> None:
+    """Runs of 5 s in an interval of 15 s leave time for one re-check, and none is begun that would run into the next run."""
+    emitted, script = await runs("ffff", seconds=5.0, interval=15.0, confirm=5)
+    assert emitted == ["F"]
+    assert script.began == [0, 5.75]
+
+
+async def test_the_first_failure_carries_what_the_re_checks_said() -> None:
+    """Its evidence tells of each; its own facts stand as they were recorded."""
+    time = Simulation(real=False)
+    confirmed = Confirm(Script(time, "ffu"), set(), time, time)
+    task = asyncio.ensure_future(confirmed.observe(Planned(CHECK, Made(), Every(30.0), 5.0, "", confirm=2), lag=0.25))
+    await asyncio.sleep(0)  # it begins
+    await time.run_for(30.0)
+    whole, part = task.result()
+    assert (whole.trace_id, part.check.name) == ("1", "api/db")
+    assert whole.evidence["rechecks"] == ["refused: f", "offline: u"]
+
+
+def test_it_is_cut_short_as_what_it_wraps() -> None:
+    """A runner that stops ends re-checks, too."""
+    script = Script(Simulation(real=False), "")
+    Confirm(script, set(), script.time, script.time).cut_short()
+    assert script.was_cut
