@@ -1,0 +1,109 @@
+"""`outrider annotate` and what `outrider gate` refuses, as a user calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.grafana import TOKEN, StandInGrafana, standing_in
+
+CHECKS = """\
+version: 1
+service: trips
+environment: test
+grafana: {url: "${GRAFANA_URL:-}", token: "${file:${TOKEN_FILE:-/nowhere}}"}
+gate: {tags: [smoke], wait: 1s}
+checks:
+  database: {kind: postgres, dsn: "${DATABASE_URL}", tags: [smoke]}
+"""
+
+
+async def outrider(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
+    """Runs the command to its end: exit code, standard output, standard error."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+    command = (sys.executable, "-m", "runner.cli", *words)
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env={**kept, **environ}, stdout=PIPE, stderr=PIPE)
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkout with a checks.yaml, and Grafana's token in a file."""
+    (tmp_path / "checks.yaml").write_text(CHECKS)
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    return tmp_path
+
+
+@pytest.fixture
+async def grafana() -> AsyncIterator[StandInGrafana]:
+    """A stand-in that is up."""
+    async with standing_in() as up:
+        yield up
+
+
+async def test_start_and_finish_by_different_jobs_of_a_run(folder: Path, grafana: StandInGrafana) -> None:
+    """What ties them is printed and put out; the finish needs no value of any check, and finds the start again."""
+    given = {
+        "GRAFANA_URL": grafana.url,
+        "TOKEN_FILE": "token",
+        "GITHUB_REPOSITORY": "trips/api",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_SHA": "3f2c91a0",
+    }
+    put_out = folder / "outputs"
+    code, _, err = await outrider("annotate", "start", folder=folder, GITHUB_OUTPUT=str(put_out), **given)
+    assert (code, "deployment github/trips/api/7/1" in err) == (0, True), err
+    assert (await asyncio.to_thread(put_out.read_text)).splitlines() == ["deployment=github/trips/api/7/1", "revision=3f2c91a0"]
+    code, _, err = await outrider("annotate", "finish", "--verdict", "fail", "--detail", "it broke", folder=folder, **given)
+    assert code == 0, err
+    [region] = grafana.regions()
+    assert {"verdict:fail", "revision:3f2c91a0", "service:trips", "environment:test"} <= set(region["tags"])
+    assert region["timeEnd"] > region["time"]
+    assert TOKEN not in err
+
+
+async def test_a_grafana_that_is_down_stops_no_deployment(folder: Path) -> None:
+    """Exit 0, with a warning and the record kept; 1 where the mark is required."""
+    given = {"GRAFANA_URL": "http://127.0.0.1:9", "TOKEN_FILE": "token"}
+    words = ("annotate", "start", "--deployment", "d-1")
+    (one, _, err), (two, _, _) = await asyncio.gather(
+        outrider(*words, folder=folder, **given), outrider(*words, "--require", folder=folder, **given)
+    )
+    assert (one, two) == (0, 1)
+    assert "kept in" in err
+    assert "annotate flush" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("annotate", "start"), "write grafana: {url: ..., token: ...} into checks.yaml"),
+        (("annotate", "flush"), "write grafana: {url: ..., token: ...} into checks.yaml"),
+        (("gate", "--tag", "smok"), "did you mean smoke?"),
+        (("gate", "--check", "databse"), "did you mean database?"),
+        (("gate", "--rounds", "3", "--for", "1m"), "give either --rounds or --for"),
+        (("gate", "--wait", "5"), "5 has no unit; write 5s"),
+        (("gate", "--fail-on-slower", "30"), "write a percentage"),
+        (("gate", "--fail-on-slower", "30%"), "there is none"),
+        (("gate", "--baseline", "nowhere.json"), "--baseline nowhere.json: No such file"),
+        (("gate", "--baseline", "checks.yaml"), "it is no file that outrider gate --save wrote"),
+        (("gate", "--via", "runner:9797"), "write http:// or https:// and a host"),
+        (("gate", "--via", "http://127.0.0.1:9"), "$OPERATE_TOKEN"),
+        (("gate", "--via", "http://127.0.0.1:9", "--save", "x.json"), "--save has no use with --via"),
+        (("gate",), "DATABASE_URL"),
+    ],
+)
+async def test_usage_and_configuration_are_exit_2(folder: Path, words: tuple[str, ...], said: str) -> None:
+    """Whatever is wrong, nothing is judged, and it is said what to write."""
+    given = {} if words == ("gate",) else {"DATABASE_URL": "postgresql://probe@127.0.0.1:9/x"}
+    code, out, err = await outrider(*words, folder=folder, TOKEN_FILE="token", **given)
+    assert (code, said in err) == (2, True), err
+    assert out == ""
+    assert "Traceback" not in err
