@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from probes._answering import Exchange, Sent
 from probes._core import Ask, Context, Failed, Probe, Reason, Refused, Result
+from probes._door import Door
 from probes._exchange import Answer
 from probes._families import Family, fact_family
 from probes._fields import Host, Port, host_and_port
@@ -85,6 +86,13 @@ class Grpc(Probe):
 
     def address(self) -> str:
         return f"{host_and_port(self.host, self.port)}{f' {self.service}' if self.service else ''}"
+
+    def repeatable(self) -> bool:
+        """The health protocol's Check changes nothing, though it is a POST."""
+        return True
+
+    def door(self) -> Door:
+        return Door.speaking(self.host, self.port, self.tls)
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self._url()),)

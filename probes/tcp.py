@@ -66,6 +66,10 @@ class Tcp(Probe):
     def address(self) -> str:
         return host_and_port(self.host, self.port)
 
+    def repeatable(self) -> bool:
+        """What a dialogue says may do something each time."""
+        return not any(step.send or step.send_hex is not None for step in self.dialogue)
+
     def door(self) -> Door:
         later = any(step.starttls for step in self.dialogue)
         return Door.speaking(self.host, self.port, None if later else self.tls)

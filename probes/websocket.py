@@ -15,6 +15,7 @@ from probes._assertions import Expect, Patterns, Texts
 from probes._conditions import Condition
 from probes._core import Ask, Context, Failed, Probe, Reason, Refused, Result
 from probes._dialogue import Hex
+from probes._door import Door
 from probes._exchange import Answer
 from probes._families import Family, fact_family, info_family, phase_family
 from probes._http import network_families
@@ -150,6 +151,15 @@ class WebSocket(Probe):
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("GET", self.location(), ("path",) if self.path else ()),)
+
+    def repeatable(self) -> bool:
+        """What a dialogue says may do something each time."""
+        return not any(turn.said() is not None for turn in self.dialogue)
+
+    def door(self) -> Door:
+        split = urlsplit(self.location())
+        tls = self.tls if split.scheme == "https" else None
+        return Door.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
 
     def afterwards(self) -> float:
         return _LEAVING

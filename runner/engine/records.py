@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from probes._core import Context, Reason, Result, Verdict
 from runner.engine.bounds import Bounded, short
@@ -24,13 +25,20 @@ def observations(
         seconds=seconds,
         phases=ctx.phases,
         facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in ctx.facts.items()},
-        evidence=Bounded().tree(redact.tree(ctx.evidence)),
+        evidence=Bounded().tree(redact.tree(_traced(ctx))),
         spans=tuple(ctx.spans),
         trace_id=ctx.sender.trace_id,
         request_id=ctx.sender.request_id,
         lag=lag,
     )
     return (whole, *(_part(part, result, whole, redact) for part in planned.parts))
+
+
+def _traced(ctx: Context) -> dict[str, Any]:
+    """The evidence, with the traceparent that went with the request: it finds the run in the target's own traces."""
+    if "request" not in ctx.evidence:
+        return ctx.evidence
+    return {**ctx.evidence, "traceparent": ctx.sender.headers()["traceparent"]}
 
 
 def _part(part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:

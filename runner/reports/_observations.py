@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from probes._core import Span
 from runner.observation import Observation
 
 
@@ -21,6 +22,7 @@ def observation(seen: Observation) -> dict[str, Any]:
         "at": datetime.fromtimestamp(seen.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "seconds": round(seen.seconds, 6),
         "phases": {name: round(seconds, 6) for name, seconds in seen.phases.items()},
+        "spans": [_span(span) for span in seen.spans],
         "facts": dict(seen.facts),
         "evidence": dict(seen.evidence),
         "finding": seen.finding,
@@ -28,6 +30,12 @@ def observation(seen: Observation) -> dict[str, Any]:
         "trace_id": seen.trace_id,
         "request_id": seen.request_id,
     }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    """One stretch of the run, in seconds from its start: they overlap where attempts do, and repeat along redirects and steps."""
+    told: dict[str, Any] = {"name": span.name, "start": round(span.start, 6), "end": round(span.end, 6)}
+    return told | ({"step": span.step} if span.step else {})
 
 
 def observations(seen: Iterable[Observation]) -> str:

@@ -1,0 +1,81 @@
+"""What a failed run keeps, from the wire to the record that everybody reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from probes._core import Reason
+from probes._target import Target
+from probes.http import Http
+from probes.journey import Journey
+from runner.observation import Check, Observation
+from runner.plan.model import Every, Planned
+from tests.support import servers
+from tests.support.ca import Authority
+from tests.support.lab import Lab, lab
+
+TOKEN = "a-token-that-was-captured"
+NAME = "a-name-that-was-captured"
+
+
+def answer(body: str, status: str = "200 OK", *more: str) -> bytes:
+    """An answer on a connection that stays open."""
+    head = "\r\n".join((f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *more))
+    return f"{head}\r\n\r\n{body}".encode()
+
+
+async def observed(bench: Lab, probe: Http | Journey) -> Observation:
+    """One run."""
+    target = probe.target
+    check = Check("api", "kind", 1, timeout=5.0, target=target.name if target else "")
+    return (await bench.execute.observe(Planned(check, probe, Every(30.0), 5.0, "", target), by_hand=True))[0]
+
+
+async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() -> None:
+    """The token of a login is nowhere in what is kept of a failure, however it came back; a value that is no secret is shown."""
+    login = answer(json.dumps({"access_token": TOKEN, "name": NAME}))
+    refused = answer(json.dumps({"error": f"{NAME} may not use {TOKEN}"}), "403 Forbidden", f"X-Echo: {TOKEN}")
+    async with servers.canned(login, refused) as server, lab() as bench:
+        target = Target.model_validate({"name": "api", "url": server.url, "allow": ["POST /login"]})
+        captured = {"token": "$.access_token", "name": {"json": "$.name", "secret": False}}
+        probe = Journey.model_validate(
+            {
+                "target": target,
+                "steps": [
+                    {
+                        "name": "login",
+                        "post": "/login",
+                        "capture": {"token": "$.access_token", "name": {"json": "$.name", "secret": False}},
+                    },
+                    {"name": "story", "get": "/story?t={{token}}&n={{name}}", "headers": {"X-Token": "{{token}}"}},
+                ],
+            },
+        )
+        seen = await observed(bench, probe)
+    assert seen.reason is not None
+    kept = json.dumps(asdict(seen), default=str)
+    assert TOKEN not in kept
+    assert f"n={NAME}" in seen.evidence["request"]["url"]
+    assert NAME in seen.evidence["body"]
+    assert seen.evidence["answer"]["status"] == 403
+
+
+async def test_a_failure_keeps_what_was_sent_what_came_and_over_what(authority: Authority, tmp_path: Path) -> None:
+    """Request, answer's head, the body's beginning, addresses, certificates, phases and traceparent; long bodies only begun."""
+    async with servers.canned(answer("x" * 50_000, "500 Internal Server Error"), tls=authority.good) as server, lab() as bench:
+        probe = Http.model_validate(
+            {"url": f"https://localhost:{server.port}/", "bearer": "hunter2-hunter2", "tls": {"ca": authority.ca_file}}
+        )
+        seen = await observed(bench, probe)
+    kept = seen.evidence
+    assert seen.reason is Reason.STATUS
+    assert kept["request"]["method"] == "GET"
+    assert kept["answer"]["status"] == 500
+    assert 0 < len(kept["body"]) <= 4096
+    assert "127.0.0.1" in kept["addresses"]
+    assert kept["certificates"][0]["names"]
+    assert set(seen.phases) >= {"resolve", "connect", "tls", "processing"}
+    assert kept["traceparent"].split("-")[1] == seen.trace_id
+    assert "hunter2" not in json.dumps(asdict(seen), default=str)
