@@ -19,7 +19,7 @@ from runner.plan.model import Planned
 
 SPACE = 1.0  # seconds between two re-checks, where the interval is no shorter than twenty times that
 _SHARE = 20
-_NOT_AGAIN = frozenset({Reason.AUTH, Reason.THROTTLED, Reason.POLICY, Reason.QUOTA})  # asking again would only make it worse
+NOT_AGAIN = frozenset({Reason.AUTH, Reason.THROTTLED, Reason.POLICY, Reason.QUOTA})  # asking again would only make it worse
 
 
 class Confirm:
@@ -40,7 +40,7 @@ class Confirm:
             if first.verdict is Verdict.PASS:
                 self._failing.discard(name)
             return seen
-        if planned.confirm and name not in self._failing and first.reason not in _NOT_AGAIN:
+        if planned.confirm and name not in self._failing and first.reason not in NOT_AGAIN:
             rechecks: list[str] = []
             if passed := await self._again(planned, first, began, rechecks):
                 return (replace(first, confirmed=False), *passed)

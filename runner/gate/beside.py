@@ -46,16 +46,14 @@ class Beside:
         """Whether a run with this revision counts: any, where none is expected or told."""
         return not self._expect or not revision or same_revision(revision, self._expect)
 
-    def revision_of(self, seen: Observation) -> str:
+    def revision_of(self, attempts: Sequence[Observation]) -> str:
         """The revision that answered this run; "" where nothing tells it. A foreign one is told before the expected one.
 
         A failure without a revision may come from whatever stands before the application, and is no other release's.
         """
-        if "revision" in seen.facts:
-            told = str(seen.facts["revision"]).split(", ")
-            if seen.verdict is not Verdict.PASS:
-                told = [one for one in told if one != UNTOLD]
-        else:
-            told = sorted(self._read.get(seen.check.target, ()))
-        strangers = [one for one in told if not same_revision(one, self._expect)] if self._expect else told
+        told: list[str] = []
+        for seen in attempts:
+            own = str(seen.facts["revision"]).split(", ") if "revision" in seen.facts else sorted(self._read.get(seen.check.target, ()))
+            told += [one for one in own if one != UNTOLD or seen.verdict is Verdict.PASS]
+        strangers = [one for one in dict.fromkeys(told) if not same_revision(one, self._expect)] if self._expect else told
         return ", ".join(strangers or told[:1])

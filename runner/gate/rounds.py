@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from probes._core import Clock, Reason, Verdict
+from runner.engine.confirm import NOT_AGAIN, SPACE
 from runner.gate.asking import Observing
 from runner.gate.beside import Beside
 from runner.gate.settings import Settings, Shown
@@ -15,6 +16,8 @@ from runner.judge.findings import finding
 from runner.judge.verdict import Rules, Run, Runs, can_change
 from runner.observation import Check, Observation
 from runner.plan.model import Planned
+
+Attempt = tuple[Observation, ...]  # of a check, and its parts
 
 
 class Rounds:
@@ -52,8 +55,8 @@ class Rounds:
 
     async def warm_up(self) -> None:
         """One round that is shown and not judged: the first requests after a deployment fill pools and caches."""
-        for seen in await self._round():
-            self._shown.ran(seen[0], judged=False)
+        for attempts in await self._round():
+            self._shown.ran(attempts[-1][0], judged=False)
 
     async def judge(self, rules: Rules, *, only_one: bool = False) -> None:
         """All rounds, unless it is stopped or nothing that comes could change the verdict."""
@@ -75,19 +78,30 @@ class Rounds:
         told = await self._round()
         await self._beside.read()
         if self._stopped():
-            told = [seen for seen in told if seen[0].reason is not Reason.CANCELLED]
-        latest = {one.check.name: one for seen in told for one in seen}
-        for seen in told:
-            revision = self._beside.revision_of(seen[0])
-            for one in seen:
-                shown = replace(one, finding=finding(one, latest))
-                self._runs[one.check].append(Run((shown,), revision))
-                self._shown.ran(shown)
+            told = [attempts for attempts in told if attempts[-1][0].reason is not Reason.CANCELLED]
+        latest = {one.check.name: one for attempts in told for one in attempts[-1]}
+        for attempts in told:
+            revision = self._beside.revision_of([seen[0] for seen in attempts])
+            for same in zip(*attempts, strict=True):  # the attempts of the check, then those of each of its parts
+                seen = tuple(replace(one, finding=finding(one, latest)) for one in same)
+                self._runs[seen[0].check].append(Run(seen, revision))
+                self._shown.ran(seen[-1])
         self._beside.begin()
         self.done += 1
 
-    async def _round(self) -> list[tuple[Observation, ...]]:
-        return list(await asyncio.gather(*(self._observing.observe(planned, by_hand=True) for planned in self._checks)))
+    async def _round(self) -> list[list[Attempt]]:
+        return list(await asyncio.gather(*(self._attempted(planned) for planned in self._checks)))
+
+    async def _attempted(self, planned: Planned) -> list[Attempt]:
+        """One run; where the check says `confirm`, with its quick re-checks after a failure, up to the first that isn't one."""
+        attempts = [await self._observing.observe(planned, by_hand=True)]
+        for _ in range(planned.confirm):
+            last = attempts[-1][0]
+            if last.verdict is not Verdict.FAIL or last.reason in NOT_AGAIN or self._stopped():
+                break
+            await self._pause(SPACE)
+            attempts.append(await self._observing.observe(planned, by_hand=True))
+        return attempts
 
     def passed_seconds(self) -> dict[str, tuple[float, ...]]:
         """Seconds of the runs that passed with the right revision, by check: what a baseline is made of."""

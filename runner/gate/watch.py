@@ -85,7 +85,7 @@ class Watch:
             del self._failing[name]
             if failing.runs >= _FAILURES:
                 self.outage(Outage(name, failing.began, failing.why, seen.at))
-        if seen.verdict is not Verdict.FAIL or seen.maintenance:
+        if seen.verdict is not Verdict.FAIL or seen.maintenance or not seen.confirmed:
             return
         if failing is None:
             self._failing[name] = _Failing(seen.at, f"{seen.reason or ''}: {seen.message}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from probes._core import Reason, Verdict
 from runner.gate.settings import Before, Settings
 from runner.judge.verdict import Outcome
@@ -91,3 +93,16 @@ async def test_the_result_carries_what_a_later_gate_compares_with() -> None:
     """Seconds of passed runs by check, and what each target told."""
     result = await gated(Road(), plan(), Settings(rounds=2))
     assert (result.seconds, result.revisions) == ({"api": (0.1, 0.1)}, {"api": "new1234"})
+
+
+async def test_a_failure_that_passes_at_once_when_asked_again_is_flaky() -> None:
+    """`confirm`: passed, and reported so; a check that fails again has failed, and one without it isn't asked again."""
+    checks = plan()
+    confirming = replace(checks, checks=tuple(replace(one, confirm=1) for one in checks.checks))
+    flaky = await gated(Road(ran=lambda n, _: BROKEN if n == 1 else Reply()), confirming, Settings(rounds=3))
+    assert flaky.report.verdict is Outcome.PASS
+    assert any("api is flaky: 1 of 3 runs failed" in one.text for one in flaky.report.notes)
+    assert len(flaky.report.checks[0].flaky) == 1
+    failing = await gated(Road(ran=lambda n, _: BROKEN if n in (1, 2) else Reply()), confirming, Settings(rounds=3))
+    assert failing.report.verdict is Outcome.FAIL
+    assert (await gated(Road(ran=lambda n, _: BROKEN if n == 1 else Reply()), checks, Settings(rounds=3))).report.verdict is Outcome.FAIL
