@@ -45,6 +45,7 @@ async def test_the_environment_leads_to_everything(standin: StandIn, api: httpx.
     assert (await api.post("/api/auth/token", data=form)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With servers of its own, a frozen database and a call in it: it ends quietly, and leaves no port, folder or file."""
     file = tmp_path / "control" / "control.json"

@@ -137,6 +137,7 @@ async def test_a_cut_answer_is_asked_for_again_over_tcp(runs: Observer) -> None:
     assert seen.verdict is Verdict.PASS
 
 
+@pytest.mark.slow
 async def test_a_lost_datagram_is_sent_again(runs: Observer) -> None:
     """One lost datagram is no outage: the question goes out again after a second."""
     lost = iter([True])

@@ -168,6 +168,7 @@ async def test_no_subprotocol(runs: Observer) -> None:
     assert (seen.reason, seen.message) == (Reason.PROTOCOL, "the server chose no subprotocol; offered chat")
 
 
+@pytest.mark.slow
 async def test_a_pong_that_never_comes(runs: Observer) -> None:
     """A server that opens and never answers a ping fails at the deadline, in ping; pongs of others don't count."""
 
@@ -180,6 +181,7 @@ async def test_a_pong_that_never_comes(runs: Observer) -> None:
     assert (await observed(runs, talk, within=2.0, ping=False)).verdict is Verdict.PASS
 
 
+@pytest.mark.slow
 async def test_a_goodbye_that_never_comes(runs: Observer) -> None:
     """A server that doesn't close back has answered all the same: passed, and the waiting is none of its time."""
 

@@ -204,6 +204,7 @@ async def test_probe_as_json_is_for_scripts(tmp_path: Path) -> None:
     assert promised <= told[0].keys()
 
 
+@pytest.mark.slow
 async def test_an_unknown_tag_or_check_is_a_usage_error(tmp_path: Path) -> None:
     """Exit 2, and what is unknown: a gate that runs nothing must not look green."""
     await write(tmp_path, http("http://127.0.0.1:9/", tags="[smoke]"))

@@ -59,6 +59,7 @@ async def test_a_cluster_outage_is_theirs() -> None:
     ] * 3
 
 
+@pytest.mark.slow
 async def test_the_first_failure_waits_for_what_the_references_say() -> None:
     """No verdict is known before the blame is; what the run measured is the target's alone, however long the references took."""
     async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
@@ -120,6 +121,7 @@ async def test_without_references_every_failure_stands() -> None:
     assert {one.verdict for one in seen} == {Verdict.FAIL}
 
 
+@pytest.mark.slow
 async def test_whoever_stops_waiting_leaves_the_asking_to_the_others() -> None:
     """A run that is cancelled while the references are asked spoils it for no other run."""
     async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
