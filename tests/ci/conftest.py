@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from runner.cli import outrider
 from tests.support.outrider import PROGRAM, StandIn
 
 
+def understood(words: list[str]) -> None:
+    """Reads a call as the real command does. Raises click.UsageError for an option or a value that it doesn't have."""
+    name, *rest = words
+    top = click.Context(outrider)
+    command = outrider.get_command(top, name)
+    assert command is not None, name
+    if isinstance(command, click.Group):
+        name, *rest = rest
+        command = command.get_command(top, name)
+        assert command is not None, name
+    command.make_context(name, rest)
+
+
 @pytest.fixture
-def standin(tmp_path: Path) -> StandIn:
-    """A stand-in outrider on the PATH of its environment, and a deploy.sh in the folder `work`."""
+def standin(tmp_path: Path) -> Iterator[StandIn]:
+    """A stand-in outrider on the PATH of its environment, and a deploy.sh in the folder `work`.
+
+    Whatever it was called with, the real commands must understand.
+    """
     folder, programs, work = tmp_path / "standin", tmp_path / "bin", tmp_path / "work"
     for made in (folder, programs, work):
         made.mkdir()
@@ -21,7 +40,10 @@ def standin(tmp_path: Path) -> StandIn:
     (work / "deploy.sh").write_text('#!/bin/sh\nexit "${DEPLOYED:-0}"\n', encoding="utf-8")
     (work / "deploy.sh").chmod(0o755)
     environ = {"PATH": f"{programs}:{os.environ['PATH']}", "STANDIN": str(folder)}
-    return StandIn(folder, environ)
+    stand_in = StandIn(folder, environ)
+    yield stand_in
+    for call in stand_in.calls:
+        understood(call)
 
 
 @pytest.fixture
