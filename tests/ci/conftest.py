@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from tests.support.outrider import PROGRAM, StandIn
 
 
 def understood(words: list[str]) -> None:
-    """Reads a call as the real command does. Raises click.UsageError for an option or a value that it doesn't have."""
+    """Reads a call as the real command does. Raises click.NoSuchOption for an option that it doesn't have; values are the user's."""
     name, *rest = words
     top = click.Context(outrider)
     command = outrider.get_command(top, name)
@@ -23,7 +24,8 @@ def understood(words: list[str]) -> None:
         name, *rest = rest
         command = command.get_command(top, name)
         assert command is not None, name
-    command.make_context(name, rest)
+    with suppress(click.BadParameter):
+        command.make_context(name, rest)
 
 
 @pytest.fixture
