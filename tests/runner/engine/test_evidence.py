@@ -47,7 +47,7 @@ async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() ->
                     {
                         "name": "login",
                         "post": "/login",
-                        "capture": {"token": "$.access_token", "name": {"json": "$.name", "secret": False}},
+                        "capture": captured,
                     },
                     {"name": "story", "get": "/story?t={{token}}&n={{name}}", "headers": {"X-Token": "{{token}}"}},
                 ],
