@@ -39,7 +39,6 @@ async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() ->
     refused = answer(json.dumps({"error": f"{NAME} may not use {TOKEN}"}), "403 Forbidden", f"X-Echo: {TOKEN}")
     async with servers.canned(login, refused) as server, lab() as bench:
         target = Target.model_validate({"name": "api", "url": server.url, "allow": ["POST /login"]})
-        captured = {"token": "$.access_token", "name": {"json": "$.name", "secret": False}}
         probe = Journey.model_validate(
             {
                 "target": target,
