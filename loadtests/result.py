@@ -259,6 +259,8 @@ class Progress:
     cpu: float
     budget: Mapping[str, float] = field(default_factory=dict)  # by `subject slo`: the share of its allowed bad ones that is used
     said: str = ""
+    due: int = 0  # so far
+    begun: int = 0  # so far
 
 
 _REPORT: TypeAdapter[LoadReport] = TypeAdapter(LoadReport)

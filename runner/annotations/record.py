@@ -119,6 +119,15 @@ def revision_change(target: str, *, service: str, environment: str, at: float, b
     return Event(identity, worded(said), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard)
 
 
+def load_run(
+    scenario: str, *, service: str, environment: str, began: float, ended: float, verdict: str, why: str = "", dashboard: str = ""
+) -> Event:
+    """A load test from its first arrival to its end: what a dashboard shows meanwhile is its doing."""
+    identity = labelled(id=f"load/{scenario}/{round(began * 1000)}", service=service, environment=environment)
+    tags = ("load", *labelled(scenario=scenario, verdict=verdict))
+    return Event(identity, worded(f"load test {scenario}: {verdict}", why), began, ended, tags, f"load test {scenario}", dashboard)
+
+
 def labelled(**values: str) -> tuple[str, ...]:
     """Tags `name:value` of those that have a value: blanks made one, long values cut and told apart by a hash."""
     return tuple(f"{name}:{_bounded(value, _LONGEST_ID if name == 'id' else _LONGEST)}" for name, value in values.items() if value.strip())

@@ -1,0 +1,123 @@
+"""What a person sees of a load: a bar while it runs on a terminal, plain lines otherwise, and the verdict at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from loadtests.reports import words
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from loadtests.result import LoadReport, Progress
+
+EVERY = 10.0  # seconds between two plain lines
+_BAR = 28
+_MOST_LINES = 8  # of reasons, and of what was judged
+_COLOUR = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+_FULL = 1.0
+
+
+class View:
+    """Shows a run while it goes on, on standard error, so that data on standard output isn't mixed with it."""
+
+    def __init__(self, console: Console, scenario: str, *, every: float = EVERY) -> None:
+        self._console, self._scenario, self._every = console, scenario, every
+        self._live: Live | None = None
+        self._due = 0.0
+
+    def live(self) -> AbstractContextManager[object]:
+        """The bar's place, for as long as the run goes on."""
+        if not self._console.is_terminal:
+            return nullcontext()
+        from rich.live import Live
+
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        return self._live
+
+    def show(self, now: Progress) -> None:
+        """The bar anew; or a line, now and then."""
+        if self._live is not None:
+            self._live.update(_bar(self._scenario, now), refresh=True)
+        elif now.at >= self._due:
+            self._due = now.at + self._every
+            self._console.print("\n".join(("  ".join((self._scenario, now_line(now))), *budget_line(now))), soft_wrap=True, markup=False)
+
+
+def _bar(scenario: str, now: Progress) -> RenderableType:
+    from rich.text import Text
+
+    done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
+    text = Text.assemble((scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), "  ", now_line(now))
+    for line in budget_line(now):
+        text.append(f"\n          {line}", style="red" if max(now.budget.values()) > _FULL else "dim")
+    return text
+
+
+def now_line(now: Progress) -> str:
+    """`42 s of 60 s · 50/s due, 49.8/s begun · p95 301 ms · errors 0.02 %`; the rates and the p95 of the last second."""
+    when = f"{now.at:.0f} s of {now.duration:.0f} s" if now.at <= now.duration else f"waiting for {now.in_flight} under way"
+    sent = f"{words.rate(now.offered)} due, {words.rate(now.rate)} begun"
+    p95 = f"p95 {words.span(now.p95)}" if now.p95 is not None else "nothing answered in this second"
+    errors = f"errors {words.percent(now.errors / now.done)}" if now.done else "no answer yet"
+    said = [when, *([sent] if now.at <= now.duration else []), p95, errors]
+    late = [f"started {words.span(now.lag)} late"] if now.lag > 0.1 else []  # noqa: PLR2004 - what the verdict allows for 1 %
+    return " · ".join([*said, *late, *([now.said] if now.said else [])])
+
+
+def budget_line(now: Progress) -> list[str]:
+    """The SLO that has used most of the bad ones that it may have."""
+    if not now.budget:
+        return []
+    name, used = max(now.budget.items(), key=lambda item: item[1])
+    if used > _FULL:
+        return [f"{name} is over its budget: {used:,.1f} times as many bad ones as it may have"]
+    return [f"{name} has used {words.percent(used, 0)} of the bad ones that it may have" if used else "no SLO has had a bad one"]
+
+
+def told(console: Console, report: LoadReport) -> None:
+    """The verdict first, then why, what was judged, and whether the generator may be believed."""
+    from rich.text import Text
+
+    verdict = str(report.verdict)
+    first = Text.assemble((verdict.upper(), f"bold {_COLOUR[verdict]}"), "  ", words.headline(report))
+    console.print(first, soft_wrap=True)
+    for line in lines(report):
+        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def lines(report: LoadReport) -> Iterator[str]:
+    """What stands under the verdict."""
+    reasons = [reason.text for reason in report.reasons]
+    yield from _most(reasons)
+    if not reasons:
+        yield f"each of {len(report.judgements)} SLOs is proven to hold"
+        yield from _most([one.text for one in report.judgements])
+    health = report.generator
+    yield (
+        f"{health.started:,} of {health.offered:,} arrivals begun ({words.percent(health.achieved, 1)}), {health.dropped:,} dropped; "
+        f"99 % of them within {words.span(health.lag_p99)} of their time"
+    )
+    if capacity := report.capacity:
+        holds = f"{words.rate(capacity.holds)} holds, twice" if capacity.holds else "no rate that was tried holds"
+        yield f"{holds}; {words.rate(capacity.breaks) + ' does not' if capacity.breaks else 'none broke up to the ceiling'}"
+        if capacity.gave_way:
+            yield f"what gives way first: {capacity.gave_way}"
+    yield from (note.text for note in report.notes)
+
+
+def _most(texts: list[str]) -> list[str]:
+    if len(texts) <= _MOST_LINES + 1:
+        return texts
+    return [*texts[:_MOST_LINES], f"and {len(texts) - _MOST_LINES} more, in the report (--html FILE)"]
+
+
+def consoles() -> tuple[Console, Console]:
+    """Standard output and standard error, coloured where they are terminals and NO_COLOR isn't set."""
+    from rich.console import Console
+
+    return Console(highlight=False), Console(file=sys.stderr, highlight=False)
