@@ -9,6 +9,9 @@ from loadtests.histogram import merged
 from loadtests.result import Capacity, LoadReport, Point
 from runner.judge.verdict import Outcome
 
+_GROWS = 2.0  # times as long in the last third as in the first
+_FELT = 0.1  # seconds more, at least
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -33,7 +36,7 @@ def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
     else it counts as one that doesn't, and the search goes on below. An inconclusive run (a saturated generator, most often) is
-    no proof that a rate holds: it is tried once more, and then bounds the search from above like one that doesn't.
+    no proof that a rate holds, and no more is one in which a queue grew: it is tried once more, and then bounds the search from above like one that doesn't.
     """
     curve: list[Point] = []
     holds: float | None = None
@@ -89,18 +92,37 @@ def point_of(report: LoadReport, trial: Trial) -> Point:
     whole = merged(second.response for second in report.seconds)
     done = sum(second.done for second in report.seconds)
     errors = sum(second.errors for second in report.seconds)
+    grows = growth(report) if report.verdict is Outcome.PASS else ""
     failed = sorted((j for j in report.judgements if j.outcome is Outcome.FAIL), key=lambda j: j.high - j.objective)
     return Point(
         trial.rate,
-        report.verdict,
+        Outcome.INCONCLUSIVE if grows else report.verdict,
         report.generator.achieved,
         whole.quantile(0.5),
         whole.quantile(0.95),
         whole.quantile(0.99),
         errors / done if done else 0.0,
         trial.confirming,
-        tuple(f"{j.subject} {j.slo}" for j in failed) or tuple(reason.text for reason in report.reasons[:1]),
+        tuple(f"{j.subject} {j.slo}" for j in failed) or tuple(reason.text for reason in report.reasons[:1]) or ((grows,) if grows else ()),
     )
+
+
+def growth(report: LoadReport) -> str:
+    """Whether users waited longer and longer while the rate stayed the same: such a rate would break the SLOs in a longer run.
+
+    The mean response time of the last third of the steady part against that of its first third.
+    """
+    steady = next((mark for mark in report.marks if mark.name == "steady"), None)
+    if steady is None:
+        return ""
+    third = (steady.ends - steady.begins) / 3
+    first, last = (
+        merged(s.response for s in report.seconds if begins <= s.at < begins + third).mean
+        for begins in (steady.begins, steady.ends - third)
+    )
+    if first is None or last is None or last < _GROWS * first or last - first < _FELT:
+        return ""
+    return f"the wait grew from {first * 1000:.0f} ms to {last * 1000:.0f} ms within {steady.ends - steady.begins:.0f} s: a queue"
 
 
 def _gave_way(curve: list[Point], breaks: float | None) -> str:

@@ -196,13 +196,13 @@ class Conductor:
 
     def _revision(self, seat: Seat) -> str:
         """Which build answers, where the scenario's target says how that is read; "" where it doesn't or can't be."""
-        if not self.order.revision_path:
+        told = seat.rider.target.revision
+        if told is None:
             return ""
         try:
-            found = seat.rider.ask(self.order.revision_path).json()
-        except (Failed, Refused, ValueError):
+            return told.read(seat.rider.ask(told.path))
+        except (Failed, Refused):
             return ""
-        return str(found.get("version", "")) if isinstance(found, dict) else ""
 
     def _token(self, seat: Seat) -> str:
         task = login_of(self.order)
@@ -233,6 +233,8 @@ def progress(order: Order, whole: Record, recent: Record, at: float, seen: list[
         lag=max((beat.lag for beat in recent.beats.values()), default=0.0),
         cpu=max((one.cpu[-1] for one in seen if one.cpu), default=0.0),
         budget=budget_used(order, whole),
+        due=sum(beat.offered for beat in whole.beats.values()),
+        begun=sum(beat.started for beat in whole.beats.values()),
     )
 
 

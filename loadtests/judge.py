@@ -230,6 +230,11 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
     for worker in facts.workers:
         if worker.state != "done":
             yield Reason(Outcome.INCONCLUSIVE, "worker", f"worker {worker.name} was lost: its part was not sent, or not counted")
+    broke = generator.started - sum(beat.done for beat in record.beats.values())
+    if broke > 0 and all(worker.state == "done" for worker in facts.workers) and facts.workers:
+        yield Reason(
+            Outcome.INCONCLUSIVE, "broken", f"{broke:,} arrivals began and came to no end that was counted: an error of the generator"
+        )
     before, after = facts.revision_before, facts.revision_after
     if before and after and not same_revision(before, after):
         yield Reason(Outcome.INCONCLUSIVE, "revision", f"the target changed from {before} to {after} while it ran")
@@ -244,10 +249,27 @@ def _judged_reasons(judgements: Sequence[Judgement]) -> Iterator[Reason]:
         if one.outcome is Outcome.FAIL:
             whole = one.high < one.objective
             yield Reason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
-        elif one.outcome is Outcome.INCONCLUSIVE:
+        elif one.outcome is Outcome.INCONCLUSIVE and not _clean(one):
             yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
+    yield from _too_few([one for one in judgements if one.outcome is Outcome.INCONCLUSIVE and _clean(one)])
     if not judgements:
         yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: the scenario names none that its tasks could be held against")
+
+
+def _clean(one: Judgement) -> bool:
+    """Whether all that is wrong with it is that there are too few samples."""
+    return one.share is not None and one.share >= one.objective
+
+
+def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
+    """One sentence for each SLO: what was counted of the routes that it couldn't be proven of."""
+    for slo in dict.fromkeys(one.slo for one in unproven):
+        mine = [one for one in unproven if one.slo == slo]
+        counted, bad = sum(one.total for one in mine), sum(one.total - one.good for one in mine)
+        text = f"{slo}: too few to be sure of {', '.join(one.subject for one in mine)}: {bad:,} of {counted:,} were bad"
+        needed = mine[0].needed
+        more = f", and {needed:,} without a bad one would prove {_percent(mine[0].objective)}" if needed and not bad else ""
+        yield Reason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)
 
 
 def _notes(order: Order, facts: Facts) -> Iterator[Reason]:

@@ -61,7 +61,6 @@ class Order:
     abort_on_breach: bool = False
     confidence: float = 0.95
     window: float = 10.0  # of the sliding ones
-    revision_path: str = ""
     spends: tuple[Spend, ...] = ()
     config: str = ""
     line: int = 0

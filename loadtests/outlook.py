@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from loadtests.order import Order
+from loadtests.result import Spend
 from loadtests.shapes import expected
+from loadtests.tasks import Playable
 from runner.judge.intervals import runs_needed
 
 
@@ -34,6 +36,20 @@ def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator
                     f"too short to decide {name} of {', '.join(members)}: about {samples:,.0f} samples, and {needed:,} without a bad one "
                     f"prove {objectives[name] * 100:.6g} %; {math.ceil(longer)} s would do at this rate"
                 )
+
+
+def spends(order: Order, tasks: Mapping[str, Playable], allowed: float | None, per: float | None) -> Iterator[Spend]:
+    """What the run takes at most: requests of the target's limit, and stories, each of which costs the target a call of its model.
+
+    Nothing can be said of a closed loop, which sends as much as it can.
+    """
+    if order.arrivals == "closed":
+        return
+    requests = {name: len(task.steps) for name, task in tasks.items()}
+    yield Spend(f"target {order.target['name']}", requests_at_most(order, requests), "requests", allowed, per)
+    stories = {name: sum("/stories/" in step.path for step in task.steps) for name, task in tasks.items()}
+    if any(stories.values()):
+        yield Spend("the story model", requests_at_most(order, stories), "stories")
 
 
 def requests_at_most(order: Order, requests: Mapping[str, int]) -> int:

@@ -55,7 +55,8 @@ class Rider:
         self, order: Order, tasks: Mapping[str, Playable], subjects: Mapping[str, tuple[SloOrder, ...]], client: HTTPClient, fire: Fire
     ) -> None:
         self._order, self._tasks, self._subjects, self._client, self._fire = order, tasks, subjects, client, fire
-        self._gate = Gate(Target.model_validate(order.target))
+        self.target = Target.model_validate(order.target)
+        self._gate = Gate(self.target)
         self._base = str(order.target["url"]).rstrip("/")
         self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip", "Accept": "*/*"}
         self.record = Record()

@@ -59,6 +59,8 @@ class Seat:
 
     def arrive(self) -> None:
         """The worker's share of the arrivals, from the first to the last."""
+        if self.driver is not None:
+            return  # Locust gives a lost worker's users to those that are left: what it was to send is lost, and is said to be
         order = self.order
         stream = arrivals(order.stages, order.mix, kind=order.arrivals, seed=order.seed)
         mine = share_of(stream, self.index, self.workers)

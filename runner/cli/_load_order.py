@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from runner.cli._options import our_version, unusable
 
 if TYPE_CHECKING:
     from loadtests.order import JourneyOrder, Order
+    from loadtests.result import Spend
     from probes._target import Target
     from runner.plan.model import Plan, Scenario
 
@@ -31,6 +32,8 @@ class Wish:
     warm_up: float
     users: int
     workers: int
+    expect_workers: int
+    bind: str
     seed: int
     abort_on_breach: bool
 
@@ -108,7 +111,8 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         shaped = () if closed else stages(wish.shape, wish.rate, wish.duration)
     except ValueError as error:
         unusable(f"outrider load: {error}")
-    return orders.Order(
+    host, port = _bind(wish)
+    made = orders.Order(
         scenario=scenario.name,
         mix=dict(scenario.mix),
         count=scenario.count,
@@ -118,6 +122,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
             "url": target.url,
             "allow": [str(rule) for rule in target.allow],
             "deny": [str(rule) for rule in target.deny],
+            **({"revision": _plain(target.revision.model_dump(by_alias=True, exclude_unset=True))} if target.revision else {}),
         },
         target_headers={name: value.get_secret_value() for name, value in target.headers.items()},
         journeys={name: journey for name, journey in written.items() if name in scenario.mix},
@@ -130,12 +135,38 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         warm_up=wish.warm_up,
         seed=wish.seed,
         workers=wish.workers,
+        expect_workers=wish.expect_workers,
+        bind=host,
+        port=port,
         abort_on_breach=wish.abort_on_breach,
-        revision_path=target.revision.path if target.revision and target.revision.path else "",
         config=plan.path.name if plan.path else "",
         line=scenario.line,
         version=our_version(),
     )
+    return replace(made, spends=_spends(target, made))
+
+
+def _bind(wish: Wish) -> tuple[str, int]:
+    """Where workers of other machines come to; loopback and any free port for those of this one."""
+    if not wish.expect_workers:
+        return "127.0.0.1", 0
+    host, _, port = wish.bind.rpartition(":")
+    if not host or not port.isdecimal():
+        unusable("outrider load: --bind is an address and a port, such as 0.0.0.0:5557")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _spends(target: Target, order: Order) -> tuple[Spend, ...]:
+    """What the run takes at most of the target's limit, and how many stories it asks for."""
+    from loadtests.outlook import spends
+    from loadtests.tasks import playable
+
+    try:
+        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
+    except ValueError as error:
+        unusable(f"scenario {order.scenario}: {error}; nothing was sent")
+    limit = target.limit
+    return tuple(spends(order, tasks, limit.amount if limit else None, limit.window if limit else None))
 
 
 def _journey(probe: Any, timeout: float) -> JourneyOrder:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
-import subprocess
-import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli._load_mark import mark, plan_for_mark
+from runner.cli._load_reports import FORMATS, load_reports
 from runner.cli._options import config_option, unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
-    from probes._target import Target
+    from loadtests.result import LoadReport, Progress
     from runner.cli._load_order import Wish
-    from runner.plan.model import Plan
-
-EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 @click.command("load", short_help="Hold the SLOs against a load.")
@@ -37,11 +36,26 @@ EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 @click.option("--workers", default=0, show_default=True, type=click.IntRange(0, 64), help="Processes that send; 0: one alone.")
 @click.option("--seed", default=1, show_default=True, help="Of the arrivals and their mix.")
 @click.option("--abort-on-breach", is_flag=True, help="End as soon as a breach is proven.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
+@click.option("--find-capacity", is_flag=True, help="Search, from --rate on, for the highest rate that holds.")
+@click.option("--expect-workers", default=0, type=click.IntRange(0, 1000), help="Workers of other machines, which come to --bind.")
+@click.option("--bind", default="127.0.0.1:5557", show_default=True, metavar="HOST:PORT", help="Where workers of other machines come to.")
+@load_reports
+@click.option("--metrics", default=None, metavar="[HOST:]PORT", help="Serve Prometheus metrics while it runs.")
+@click.option("--annotate", is_flag=True, help="Mark the run in Grafana, as a region with its verdict.")
 @click.option("--order", "only_order", is_flag=True, hidden=True, help="Print what the sending process is told, secrets and all.")
 @config_option
 def command(
-    scenario: str, config: Path, rate: str, duration: str, warm_up: str | None, *, as_json: bool, only_order: bool, **more: Any
+    scenario: str,
+    config: Path,
+    rate: str,
+    duration: str,
+    warm_up: str | None,
+    metrics: str | None,
+    *,
+    annotate: bool,
+    only_order: bool,
+    find_capacity: bool,
+    **more: Any,
 ) -> None:
     """Send a scenario's load and judge it against its SLOs.
 
@@ -51,21 +65,62 @@ def command(
     """
     from loadtests.order import as_json as written
     from runner.cli._load_order import read
+    from runner.cli._load_run import most_that_holds, paid_run
 
-    plan, target, order = read(config, _wish(scenario, rate, duration, warm_up, more))
+    wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
+    plan, target, order = read(config, _wish(scenario, rate, duration, warm_up, more, find_capacity=find_capacity))
     if only_order:
         click.echo(written(order))
         return
     if importlib.util.find_spec("locust") is None:
         unusable("a load needs Locust, which isn't installed here: pip install 'outrider[load]'")
+    marked = plan_for_mark(config) if annotate else None
     _say_beforehand(order)
-    asyncio.run(_pay(plan, target, order))
-    report = _sent(written(order))
-    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
-    raise click.exceptions.Exit(EXIT[report["verdict"]])
+    with ExitStack() as served:
+        run = partial(paid_run, plan, target, tell=_shown(order, metrics, served))
+        report = most_that_holds(order, plan.load.rate, run) if find_capacity else run(order)
+    _told(report, wanted)
+    if marked is not None:
+        asyncio.run(mark(marked, report))
+    raise click.exceptions.Exit(report.verdict.exit_code)
 
 
-def _wish(scenario: str, rate: str, duration: str, warm_up: str | None, more: dict[str, Any]) -> Wish:
+def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
+    """What takes each snapshot: the bar, and the metrics where they are asked for."""
+    from runner.cli._load_metrics import LoadMetrics, address, serving
+    from runner.cli._load_view import View, consoles
+
+    _, err = consoles()
+    view = View(err, order.scenario)
+    takers = [view.show]
+    if metrics is not None:
+        kept = LoadMetrics(scenario=order.scenario, target=str(order.target["name"]), shape=order.shape, arrivals=order.arrivals)
+        try:
+            port = served.enter_context(serving(kept, *address(metrics)))
+        except (OSError, ValueError) as error:
+            unusable(f"outrider load: --metrics {metrics}: {getattr(error, 'strerror', None) or error}; nothing was sent")
+        click.echo(f"metrics at port {port}", err=True)
+        takers.append(kept.show)
+    served.enter_context(view.live())
+
+    def show(now: Progress) -> None:
+        for taker in takers:
+            taker(now)
+
+    return show
+
+
+def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
+    """The verdict, or the data that was asked for in its place; the other reports beside it."""
+    from runner.cli._load_reports import deliver
+    from runner.cli._load_view import consoles, told
+
+    if "-" not in wanted.values():
+        told(consoles()[0], report)
+    deliver(report, wanted)
+
+
+def _wish(scenario: str, rate: str, duration: str, warm_up: str | None, more: dict[str, Any], *, find_capacity: bool) -> Wish:
     from probes._fields import Rate, positive_seconds
     from runner.cli._load_order import Wish
 
@@ -77,91 +132,23 @@ def _wish(scenario: str, rate: str, duration: str, warm_up: str | None, more: di
         unusable(f"outrider load: {error}")
     if more["arrivals"] == "closed" and more["users"] < 1:
         unusable("outrider load: a closed loop has --users")
+    if more["arrivals"] == "closed" and find_capacity:
+        unusable("outrider load: --find-capacity looks for a rate, which a closed loop has not")
     if before >= seconds:
         unusable("outrider load: --warm-up leaves nothing to judge")
     return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, warm_up=before, **more)
 
 
 def _say_beforehand(order: Order) -> None:
-    """Whether the run is long enough to decide anything."""
+    """What the run may spend, and whether it is long enough to decide anything."""
     from loadtests.outlook import undecidable
     from loadtests.tasks import playable, subjects
+
+    for spend in order.spends:
+        of = f" of the {spend.allowed:,.0f} that it allows in {spend.per:g} s" if spend.allowed is not None else ""
+        click.echo(f"{spend.what}: at most {spend.amount:,.0f} {spend.unit}{of}", err=True)
 
     tasks = playable(order, date.today())  # noqa: DTZ011 - as in the process that sends
     names = {subject: [slo.name for slo in slos] for subject, slos in subjects(order, tasks).items()}
     for sentence in undecidable(order, names):
         click.echo(sentence, err=True)
-
-
-async def _pay(plan: Plan, target: Target, order: Order) -> None:
-    """Takes from the target's limit what the run may send at most, all or nothing, shared with the probes; exit 2 where it can't."""
-    from loadtests.outlook import requests_at_most
-    from loadtests.tasks import playable, requests_of
-    from probes._core import Withheld
-    from runner.engine.clock import SystemClock
-    from runner.state import open_ledger
-
-    if target.limit is None:
-        return
-    if order.arrivals == "closed":
-        unusable(f"a closed loop sends as much as it can, and target {target.name} has a limit; take the limit away, or another arrival")
-    count = requests_at_most(order, requests_of(playable(order, date.today())))  # noqa: DTZ011 - as above
-    clock = SystemClock()
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
-    try:
-        end = clock.time() + order.duration + order.drain
-        await ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=end)
-    except Withheld as withheld:
-        unusable(f"the run would send up to {count:,} requests: {withheld.message}; nothing was sent")
-    finally:
-        await ledger.aclose()
-
-
-def _sent(order: str) -> dict[str, Any]:
-    """Starts the process that sends, tells how it goes, and returns its report."""
-    command = [sys.executable, "-m", "loadtests"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
-        assert process.stdin  # noqa: S101 - for the type checker: both are pipes
-        assert process.stdout  # noqa: S101 - as above
-        process.stdin.write(order)
-        process.stdin.close()
-        report = _heard(process)
-    if report is None:
-        click.echo(f"INCONCLUSIVE  the process that sends ended with exit {process.returncode} and no report", err=True)
-        raise click.exceptions.Exit(2 if process.returncode == 2 else 3)  # noqa: PLR2004 - it said what was wrong with its order
-    return report
-
-
-def _heard(process: subprocess.Popen[str]) -> dict[str, Any] | None:
-    assert process.stdout  # noqa: S101 - as above
-    report: dict[str, Any] | None = None
-    told = -1
-    while True:
-        try:
-            line = process.stdout.readline()
-        except KeyboardInterrupt:  # the process has it too: it ends, and judges what there is
-            continue
-        if not line:
-            return report
-        said = json.loads(line)
-        report = said.get("report", report)
-        if "progress" in said and (second := round(said["progress"]["at"])) > told:
-            told = second
-            click.echo(_progress(said["progress"]), err=True)
-
-
-def _progress(now: dict[str, Any]) -> str:
-    p95 = f"p95 {now['p95'] * 1000:.0f} ms" if now["p95"] is not None else "nothing answered yet"
-    sent = f"{now['offered']:.0f}/s due, {now['rate']:.0f}/s begun"
-    return f"{now['at']:.0f} s of {now['duration']:.0f} s · {sent} · {p95} · {now['errors']} errors"
-
-
-def _told(report: dict[str, Any]) -> list[str]:
-    """The verdict first, then why, what was judged, and the generator's own health."""
-    reasons = [f"  {reason['text']}" for reason in report["reasons"]] or ["  every SLO is proven to hold"]
-    judged = [f"  {one['text']}" for one in report["judgements"] if f"  {one['text']}" not in reasons]
-    health = report["generator"]
-    achieved = f"{health['achieved'] * 100:.1f} %" if health["achieved"] is not None else "nothing"
-    sent = f"  {health['started']:,} of {health['offered']:,} arrivals begun ({achieved}), {health['dropped']:,} dropped"
-    notes = [f"  {note['text']}" for note in report["notes"]]
-    return [f"{report['verdict'].upper()}  {report['scenario']}", *reasons, *judged, sent, *notes]
