@@ -37,26 +37,34 @@ class LoadMetrics(Collector):
         yield InfoMetricFamily("outrider_load", "The run that is under way.", value=self._info)
         if now is None:
             return
-        for name, what, value in (
-            ("due", "Arrivals that were due.", now.due),
-            ("begun", "Arrivals that began.", now.begun),
-            ("done", "Arrivals that came to an end.", now.done),
-            ("failed", "Arrivals that ended otherwise than expected.", now.errors),
-        ):
-            yield CounterMetricFamily(f"outrider_load_arrivals_{name}", what, value=value)
-        for name, what, value in (
-            ("elapsed_seconds", "How long the run has gone on.", now.at),
-            ("duration_seconds", "How long arrivals come.", now.duration),
-            ("in_flight", "Arrivals under way.", now.in_flight),
-            ("start_lag_seconds", "The longest delay of a start in the last second.", now.lag),
-            ("generator_cpu_ratio", "The busiest worker's share of its core in the last second.", now.cpu),
-        ):
-            yield GaugeMetricFamily(f"outrider_load_{name}", what, value=value)
+        yield from _counters(now)
+        yield from _gauges(now)
         if now.p95 is not None:
             yield GaugeMetricFamily(
                 "outrider_load_response_p95_seconds", "Response time of the last second, 95th percentile.", value=now.p95
             )
         yield _budgets(now)
+
+
+def _counters(now: Progress) -> Iterator[Metric]:
+    for name, what, value in (
+        ("due", "Arrivals that were due.", now.due),
+        ("begun", "Arrivals that began.", now.begun),
+        ("done", "Arrivals that came to an end.", now.done),
+        ("failed", "Arrivals that ended otherwise than expected.", now.errors),
+    ):
+        yield CounterMetricFamily(f"outrider_load_arrivals_{name}", what, value=value)
+
+
+def _gauges(now: Progress) -> Iterator[Metric]:
+    for name, what, value in (
+        ("elapsed_seconds", "How long the run has gone on.", now.at),
+        ("duration_seconds", "How long arrivals come.", now.duration),
+        ("in_flight", "Arrivals under way.", now.in_flight),
+        ("start_lag_seconds", "The longest delay of a start in the last second.", now.lag),
+        ("generator_cpu_ratio", "The busiest worker's share of its core in the last second.", now.cpu),
+    ):
+        yield GaugeMetricFamily(f"outrider_load_{name}", what, value=value)
 
 
 def _budgets(now: Progress) -> Metric:
@@ -69,7 +77,7 @@ def _budgets(now: Progress) -> Metric:
 
 
 @contextmanager
-def served(metrics: LoadMetrics, host: str, port: int) -> Iterator[int]:
+def serving(metrics: LoadMetrics, host: str, port: int) -> Iterator[int]:
     """Serves them at this address until the end; gives the port. Raises OSError where it is taken."""
     registry = CollectorRegistry()
     registry.register(metrics)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from loadtests.result import LoadReport, Progress
+    from loadtests.result import Capacity, LoadReport, Progress
 
 EVERY = 10.0  # seconds between two plain lines
 _BAR = 28
@@ -43,7 +43,7 @@ class View:
         """The bar anew; or a line, now and then."""
         if self._live is not None:
             self._live.update(_bar(self._scenario, now), refresh=True)
-        elif now.at >= self._due:
+        elif now.at >= self._due or now.at + self._every < self._due:  # the second: another run of a search has begun
             self._due = now.at + self._every
             self._console.print("\n".join(("  ".join((self._scenario, now_line(now))), *budget_line(now))), soft_wrap=True, markup=False)
 
@@ -102,12 +102,20 @@ def lines(report: LoadReport) -> Iterator[str]:
         f"{health.started:,} of {health.offered:,} arrivals begun ({words.percent(health.achieved, 1)}), {health.dropped:,} dropped; "
         f"99 % of them within {words.span(health.lag_p99)} of their time"
     )
-    if capacity := report.capacity:
-        holds = f"{words.rate(capacity.holds)} holds, twice" if capacity.holds else "no rate that was tried holds"
-        yield f"{holds}; {words.rate(capacity.breaks) + ' does not' if capacity.breaks else 'none broke up to the ceiling'}"
-        if capacity.gave_way:
-            yield f"what gives way first: {capacity.gave_way}"
+    if report.capacity is not None:
+        yield from _capacity(report.capacity)
     yield from (note.text for note in report.notes)
+
+
+def _capacity(found: Capacity) -> Iterator[str]:
+    """The curve by rate, and what was found."""
+    for point in found.curve:
+        figures = f"p95 {words.span(point.p95):>8}  errors {words.percent(point.errors)}"
+        yield f"{words.rate(point.rate):>8}  {point.outcome:<12}  {figures}{'  (confirming)' if point.confirming else ''}"
+    holds = f"{words.rate(found.holds)} holds, twice" if found.holds else "no rate that was tried holds"
+    yield holds + (f"; {words.rate(found.breaks)} doesn't" if found.breaks else "; the ceiling was reached")
+    if found.gave_way:
+        yield f"what gives way first: {found.gave_way}"
 
 
 def _most(texts: list[str]) -> list[str]:
