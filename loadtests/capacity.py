@@ -35,8 +35,9 @@ def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
     """Yields trials, is sent their reports, and returns what was found.
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
-    else it counts as one that doesn't, and the search goes on below. An inconclusive run (a saturated generator, most often) is
-    no proof that a rate holds, and no more is one in which a queue grew: it is tried once more, and then bounds the search from above like one that doesn't.
+    else it counts as one that doesn't, and the search goes on below. An inconclusive run (a
+    saturated generator, most often) is no proof that a rate holds, and no more is one in which a queue grew: it is tried once
+    more, and then bounds the search from above like one that doesn't.
     """
     curve: list[Point] = []
     holds: float | None = None

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loadtests.capacity import Search, Trial, growth, search
+from loadtests.histogram import Histogram
+from loadtests.judge import Facts, judge
+from loadtests.order import Order, SloOrder
+from loadtests.record import Record
+from loadtests.result import Capacity, LoadReport, Mark, Second
+from runner.judge.verdict import Outcome
+
+ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
+EMPTY = judge(ORDER, Record(), Facts(0.0, 9.0))
+
+
+def at(seconds: list[float], outcome: Outcome = Outcome.PASS) -> LoadReport:
+    """A report with one response time in each second."""
+    beats = []
+    for second, took in enumerate(seconds):
+        histogram = Histogram()
+        histogram.add(took)
+        beats.append(Second(second, 1, 1, 0, 1, response=histogram))
+    return replace(EMPTY, verdict=outcome, seconds=tuple(beats), marks=(Mark("steady", 0.0, float(len(seconds))),))
+
+
+def found(plan: Search, limit: float, *, flaky: frozenset[float] = frozenset()) -> tuple[Capacity, list[Trial]]:
+    """Searches a system that holds up to a rate; at a flaky rate it holds the first time alone."""
+    moves = search(plan)
+    trials = [next(moves)]
+    while True:
+        rate = trials[-1].rate
+        holds = rate <= limit and not (rate in flaky and trials[-1].confirming)
+        try:
+            trials.append(moves.send(at([0.01] * 9, Outcome.PASS if holds else Outcome.FAIL)))
+        except StopIteration as over:
+            return over.value, trials
+
+
+@pytest.mark.parametrize("limit", [12.0, 47.0, 100.0, 199.0])
+def test_the_search_ends_near_the_truth_and_confirms_it(limit: float) -> None:
+    """Within a tenth below the rate at which it breaks, in few runs, and the answer held twice."""
+    capacity, trials = found(Search(rate=10.0, ceiling=1000.0), limit)
+    assert capacity.holds is not None
+    assert capacity.breaks is not None
+    assert capacity.holds <= limit < capacity.breaks
+    assert capacity.breaks - capacity.holds <= 0.1 * capacity.breaks
+    assert [t.confirming for t in trials if t.rate == capacity.holds] == [False, True]
+    assert len(trials) <= 12
+
+
+def test_the_ceiling_is_never_exceeded() -> None:
+    """A system that holds everything is asked at the ceiling, twice, and never above."""
+    capacity, trials = found(Search(rate=10.0, ceiling=50.0), 1e9)
+    assert (capacity.holds, capacity.breaks) == (50.0, None)
+    assert max(t.rate for t in trials) == 50.0
+
+
+def test_a_system_that_holds_nothing_is_said_to() -> None:
+    """It goes down, gives up, and reports the lowest rate that broke."""
+    capacity, _ = found(Search(rate=10.0, ceiling=100.0), 0.0)
+    assert capacity.holds is None
+    assert capacity.breaks is not None
+    assert capacity.breaks < 10.0
+
+
+def test_a_rate_that_holds_once_is_no_capacity() -> None:
+    """Confirmation fails: the answer lies below it."""
+    capacity, _ = found(Search(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
+    assert capacity.holds is not None
+    assert capacity.holds < 80.0
+    assert capacity.breaks == 80.0
+
+
+def test_a_growing_queue_holds_only_as_long_as_the_run_is_short() -> None:
+    """Waits that double within a run are no steady state, though every SLO held."""
+    assert growth(at([0.1, 0.1, 0.1, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4])).startswith("the wait grew")
+    assert growth(at([0.1] * 9)) == ""
+    assert growth(at([0.001] * 6 + [0.004] * 3)) == ""
+    assert growth(replace(EMPTY, marks=())) == ""

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loadtests.judge import Facts, breach, budget_used, judge
+from loadtests.order import Order, SloOrder
+from loadtests.record import Ended, Record
+from loadtests.result import LoadReport, Stage, Worker, as_json, report_from
+from runner.judge.verdict import Outcome
+
+P95 = SloOrder("p95", 0.95, 0.5)
+AVAILABLE = SloOrder("availability", 0.99)
+WELL = Worker("1", "done", cpu_peak=0.3)
+ORDER = Order(
+    scenario="roadtrip",
+    mix={"browse": 1.0, "search": 1.0},
+    count="requests",
+    slos=(P95, AVAILABLE),
+    target={"name": "api", "url": "http://127.0.0.1:1"},
+    stages=(Stage(20.0, 40.0, 40.0),),
+    duration=20.0,
+    warm_up=2.0,
+)
+
+
+def facts(*workers: Worker, **more: object) -> Facts:
+    """What is known beside the counts."""
+    return Facts(1000.0, 1020.0, workers or (WELL,), **more)  # type: ignore[arg-type]
+
+
+def run(slow: dict[str, set[int]] | None = None, *, lag: float = 0.001, each: int = 20) -> Record:
+    """20 seconds, so many arrivals of each task in each; `slow` names seconds in which a route takes 900 ms."""
+    record = Record()
+    for second in range(20):
+        for task in ("browse", "search"):
+            seconds = 0.9 if second in (slow or {}).get(task, set()) else 0.05
+            for number in range(each):
+                due = second + number / each
+                record.offer(task, due)
+                record.start(task, due, lag)
+                ended = Ended(due, seconds, seconds)
+                record.end_request(f"{task}/x", ended, ORDER.slos)
+                record.end_task(task, ended, ())
+    return record
+
+
+def causes(report: LoadReport) -> list[str]:
+    """Why it isn't a pass."""
+    return [reason.cause for reason in report.reasons]
+
+
+def test_a_clean_run_that_proves_its_slos_passes() -> None:
+    """720 clean requests prove 95 % and 99 %: pass, without a reason."""
+    report = judge(ORDER, run(), facts())
+    assert (report.verdict, report.reasons) == (Outcome.PASS, ())
+    assert [(m.name, m.begins, m.ends) for m in report.marks] == [("warm-up", 0.0, 2.0), ("steady", 2.0, 20.0)]
+
+
+def test_one_slow_route_fails_by_its_name_and_is_not_pooled_away() -> None:
+    """A third of one route's seconds are slow: that route fails p95, the other one doesn't."""
+    report = judge(ORDER, run({"search": set(range(3, 9))}), facts())
+    assert report.verdict is Outcome.FAIL
+    assert {reason.task for reason in report.reasons} == {"search/x"}
+    assert {reason.slo for reason in report.reasons} == {"p95"}
+
+
+def test_a_short_stall_fails_in_its_window() -> None:
+    """A second's stall is too little for the whole run to be sure of, and plain within its ten seconds."""
+    report = judge(ORDER, run({"browse": {9, 10}}), facts())
+    assert report.verdict is Outcome.FAIL
+    assert causes(report) == ["window"]
+    assert "worst from" in report.reasons[0].text
+
+
+def test_warm_up_is_marked_and_not_judged() -> None:
+    """What is slow in the first two seconds is in the record and colours nothing."""
+    report = judge(ORDER, run({"browse": {0, 1}}), facts())
+    assert report.verdict is Outcome.PASS
+    assert report.seconds[0].response.largest == 0.9
+
+
+def test_too_few_are_inconclusive_and_say_how_many_would_do() -> None:
+    """Two a second prove 95 % and not 99 %: one sentence for all routes, with the number."""
+    report = judge(ORDER, run(each=2), facts())
+    assert (report.verdict, causes(report)) == (Outcome.INCONCLUSIVE, ["short"])
+    assert "299 without a bad one would prove 99 %" in report.reasons[0].text
+
+
+def test_nothing_sent_is_inconclusive() -> None:
+    """Zero requests prove nothing."""
+    report = judge(ORDER, Record(), facts())
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert causes(report)[0] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("record", "who", "word"),
+    [
+        (run(lag=0.3), WELL, "lagged"),
+        (run(), Worker("1", "done", cpu_peak=0.99), "of its core"),
+    ],
+    ids=["lag", "cpu"],
+)
+def test_a_saturated_generator_is_no_judge(record: Record, who: Worker, word: str) -> None:
+    """Late starts or a full core: inconclusive, though all was well."""
+    report = judge(ORDER, record, facts(who))
+    assert (report.verdict, causes(report)) == (Outcome.INCONCLUSIVE, ["saturated"])
+    assert word in report.generator.saturated
+
+
+def test_a_saturated_generator_proves_no_breach_either() -> None:
+    """Its own lateness may be the slowness: the breach becomes a note."""
+    report = judge(ORDER, run({"search": set(range(20))}, lag=0.9), facts())
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert any("no result" in note.text for note in report.notes)
+
+
+def test_what_was_due_and_never_begun_is_saturation() -> None:
+    """Achieved of offered below 98 %: no result."""
+    record = run()
+    for number in range(100):
+        record.offer("browse", number / 10)
+    assert causes(judge(ORDER, record, facts())) == ["saturated"]
+
+
+def test_a_lost_worker_and_another_revision_are_inconclusive() -> None:
+    """Each says what happened."""
+    lost = judge(ORDER, run(), facts(WELL, Worker("2", "lost")))
+    assert (lost.verdict, causes(lost)) == (Outcome.INCONCLUSIVE, ["worker"])
+    moved = judge(ORDER, run(), facts(revision_before="1.4.2", revision_after="1.4.3"))
+    assert (moved.verdict, causes(moved)) == (Outcome.INCONCLUSIVE, ["revision"])
+    assert "from 1.4.2 to 1.4.3" in moved.reasons[0].text
+
+
+def test_dropped_arrivals_are_said_and_colour() -> None:
+    """More were under way than a worker keeps: what couldn't begin is bad for its SLOs, and said."""
+    record = run()
+    record.offer("browse", 5.0)
+    record.drop("browse", 5.0)
+    report = judge(ORDER, record, facts())
+    assert causes(report) == ["dropped"]
+
+
+def test_arrivals_that_came_to_no_end_are_an_error_of_ours() -> None:
+    """What began and was never counted can't be called good."""
+    record = run()
+    record.offer("browse", 5.0)
+    record.start("browse", 5.0, 0.001)
+    assert causes(judge(ORDER, record, facts())) == ["broken"]
+
+
+def test_a_breach_is_told_while_it_runs_and_luck_is_not() -> None:
+    """--abort-on-breach: nothing of a clean run or a short stall, the route's name of a route that is slow throughout."""
+    assert breach(ORDER, run(), 20.0) == ""
+    assert breach(ORDER, run({"browse": {5}}), 20.0) == ""
+    assert breach(ORDER, run({"search": set(range(20))}), 8.0).startswith("search/x p95")
+
+
+def test_the_budget_counts_what_may_still_go_wrong() -> None:
+    """720 of 800 may be bad 5 % of the time: one slow second of twenty uses all of it."""
+    used = budget_used(ORDER, run({"browse": {5}}))
+    assert used["browse/x p95"] == pytest.approx(1.0)
+    assert used["search/x p95"] == 0.0
+
+
+def test_a_closed_loop_says_what_it_hides() -> None:
+    """Its report carries the warning."""
+    report = judge(replace(ORDER, arrivals="closed", users=4, stages=()), run(), facts())
+    assert any("closed loop" in note.text for note in report.notes)
+
+
+def test_a_report_reads_back_as_it_was_written() -> None:
+    """JSON both ways, histograms and all."""
+    report = judge(ORDER, run({"browse": {9}}), facts())
+    assert report_from(as_json(report)) == report

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests.arrivals import arrivals
+from loadtests.order import JourneyOrder, Order, SloOrder, as_json, order_from
+from loadtests.outlook import requests_at_most, spends, undecidable
+from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
+from loadtests.tasks import TASKS, asks_of, login_of, playable, requests_of, subjects
+from probes._target import Target
+
+TODAY = dt.date(2026, 11, 24)
+P95 = SloOrder("p95", 0.95, 0.5)
+AVAILABLE = SloOrder("availability", 0.999)
+STORY = SloOrder("story-time", 0.95, 3.0, "step.story")
+LOGIN = {"name": "in", "post": "/api/auth/token", "form": {"username": "u", "password": "p"}, "capture": {"token": "$.access_token"}}
+JOURNEY = JourneyOrder((LOGIN, {"name": "story", "post": "/api/stories/generate", "json": {"x": "{{token}}"}}), {}, 9.0)
+
+
+def order(mix: dict[str, float], **more: object) -> Order:
+    """A run of sixty seconds at 50/s."""
+    given_: dict[str, object] = {
+        "stages": stages("constant", 50.0, 60.0),
+        "duration": 60.0,
+        "login": LOGIN,
+        "slos": (P95, AVAILABLE, STORY),
+    }
+    target = {"name": "api", "url": "http://127.0.0.1:1"}
+    return Order("t", mix, **{"count": "requests", "target": target, **given_, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_takes_its_time(shape: str) -> None:
+    """Whatever the shape, it lasts as long as was asked, and what is due between two times adds up."""
+    found = stages(shape, 50.0, 60.0)
+    assert duration_of(found) == pytest.approx(60.0)
+    assert expected(found, 0, 20) + expected(found, 20, 60) == pytest.approx(expected(found))
+    assert peak(found) == {"spike": 150.0, "breakpoint": 100.0}.get(shape, 50.0)
+
+
+def test_a_shape_that_there_is_not_names_those_that_there_are() -> None:
+    """And no load at all is none."""
+    with pytest.raises(ValueError, match="there are constant, ramp, steps"):
+        stages("zigzag", 50.0, 60.0)
+    with pytest.raises(ValueError, match="above 0"):
+        stages("constant", 0.0, 60.0)
+
+
+def test_a_step_with_an_slo_of_its_own_is_not_held_against_the_others_thresholds() -> None:
+    """A story may take 3 s, all else 500 ms; availability is everybody's."""
+    o = order({"browse": 1, "story": 1})
+    held = {name: [slo.name for slo in slos] for name, slos in subjects(o, playable(o, TODAY)).items()}
+    assert held == {
+        "browse/voices": ["p95", "availability"],
+        "browse/me": ["p95", "availability"],
+        "story/story": ["availability", "story-time"],
+    }
+
+
+def test_whole_journeys_are_judged_where_the_scenario_counts_them() -> None:
+    """count: journeys has one subject for each task."""
+    o = order({"plan-a-trip": 1.0}, count="journeys", journeys={"plan-a-trip": JOURNEY})
+    assert {name: [slo.name for slo in slos] for name, slos in subjects(o, playable(o, TODAY)).items()} == {
+        "plan-a-trip": ["availability", "story-time"]
+    }
+
+
+def test_no_task_books_or_writes_more_than_a_login() -> None:
+    """Everything that a load sends of its own: reads, searches, and the login's own pair."""
+    o = order(dict.fromkeys(TASKS, 1.0))
+    sent = {f"{method} {path}" for _, method, path in asks_of(playable(o, TODAY)) if method != "GET"}
+    assert sent == {
+        "POST /api/auth/token",
+        "POST /api/auth/revoke",
+        "POST /api/directions",
+        "POST /api/reservations/check-availability",
+        "POST /api/reservations/search",
+        "POST /api/stories/generate",
+        "POST /api/tts/synthesize",
+    }
+    assert login_of(o) is not None
+    assert login_of(order({"plan": 1.0})) is None
+
+
+def test_a_task_that_there_is_not_and_a_login_that_is_missing_are_said() -> None:
+    """Before anything is sent."""
+    with pytest.raises(ValueError, match="neither a task"):
+        playable(order({"fly": 1.0}), TODAY)
+    with pytest.raises(ValueError, match="no journey to this target has a login step"):
+        playable(order({"return": 1.0}, login=None), TODAY)
+
+
+def test_what_is_too_short_says_how_long_would_do() -> None:
+    """Sixty seconds of a story now and then prove no 99.9 %; routes that share their SLOs are added up."""
+    o = order({"plan": 99.0, "story": 1.0}, slos=(AVAILABLE,))
+    said = list(undecidable(o, {"plan/directions": ["availability"], "story/story": ["availability"]}))
+    assert said == []
+    apart = list(undecidable(o, {"story/story": ["availability"]}))
+    assert len(apart) == 1
+    assert "about 30 samples, and 2,995 without a bad one prove 99.9 %; 5990 s would do" in apart[0]
+
+
+@given(st.integers(1, 50), st.sampled_from(["poisson", "even"]))
+def test_no_seed_sends_more_than_was_paid_for(seed: int, kind: str) -> None:
+    """The most that a run is said to send beforehand is not exceeded by what it draws."""
+    o = order({"browse": 3.0, "story": 1.0}, arrivals=kind, seed=seed, stages=stages("constant", 20.0, 10.0))
+    counts = requests_of(playable(o, TODAY))
+    assert sum(counts[a.task] for a in arrivals(o.stages, o.mix, kind=kind, seed=seed)) <= requests_at_most(o, counts)
+
+
+def test_a_run_says_what_it_spends() -> None:
+    """Requests of the target's limit, and stories of the model; a closed loop can't say."""
+    o = order({"story": 1.0})
+    told = list(spends(o, playable(o, TODAY), 900.0, 3600.0))
+    assert [(s.unit, s.allowed) for s in told] == [("requests", 900.0), ("stories", None)]
+    assert told[0].amount > 3000
+    assert list(spends(order({"story": 1.0}, arrivals="closed"), {}, None, None)) == []
+
+
+def test_an_order_reads_back_and_shows_no_secret() -> None:
+    """JSON both ways; its repr holds neither headers nor logins."""
+    o = order({"plan-a-trip": 1.0}, journeys={"plan-a-trip": JOURNEY}, target_headers={"X-Key": "hunter2"})
+    assert order_from(as_json(o)).journeys["plan-a-trip"].timeout == 9.0
+    assert "hunter2" not in repr(o)
+    assert "password" not in repr(o)
+    assert Target.model_validate(o.target).load is False
