@@ -95,7 +95,7 @@ def lines(report: LoadReport) -> Iterator[str]:
     reasons = [reason.text for reason in report.reasons]
     yield from _most(reasons)
     if not reasons:
-        yield f"each of {len(report.judgements)} SLOs is proven to hold"
+        yield "every SLO is proven to hold"
         yield from _most([one.text for one in report.judgements])
     health = report.generator
     yield (

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import xmlschema
 
-from loadtests.reports import json as json_report
+from loadtests.reports.json import write as write_json
 from loadtests.reports.junit import write
 from loadtests.result import LoadReport, report_from
 from runner.judge.verdict import Outcome
@@ -62,4 +62,4 @@ def test_totals_are_those_of_the_cases() -> None:
 def test_json_is_read_again() -> None:
     """The record whole: what was written is what is read, histograms and the curve with it."""
     for made in (report(slow_from=6.0), searched()):
-        assert report_from(json_report.write(made)) == made
+        assert report_from(write_json(made)) == made

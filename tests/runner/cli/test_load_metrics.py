@@ -1,0 +1,91 @@
+"""A load's metrics while it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import urllib.request
+from dataclasses import replace
+
+import pytest
+
+from runner.cli._load_metrics import LoadMetrics, address, serving
+from tests.runner.cli.test_load_view import NOW
+
+FAMILIES = [
+    "outrider_load_info",
+    "outrider_load_arrivals_due_total",
+    "outrider_load_arrivals_begun_total",
+    "outrider_load_arrivals_done_total",
+    "outrider_load_arrivals_failed_total",
+    "outrider_load_elapsed_seconds",
+    "outrider_load_duration_seconds",
+    "outrider_load_in_flight",
+    "outrider_load_start_lag_seconds",
+    "outrider_load_generator_cpu_ratio",
+    "outrider_load_response_p95_seconds",
+    "outrider_load_slo_budget_used_ratio",
+]
+
+
+def metrics() -> LoadMetrics:
+    """Of a run of roadtrip."""
+    return LoadMetrics(scenario="roadtrip", target="api", shape="constant", arrivals="poisson")
+
+
+def scraped(port: int) -> str:
+    """What Prometheus would read."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: bytes = answer.read()
+    return text.decode()
+
+
+def test_they_are_those_that_are_promised() -> None:
+    """Each family by its name, in order; and nothing of this process's own."""
+    kept = metrics()
+    with serving(kept, "127.0.0.1", 0) as port:
+        kept.show(replace(NOW, due=2100, begun=2095))
+        text = scraped(port)
+
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")] == FAMILIES
+    assert 'outrider_load_info{arrivals="poisson",scenario="roadtrip",shape="constant",target="api"} 1.0' in text
+    assert "outrider_load_arrivals_due_total 2100.0" in text
+    assert 'outrider_load_slo_budget_used_ratio{slo="p95",subject="browse/me"} 0.43' in text
+
+
+def test_before_the_first_snapshot_there_is_only_what_is_known() -> None:
+    """No figure is made up."""
+    with serving(metrics(), "127.0.0.1", 0) as port:
+        text = scraped(port)
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")] == ["outrider_load_info"]
+
+
+@pytest.mark.monitoring
+def test_promtool_finds_no_fault() -> None:
+    """Names, units and types are as Prometheus has them."""
+    kept = metrics()
+    with serving(kept, "127.0.0.1", 0) as port:
+        kept.show(NOW)
+        text = scraped(port)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_port_is_free_again() -> None:
+    """At the end nothing listens any more; and a port that is taken is an error of the system's own."""
+    with serving(metrics(), "127.0.0.1", 0) as port, pytest.raises(OSError, match="in use"), serving(metrics(), "127.0.0.1", port):
+        pass
+    with serving(metrics(), "127.0.0.1", port):
+        pass
+
+
+@pytest.mark.parametrize(("text", "found"), [("9798", ("127.0.0.1", 9798)), ("0.0.0.0:9798", ("0.0.0.0", 9798)), ("[::1]:0", ("::1", 0))])
+def test_where_they_are_served(text: str, found: tuple[str, int]) -> None:
+    """Loopback, unless more is said."""
+    assert address(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", "1:99999", "-1"])
+def test_what_is_no_address(text: str) -> None:
+    """It is said before anything is sent."""
+    with pytest.raises(ValueError, match="no address to listen at"):
+        address(text)
