@@ -46,7 +46,7 @@ async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() ->
                     {
                         "name": "login",
                         "post": "/login",
-                        "capture": captured,
+                        "capture": {"token": "$.access_token", "name": {"json": "$.name", "secret": False}},
                     },
                     {"name": "story", "get": "/story?t={{token}}&n={{name}}", "headers": {"X-Token": "{{token}}"}},
                 ],
