@@ -16,6 +16,7 @@ from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, broken, pooled, share, windows
 from loadtests.record import Record
 from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
+from loadtests.sentences import percent, sentence, span
 from loadtests.shapes import peak
 from runner.judge.intervals import runs_needed
 from runner.judge.verdict import Outcome, combined, same_revision
@@ -133,7 +134,7 @@ def _judgement(
     found = tuple(_windows(order, counts, slo, steady, chance))
     needed = runs_needed(slo.objective, order.confidence)
     outcome = _outcome(own.observed, own.high, max(own.low, whole.low), slo.objective, found)
-    text = _sentence(subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
+    text = sentence(subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
     return Judgement(
         subject,
         slo.name,
@@ -169,32 +170,6 @@ def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, s
             yield Window(begins, ends, good, total, broken(good, total, slo.objective, chance / len(slid)))
 
 
-def _sentence(
-    subject: str,
-    slo: SloOrder,
-    counted: tuple[int, int],
-    outcome: Outcome,
-    found: Sequence[Window],
-    needed: int | None,
-    relatives: int,
-    alone: bool,  # noqa: FBT001 - whether its own counts prove it
-) -> str:
-    """One line for a person: `search/availability p95: 12 of 300 slower than 500 ms or failed (4 %), 5 % may be`."""
-    good, total = counted
-    if not total:
-        return f"{subject} {slo.name}: nothing was counted in the steady part"
-    bad = total - good
-    what = f"slower than {_span(slo.threshold)} or failed" if slo.threshold is not None else "failed"
-    said = f"{subject} {slo.name}: {bad:,} of {total:,} {what} ({_percent(bad / total)}), {_percent(1 - slo.objective)} may be"
-    worst = min((w for w in found if w.broken), key=lambda w: w.good / w.total, default=None)
-    if outcome is Outcome.FAIL and worst is not None:
-        return f"{said}; worst from {worst.begins:.0f} s to {worst.ends:.0f} s: {worst.total - worst.good:,} of {worst.total:,}"
-    if outcome is Outcome.INCONCLUSIVE:
-        tail = "more than may be, and too few to be sure" if good / total < slo.objective else "too few to be sure"
-        return f"{said}; {tail}" + (f": {needed:,} without a bad one would prove it" if needed and not bad else "")
-    return said if outcome is Outcome.FAIL or alone or relatives < 2 else f"{said}; proven by {relatives} that share it"  # noqa: PLR2004 - more than itself
-
-
 def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Generator:
     """The generator's own health, and why it was saturated where it was."""
     offered = sum(beat.offered for beat in record.beats.values())
@@ -206,11 +181,11 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
     why = []
     if order.arrivals != "closed":
         if achieved is not None and (started + dropped) / offered < ACHIEVED:
-            why.append(f"it began {_percent(achieved)} of what was due, {_percent(ACHIEVED)} is needed")
+            why.append(f"it began {percent(achieved)} of what was due, {percent(ACHIEVED)} is needed")
         if late is not None and late > LATE:
-            why.append(f"1 % of the starts lagged {_span(late)} or more behind, {_span(LATE)} may")
+            why.append(f"1 % of the starts lagged {span(late)} or more behind, {span(LATE)} may")
     if cpu > BUSY:
-        why.append(f"a worker used {_percent(cpu)} of its core, {_percent(BUSY)} is the most that is believed")
+        why.append(f"a worker used {percent(cpu)} of its core, {percent(BUSY)} is the most that is believed")
     largest = record.lags.largest or 0.0
     return Generator(offered, started, dropped, record.unfinished, achieved, late, largest, cpu, "; ".join(why))
 
@@ -268,7 +243,7 @@ def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
         counted, bad = sum(one.total for one in mine), sum(one.total - one.good for one in mine)
         text = f"{slo}: too few to be sure of {', '.join(one.subject for one in mine)}: {bad:,} of {counted:,} were bad"
         needed = mine[0].needed
-        more = f", and {needed:,} without a bad one would prove {_percent(mine[0].objective)}" if needed and not bad else ""
+        more = f", and {needed:,} without a bad one would prove {percent(mine[0].objective)}" if needed and not bad else ""
         yield Reason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)
 
 
@@ -350,14 +325,3 @@ def budget_used(order: Order, record: Record) -> dict[str, float]:
         allowed = total * (1 - objectives[name])
         used[f"{subject} {name}"] = (total - good) / allowed if allowed else 0.0
     return used
-
-
-def _percent(value: float) -> str:
-    """As many digits as it takes: 4 %, 0.1 %, 99.95 %."""
-    return f"{value * 100:.4g} %"
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.4g} ms" if seconds < 1 else f"{seconds:.4g} s"

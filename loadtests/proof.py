@@ -76,9 +76,12 @@ def pooled(many: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
 
 
 def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[tuple[int, int, int, int]]:
-    """Sliding windows of so many whole seconds, one second further each: where it begins and ends, good and total."""
-    size = max(1, round(length))
+    """Sliding windows of so many whole seconds, one second further each: where it begins and ends, good and total.
+
+    A run that is shorter than a window is one window.
+    """
     first, last = math.ceil(begins), math.ceil(ends)
+    size = max(1, min(round(length), last - first))
     for at in range(first, last - size + 1):
         pairs = [counts[second] for second in range(at, at + size) if second in counts]
         yield at, at + size, sum(p[0] for p in pairs), sum(p[1] for p in pairs)
