@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EVERY = 10.0  # seconds between two plain lines
 _BAR = 28
+_WIDE = 120  # columns from which on all of it stands in one line
 _MOST_LINES = 8  # of reasons, and of what was judged
 _COLOUR = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 _FULL = 1.0
@@ -42,19 +43,22 @@ class View:
     def show(self, now: Progress) -> None:
         """The bar anew; or a line, now and then."""
         if self._live is not None:
-            self._live.update(_bar(self._scenario, now), refresh=True)
+            self._live.update(_bar(self._scenario, now, wide=self._console.width >= _WIDE), refresh=True)
         elif now.at >= self._due or now.at + self._every < self._due:  # the second: another run of a search has begun
             self._due = now.at + self._every
             self._console.print("\n".join(("  ".join((self._scenario, now_line(now))), *budget_line(now))), soft_wrap=True, markup=False)
 
 
-def _bar(scenario: str, now: Progress) -> RenderableType:
+def _bar(scenario: str, now: Progress, *, wide: bool) -> RenderableType:
     from rich.text import Text
 
     done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
-    text = Text.assemble((scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), "  ", now_line(now))
+    when, _, figures = now_line(now).partition(" · ")
+    text = Text.assemble((scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), f"  {when}", overflow="ellipsis")
+    text.append(f" · {figures}" if wide else f"\n  {figures}")
     for line in budget_line(now):
-        text.append(f"\n          {line}", style="red" if max(now.budget.values()) > _FULL else "dim")
+        text.append(f"\n  {line}", style="red" if max(now.budget.values()) > _FULL else "dim")
+    text.no_wrap = True
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 from rich.console import Console
@@ -73,6 +74,20 @@ def test_on_a_terminal_it_is_a_bar() -> None:
     assert "█" * 20 in said
     assert "░" * 8 in said
     assert "waiting for 3 under way" in said
+
+
+def test_a_narrow_terminal_gets_its_figures_below_the_bar() -> None:
+    """80 columns hold every line, so that the bar stays in its place."""
+    one = Console(file=io.StringIO(), width=80, force_terminal=True, highlight=False, _environ={})
+    view = View(one, "roadtrip")
+    with view.live():
+        view.show(NOW)
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written(one)).replace("\r", "\n")
+    lines = [line.rstrip() for line in plain.splitlines()]
+    assert "roadtrip  ████████████████████░░░░░░░░  42 s of 60 s" in lines
+    assert "  50/s due, 49.8/s begun · p95 301 ms · errors 0.02 %" in lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_budget_that_is_gone_is_said() -> None:
