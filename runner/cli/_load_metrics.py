@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from loadtests.result import Progress
 
 
+FAMILIES = (
+    "outrider_load_info",
+    "outrider_load_arrivals_due_total",
+    "outrider_load_arrivals_begun_total",
+    "outrider_load_arrivals_done_total",
+    "outrider_load_arrivals_failed_total",
+    "outrider_load_elapsed_seconds",
+    "outrider_load_duration_seconds",
+    "outrider_load_in_flight",
+    "outrider_load_start_lag_seconds",
+    "outrider_load_generator_cpu_ratio",
+    "outrider_load_response_p95_seconds",
+    "outrider_load_slo_budget_used_ratio",
+)
+
+
 class LoadMetrics(Collector):
     """The latest snapshot of a run, and its counts so far. Snapshots come from one thread, scrapes from others."""
 

@@ -8,23 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cli._load_metrics import LoadMetrics, address, serving
+from runner.cli._load_metrics import FAMILIES, LoadMetrics, address, serving
 from tests.runner.cli.test_load_view import NOW
-
-FAMILIES = [
-    "outrider_load_info",
-    "outrider_load_arrivals_due_total",
-    "outrider_load_arrivals_begun_total",
-    "outrider_load_arrivals_done_total",
-    "outrider_load_arrivals_failed_total",
-    "outrider_load_elapsed_seconds",
-    "outrider_load_duration_seconds",
-    "outrider_load_in_flight",
-    "outrider_load_start_lag_seconds",
-    "outrider_load_generator_cpu_ratio",
-    "outrider_load_response_p95_seconds",
-    "outrider_load_slo_budget_used_ratio",
-]
 
 
 def metrics() -> LoadMetrics:
@@ -46,7 +31,7 @@ def test_they_are_those_that_are_promised() -> None:
         kept.show(replace(NOW, due=2100, begun=2095))
         text = scraped(port)
 
-    assert [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")] == FAMILIES
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")] == list(FAMILIES)
     assert 'outrider_load_info{arrivals="poisson",scenario="roadtrip",shape="constant",target="api"} 1.0' in text
     assert "outrider_load_arrivals_due_total 2100.0" in text
     assert 'outrider_load_slo_budget_used_ratio{slo="p95",subject="browse/me"} 0.43' in text
