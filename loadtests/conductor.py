@@ -39,7 +39,8 @@ class _Seen:
     name: str
     state: str = "running"
     sent: int = 0
-    cpu: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # of each second
+    overall: float = 0.0
     in_flight: int = 0
     lag: float = 0.0
 
@@ -48,7 +49,7 @@ class _Seen:
         tenth = busiest[: max(1, len(busiest) // 10)]
         peak = sum(tenth) / len(tenth) if tenth else 0.0
         state = self.state if self.state in ("done", "lost") else "late"
-        return Worker(self.name, state, self.sent, sum(self.cpu) / len(self.cpu) if self.cpu else 0.0, peak, self.lag)
+        return Worker(self.name, state, self.sent, self.overall, peak, self.lag)
 
 
 class Conductor:
@@ -69,7 +70,7 @@ class Conductor:
 
     def run(self) -> LoadReport:
         """Runs and judges. Raises ValueError for an order that can't be played."""
-        seat = Seat(self._environment, self.order)
+        seat = Seat(self.order)
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, self.interrupt)
         before = self._revision(seat)
@@ -103,9 +104,9 @@ class Conductor:
         self._begin = time.time() + AHEAD
         seat.start_at(self._begin)
         while not seat.over.wait(1.0):
-            self._hear(seen, seat.take(), seat.meter.since_last(), seat.rider.in_flight)
+            self._hear(seen, seat.take(), (seat.meter.since_last(), seat.meter.overall()), seat.rider.in_flight)
             self._each_second()
-        self._hear(seen, seat.take(), seat.meter.since_last(), 0)
+        self._hear(seen, seat.take(), (seat.meter.since_last(), seat.meter.overall()), 0)
         seen.state = "done"
         runner.quit()
 
@@ -171,16 +172,17 @@ class Conductor:
         if seen is None:
             return
         data: Mapping[str, Any] = msg.data
-        self._hear(seen, from_message(data["record"]), data["cpu"], data["in_flight"])
+        self._hear(seen, from_message(data["record"]), (data["cpu"], data["overall"]), data["in_flight"])
         if data["last"]:
             seen.state = "done"
 
     # both
 
-    def _hear(self, seen: _Seen, delta: Record, cpu: float, in_flight: int) -> None:
+    def _hear(self, seen: _Seen, delta: Record, cpu: tuple[float, float], in_flight: int) -> None:
         self.whole.merge(delta)
         self._recent.merge(delta)
-        seen.cpu.append(cpu)
+        seen.cpu.append(cpu[0])
+        seen.overall = cpu[1]
         seen.in_flight = in_flight
         seen.sent += sum(beat.started for beat in delta.beats.values())
         seen.lag = max(seen.lag, delta.lags.largest or 0.0)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 
 import gevent
-from gevent.event import Event
-from gevent.pool import Group
 
 from loadtests.arrivals import Arrival
 from loadtests.sending import Rider
 
+_LOOK = 0.5  # seconds
+_GLANCE = 0.01
+_CUT = 5.0  # for those that are cut to count themselves
 _PATIENCE = 64  # arrivals that may begin without a breath for those under way
 
 
@@ -20,12 +21,11 @@ class Driver:
 
     def __init__(self, rider: Rider, arrivals: Iterator[Arrival], *, most: int, drain: float) -> None:
         self._rider, self._arrivals, self._most, self._drain = rider, arrivals, most, drain
-        self._group = Group()
-        self._stop = Event()
+        self._stopped = False
 
     def stop(self) -> None:
         """No arrival begins any more; those under way have their time."""
-        self._stop.set()
+        self._stopped = True
 
     def run(self) -> None:
         """Returns when all have ended, or have had `drain` seconds: those that haven't count as timed out."""
@@ -33,32 +33,39 @@ class Driver:
         for arrival in self._arrivals:
             wait = arrival.due - self._rider.now()
             if wait > 0:
-                if self._stop.wait(wait):
-                    break
+                self._sleep(arrival.due)
                 breathless = 0
             elif (breathless := breathless + 1) >= _PATIENCE:
                 breathless = 0
                 gevent.sleep(0)
-            if self._stop.is_set():
+            if self._stopped:
                 break
             self._begin(arrival)
         self._finish()
 
+    def _sleep(self, due: float) -> None:
+        """Until then, or until it is stopped: looked at twice a second, since a plain sleep costs least."""
+        while not self._stopped and (wait := due - self._rider.now()) > 0:
+            gevent.sleep(min(wait, _LOOK))
+
     def _begin(self, arrival: Arrival) -> None:
         self._rider.record.offer(arrival.task, arrival.due)
-        if len(self._group) >= self._most:
+        if self._rider.in_flight >= self._most:
             self._rider.give_up(arrival.task, arrival.due)
         else:
-            self._group.spawn(self._rider.ride, arrival.task, arrival.variant, arrival.due)
+            self._rider.in_flight += 1
+            gevent.spawn_raw(self._rider.ride, arrival.task, arrival.variant, arrival.due)
 
     def _finish(self) -> None:
-        """A killed ride has timed out: gevent.Timeout is what it is told, and it counts itself."""
-        self._group.join(timeout=self._drain)
-        left = list(self._group)
-        self._rider.record.unfinished += len(left)
-        for greenlet in left:
-            greenlet.kill(gevent.Timeout(), block=False)
-        self._group.join(timeout=5)
+        """What is still under way when its time is over has timed out."""
+        until = self._rider.now() + self._drain
+        while self._rider.in_flight and self._rider.now() < until:
+            gevent.sleep(_GLANCE)
+        self._rider.record.unfinished += self._rider.in_flight
+        self._rider.cut()
+        until += _CUT
+        while self._rider.in_flight and self._rider.now() < until:
+            gevent.sleep(_GLANCE)
 
 
 class Meter:

@@ -31,7 +31,7 @@ def resolved(scenario: str) -> Order:
 @events.init.add_listener  # type: ignore[untyped-decorator]  # Locust has no types
 def take_a_seat(environment: Any, **_: Any) -> None:
     """Resolves the scenario once, and lets every user of this process share its seat."""
-    seat = Seat(environment, resolved(os.environ.get("OUTRIDER_SCENARIO", "roadtrip")))
+    seat = Seat(resolved(os.environ.get("OUTRIDER_SCENARIO", "roadtrip")), fire=environment.events.request.fire)
     if login := login_of(seat.order):
         seat.rider.token = seat.rider.log_in(login)
     seat.start_at(time.time())

@@ -47,7 +47,7 @@ class Sums:
     phases: dict[str, Histogram] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: two are made for every request, and freezing costs as much as filling
 class Ended:
     """Something that came to an end: `due` and `response` by the intended start, `service` by the send (all seconds)."""
 
@@ -126,6 +126,8 @@ class Record:
         sums.response.add(ended.response)
         sums.service.add(ended.service)
         for phase, seconds in ended.phases.items():
+            if phase.startswith("step."):
+                continue  # the request of that step has sums of its own
             sums.phases.setdefault(phase, Histogram()).add(seconds)
         if ended.reason:
             sums.errors += 1

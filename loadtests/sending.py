@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -21,9 +23,11 @@ from probes._exchange import Answer, Request
 from probes._journey import Moves, Play, Sending
 from probes._target import Target
 
+LEAVING = 5.0  # seconds for the steps that are `always`
+_GLANCE = 0.1
 CAP = 4 * 1024 * 1024  # bytes of an answer
 _GZIP = 31  # zlib's word for it
-Fire = Callable[..., None]
+Fire = Callable[..., None] | None  # Locust's request event, where somebody reads Locust's own statistics
 
 
 class Refused(Exception):  # noqa: N818 - what was done
@@ -58,29 +62,32 @@ class Rider:
         self.target = Target.model_validate(order.target)
         self._gate = Gate(self.target)
         self._base = str(order.target["url"]).rstrip("/")
-        self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip", "Accept": "*/*"}
+        self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip"}
+        self._origin = self._base[: len(self._base) - len(urlsplit(self._base).path)]
+        self._leaves = {name for name, task in tasks.items() if any(step.always for step in task.steps)}
         self.record = Record()
         self.begin = 0.0
         self.token = ""
         self.in_flight = 0
+        self._deadlines: dict[Any, float] = {}
 
     def now(self) -> float:
         """Seconds since the start of the run."""
         return time.perf_counter() - self.begin
 
     def ride(self, name: str, variant: int, due: float) -> None:
-        """Plays a task that was due at this time, whatever the time is now, and counts it."""
+        """Plays a task that was due at this time, whatever the time is now, and counts it. Whoever calls it adds to `in_flight`."""
         task = self._tasks[name]
         begun = self.now()
-        self.in_flight += 1
+        me = gevent.getcurrent()
+        self._deadlines[me] = begun + task.timeout
         self.record.start(name, due, begun - due)
         reason, message = "", ""
         phases: dict[str, float] = {}
         play = self._play(task, variant)
         jar: dict[str, str] = {}
         try:
-            with gevent.Timeout(task.timeout):
-                self._moves(name, play.steps(), jar, due, phases)
+            self._moves(name, play.steps(), jar, due, phases)
         except Failed as failed:
             reason, message = str(failed.reason), failed.message
         except Refused as refused:
@@ -88,10 +95,26 @@ class Rider:
         except gevent.Timeout:
             reason, message = str(Reason.TIMEOUT), f"not done within {task.timeout:g} s"
         ended = self.now()
-        self.in_flight -= 1
         slos = self._subjects.get(name, ())
         self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, phases), slos)
-        self._leave(task, play, jar)
+        if name in self._leaves:
+            self._deadlines[me] = ended + LEAVING
+            self._leave(task, play, jar)
+        del self._deadlines[me]
+        self.in_flight -= 1
+
+    def cut(self, now: float = math.inf) -> None:
+        """Tells those whose time is over by `now` (all of them without one) that it is: gevent.Timeout, and they count themselves."""
+        for greenlet, deadline in list(self._deadlines.items()):
+            if deadline <= now:
+                self._deadlines[greenlet] = math.inf
+                gevent.kill(greenlet, gevent.Timeout())
+
+    def watch(self) -> None:
+        """Holds everyone under way to their time, ten times a second: a timer for each would cost more than it tells."""
+        while True:
+            gevent.sleep(_GLANCE)
+            self.cut(self.now())
 
     def give_up(self, name: str, due: float) -> None:
         """An arrival that can't begin, since too many are under way: bad for whatever its task is judged by."""
@@ -114,10 +137,13 @@ class Rider:
         return answer
 
     def _play(self, task: Playable, variant: int) -> Play:
-        headers = dict(task.headers)
+        headers = task.headers
         if task.needs_token and self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        return Play(task.variants[variant % len(task.variants)], locate=lambda path: self._base + path, headers=headers)
+            headers = {**headers, "Authorization": f"Bearer {self.token}"}
+        return Play(task.variants[variant % len(task.variants)], locate=self._locate, headers=headers)
+
+    def _locate(self, path: str) -> str:
+        return self._base + path
 
     def _moves(self, name: str, moves: Moves, jar: dict[str, str], due: float, phases: dict[str, float]) -> None:
         """Sends what comes out of a play. The first request's time counts from when the user was due, each other's from its turn."""
@@ -153,17 +179,18 @@ class Rider:
         phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
         done = Ended(intended, ended - intended, ended - begun, reason, message, measured)
         self.record.end_request(subject, done, self._subjects.get(subject, ()))
-        self._fire(
-            request_type=sending.request.method,
-            name=subject,
-            response_time=(ended - intended) * 1000,
-            response_length=size,
-            exception=trouble,
-            context={},
-            start_time=time.time(),
-            url=sending.request.url,
-            response=None,
-        )
+        if self._fire is not None:
+            self._fire(
+                request_type=sending.request.method,
+                name=subject,
+                response_time=(ended - intended) * 1000,
+                response_length=size,
+                exception=trouble,
+                context={},
+                start_time=time.time(),
+                url=sending.request.url,
+                response=None,
+            )
         if trouble is not None:
             raise trouble
         return following, ended
@@ -174,12 +201,9 @@ class Rider:
         headers = {**self._agent, **request.headers}
         if jar:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
-        split = urlsplit(request.url)
         begun = time.perf_counter()
         try:
-            response = self._client.request(
-                request.method, f"{split.path or '/'}{f'?{split.query}' if split.query else ''}", body=request.body, headers=headers
-            )
+            response = self._client.request(request.method, request.url[len(self._origin) :] or "/", body=request.body, headers=headers)
             measured = {}
             kind = str(response.get("content-type") or "")
             body = b""
@@ -200,8 +224,7 @@ class Rider:
     def _leave(self, task: Playable, play: Play, jar: dict[str, str]) -> None:
         """The steps that are `always`: sent, counted as requests, judged by nobody."""
         try:
-            with gevent.Timeout(5):
-                self._moves(task.name, play.leaving(), jar, self.now(), {})
+            self._moves(task.name, play.leaving(), jar, self.now(), {})
         except (Failed, Refused, gevent.Timeout):
             return  # it is among its request's errors
 

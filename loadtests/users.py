@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import time
 from datetime import date
-from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -21,17 +20,17 @@ from loadtests.arrivals import arrivals, share_of
 from loadtests.driver import Driver, Meter
 from loadtests.order import Order
 from loadtests.record import Record
-from loadtests.sending import Rider
+from loadtests.sending import Fire, Rider
 from loadtests.tasks import playable, subjects
 
 
 class Seat:
     """What one generating process holds: its order, its rider, and the moment of the start. Hung on Locust's environment."""
 
-    def __init__(self, environment: Any, order: Order, *, index: int = 0, workers: int = 1, token: str = "") -> None:
+    def __init__(self, order: Order, *, index: int = 0, workers: int = 1, token: str = "", fire: Fire = None) -> None:
         self.order, self.index, self.workers = order, index, workers
         tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
-        self.rider = Rider(order, tasks, subjects(order, tasks), client_of(order), environment.events.request.fire)
+        self.rider = Rider(order, tasks, subjects(order, tasks), client_of(order), fire)
         self.rider.token = token
         self.meter = Meter()
         self.begin: AsyncResult[float] = AsyncResult()  # seconds since the epoch
@@ -39,6 +38,7 @@ class Seat:
         self.driver: Driver | None = None
         self.ending = Event()
         self._riding = 0
+        gevent.spawn(self.rider.watch)
 
     def start_at(self, epoch: float) -> None:
         """Every worker begins at the same moment by the wall clock, and counts from it by a clock that never jumps."""
@@ -79,6 +79,7 @@ class Seat:
         while (due := self.rider.now()) < self.order.duration and not self.ending.is_set():
             name = rng.choices(names, weights)[0]
             self.rider.record.offer(name, due)
+            self.rider.in_flight += 1
             self.rider.ride(name, rng.getrandbits(16), due)
             self.ending.wait(self.order.pause) if self.order.pause else gevent.sleep(0)
         self._riding -= 1

@@ -26,7 +26,7 @@ def work(host: str, port: int) -> None:
 
 def _take(environment: Any, data: dict[str, Any]) -> None:
     order = order_of(data["order"])
-    environment.outrider = Seat(environment, order, index=data["index"], workers=data["workers"], token=data["token"])
+    environment.outrider = Seat(order, index=data["index"], workers=data["workers"], token=data["token"])
 
 
 def _tell(environment: Any) -> None:
@@ -37,5 +37,11 @@ def _tell(environment: Any) -> None:
     over = False
     while not over:
         over = seat.over.wait(1.0)
-        delta = {"record": as_message(seat.take()), "cpu": seat.meter.since_last(), "in_flight": seat.rider.in_flight, "last": bool(over)}
+        delta = {
+            "record": as_message(seat.take()),
+            "cpu": seat.meter.since_last(),
+            "overall": seat.meter.overall(),
+            "in_flight": seat.rider.in_flight,
+            "last": bool(over),
+        }
         environment.runner.send_message("outrider-delta", delta)

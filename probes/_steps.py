@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
@@ -101,12 +102,12 @@ class Step(BaseModel):
         self.uses()
         return self
 
-    @property
+    @cached_property
     def method(self) -> str:
         """GET, POST, ..."""
         return next(name for name in _METHODS if getattr(self, name) is not None).upper()
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The path as it is written, variables and all."""
         written: str = getattr(self, self.method.lower())

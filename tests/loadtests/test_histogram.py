@@ -26,6 +26,7 @@ def test_every_latency_lies_in_its_cell_and_cells_are_narrow(seconds: float) -> 
     assert low <= seconds * (1 + 1e-12)
     assert seconds <= high * (1 + 1e-12)
     assert high / low <= 1 + 1 / 128 + 1e-9
+    assert filled([seconds]).cells == {cell_of(seconds): 1}
 
 
 @given(LATENCIES, st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0]))

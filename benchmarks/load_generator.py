@@ -1,0 +1,126 @@
+"""What a request costs the generator: Outrider's open arrivals beside plain Locust's FastHttpUser, and wrk, in one run.
+
+    .venv/bin/python benchmarks/load_generator.py [--rounds 3] [--seconds 5] [--users 10]
+
+All ask the same target on loopback over kept connections. Plain Locust asks as fast as it can; Outrider is offered nine tenths of
+the rate that Locust has just reached, and must start them on time. What is compared is requests for a second of CPU: neighbours on
+the machine come and go, so rounds are interleaved, figures are medians, and the ratios are what counts. wrk is left out, and said
+so, where it isn't installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.order import JourneyOrder, Order, SloOrder, as_json
+from loadtests.result import LoadReport, report_from
+from loadtests.shapes import stages
+
+FOLDER = Path(__file__).parent
+SHARE = 0.9  # of plain Locust's rate
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One contender's round: requests a second of the clock, and for a second of CPU; what else is worth saying."""
+
+    rate: float
+    per_core: float
+    said: str = ""
+
+
+@contextmanager
+def target() -> Iterator[str]:
+    """The target in a process of its own."""
+    command = [sys.executable, str(FOLDER / "_target.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.stdin.close()
+
+
+def plain_locust(url: str, seconds: float, users: int) -> Figure:
+    """FastHttpUsers in a closed loop, no wait."""
+    command = [sys.executable, str(FOLDER / "_plain_locust.py"), url, str(seconds), str(users)]
+    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    assert told["failures"] == 0
+    return Figure(told["requests"] / told["wall"], told["requests"] / told["cpu"])
+
+
+def outrider(url: str, seconds: float, rate: float) -> Figure:
+    """Open arrivals of a journey with one step, judged: everything that a load run does."""
+    order = Order(
+        scenario="benchmark",
+        mix={"page": 1.0},
+        count="requests",
+        slos=(SloOrder("p95", 0.95, 0.5), SloOrder("availability", 0.999)),
+        target={"name": "target", "url": url},
+        journeys={"page": JourneyOrder(({"name": "page", "get": "/page"},))},
+        stages=stages("constant", rate, seconds),
+        duration=seconds,
+        warm_up=1.0,
+    )
+    done = subprocess.run([sys.executable, "-m", "loadtests"], input=as_json(order), check=True, stdout=subprocess.PIPE, text=True)
+    report = _report(done.stdout)
+    sent = sum(task.done for task in report.tasks if task.kind == "request")
+    cpu = sum(worker.cpu for worker in report.workers) * (report.finished - report.started)  # until the last answer
+    health = report.generator
+    said = f"achieved {100 * (health.achieved or 0):.1f} %, 1 % of the starts {1000 * (health.lag_p99 or 0):.0f} ms late or more"
+    return Figure(sent / seconds, sent / cpu, said)
+
+
+def _report(lines: str) -> LoadReport:
+    return report_from(json.dumps(json.loads(lines.splitlines()[-1])["report"]))
+
+
+def wrk(url: str, seconds: float, users: int) -> Figure:
+    """One thread, as many connections as Locust has users. Its CPU is that of the ended child."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["wrk", "-t1", f"-c{users}", f"-d{seconds:.0f}s", f"{url}/page"]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.search(r"(\d+) requests in ([\d.]+)s", text)
+    assert found, text
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Figure(int(found[1]) / float(found[2]), int(found[1]) / cpu)
+
+
+def main() -> None:
+    """Prints a line for each round, then the medians and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--users", type=int, default=10)
+    wanted = parser.parse_args()
+    figures: dict[str, list[Figure]] = {}
+    with target() as url:
+        for number in range(1, wanted.rounds + 1):
+            plain = plain_locust(url, wanted.seconds, wanted.users)
+            figures.setdefault("plain Locust", []).append(plain)
+            figures.setdefault("Outrider", []).append(outrider(url, wanted.seconds, SHARE * plain.rate))
+            if shutil.which("wrk"):
+                figures.setdefault("wrk", []).append(wrk(url, wanted.seconds, wanted.users))
+            for name, rounds in figures.items():
+                last = rounds[-1]
+                print(f"round {number}  {name:<13} {last.rate:10,.0f}/s  {last.per_core:10,.0f} a CPU second  {last.said}")
+    if "wrk" not in figures:
+        print("wrk is not installed here, and left out (Debian: apt install wrk)")
+    middle = {name: statistics.median(f.per_core for f in rounds) for name, rounds in figures.items()}
+    for name, per_core in middle.items():
+        print(f"median   {name:<13} {per_core:10,.0f} a CPU second  {per_core / middle['plain Locust']:.2f} of plain Locust")
+
+
+if __name__ == "__main__":
+    main()
