@@ -56,6 +56,7 @@ def test_windows_slide_by_a_second_and_keep_their_length() -> None:
     found = list(windows(counts, 0, 10, 4))
     assert [w[0] for w in found] == list(range(7))
     assert {w[2:] for w in found} == {(4, 8)}
+    assert list(windows(counts, 2, 7, 30)) == [(2, 7, 5, 10)]
 
 
 def test_a_breach_needs_more_than_bad_luck() -> None:
