@@ -75,6 +75,7 @@ async def test_the_probes_role_has_a_connection_limit(servers: tuple[Postgres, R
             connection.terminate()
 
 
+@pytest.mark.slow
 async def test_a_stopped_database_refuses_and_comes_back_on_its_port_with_its_data() -> None:
     """Stop refuses connections; start brings the same port and the same rows back; close leaves nothing."""
     async with Postgres() as server:

@@ -27,8 +27,9 @@ def _echo(headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], by
 @pytest.fixture(name="offering")
 def _offering(authority: Authority) -> ssl.SSLContext:
     """The good certificate, at a server that offers HTTP/2 first."""
-    authority.good.set_alpn_protocols(["h2", "http/1.1"])
-    return authority.good
+    context = authority.limited(ssl.TLSVersion.TLSv1_3)  # of its own: `good` is everybody's
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
 
 async def test_prior_knowledge_needs_no_tls(wire: Wire) -> None:

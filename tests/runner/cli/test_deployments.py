@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.grafana import TOKEN, StandInGrafana, standing_in
 
+pytestmark = pytest.mark.slow  # each test starts the command several times
+
 CHECKS = """\
 version: 1
 service: trips

@@ -55,6 +55,7 @@ def test_promtool_finds_no_fault() -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_port_is_free_again() -> None:
     """At the end nothing listens any more; and a port that is taken is an error of the system's own."""
     with serving(metrics(), "127.0.0.1", 0) as port, pytest.raises(OSError, match="in use"), serving(metrics(), "127.0.0.1", port):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.runner.cli.test_commands import OK, outrider, write
 from tests.support import servers
+
+pytestmark = pytest.mark.slow  # each test starts the command
 
 
 async def test_a_lost_uplink_is_inconclusive(tmp_path: Path) -> None:

@@ -244,6 +244,7 @@ async def test_blips_and_unknown_runs_are_not_diagnosed() -> None:
         assert counted.sees("api", Verdict.UNKNOWN) == 0
 
 
+@pytest.mark.slow
 async def test_a_diagnosis_keeps_its_time(tmp_path: Path) -> None:
     """Silent addresses hold it up for seconds and no longer, and it leaves nothing behind."""
     async with several(tmp_path, {"127.0.0.2": b"", "127.0.0.3": b""}) as host, lab(wire=host.wire) as bench:

@@ -229,6 +229,7 @@ def edge_gate(rng: random.Random) -> Decision:
     return decide([runs(c, *(passed(c, middle * rng.lognormvariate(0, spread)) for _ in range(rounds))) for c in checks])
 
 
+@pytest.mark.slow
 def test_false_fails_stay_under_the_stated_confidence() -> None:
     """Of a thousand gates on releases that just meet their SLO, no more than 5 % fail."""
     rng = random.Random(20261124)  # noqa: S311 - seeded, to be drawn alike each time

@@ -100,6 +100,7 @@ async def test_an_answer_under_way_is_finished() -> None:
     await stopping
 
 
+@pytest.mark.slow
 async def test_a_client_that_never_reads_holds_no_stop() -> None:
     """When the grace is over, what still hangs is cut."""
     slow = Slow()
