@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
 import pytest
 from hpack import Encoder
 
@@ -24,14 +22,6 @@ def _echo(headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], by
     return 200, {"content-type": "text/plain"}, f"{headers[':method']} {headers[':path']} {len(body)}".encode()
 
 
-@pytest.fixture(name="offering")
-def _offering(authority: Authority) -> ssl.SSLContext:
-    """The good certificate, at a server that offers HTTP/2 first."""
-    context = authority.limited(ssl.TLSVersion.TLSv1_3)  # of its own: `good` is everybody's
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
 async def test_prior_knowledge_needs_no_tls(wire: Wire) -> None:
     """`http: 2` on http:// speaks HTTP/2 at once, with the phases and facts of HTTP/1.1."""
     ctx = make_context(wire)
@@ -47,13 +37,11 @@ async def test_prior_knowledge_needs_no_tls(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(("http", "spoken"), [("auto", "2"), ("2", "2"), ("1.1", "1.1")])
-async def test_the_version_is_agreed_on_in_the_handshake(
-    wire: Wire, authority: Authority, offering: ssl.SSLContext, http: str, spoken: str
-) -> None:
+async def test_the_version_is_agreed_on_in_the_handshake(wire: Wire, authority: Authority, http: str, spoken: str) -> None:
     """Over TLS the version is negotiated (ALPN): auto takes what the server prefers."""
     ctx = make_context(wire)
     settings = {"http": http, "tls": {"ca": str(authority.ca_file)}}
-    async with servers.serve(_Either, tls=offering) as server:
+    async with servers.serve(_Either, tls=authority.offering) as server:
         await ask(ctx, f"https://localhost:{server.port}/", **settings)
 
     assert ctx.facts["http_version"] == float(spoken)

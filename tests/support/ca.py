@@ -21,11 +21,12 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Authority:
-    """The CA's certificate as a file, and server contexts. Only `good`, `old` and `soon` are as they should be.
+    """The CA's certificate as a file, and server contexts. Only `good`, `old`, `soon` and `offering` are as they should be.
 
     good: valid for 90 days, for NAMES, with its intermediate. soon: ends in 3 days. expired: ended 3 hours ago.
     not_yet: begins in a day. wrong_host: for other.example and *.other.example. self_signed: by itself.
     incomplete: signed by an intermediate that isn't sent. stranger: by another authority, whole.
+    offering: as good, and offering HTTP/2 first.
     old: as good, and speaking nothing newer than TLS 1.2. ancient: nothing newer than TLS 1.1, which nobody should accept.
     """
 
@@ -38,7 +39,7 @@ class Authority:
     self_signed: ssl.SSLContext
     incomplete: ssl.SSLContext
     stranger: ssl.SSLContext
-
+    offering: ssl.SSLContext
     old: ssl.SSLContext
     ancient: ssl.SSLContext
 
@@ -107,6 +108,8 @@ def make_authority(folder: Path) -> Authority:
     root.cert_pem.write_to_path(str(ca_file))
     old = _context(issuing.issue_cert(*NAMES))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
+    offering = _context(issuing.issue_cert(*NAMES))
+    offering.set_alpn_protocols(["h2", "http/1.1"])
     return Authority(
         ca_file=ca_file,
         good=_context(issuing.issue_cert(*NAMES, not_after=now + 90 * DAY)),
@@ -117,6 +120,7 @@ def make_authority(folder: Path) -> Authority:
         self_signed=_self_signed(folder, now),
         incomplete=_incomplete(folder, issuing, now),
         stranger=_context(trustme.CA().issue_cert(*NAMES)),
+        offering=offering,
         old=old,
         ancient=_ancient(issuing.issue_cert(*NAMES)),
     )
