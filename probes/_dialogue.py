@@ -14,6 +14,7 @@ from probes._template import variables
 
 LINE_CAP = 64 * 1024  # bytes of one line
 CAP = 1024 * 1024  # bytes of a whole dialogue
+LINES = 10_000  # of a whole dialogue: each is searched on the loop, and a megabyte of empty ones would hold it for seconds
 KEPT = 20  # lines that a failure keeps as evidence
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 
@@ -87,6 +88,7 @@ class Heard:
         self._left = bytearray()
         self._seen = 0  # bytes of what is left in which there is no line's end
         self._all = 0
+        self._taken = 0  # lines
         self.lines: list[str] = []  # the last that were taken
 
     def feed(self, data: bytes) -> None:
@@ -101,7 +103,7 @@ class Heard:
         return len(self._left)
 
     def line(self) -> str | None:
-        """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end."""
+        """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end, and for too many."""
         at = self._left.find(b"\n", self._seen)
         if at < 0:
             self._seen = len(self._left)
@@ -111,6 +113,9 @@ class Heard:
         line = bytes(self._left[:at]).rstrip(b"\r").decode("utf-8", "replace")
         del self._left[: at + 1]
         self._seen = 0
+        self._taken += 1
+        if self._taken > LINES:
+            raise Failed(Reason.SIZE, f"the server says more than {LINES:,} lines")
         self.lines = [*self.lines[1 - KEPT :], line]
         return line
 

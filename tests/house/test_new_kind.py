@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each test starts the command afresh
 ROOT = Path(__file__).parents[2]
 CHECKS = """\
 version: 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from probes._core import Failed, Reason, Verdict
-from probes._dialogue import CAP, LINE_CAP, Heard, Step
+from probes._dialogue import CAP, LINE_CAP, LINES, Heard, Step
 from probes.tcp import Tcp
 from runner.observation import Observation
 from tests.support import servers
@@ -150,9 +150,10 @@ def _saying(text: bytes, *, stay: bool = False) -> Talk:
         (b"55", Reason.TRUNCATED, "the connection was closed after 2 bytes of an answer; expected ^220"),
         (b"", Reason.TRUNCATED, "the connection was closed before any answer came; expected ^220"),
         (b"x" * (LINE_CAP + 1), Reason.SIZE, "the server says a line of more than 64 KiB"),
-        (b"x\n" * CAP, Reason.SIZE, "the server says more than 1024 KiB"),
+        (b"x" * 9999 + b"\n" + CAP // 5000 * (b"x" * 4999 + b"\n"), Reason.SIZE, "the server says more than 1024 KiB"),
+        (b"x\n" * (LINES + 1), Reason.SIZE, "the server says more than 10,000 lines"),
     ],
-    ids=["another line", "half a line", "nothing", "a line without end", "too much"],
+    ids=["another line", "half a line", "nothing", "a line without end", "too much", "too many lines"],
 )
 async def test_an_end_without_the_awaited_line(runs: Observer, text: bytes, reason: Reason, said: str) -> None:
     """Another line, half of one, none, one without end and too many: each has its reason and says what was awaited."""

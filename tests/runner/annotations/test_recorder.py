@@ -185,6 +185,7 @@ async def test_no_fault_at_any_moment_loses_or_doubles_a_mark(grafana: StandInGr
     assert [(start, end) for start, end, _ in shown(grafana)] == [(STARTED, FINISHED)] * 8
 
 
+@pytest.mark.slow
 @BOTH
 async def test_a_bad_day_leaves_one_region_each(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
     """Every third question goes wrong in some way, drawn with a seed: what the attempts don't settle, the flushes do."""

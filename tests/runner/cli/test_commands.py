@@ -116,6 +116,7 @@ async def test_a_runner_probes_serves_and_drains(tmp_path: Path) -> None:
     assert "api" in page.text
 
 
+@pytest.mark.slow
 async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
     """SIGHUP takes a new file over; a bad one keeps the old plan running, and the log and the metric say so."""
     async with web() as server:
@@ -164,7 +165,7 @@ async def test_a_busy_port_is_a_configuration_error(tmp_path: Path) -> None:
     assert not server.received
 
 
-@pytest.mark.parametrize("command", ["run", "probe", "validate"])
+@pytest.mark.parametrize("command", ["run", *(pytest.param(other, marks=pytest.mark.slow) for other in ("probe", "validate"))])
 async def test_a_wrong_configuration_starts_nothing(tmp_path: Path, command: str) -> None:
     """Every problem with its place, on standard error; exit 2."""
     await write(tmp_path, "  api: {kind: http, url: 'http://127.0.0.1:9/', timeout: 5, intervall: 30s}\n")
@@ -191,6 +192,7 @@ async def test_probe_tells_pass_from_fail(tmp_path: Path) -> None:
     assert "checks.yaml:6" in bad[1]
 
 
+@pytest.mark.slow
 async def test_probe_as_json_is_for_scripts(tmp_path: Path) -> None:
     """A list with an object per check, with the promised keys; nothing else on standard output."""
     async with web() as server:

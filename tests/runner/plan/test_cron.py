@@ -179,7 +179,7 @@ def fields(low: int, high: int) -> st.SearchStrategy[str]:
 EXPRESSIONS = st.tuples(fields(0, 59), fields(0, 23), fields(1, 28), fields(1, 12), fields(0, 7)).map(" ".join)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(EXPRESSIONS, st.dates(date(2024, 1, 1), date(2031, 12, 31)))
 def test_apscheduler_fires_when_cron_would(expression: str, day: date) -> None:
     """The next three runs are the three next minutes that a plain reading of the expression names."""
@@ -200,7 +200,7 @@ def _minutes_between(earlier: datetime, later: datetime) -> Iterator[datetime]:
         at += timedelta(minutes=1)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(EXPRESSIONS)
 def test_no_two_runs_are_nearer_than_the_shortest_gap(expression: str) -> None:
     """What is planned as an interval holds for real runs."""

@@ -165,6 +165,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
 def test_reading_takes_time_in_proportion_to_the_file(text: str) -> None:
     """No file within the limit keeps the reader busy: depth and values are bounded, and nothing is scanned twice."""
