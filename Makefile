@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint drift marked lock clean
 
+# Compiled modules are kept: the tests start this command often, and two workers import the same files.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 # Two workers, as CI has two cores; a test that needs more time or other programs carries a marker, and runs in `check`.
 WORKERS ?= 2

@@ -25,6 +25,8 @@ from runner.plan.model import Server
 from runner.web import flagger
 from tests.support.outrider import ROOT, report
 
+pytestmark = pytest.mark.slow  # it runs the validators of others
+
 TOKEN = "operate-me"
 
 

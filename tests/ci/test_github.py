@@ -16,6 +16,8 @@ import yaml
 
 from tests.support.outrider import ROOT, StandIn
 
+pytestmark = pytest.mark.slow  # it runs shells, and the validators of others
+
 ACTION = ROOT / ".github/actions/gate/action.yml"
 PIN = re.compile(r"\./.+|[\w-]+/[\w./-]+@(v\d+|[0-9a-f]{40})")
 TERM = re.compile(r"(?:(always|failure)\(\))|(?:([\w.-]+) (==|!=) '([^']*)')")

@@ -13,6 +13,8 @@ import yaml
 
 from tests.support.outrider import ROOT, StandIn
 
+pytestmark = pytest.mark.slow  # it runs shells, and the validators of others
+
 GITLAB = ROOT / "docs/ci/gitlab-ci.yml"
 JENKINS = ROOT / "docs/ci/Jenkinsfile"
 

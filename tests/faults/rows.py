@@ -108,7 +108,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 GRPC = head(headers=(("content-type", "application/grpc"),))
 SLOW_HELLO = bytes.fromhex("160303100002000ffc0303") + b"z" * 10_000  # a ServerHello that takes its time
 TRAILERS = frame(1, 0x5, 1, Encoder().encode([("grpc-status", "0")]))
-BOMB = gzip.compress(bytes(64_000_000))
+BOMB = gzip.compress(bytes(16_000_000))
 
 
 def _pieces(body: bytes) -> bytes:

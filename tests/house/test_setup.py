@@ -17,6 +17,8 @@ from redis.exceptions import NoPermissionError
 
 from demo.servers import Postgres, Redis
 
+pytestmark = pytest.mark.slow  # each test fills a database of its own
+
 ROOT = Path(__file__).parents[2]
 ACL = re.findall(r"^ACL SETUSER .*$", (ROOT / "docs/setup.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
 PASSWORD = 'it\'s a "password"; --'

@@ -168,6 +168,7 @@ async def test_the_new_api_takes_over_where_the_old_one_is_gone(grafana: StandIn
     assert (grafana.annotations, len(grafana.resources)) == ([], 1)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("fault", ["lost", "reset", 500, 503, "slow-down"])
 async def test_no_fault_at_any_moment_loses_or_doubles_a_mark(grafana: StandInGrafana, tmp_path: Path, api: str, fault: str | int) -> None:
