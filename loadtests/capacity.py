@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator as Generating
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from loadtests.histogram import merged
-from loadtests.result import Capacity, LoadReport, Point
+from loadtests.result import Capacity, LoadReport, Point, Reason
 from runner.judge.verdict import Outcome
 
 _GROWS = 2.0  # times as long in the last third as in the first
 _FELT = 0.1  # seconds more, at least
+_LOWEST = 64  # parts of the first rate: below it the search gives up
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,61 +33,106 @@ class Trial:
     confirming: bool = False
 
 
+class NoMore(Exception):  # noqa: N818 - what is thrown into a search to end it
+    """No further trial can be run; its text says why."""
+
+
 def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
     """Yields trials, is sent their reports, and returns what was found.
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
-    else it counts as one that doesn't, and the search goes on below. An inconclusive run (a
-    saturated generator, most often) is no proof that a rate holds, and no more is one in which a queue grew: it is tried once
-    more, and then bounds the search from above like one that doesn't.
+    else it counts as one that doesn't, and the search goes on below. An inconclusive run (a saturated generator, most often) is
+    no proof that a rate holds, and no more is one in which a queue grew: it is tried once more, and then bounds the search from
+    above like one that doesn't. NoMore, thrown in instead of a report, ends it with what was found until then.
     """
-    curve: list[Point] = []
-    holds: float | None = None
-    confirmed: float | None = None
-    breaks: float | None = None
-    rate = min(plan.rate, plan.ceiling)
-    while len(curve) < plan.most_runs:
-        point = yield from _try(Trial(rate, confirming=rate == holds), curve, plan)
-        if point.outcome is Outcome.PASS and rate == holds:
-            confirmed = rate
-            if _near(holds, breaks, plan):
-                break
-        elif point.outcome is Outcome.PASS:
-            holds = rate
-        else:
-            breaks = min(rate, breaks) if breaks is not None else rate
-            holds = confirmed if holds is not None and holds >= rate else holds
-        if holds is not None and (_near(holds, breaks, plan)) and confirmed != holds:
-            rate = holds
-            continue
-        if holds is not None and confirmed == holds and _near(holds, breaks, plan):
-            break
-        rate = _next(holds, breaks, plan)
-        if rate <= 0:
-            break
-    return Capacity(confirmed, breaks, tuple(sorted(curve, key=lambda p: p.rate)), _gave_way(curve, breaks))
+    found = _Finding(plan)
+    try:
+        yield from found.moves()
+    except NoMore as why:
+        found.ended = str(why)
+    return found.capacity()
 
 
-def _try(trial: Trial, curve: list[Point], plan: Search) -> Generating[Trial, LoadReport, Point]:
-    point = point_of((yield trial), trial)
-    curve.append(point)
-    if point.outcome is Outcome.INCONCLUSIVE and len(curve) < plan.most_runs:
+def ended(moves: Generating[Trial, LoadReport, Capacity], why: str) -> Capacity:
+    """What a search has found that can't go on."""
+    try:
+        moves.throw(NoMore(why))
+    except StopIteration as over:
+        found: Capacity = over.value
+        return found
+    raise AssertionError("a search ends when it is told to")
+
+
+def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
+    """The report of the rate that holds, else of the lowest that was tried, which is no pass: nothing held twice."""
+    if found.holds is not None:
+        return replace(reports[found.holds], capacity=found)
+    lowest = replace(reports[min(reports)], capacity=found)
+    if lowest.verdict is not Outcome.PASS:
+        return lowest
+    why = Reason(Outcome.INCONCLUSIVE, "search", f"no rate has held twice: {found.ended or 'the search has used up its runs'}")
+    return replace(lowest, verdict=Outcome.INCONCLUSIVE, reasons=(why, *lowest.reasons))
+
+
+class _Finding:
+    """How far a search has come: the highest rate that held, the one that held twice, and the lowest that didn't hold."""
+
+    def __init__(self, plan: Search) -> None:
+        self._plan = plan
+        self._curve: list[Point] = []
+        self._holds: float | None = None
+        self._confirmed: float | None = None
+        self._breaks: float | None = None
+        self.ended = ""
+
+    def capacity(self) -> Capacity:
+        curve = tuple(sorted(self._curve, key=lambda point: point.rate))
+        return Capacity(self._confirmed, self._breaks, curve, _gave_way(self._curve, self._breaks), self.ended)
+
+    def moves(self) -> Generating[Trial, LoadReport, None]:
+        rate = min(self._plan.rate, self._plan.ceiling)
+        while rate > 0 and len(self._curve) < self._plan.most_runs:
+            point = yield from self._try(Trial(rate, confirming=rate == self._holds))
+            self._learn(point)
+            if self._holds is None or not self._near():
+                rate = self._next()
+            elif self._confirmed == self._holds:
+                return
+            else:
+                rate = self._holds
+
+    def _try(self, trial: Trial) -> Generating[Trial, LoadReport, Point]:
+        """A trial; an inconclusive one once more."""
         point = point_of((yield trial), trial)
-        curve.append(point)
-    return point
+        self._curve.append(point)
+        if point.outcome is Outcome.INCONCLUSIVE and len(self._curve) < self._plan.most_runs:
+            point = point_of((yield trial), trial)
+            self._curve.append(point)
+        return point
 
+    def _learn(self, point: Point) -> None:
+        if point.outcome is not Outcome.PASS:
+            self._breaks = point.rate if self._breaks is None else min(point.rate, self._breaks)
+            passed = (tried.rate for tried in self._curve if tried.outcome is Outcome.PASS and tried.rate < self._breaks)
+            self._holds = max(passed, default=None)
+        elif point.rate == self._holds:
+            self._confirmed = point.rate
+        else:
+            self._holds = point.rate
 
-def _near(holds: float, breaks: float | None, plan: Search) -> bool:
-    return holds >= plan.ceiling if breaks is None else breaks - holds <= plan.near * breaks
+    def _near(self) -> bool:
+        if self._holds is None:
+            return False
+        return self._holds >= self._plan.ceiling if self._breaks is None else self._breaks - self._holds <= self._plan.near * self._breaks
 
-
-def _next(holds: float | None, breaks: float | None, plan: Search) -> float:
-    if breaks is None:
-        return min(plan.ceiling, 2 * (holds or plan.rate))
-    if holds is None:
-        lower = breaks / 2
-        return lower if lower >= plan.rate / 64 else 0.0
-    return (holds + breaks) / 2
+    def _next(self) -> float:
+        """The next rate to try; 0 where there is none."""
+        if self._breaks is None:
+            return min(self._plan.ceiling, 2 * (self._holds or self._plan.rate))
+        if self._holds is None:
+            lower = self._breaks / 2
+            return lower if lower >= self._plan.rate / _LOWEST else 0.0
+        return (self._holds + self._breaks) / 2
 
 
 def point_of(report: LoadReport, trial: Trial) -> Point:

@@ -80,6 +80,8 @@ class Conductor:
             alone = not self.order.workers and not self.order.expect_workers
             (self._alone if alone else self._together)(seat, token)
         finished = time.time()
+        if self.order.most_requests and not self._stopped.is_set() and not self._trouble and finished - self._begin < self.order.duration:
+            self._aborted = f"the {self.order.most_requests:,} requests that it may send are used up (--requests)"
         after = self._revision(seat) if not self._trouble else ""
         workers = tuple(seen.worker() for seen in self._seen.values())
         facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble))

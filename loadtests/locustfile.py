@@ -23,7 +23,8 @@ __all__ = ["ClosedUser"]  # Locust runs the users that it finds here
 
 def resolved(scenario: str) -> Order:
     """The scenario as `outrider load` would send it, from a process of its own. Raises CalledProcessError where it may not be sent."""
-    words = ["load", scenario, "--order", "--arrivals", "closed", "--users", "1", "--duration", os.environ.get("OUTRIDER_DURATION", "10m")]
+    most = ["--requests", os.environ.get("OUTRIDER_REQUESTS", "0"), "--duration", os.environ.get("OUTRIDER_DURATION", "10m")]
+    words = ["load", scenario, "--order", "--arrivals", "closed", "--users", "1", *most]
     command = [sys.executable, "-m", "runner.cli", *words]
     return order_from(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603 - ourselves
 

@@ -39,13 +39,15 @@ class Order:
     slos: tuple[SloOrder, ...]
     target: dict[str, Any] = field(repr=False)
     target_headers: dict[str, str] = field(default_factory=dict, repr=False)
-    ca: str = ""
+    tls: dict[str, Any] = field(default_factory=dict, repr=False)  # the data of a probes Tls
+    allow_addresses: tuple[str, ...] = ()
     journeys: dict[str, JourneyOrder] = field(default_factory=dict)
     login: dict[str, Any] | None = field(default=None, repr=False)
     stages: tuple[Stage, ...] = ()
     shape: str = "constant"
     arrivals: str = "poisson"  # poisson, even or closed
     users: int = 0  # of a closed loop
+    most_requests: int = 0  # that a closed loop may send; 0: any number
     pause: float = 0.0  # seconds that a closed-loop user waits between two tasks
     duration: float = 0.0
     warm_up: float = 0.0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from loadtests.order import Order
 from loadtests.result import Spend
 from loadtests.shapes import expected
-from loadtests.tasks import Playable
+from loadtests.tasks import Playable, requests_of
 from runner.judge.intervals import runs_needed
+
+BESIDE = 4  # requests beside the load: a login, two looks at the revision, one to spare
 
 
 def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -38,27 +41,64 @@ def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator
                 )
 
 
-def spends(order: Order, tasks: Mapping[str, Playable], allowed: float | None, per: float | None) -> Iterator[Spend]:
-    """What the run takes at most: requests of the target's limit, and stories, each of which costs the target a call of its model.
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """A limit of which requests take: all of them, or those that `pays_for` names by method and path."""
 
-    Nothing can be said of a closed loop, which sends as much as it can.
+    what: str
+    name: str  # in the ledger
+    most: float
+    window: float  # seconds
+    pays_for: Callable[[str, str], bool] | None = None
+
+
+def spends(order: Order, tasks: Mapping[str, Playable], purses: Sequence[Purse]) -> Iterator[Spend]:
+    """What the run takes at most: of each purse that has to pay for something, and of the target where it has no limit.
+
+    Nothing can be said of a closed loop that may send any number.
     """
-    if order.arrivals == "closed":
+    if order.arrivals == "closed" and not order.most_requests:
         return
-    requests = {name: len(task.steps) for name, task in tasks.items()}
-    yield Spend(f"target {order.target['name']}", requests_at_most(order, requests), "requests", allowed, per)
-    stories = {name: sum("/stories/" in step.path for step in task.steps) for name, task in tasks.items()}
-    if any(stories.values()):
-        yield Spend("the story model", requests_at_most(order, stories), "stories")
+    if all(purse.pays_for for purse in purses):
+        yield Spend(f"target {order.target['name']}", requests_at_most(order, tasks, requests_of(tasks), beside=True), "requests")
+    for purse in purses:
+        paid = {name: tuple(_paid(task, purse)) for name, task in tasks.items()}
+        if any(paid.values()):
+            counts = {name: len(steps) for name, steps in paid.items()}
+            amount = requests_at_most(order, tasks, counts, beside=purse.pays_for is None)
+            subjects = () if purse.pays_for is None else tuple(f"{name}/{step}" for name, steps in paid.items() for step in steps)
+            yield Spend(purse.what, amount, "requests", purse.most, purse.window, purse.name, subjects)
 
 
-def requests_at_most(order: Order, requests: Mapping[str, int]) -> int:
-    """How many requests the run may send, by the most that chance makes likely (six standard deviations). `requests` by task.
+def _paid(task: Playable, purse: Purse) -> Iterator[str]:
+    """The steps of a task for which a purse pays, in any of its variants."""
+    for index, step in enumerate(task.steps):
+        if purse.pays_for is None or any(purse.pays_for(steps[index].method, steps[index].path) for steps in task.variants):
+            yield step.name
 
-    A redirect is not followed, so that every step is one request; the login and the two looks at the revision are among them.
+
+def requests_at_most(order: Order, tasks: Mapping[str, Playable], counted: Mapping[str, int], *, beside: bool = False) -> int:
+    """How many requests the run may send, by the most that chance makes likely (six standard deviations).
+
+    `counted` are those of each task that are meant. A redirect is not followed, so that every step is one request; `beside` counts
+    the logins and the two looks at the revision, too.
     """
-    weights = sum(order.mix.values())
-    mean = expected(order.stages) * sum(order.mix[task] / weights * requests[task] for task in order.mix)
-    most = max((requests[task] for task in order.mix), default=1)
-    spread = 6 * math.sqrt(mean * most) if order.arrivals == "poisson" or len(order.mix) > 1 else most
-    return math.ceil(mean + spread) + 4 + max(1, order.workers)
+    mean = playings(order, tasks) * _each(order, counted)
+    most = max((counted[task] for task in order.mix), default=1)
+    drawn = order.arrivals != "even" or len(order.mix) > 1
+    amount = math.ceil(mean + (6 * math.sqrt(mean * most) if drawn else most))
+    if order.arrivals == "closed":
+        amount = min(amount, order.most_requests)
+    return amount + (BESIDE + max(1, order.workers, order.expect_workers) if beside else 0)
+
+
+def playings(order: Order, tasks: Mapping[str, Playable]) -> float:
+    """How many tasks are played on average: as many as arrive, or as many as a closed loop's requests suffice for."""
+    if order.arrivals == "closed":
+        return order.most_requests / max(1.0, _each(order, requests_of(tasks)))
+    return expected(order.stages)
+
+
+def _each(order: Order, counted: Mapping[str, int]) -> float:
+    """Requests of one task, on average."""
+    return sum(weight * counted[task] for task, weight in order.mix.items()) / sum(order.mix.values())

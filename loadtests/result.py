@@ -204,17 +204,23 @@ class Capacity:
     breaks: float | None
     curve: tuple[Point, ...]
     gave_way: str = ""
+    ended: str = ""  # why the search could not go on to its end
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What the run takes of a limit, said beforehand. `unit`: requests, stories, ..."""
+    """What the run takes of a limit, said beforehand. `unit`: requests, stories, ...
+
+    `purse` is the limit's name in the ledger ("" where nothing is counted), `requests` are the subjects that it pays for (none: all).
+    """
 
     what: str
     amount: float
     unit: str
     allowed: float | None = None
     per: float | None = None  # seconds of the limit's window
+    purse: str = ""
+    requests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

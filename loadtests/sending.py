@@ -170,6 +170,8 @@ class Rider:
             ended = self.now()
         except Failed as failed:
             trouble, reason, message = failed, str(failed.reason), failed.message
+        except Refused as refused:
+            trouble, reason, message = refused, str(Reason.POLICY), str(refused)
         except gevent.Timeout as late:
             trouble, reason, message = late, str(Reason.TIMEOUT), f"no answer after {self.now() - begun:.1f} s"
         if trouble is not None:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import random
 import time
 from datetime import date
-from urllib.parse import urlsplit
 
 import gevent
 from gevent.event import AsyncResult, Event
-from geventhttpclient.client import HTTPClient
 from locust import FastHttpUser, task
 from locust.exception import StopUser
 
 from loadtests.arrivals import arrivals, share_of
+from loadtests.client import client_of
 from loadtests.driver import Driver, Meter
 from loadtests.order import Order
 from loadtests.record import Record
 from loadtests.sending import Fire, Rider
-from loadtests.tasks import playable, subjects
+from loadtests.tasks import playable, requests_of, subjects
 
 
 class Seat:
@@ -38,6 +37,8 @@ class Seat:
         self.driver: Driver | None = None
         self.ending = Event()
         self._riding = 0
+        self._requests = requests_of(tasks)
+        self._left = order.most_requests // workers
         gevent.spawn(self.rider.watch)
 
     def start_at(self, epoch: float) -> None:
@@ -78,6 +79,8 @@ class Seat:
         self._riding += 1
         while (due := self.rider.now()) < self.order.duration and not self.ending.is_set():
             name = rng.choices(names, weights)[0]
+            if not self._afford(name):
+                break
             self.rider.record.offer(name, due)
             self.rider.in_flight += 1
             self.rider.ride(name, rng.getrandbits(16), due)
@@ -85,6 +88,13 @@ class Seat:
         self._riding -= 1
         if not self._riding:
             self.over.set()
+
+    def _afford(self, name: str) -> bool:
+        """Takes a task's requests from what this worker may send in a closed loop; False where they don't suffice."""
+        if not self.order.most_requests:
+            return True
+        self._left -= self._requests[name]
+        return self._left >= 0
 
 
 class OpenUser(FastHttpUser):
@@ -110,20 +120,3 @@ class ClosedUser(FastHttpUser):
         seat: Seat = self.environment.outrider
         seat.circle(random.Random(f"{seat.order.seed} {seat.index} {id(self)}"))
         raise StopUser
-
-
-def client_of(order: Order) -> HTTPClient:
-    """The client that FastHttpUser has, with as many connections as may be under way, and certificates verified."""
-    split = urlsplit(str(order.target["url"]))
-    secure = split.scheme == "https"
-    port = split.port or (443 if secure else 80)
-    options = {"ca_certs": order.ca} if order.ca else None
-    return HTTPClient(
-        split.hostname or "",
-        port,
-        ssl=secure,
-        ssl_options=options,
-        concurrency=max(order.most_in_flight, order.users, 1),
-        connection_timeout=order.timeout,
-        network_timeout=order.timeout,
-    )

@@ -211,6 +211,8 @@ def capacity_words(report: LoadReport) -> list[Fact]:
     facts.append(Fact("doesn't hold", words.rate(found.breaks) if found.breaks else "none up to the ceiling"))
     if found.gave_way:
         facts.append(Fact("gives way first", found.gave_way))
+    if found.ended:
+        facts.append(Fact("the search ended early", found.ended))
     return facts
 
 

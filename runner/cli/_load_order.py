@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
+from runner.cli._load_way import judge_ways, tls_of
 from runner.cli._options import our_version, unusable
 
 if TYPE_CHECKING:
     from loadtests.order import JourneyOrder, Order
+    from loadtests.outlook import Purse
     from loadtests.result import Spend
-    from probes._target import Target
+    from probes._target import Rule, Target
     from runner.plan.model import Plan, Scenario
+
+
+_CLOSED = 10_000  # requests of a closed loop that may not send any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,10 @@ class Wish:
     shape: str
     arrivals: str
     warm_up: float
+    cool_down: float
     users: int
+    requests: int
+    pause: float
     workers: int
     expect_workers: int
     bind: str
@@ -47,6 +56,14 @@ def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
     _judge_ceiling(plan, order)
     _judge_rules(target, order)
     return plan, target, order
+
+
+def at_rate(plan: Plan, target: Target, order: Order, rate: float) -> Order:
+    """The same order at a constant rate of so many a second, with what it spends then."""
+    from loadtests.shapes import stages
+
+    made = replace(order, shape="constant", stages=stages("constant", rate, order.duration))
+    return replace(made, spends=_spends(plan, target, made))
 
 
 def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
@@ -105,7 +122,9 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
     from loadtests.shapes import stages
 
     journeys = {p.check.name: p for p in plan.checks if p.target is not None and p.target.name == target.name}
+    mixed = {name: planned for name, planned in journeys.items() if name in scenario.mix}
     written = {name: _journey(planned.probe, planned.timeout) for name, planned in journeys.items()}
+    judge_ways(mixed.values())
     closed = wish.arrivals == "closed"
     try:
         shaped = () if closed else stages(wish.shape, wish.rate, wish.duration)
@@ -125,14 +144,19 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
             **({"revision": _plain(target.revision.model_dump(by_alias=True, exclude_unset=True))} if target.revision else {}),
         },
         target_headers={name: value.get_secret_value() for name, value in target.headers.items()},
-        journeys={name: journey for name, journey in written.items() if name in scenario.mix},
+        tls=tls_of((mixed or journeys).values(), scenario.name),
+        allow_addresses=target.allow_addresses,
+        journeys={name: written[name] for name in mixed},
         login=_login(journeys.values()),
         stages=shaped,
         shape=wish.shape,
         arrivals=wish.arrivals,
         users=wish.users,
+        most_requests=_most_requests(plan, target, wish) if closed else 0,
+        pause=wish.pause,
         duration=wish.duration,
         warm_up=wish.warm_up,
+        cool_down=wish.cool_down,
         seed=wish.seed,
         workers=wish.workers,
         expect_workers=wish.expect_workers,
@@ -143,7 +167,12 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         line=scenario.line,
         version=our_version(),
     )
-    return replace(made, spends=_spends(target, made))
+    return replace(made, spends=_spends(plan, target, made))
+
+
+def _most_requests(plan: Plan, target: Target, wish: Wish) -> int:
+    """Of a closed loop, which sends as much as it can: a number where something has a limit, so that it can be paid beforehand."""
+    return wish.requests or (_CLOSED if target.limit or plan.load.costs else 0)
 
 
 def _bind(wish: Wish) -> tuple[str, int]:
@@ -156,8 +185,8 @@ def _bind(wish: Wish) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _spends(target: Target, order: Order) -> tuple[Spend, ...]:
-    """What the run takes at most of the target's limit, and how many stories it asks for."""
+def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
+    """What the run takes at most of the target's limit, and of what its requests cost others."""
     from loadtests.outlook import spends
     from loadtests.tasks import playable
 
@@ -165,8 +194,23 @@ def _spends(target: Target, order: Order) -> tuple[Spend, ...]:
         tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
         unusable(f"scenario {order.scenario}: {error}; nothing was sent")
-    limit = target.limit
-    return tuple(spends(order, tasks, limit.amount if limit else None, limit.window if limit else None))
+    return tuple(spends(order, tasks, tuple(_purses(plan, target))))
+
+
+def _purses(plan: Plan, target: Target) -> Iterator[Purse]:
+    from loadtests.outlook import Purse
+
+    if limit := target.limit:
+        yield Purse(f"target {target.name}", target.name, limit.amount, limit.window)
+    for cost in plan.load.costs:
+        whose = f"target {cost.target}, by {cost.rule}" if cost.target else str(cost.rule)
+        yield Purse(whose, cost.purse, cost.most, cost.window, partial(_matches, cost.rule, target.url.rstrip("/")))
+
+
+def _matches(rule: Rule, base: str, method: str, path: str) -> bool:
+    from probes._target import plain_path
+
+    return rule.matches(method, plain_path(base + path))
 
 
 def _journey(probe: Any, timeout: float) -> JourneyOrder:

@@ -7,88 +7,54 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli._options import unusable
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
-    from probes._target import Target
-    from runner.plan.model import Plan
 
 Tell = Callable[["Progress"], None]
-BESIDE = 4  # requests beside the load: a login, two looks at the revision, one to spare
 
 
-def paid_run(plan: Plan, target: Target, order: Order, *, tell: Tell) -> LoadReport:
-    """Runs one order. Ends the command with exit 2 where its limit doesn't leave room for all of it: nothing is sent then."""
+def paid_run(state: Path | None, order: Order, *, tell: Tell) -> LoadReport:
+    """Runs one order. Raises Withheld where a limit doesn't leave room for all of it: nothing is sent then."""
     from loadtests.order import as_json
+    from runner.cli._load_pay import pay, settle
 
-    slots = asyncio.run(_pay(plan, target, order))
+    paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
     report = _sent(as_json(order), tell)
-    if slots:
-        sent = sum(task.done for task in report.tasks if task.kind == "request")
-        asyncio.run(_settle(plan, slots, sent + BESIDE + max(order.workers, order.expect_workers)))
+    if paid:
+        asyncio.run(settle(state, paid, report))
     return report
 
 
-def most_that_holds(order: Order, ceiling: float, run: Callable[[Order], LoadReport]) -> LoadReport:
-    """The report of the highest rate that holds (else of the lowest that was tried), with the curve in it."""
-    from loadtests.capacity import Search, search
-    from loadtests.shapes import peak, stages
+def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadReport]) -> LoadReport:
+    """The report of the highest rate that holds (else of the lowest that was tried), with the curve in it.
+
+    Where a limit leaves no room for a further trial the search ends with what it has found. Raises Withheld for the first.
+    """
+    from loadtests.capacity import Search, ended, search, shown
+    from probes._core import Withheld
 
     reports: dict[float, LoadReport] = {}
-    moves = search(Search(rate=peak(order.stages), ceiling=ceiling))
+    moves = search(Search(rate=rate, ceiling=ceiling))
     trial = next(moves)
     while True:
         click.echo(f"trying {trial.rate:.5g}/s{', once more' if trial.confirming else ''}", err=True)
-        reports[trial.rate] = run(replace(order, shape="constant", stages=stages("constant", trial.rate, order.duration)))
+        try:
+            reports[trial.rate] = run(trial.rate)
+        except Withheld as withheld:
+            if not reports:
+                raise
+            return shown(ended(moves, withheld.message), reports)
         try:
             trial = moves.send(reports[trial.rate])
         except StopIteration as over:
-            shown = reports[over.value.holds] if over.value.holds is not None else reports[min(reports)]
-            return replace(shown, capacity=over.value)
-
-
-async def _pay(plan: Plan, target: Target, order: Order) -> tuple[int, ...]:
-    """Takes from the target's limit what the run may send at most, all or nothing, shared with the probes; exit 2 where it can't."""
-    from loadtests.outlook import requests_at_most
-    from loadtests.tasks import playable, requests_of
-    from probes._core import Withheld
-    from runner.engine.clock import SystemClock
-    from runner.state import open_ledger
-
-    if target.limit is None:
-        return ()
-    if order.arrivals == "closed":
-        unusable(f"a closed loop sends as much as it can, and target {target.name} has a limit; take the limit away, or another arrival")
-    count = requests_at_most(order, requests_of(playable(order, date.today())))  # noqa: DTZ011 - as in the process that sends
-    clock = SystemClock()
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
-    try:
-        end = clock.time() + order.duration + order.drain
-        return await ledger.limit(target.name, count, int(target.limit.amount), target.limit.window, until=end)
-    except Withheld as withheld:
-        unusable(f"the run would send up to {count:,} requests: {withheld.message}; nothing was sent")
-    finally:
-        await ledger.aclose()
-
-
-async def _settle(plan: Plan, slots: tuple[int, ...], sent: int) -> None:
-    """Gives back what wasn't sent. A run that broke off before keeps all that it paid."""
-    from runner.engine.clock import SystemClock
-    from runner.state import open_ledger
-
-    ledger = await asyncio.to_thread(open_ledger, plan.state, SystemClock())
-    try:
-        await ledger.sent(slots[:sent], slots[sent:])
-    finally:
-        await ledger.aclose()
+            return shown(over.value, reports)
 
 
 def _sent(order: str, tell: Tell) -> LoadReport:

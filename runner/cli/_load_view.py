@@ -116,10 +116,13 @@ def _capacity(found: Capacity) -> Iterator[str]:
     for point in found.curve:
         figures = f"p95 {words.span(point.p95):>8}  errors {words.percent(point.errors)}"
         yield f"{words.rate(point.rate):>8}  {point.outcome:<12}  {figures}{'  (confirming)' if point.confirming else ''}"
-    holds = f"{words.rate(found.holds)} holds, twice" if found.holds else "no rate that was tried holds"
-    yield holds + (f"; {words.rate(found.breaks)} doesn't" if found.breaks else "; the ceiling was reached")
+    holds = f"{words.rate(found.holds)} holds, twice" if found.holds else "no rate that was tried holds twice"
+    above = f"; {words.rate(found.breaks)} doesn't" if found.breaks else "" if found.ended else "; the ceiling was reached"
+    yield holds + above
     if found.gave_way:
         yield f"what gives way first: {found.gave_way}"
+    if found.ended:
+        yield f"the search ended early: {found.ended}"
 
 
 def _most(texts: list[str]) -> list[str]:

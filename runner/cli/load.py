@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
     from runner.cli._load_order import Wish
+    from runner.plan.model import Plan
 
 
 @click.command("load", short_help="Hold the SLOs against a load.")
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
     "--arrivals", default="poisson", show_default=True, type=click.Choice(["poisson", "even", "closed"]), help="closed: users who wait."
 )
 @click.option("--users", default=0, help="Of a closed loop: how many.")
+@click.option("--pause", default=None, metavar="TIME", help="Of a closed loop: how long a user waits between two tasks.")
+@click.option(
+    "--requests",
+    default=0,
+    type=click.IntRange(0),
+    help="Of a closed loop: the most that it sends.  [default: 10000 where there is a limit]",
+)
 @click.option("--warm-up", default=None, metavar="TIME", help="Marked and not judged.  [default: a tenth of the duration]")
+@click.option("--cool-down", default=None, metavar="TIME", help="At the end, marked and not judged.  [default: none]")
 @click.option("--workers", default=0, show_default=True, type=click.IntRange(0, 64), help="Processes that send; 0: one alone.")
 @click.option("--seed", default=1, show_default=True, help="Of the arrivals and their mix.")
 @click.option("--abort-on-breach", is_flag=True, help="End as soon as a breach is proven.")
@@ -49,7 +58,6 @@ def command(
     config: Path,
     rate: str,
     duration: str,
-    warm_up: str | None,
     metrics: str | None,
     *,
     annotate: bool,
@@ -64,25 +72,46 @@ def command(
     packet is sent.
     """
     from loadtests.order import as_json as written
-    from runner.cli._load_order import read
+    from loadtests.shapes import peak
+    from probes._core import Withheld
+    from runner.cli._load_order import at_rate, read
     from runner.cli._load_run import most_that_holds, paid_run
 
     wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
-    plan, target, order = read(config, _wish(scenario, rate, duration, warm_up, more, find_capacity=find_capacity))
+    plan, target, order = read(config, _wish(scenario, rate, duration, more, find_capacity=find_capacity))
     if only_order:
+        _pay_for_another(plan, order)
         click.echo(written(order))
         return
     if importlib.util.find_spec("locust") is None:
         unusable("a load needs Locust, which isn't installed here: pip install 'outrider[load]'")
     marked = plan_for_mark(config) if annotate else None
-    _say_beforehand(order)
+    _say_beforehand(order, find_capacity=find_capacity)
     with ExitStack() as served:
-        run = partial(paid_run, plan, target, tell=_shown(order, metrics, served))
-        report = most_that_holds(order, plan.load.rate, run) if find_capacity else run(order)
+        run = partial(paid_run, plan.state, tell=_shown(order, metrics, served))
+        try:
+            if find_capacity:
+                at = partial(at_rate, plan, target, order)
+                report = most_that_holds(peak(order.stages), plan.load.rate, lambda rate: run(at(rate)))
+            else:
+                report = run(order)
+        except Withheld as withheld:
+            unusable(f"{withheld.message}; nothing was sent")
     _told(report, wanted)
     if marked is not None:
         asyncio.run(mark(marked, report))
     raise click.exceptions.Exit(report.verdict.exit_code)
+
+
+def _pay_for_another(plan: Plan, order: Order) -> None:
+    """Pays for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back."""
+    from probes._core import Withheld
+    from runner.cli._load_pay import pay
+
+    try:
+        asyncio.run(pay(plan.state, order.spends, order.duration + order.drain))
+    except Withheld as withheld:
+        unusable(f"{withheld.message}; nothing was sent")
 
 
 def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
@@ -120,33 +149,39 @@ def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
     deliver(report, wanted)
 
 
-def _wish(scenario: str, rate: str, duration: str, warm_up: str | None, more: dict[str, Any], *, find_capacity: bool) -> Wish:
+def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> Wish:
     from probes._fields import Rate, positive_seconds
     from runner.cli._load_order import Wish
 
+    given = {name: more.pop(name) for name in ("warm_up", "cool_down", "pause")}
     try:
         asked = Rate.parse(rate)
         seconds = positive_seconds(duration)
-        before = positive_seconds(warm_up) if warm_up else seconds / 10
+        times: dict[str, Any] = {"warm_up": seconds / 10, "cool_down": 0.0, "pause": 0.0}
+        times |= {name: positive_seconds(text) for name, text in given.items() if text}
     except ValueError as error:
         unusable(f"outrider load: {error}")
     if more["arrivals"] == "closed" and more["users"] < 1:
         unusable("outrider load: a closed loop has --users")
     if more["arrivals"] == "closed" and find_capacity:
         unusable("outrider load: --find-capacity looks for a rate, which a closed loop has not")
-    if before >= seconds:
-        unusable("outrider load: --warm-up leaves nothing to judge")
-    return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, warm_up=before, **more)
+    if more["arrivals"] != "closed" and times["pause"]:
+        unusable("outrider load: --pause belongs to a closed loop; open arrivals come when they are due")
+    if times["warm_up"] + times["cool_down"] >= seconds:
+        unusable("outrider load: --warm-up and --cool-down leave nothing to judge")
+    return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, **times, **more)
 
 
-def _say_beforehand(order: Order) -> None:
+def _say_beforehand(order: Order, *, find_capacity: bool) -> None:
     """What the run may spend, and whether it is long enough to decide anything."""
     from loadtests.outlook import undecidable
+    from loadtests.reports.words import duration
     from loadtests.tasks import playable, subjects
 
     for spend in order.spends:
-        of = f" of the {spend.allowed:,.0f} that it allows in {spend.per:g} s" if spend.allowed is not None else ""
-        click.echo(f"{spend.what}: at most {spend.amount:,.0f} {spend.unit}{of}", err=True)
+        of = f" of the {spend.allowed:,.0f} that it allows in {duration(spend.per or 0.0)}" if spend.allowed is not None else ""
+        trial = " in the first trial" if find_capacity else ""
+        click.echo(f"{spend.what}: at most {spend.amount:,.0f} {spend.unit}{trial}{of}", err=True)
 
     tasks = playable(order, date.today())  # noqa: DTZ011 - as in the process that sends
     names = {subject: [slo.name for slo in slos] for subject, slos in subjects(order, tasks).items()}

@@ -211,7 +211,7 @@ class _Draft:
         parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
         told = (data, self.keys.confirm) if self.keys.confirm else data
         mark = _fingerprint(check, parts, schedule[0], told, target)
-        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, data, self.keys.confirm)
+        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, self.keys.confirm)
 
     def _check(self, probe: Probe, target: Target | None, gap: float, slos: tuple[Slo, ...]) -> Check:
         keys, defaults = self.keys, self.book.defaults

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runner.observation import Slo
 from runner.plan.checks import Book
+from runner.plan.costs import costs_of
 from runner.plan.errors import Path, unknown
 from runner.plan.filling import STAND_IN, Sketch
 from runner.plan.model import LoadRules, Scenario
@@ -29,7 +30,8 @@ def load_rules(reading: Reading, books: tuple[Book, Book], *, sketch: Sketch, lo
         return LoadRules()
     keys = found[0]
     scenarios = {name: _scenario(_Draft(reading, entry, name, books, bool(loading)), one) for name, one in keys.scenarios.items()}
-    return LoadRules(keys.ceiling.rate.amount / keys.ceiling.rate.window, keys.ceiling.duration, scenarios)
+    costs = tuple(costs_of(reading, entry, keys.most, sketch=sketch if loading else {}))
+    return LoadRules(keys.ceiling.rate.amount / keys.ceiling.rate.window, keys.ceiling.duration, costs, scenarios)
 
 
 class _Draft:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from probes._core import Probe
-from probes._target import Target
+from probes._target import Rule, Target
 from runner.observation import Check, Slo
 
 
@@ -38,7 +38,6 @@ class Planned:
     fingerprint: str
     target: Target | None = None
     parts: tuple[Check, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as written, filled in: secrets among them
     confirm: int = 0  # how many re-checks must fail as well before a failure counts
 
 
@@ -88,11 +87,30 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a load's requests that match `rule` take beside their target's limit: of `target`'s, or of one of their own where it is "".
+
+    `most` in any `window` seconds.
+    """
+
+    rule: Rule
+    target: str
+    most: float
+    window: float
+
+    @property
+    def purse(self) -> str:
+        """The limit's name in the ledger."""
+        return self.target or f"{self.rule} under load"
+
+
+@dataclass(frozen=True, slots=True)
 class LoadRules:
-    """What no load run may exceed (arrivals a second, seconds), and the scenarios by name."""
+    """What no load run may exceed (arrivals a second, seconds), what its requests cost others, and the scenarios by name."""
 
     rate: float = 50.0
     duration: float = 600.0
+    costs: tuple[Cost, ...] = ()
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
 

@@ -158,10 +158,20 @@ class ScenarioKeys(Section):
         return self
 
 
+class LimitKeys(Section):
+    """A target's limit alone."""
+
+    limit: Rate | None = None
+
+
 class LoadKeys(Section):
     """Load tests."""
 
     ceiling: CeilingKeys = Field(default=CeilingKeys(), description="What no run may exceed.")
+    most: dict[str, str | tuple[str, ...]] = Field(
+        default={},
+        description="What requests cost others: POST /api/stories/* to a number in a time (2000/1d), or to targets whose limit it is.",
+    )
     scenarios: dict[str, ScenarioKeys] = Field(default={}, description="By name: outrider load NAME.")
 
 

@@ -13,8 +13,11 @@ from demo._site import Site
 from demo.servers import Postgres, Redis
 from demo.standin import StandIn
 from tests.support.balancer import Release
+from tests.support.ca import authority
 from tests.support.grafana import StandInGrafana, standing_in
 from tests.support.road import NEW, Road
+
+__all__ = ["authority"]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadtests.capacity import Search, Trial, growth, search
+from loadtests.capacity import Search, Trial, ended, growth, search, shown
 from loadtests.histogram import Histogram
 from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
@@ -72,6 +72,36 @@ def test_a_rate_that_holds_once_is_no_capacity() -> None:
     assert capacity.holds is not None
     assert capacity.holds < 80.0
     assert capacity.breaks == 80.0
+
+
+def test_the_search_goes_on_below_a_rate_that_held_only_once() -> None:
+    """What held below it counts: it is not begun anew at half of it."""
+    capacity, trials = found(Search(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
+    assert capacity.holds is not None
+    assert capacity.holds > 70.0
+    assert len(trials) <= 8
+
+
+def test_a_search_that_is_ended_tells_what_it_has_found() -> None:
+    """A limit is used up in mid-search: the curve stays, and a rate that has held only once is no answer, so that nothing passes."""
+    moves = search(Search(rate=10.0, ceiling=1000.0))
+    next(moves)
+    reports = {10.0: at([0.01] * 9), 20.0: at([0.01] * 9)}
+    for report in reports.values():
+        moves.send(report)
+    capacity = ended(moves, "limit of api: 900 of 900 in 1h are taken")
+    report = shown(capacity, reports)
+    assert [point.rate for point in capacity.curve] == [10.0, 20.0]
+    assert (capacity.holds, report.verdict) == (None, Outcome.INCONCLUSIVE)
+    assert "900 of 900" in report.reasons[0].text
+    assert report.capacity == capacity
+
+
+def test_a_search_that_finds_its_rate_shows_that_rates_report() -> None:
+    """The verdict is that of the highest rate that held twice."""
+    capacity, _ = found(Search(rate=10.0, ceiling=50.0), 1e9)
+    held = at([0.01] * 9)
+    assert shown(capacity, {10.0: EMPTY, 50.0: held}).seconds == held.seconds
 
 
 def test_a_growing_queue_holds_only_as_long_as_the_run_is_short() -> None:

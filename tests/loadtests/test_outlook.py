@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,10 +9,10 @@ from hypothesis import strategies as st
 
 from loadtests.arrivals import arrivals
 from loadtests.order import JourneyOrder, Order, SloOrder, as_json, order_from
-from loadtests.outlook import requests_at_most, spends, undecidable
+from loadtests.outlook import Purse, requests_at_most, spends, undecidable
 from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
 from loadtests.tasks import TASKS, asks_of, login_of, playable, requests_of, subjects
-from probes._target import Target
+from probes._target import Rule, Target
 
 TODAY = dt.date(2026, 11, 24)
 P95 = SloOrder("p95", 0.95, 0.5)
@@ -108,17 +109,41 @@ def test_what_is_too_short_says_how_long_would_do() -> None:
 def test_no_seed_sends_more_than_was_paid_for(seed: int, kind: str) -> None:
     """The most that a run is said to send beforehand is not exceeded by what it draws."""
     o = order({"browse": 3.0, "story": 1.0}, arrivals=kind, seed=seed, stages=stages("constant", 20.0, 10.0))
-    counts = requests_of(playable(o, TODAY))
-    assert sum(counts[a.task] for a in arrivals(o.stages, o.mix, kind=kind, seed=seed)) <= requests_at_most(o, counts)
+    tasks = playable(o, TODAY)
+    counts = requests_of(tasks)
+    assert sum(counts[a.task] for a in arrivals(o.stages, o.mix, kind=kind, seed=seed)) <= requests_at_most(o, tasks, counts)
+
+
+STORIES = Purse("POST /api/stories/*", "POST /api/stories/* under load", 200.0, 86400.0, Rule("POST", "/api/stories/*").matches)
+LIMIT = Purse("target api", "api", 900.0, 3600.0)
 
 
 def test_a_run_says_what_it_spends() -> None:
-    """Requests of the target's limit, and stories of the model; a closed loop can't say."""
-    o = order({"story": 1.0})
-    told = list(spends(o, playable(o, TODAY), 900.0, 3600.0))
-    assert [(s.unit, s.allowed) for s in told] == [("requests", 900.0), ("stories", None)]
-    assert told[0].amount > 3000
-    assert list(spends(order({"story": 1.0}, arrivals="closed"), {}, None, None)) == []
+    """Of the target's limit all requests, of what else has a limit those that it pays for, tasks and journeys alike."""
+    o = order({"browse": 3.0, "story": 1.0, "plan-a-trip": 1.0}, journeys={"plan-a-trip": JOURNEY}, arrivals="even")
+    told = list(spends(o, playable(o, TODAY), (LIMIT, STORIES)))
+    assert [(s.what, s.allowed, s.per, s.purse) for s in told] == [
+        ("target api", 900.0, 3600.0, "api"),
+        ("POST /api/stories/*", 200.0, 86400.0, "POST /api/stories/* under load"),
+    ]
+    assert [s.requests for s in told] == [(), ("story/story", "plan-a-trip/story")]
+    assert told[0].amount > 3000 * 9 / 5
+    assert 1200 < told[1].amount < 1500
+
+
+def test_where_the_target_has_no_limit_its_share_is_said_all_the_same() -> None:
+    """And what pays for nothing of this mix isn't spoken of."""
+    o = order({"browse": 1.0})
+    assert [(s.what, s.purse) for s in spends(o, playable(o, TODAY), (STORIES,))] == [("target api", "")]
+
+
+def test_a_closed_loop_pays_for_what_it_may_send() -> None:
+    """Of a purse for some of its requests, their share; without a number nothing can be said."""
+    o = order({"browse": 1.0, "story": 1.0}, arrivals="closed", users=5, stages=(), most_requests=1000)
+    told = list(spends(o, playable(o, TODAY), (LIMIT, STORIES)))
+    assert told[0].amount == 1000 + 5
+    assert 333 < told[1].amount < 460
+    assert list(spends(replace(o, most_requests=0), playable(o, TODAY), (LIMIT,))) == []
 
 
 def test_an_order_reads_back_and_shows_no_secret() -> None:

@@ -1,0 +1,69 @@
+"""What a load run may send is paid before it begins, of every limit or of none, and what it didn't send is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtests.result import LoadReport, Spend
+    from runner.state import StateLedger
+
+Paid = list[tuple["Spend", tuple[int, ...]]]
+
+
+async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
+    """Takes slots of each limit for a run of so many seconds, from the ledger that the probes share; of all, or of none and Withheld."""
+    from probes._core import Withheld
+
+    taken: Paid = []
+    counted = [spend for spend in spends if spend.purse]
+    if not counted:
+        return taken
+    async with _ledger(state) as (ledger, now):
+        for spend in counted:
+            count, most, window = math.ceil(spend.amount), int(spend.allowed or 0), spend.per or 0.0
+            try:
+                taken.append((spend, await ledger.limit(spend.purse, count, most, window, until=now + lasting)))
+            except Withheld as withheld:
+                for _, slots in taken:
+                    await ledger.sent((), slots)
+                raise Withheld(f"the run would send up to {count:,} {spend.unit}: {withheld.message}") from withheld
+    return taken
+
+
+async def settle(state: Path | None, paid: Paid, report: LoadReport) -> None:
+    """Gives back what wasn't sent. A run that broke off before keeps all that it paid."""
+    async with _ledger(state) as (ledger, _):
+        for spend, slots in paid:
+            used = sent(report, spend)
+            await ledger.sent(slots[:used], slots[used:])
+
+
+def sent(report: LoadReport, spend: Spend) -> int:
+    """How many of the run's requests a limit has paid for; what was sent beside the load counts as sent."""
+    from loadtests.outlook import BESIDE
+
+    done = {task.name: task.done for task in report.tasks if task.kind == "request"}
+    if spend.requests:
+        return sum(done.get(name, 0) for name in spend.requests)
+    return sum(done.values()) + BESIDE + len(report.workers)
+
+
+@asynccontextmanager
+async def _ledger(state: Path | None) -> AsyncIterator[tuple[StateLedger, float]]:
+    """The ledger, and what time it is."""
+    from runner.engine.clock import SystemClock
+    from runner.state import open_ledger
+
+    clock = SystemClock()
+    ledger = await asyncio.to_thread(open_ledger, state, clock)
+    try:
+        yield ledger, clock.time()
+    finally:
+        await ledger.aclose()
