@@ -4,8 +4,8 @@
 
 All ask the same target on loopback over kept connections. Plain Locust asks as fast as it can; Outrider is offered nine tenths of
 the rate that Locust has just reached, and must start them on time. What is compared is requests for a second of CPU: neighbours on
-the machine come and go, so rounds are interleaved, figures are medians, and the ratios are what counts. wrk is left out, and said
-so, where it isn't installed.
+the machine come and go, so that each is compared with plain Locust in its own round, and the median of those ratios counts. wrk is
+left out, and said so, where it isn't installed.
 """
 
 from __future__ import annotations
@@ -117,9 +117,11 @@ def main() -> None:
                 print(f"round {number}  {name:<13} {last.rate:10,.0f}/s  {last.per_core:10,.0f} a CPU second  {last.said}")
     if "wrk" not in figures:
         print("wrk is not installed here, and left out (Debian: apt install wrk)")
-    middle = {name: statistics.median(f.per_core for f in rounds) for name, rounds in figures.items()}
-    for name, per_core in middle.items():
-        print(f"median   {name:<13} {per_core:10,.0f} a CPU second  {per_core / middle['plain Locust']:.2f} of plain Locust")
+    for name, rounds in figures.items():
+        ratios = sorted(mine.per_core / plain.per_core for mine, plain in zip(rounds, figures["plain Locust"], strict=True))
+        middle = statistics.median(figure.per_core for figure in rounds)
+        share = f"{statistics.median(ratios):.2f} of plain Locust's in the same round ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"median   {name:<13} {middle:10,.0f} a CPU second, {share}")
 
 
 if __name__ == "__main__":
