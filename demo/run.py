@@ -9,7 +9,7 @@ from demo.control import Declined, NoDemo, control_file, send
 from demo.faults import FAULTS, UnknownFault
 from demo.standin import StandIn
 
-__all__ = ["FAULTS", "TRY", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
+__all__ = ["FAULTS", "TRY", "TRY_LOAD", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ TRY = (
     Look("let the health route lie", "outrider demo --fault health-lies"),
     Look("let the certificate expire", "outrider demo --fault cert-expired"),
 )
+
+TRY_LOAD = Look("hold it against a load: is the road wide enough?", "outrider load roadtrip --rate 50/s --html load.html")
 
 
 def look(standin: StandIn) -> tuple[Look, ...]:

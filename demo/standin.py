@@ -15,13 +15,14 @@
     SECRETS                       a folder with the files ai-key, opentable, recreation, probe-password
     REFERENCE_1, REFERENCE_2      URLs that answer 204 whatever fault is on
     STATE_DIR                     an empty folder
-    ENVIRONMENT=demo, LOCATION=local, LOADABLE (true without limits; then API_LIMIT is far above any load)
+    ENVIRONMENT=demo, LOCATION=local, LOADABLE (true without limits; then API_LIMIT and STORY_BUDGET are far above any load)
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import shutil
 import tempfile
 import time
@@ -145,8 +146,15 @@ class StandIn:
             "ENVIRONMENT": "demo",
             "LOCATION": "local",
             "LOADABLE": "false" if self.world.limits else "true",
-            **({} if self.world.limits else {"API_LIMIT": "1000000/1h"}),
+            **({} if self.world.limits else {"API_LIMIT": "1000000/1h", "STORY_BUDGET": "1000000/1d"}),
         }
+
+    def write_environment(self) -> Path:
+        """`environment()` as a file that a shell reads (`. FILE`), so that other commands see this stand-in. Its owner's alone."""
+        file = self.folder / "environment"
+        file.touch(mode=0o600)
+        file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()))
+        return file
 
     async def _switch(self, turn: Turn, name: str) -> None:
         chosen = fault(name)

@@ -2,8 +2,8 @@
 
 - A breach that is proven of one route or journey fails: over the steady part of the run, or within one of its sliding windows.
   Routes are never pooled to hide one of them.
-- Passing needs proof: each SLO over all routes that it is promised of (they share it, with every other of theirs), and no route
-  below it. Neither proven: inconclusive.
+- Passing needs proof: each SLO over all routes that it is promised of (the same objective at the same threshold; different SLOs
+  are never added up), and no route below it. Neither proven: inconclusive.
 - A saturated generator, a lost worker, another revision, nothing sent: inconclusive, whatever was measured.
 """
 
@@ -104,19 +104,14 @@ def steady_of(marks: Sequence[Mark]) -> Mark:
 
 
 def judgements_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Judgement, ...]:
-    """Every subject's SLOs. A subject that shares its SLOs with others passes on the proof of all of them together."""
+    """Every subject's SLOs. An SLO is proven of all that it is promised of together: one objective, at one threshold."""
     steady = steady_of(marks)
     slos = {slo.name: slo for slo in order.slos}
-    keys = sorted(record.counts)
-    families: dict[str, tuple[str, ...]] = {}
-    for subject, slo in keys:
-        families[subject] = (*families.get(subject, ()), slo)
-    chance = (1 - order.confidence) / max(1, len(keys))
+    chance = (1 - order.confidence) / max(1, len(record.counts))
     found = []
-    for subject, name in keys:
-        relatives = [record.counts[s, name] for s, _ in keys if s in families and families[s] == families[subject] and (s, name) in keys]
-        unique = {id(counts): counts for counts in relatives}
-        found.append(_judgement(order, subject, slos[name], record.counts[subject, name], list(unique.values()), steady, chance))
+    for subject, name in sorted(record.counts):
+        relatives = [counts for (_, slo), counts in record.counts.items() if slo == name]
+        found.append(_judgement(order, subject, slos[name], record.counts[subject, name], relatives, steady, chance))
     return tuple(found)
 
 

@@ -12,33 +12,30 @@ from loadtests.shapes import expected
 from loadtests.tasks import Playable, requests_of
 from runner.judge.intervals import runs_needed
 
+_NAMED = 4  # routes; more are counted
 BESIDE = 4  # requests beside the load: a login, two looks at the revision, one to spare
 
 
 def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A sentence for each SLO that so few samples can't prove even if all of them are good. `subjects` as loadtests.tasks.subjects.
 
-    Routes that share all their SLOs are proven together, so their samples are added up.
+    An SLO is proven of all that it is promised of together, so their samples are added up.
     """
     if order.arrivals == "closed":
         return
     steady = expected(order.stages, order.warm_up, order.duration - order.cool_down)
     weights = sum(order.mix.values())
-    objectives = {slo.name: slo.objective for slo in order.slos}
-    families: dict[tuple[str, ...], float] = {}
-    for subject, names in subjects.items():
-        weight = order.mix[subject.partition("/")[0]] / weights
-        families[tuple(names)] = families.get(tuple(names), 0.0) + steady * weight
-    for names, samples in families.items():
-        for name in names:
-            needed = runs_needed(objectives[name], order.confidence)
-            if needed is not None and samples < needed:
-                longer = order.duration * needed / max(samples, 1e-9)
-                members = [subject for subject, theirs in subjects.items() if tuple(theirs) == names]
-                yield (
-                    f"too short to decide {name} of {', '.join(members)}: about {samples:,.0f} samples, and {needed:,} without a bad one "
-                    f"prove {objectives[name] * 100:.6g} %; {math.ceil(longer)} s would do at this rate"
-                )
+    for slo in order.slos:
+        members = [subject for subject, names in subjects.items() if slo.name in names]
+        samples = steady * sum(order.mix[subject.partition("/")[0]] / weights for subject in members)
+        needed = runs_needed(slo.objective, order.confidence)
+        if members and needed is not None and samples < needed:
+            longer = order.duration * needed / max(samples, 1e-9)
+            whose = ", ".join(members) if len(members) <= _NAMED else f"{len(members)} routes together"
+            yield (
+                f"too short to decide {slo.name} of {whose}: about {samples:,.0f} samples, and {needed:,} without a bad one "
+                f"prove {slo.objective * 100:.6g} %; {math.ceil(longer)} s would do at this rate"
+            )
 
 
 @dataclass(frozen=True, slots=True)

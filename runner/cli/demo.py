@@ -115,7 +115,8 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
             ) as (service, listening, reload):
                 teller.width = max(len(check.name) for p in service.plan.checks for check in (p.check, *p.parts))
                 teller.waiting = {check.name for p in service.plan.checks for check in (p.check, *p.parts)}
-                _tell_where(standin, listening.url, str(journal))
+                environment = await asyncio.to_thread(standin.write_environment)
+                _tell_where(standin, listening.url, str(journal), str(environment))
                 with signals(stop, reload):
                     await _until(stop, seconds)
     click.echo("the demo is over; nothing of it is left running")
@@ -152,8 +153,8 @@ class _Teller:
                 self._console.print("all checks are green", style="bold green")
 
 
-def _tell_where(standin: StandIn, page: str, journal: str) -> None:
-    from demo.run import TRY, look
+def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> None:
+    from demo.run import TRY, TRY_LOAD, look
 
     click.echo(
         f"\n  the page       {page}\n  metrics        {page}metrics\n  health         {page}health/metrics\n  the journal    {journal}\n"
@@ -163,5 +164,8 @@ def _tell_where(standin: StandIn, page: str, journal: str) -> None:
     click.echo("\n  try, in another terminal:")
     for trial in TRY:
         click.echo(f"    {trial.where:<34} {trial.what}")
+    click.echo(f"\n  outrider probe, gate and load see all this after:\n    . {environment}")
+    if not standin.world.limits:
+        click.echo(f"    {TRY_LOAD.where:<34} {TRY_LOAD.what}")
     click.echo("")
     sys.stdout.flush()

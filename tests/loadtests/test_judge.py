@@ -51,6 +51,26 @@ def causes(report: LoadReport) -> list[str]:
     return [reason.cause for reason in report.reasons]
 
 
+def test_an_slo_is_proven_of_all_that_it_is_promised_of() -> None:
+    """A route that is asked seldom, and has another SLO beside, needs no thousands of its own for the one that they share.
+
+    A bad one of its own among so few leaves it open all the same.
+    """
+    story = SloOrder("story-time", 0.9, 3.0, "step.story")
+    record = run()
+    for second in range(20):
+        for number in range(2):
+            record.end_request("story/story", Ended(second + number / 2, 1.0, 1.0, phases={"step.story": 1.0}), (AVAILABLE, story))
+    order = replace(ORDER, mix={**ORDER.mix, "story": 0.1}, slos=(P95, AVAILABLE, story))
+    assert judge(order, record, facts()).verdict is Outcome.PASS
+
+    record.end_request("story/story", Ended(10.0, 1.0, 1.0, "status", phases={"step.story": 1.0}), (AVAILABLE, story))
+    report = judge(order, record, facts())
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert ("story/story", "availability") in {(reason.task, reason.slo) for reason in report.reasons}
+    assert not [reason for reason in report.reasons if reason.task.startswith(("browse", "search"))]
+
+
 def test_a_clean_run_that_proves_its_slos_passes() -> None:
     """720 clean requests prove 95 % and 99 %: pass, without a reason."""
     report = judge(ORDER, run(), facts())
