@@ -108,7 +108,12 @@ class Rider:
         for greenlet, deadline in list(self._deadlines.items()):
             if deadline <= now:
                 self._deadlines[greenlet] = math.inf
-                gevent.kill(greenlet, gevent.Timeout())
+                gevent.get_hub().loop.run_callback(self._tell_late, greenlet)
+
+    def _tell_late(self, greenlet: Any) -> None:
+        """Unless it has come to its end meanwhile: what is thrown at a greenlet that has ended comes back to the loop."""
+        if greenlet in self._deadlines:
+            greenlet.throw(gevent.Timeout())
 
     def watch(self) -> None:
         """Holds everyone under way to their time, ten times a second: a timer for each would cost more than it tells."""

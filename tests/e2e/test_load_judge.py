@@ -48,6 +48,20 @@ async def test_a_stall_of_a_second_shows_in_an_open_load_and_hides_in_a_closed_o
     assert not any(reason.outcome is Outcome.FAIL for reason in closed.reasons)
 
 
+async def test_who_is_never_answered_has_timed_out(tmp_path: Path) -> None:
+    """A target that hangs for good: each arrival ends at its own deadline with `timeout`, and the run says nothing else; exit 1."""
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path)
+        site.at[40] = lambda: site.stall(60.0)
+        code, report = await run.load("page", "--rate", "50/s", "--duration", "4s", "--warm-up", "100ms")
+
+    assert (code, report.verdict) == (1, Outcome.FAIL)
+    journey = next(task for task in report.tasks if task.kind == "journey")
+    assert set(journey.reasons) == {"timeout"}
+    assert journey.reasons["timeout"] > 100
+    assert journey.done == journey.started
+
+
 async def test_zero_requests_are_inconclusive(tmp_path: Path) -> None:
     """A load in which nobody comes proves nothing: exit 3."""
     async with Site() as site:

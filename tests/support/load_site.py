@@ -110,6 +110,8 @@ class Run:
         """`outrider load --json`."""
         code, out, err = await self("load", *words, "--json")
         assert out, err
+        assert "Traceback" not in err, err
+        assert "failed with" not in err, err  # gevent's word for what came back to its loop
         return code, report_from(out)
 
     async def sending(self) -> int:
