@@ -23,6 +23,10 @@ OF_CHECKS = (
         "What a check is: where it asks from, and whom it wakes. Tags are joined by commas.",
         labels=("alert", "environment", "location", "required", "runbook", "service", "tags", "target"),
     ),
+    Head(
+        "probe_failure_explained",
+        "1 when the latest run failed beside a check that it depends on, whose own alert speaks, else 0; of checks that depend on others.",
+    ),
     Head("probe_runs_total", "Runs by outcome.", "counter", ("outcome",)),
     Head("probe_failures_total", "Failed and unknown runs by reason; a reason appears when it first occurs.", "counter", ("reason",)),
     Head("probe_runs_suspect_total", "Runs during which our own loop stood still for 5 ms or more: their times may be ours.", "counter"),

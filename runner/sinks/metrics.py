@@ -13,6 +13,7 @@ from threading import Lock
 
 from probes._core import Clock, Probe
 from probes._families import Family
+from runner.judge.explained import Explained
 from runner.observation import Check, Observation
 from runner.plan.model import Plan
 from runner.sinks import process
@@ -25,6 +26,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 SINKS = ("metrics", "health", "evidence", "journal", "state")  # whose errors are counted from 0; others appear with their first
 MISSED = ("late", "overlap", "cap", "quota")  # likewise
 _LAG = "outrider_schedule_lag_seconds"
+_EXPLAINED = "probe_failure_explained"
 _MISSED = "outrider_runs_missed_total"
 
 
@@ -38,6 +40,7 @@ class Metrics:
         self._page = Exposition()
         self._page.declare(OF_CHECKS + OF_THE_RUNNER)
         self._lag = Histogram(_LAG, {}, LAG_EDGES)
+        self._explained = Explained()
         self._missed: dict[str, Counter[str]] = {}  # reasons by check
         self._errors = Counter(dict.fromkeys(sinks, 0))
         self._logged = Counter(dict.fromkeys(LEVELS, 0))
@@ -53,6 +56,8 @@ class Metrics:
         families = () if seen.check.part_of else self._families[seen.check.kind]  # a part shares its parent's run: told once
         for family, piece in tally.observed(seen, families):
             self._page.put(family, seen.check.name, piece)
+        if seen.confirmed:
+            self._explain(seen)
 
     def plan(self, plan: Plan) -> None:
         """Follows a load or reload: new checks' counters at 0, removed checks' series gone, all others' counters go on.
@@ -66,8 +71,14 @@ class Metrics:
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         for name in [name for name, tally in self._tallies.items() if name not in wanted or wanted[name][0].kind != tally.check.kind]:
             self._forget(name)
+        self._explained.plan(check for check, _ in wanted.values())
         for check, fingerprint in wanted.values():
             self._take_over(check, fingerprint, around, fitting)
+
+    def _explain(self, seen: Observation) -> None:
+        for name, explained in self._explained.observed(seen).items():
+            labels = {"check": name, "kind": self._tallies[name].check.kind}
+            self._page.put(_EXPLAINED, name, Piece(line(_EXPLAINED, labels, explained)))
 
     def _declare(self, kinds: Mapping[str, type[Probe]]) -> None:
         heads = [head_of(family) for kind in kinds.values() for family in kind.families]

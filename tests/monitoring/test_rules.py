@@ -42,7 +42,7 @@ def test_a_rule_reads_only_what_outrider_exports() -> None:
     catalogue = (ROOT / "tests/runner/sinks/catalogue.txt").read_text(encoding="utf-8")
     families = {line.split(" | ")[0]: line.split(" | ")[2].split(",") for line in catalogue.splitlines()}
     assert {"check", "alert", "runbook", "service", "environment", "location", "target"} <= set(families["probe_check_info"])
-    for name in ("probe_success", "probe_unknown"):
+    for name in ("probe_success", "probe_unknown", "probe_failure_explained"):
         assert families[name] == ["check", "kind"]
 
 
@@ -67,6 +67,8 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
     ("written", "mistaken"),
     [
         ("(probe_success == 0)", "(probe_success == 1)"),
+        ("(probe_failure_explained == 1)", "(probe_failure_explained == 0)"),
+        ("unless on (job, instance, check)", "and on (job, instance, check)"),
         ("(probe_success == 0)", "(probe_success < 1 or probe_unknown == 1)"),
         ('{alert!="none"}', ""),
         ("on (job, instance, check)", "on (job, check)"),

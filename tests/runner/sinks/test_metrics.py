@@ -49,6 +49,19 @@ def test_what_slos_count_exists_at_nought_from_the_start() -> None:
     assert values(metrics, "probe_failures_total") == values(metrics, "probe_success") == values(metrics, "probe_unknown") == []
 
 
+def test_a_failure_that_another_check_explains_says_so() -> None:
+    """Until its next run; a check that depends on nothing has no such series."""
+    trip = made_check("trip", depends_on=("api",))
+    metrics = fresh(API, trip)
+    assert values(metrics, "probe_failure_explained") == []
+    metrics(failed(trip))
+    assert values(metrics, "probe_failure_explained", check="trip") == [0]
+    metrics(failed(API))
+    assert values(metrics, "probe_failure_explained") == [1]
+    metrics(passed(trip, 0.5))
+    assert values(metrics, "probe_failure_explained") == [0]
+
+
 def test_each_verdict_moves_what_the_table_says() -> None:
     """HOUSE's table: pass counts and may be good, fail counts, unknown leaves probe_success absent and counts nothing."""
     metrics = fresh()

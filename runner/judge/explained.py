@@ -1,0 +1,63 @@
+"""Which failures another check's alert has already told: those of checks that depend on one that fails (depends_on). No clock, no text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from probes._core import Verdict
+from runner.observation import Check, Observation
+
+
+class Explained:
+    """Follows the observations of a plan's checks, and says whose latest failure is explained, until that check's next run.
+
+    A failure is explained by a check below it, however far below, that fails already or in its own next run: it may have been down
+    before it was asked. One that has no alert explains nothing, for then nobody would speak.
+    """
+
+    def __init__(self) -> None:
+        self._below: dict[str, frozenset[str]] = {}
+        self._failing: set[str] = set()
+        self._awaited: dict[str, set[str]] = {}  # by failing check: those below it that haven't been asked since
+
+    def plan(self, checks: Iterable[Check]) -> None:
+        """Follows a load or reload; what is known of checks that are gone is forgotten."""
+        by_name = {check.name: check for check in checks}
+        self._below = {name: below for name in by_name if (below := _speaking_below(name, by_name))}
+        self._failing &= by_name.keys()
+        self._awaited = {name: awaited & self._below[name] for name, awaited in self._awaited.items() if name in self._below}
+
+    def observed(self, seen: Observation) -> Mapping[str, bool]:
+        """What an observation changes: for each check whose answer is known anew, whether its failure is explained."""
+        name = seen.check.name
+        if seen.verdict is Verdict.UNKNOWN:
+            return {}
+        failed = seen.verdict is Verdict.FAIL
+        (self._failing.add if failed else self._failing.discard)(name)
+        told = self._explains(name) if failed else {}
+        for awaited in self._awaited.values():
+            awaited.discard(name)
+        if below := self._below.get(name):
+            explained = failed and not below.isdisjoint(self._failing)
+            self._awaited[name] = set(below) if failed and not explained else set()
+            told[name] = explained
+        return told
+
+    def _explains(self, name: str) -> dict[str, bool]:
+        """The failures before this one that it explains."""
+        found = [check for check, awaited in self._awaited.items() if name in awaited]
+        for check in found:
+            self._awaited[check] = set()
+        return dict.fromkeys(found, True)
+
+
+def _speaking_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
+    """All checks that one depends on, directly or through others, whose alert calls somebody."""
+    found: set[str] = set()
+    queue = list(by_name[name].depends_on)
+    while queue:
+        below = queue.pop()
+        if below in by_name and below not in found:
+            found.add(below)
+            queue += by_name[below].depends_on
+    return frozenset(below for below in found - {name} if by_name[below].alert != "none")
