@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli._options import Command
+from runner.cli._options import Command, unusable
 
 if TYPE_CHECKING:
     from probes._core import Clock
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.plan.model import Marking, Plan
 
 NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
+EMPTY = "Grafana: nothing is marked: the address in grafana: is empty; set its variable"
 
 
 def deployment_options(command: Command) -> Command:
@@ -27,6 +28,20 @@ def deployment_options(command: Command) -> Command:
     said = "What ties its start to its finish.  [default: the CI's run and attempt]"
     command = click.option("--require", is_flag=True, help="Exit 1 unless the mark stands in Grafana.")(command)
     return click.option("--deployment", default=None, metavar="ID", help=said)(command)
+
+
+def has_grafana(plan: Plan, *, require: bool) -> bool:
+    """Whether there is one to mark in. An empty address is said, and stops nothing unless the mark is required.
+
+    Ends the command with exit 2 where it is required, and where the file has no grafana section at all.
+    """
+    if plan.grafana is None and not plan.unmarked:
+        unusable(NOWHERE)
+    if plan.grafana is None and require:
+        unusable(f"{EMPTY} (--require asks for the mark)")
+    if plan.grafana is None:
+        click.echo(EMPTY, err=True)
+    return plan.grafana is not None
 
 
 @asynccontextmanager

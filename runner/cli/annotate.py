@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from runner.cli._marking import NOWHERE, deployment_of, deployment_options, put_out, recording, tell
+from runner.cli._marking import deployment_of, deployment_options, has_grafana, put_out, recording, tell
 from runner.cli._options import config_option, load_plan, unusable
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ VERDICTS = ("pass", "fail", "inconclusive")
 def command() -> None:
     """Mark a deployment in Grafana: a region from its start to its verdict.
 
-    Exit 0 also where Grafana is down: the mark waits in the spool, and a later flush (or `outrider run`) sends it.
+    Exit 0 also where Grafana is down: the mark waits in the spool, and a later flush (or `outrider run`) sends it. Where the
+    file's address of Grafana is empty, nothing is marked, and the command says so.
     """
 
 
@@ -56,7 +57,9 @@ def finish(config: Path, deployment: str | None, verdict: str, revision: str, re
 @config_option
 def flush(config: Path, *, require: bool) -> None:
     """Send what Grafana didn't take before."""
-    plan = _plan(config)
+    plan = load_plan(config, marking=True, probing=False)
+    if not has_grafana(plan, require=require):
+        return
 
     async def sent(recorder: Recorder) -> Flushed:
         return await recorder.flush()
@@ -77,24 +80,20 @@ def flush(config: Path, *, require: bool) -> None:
     raise click.exceptions.Exit(flushed.exit_code(require=require))
 
 
-def _plan(config: Path) -> Plan:
-    plan = load_plan(config, marking=True, probing=False)
-    if plan.grafana is None:
-        unusable(NOWHERE)
-    return plan
-
-
 def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str, version: str, detail: str = "", require: bool) -> None:
     from dataclasses import replace
 
     from runner.engine.clock import SystemClock
 
-    plan, now = _plan(config), SystemClock().time()
+    plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
     told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
     if told is None:
         unusable("outside of a CI the deployment has no name: give --deployment ID, as annotate start printed it")
     told = replace(told, version=version, verdict=verdict, detail=detail)
     told = replace(told, finished=now) if verdict else replace(told, started=now)
+    if not has_grafana(plan, require=require):
+        put_out(told)
+        return
     outcome = asyncio.run(_with(plan, lambda recorder: _recorded(recorder, told)))
     tell(outcome)
     put_out(replace(told, id=outcome.id or told.id))
@@ -110,6 +109,6 @@ async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
     from runner.engine.clock import SystemClock
 
     if plan.grafana is None:
-        raise AssertionError  # _plan has asked
+        raise AssertionError  # has_grafana has told
     async with recording(plan.grafana, plan.state, SystemClock(), Patience()) as recorder:
         return await work(recorder)

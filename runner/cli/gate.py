@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.cli._gate_options import Given, gate_options
-from runner.cli._marking import NOWHERE, deployment_of, deployment_options, put_out
+from runner.cli._marking import deployment_of, deployment_options, has_grafana, put_out
 from runner.cli._options import load_plan, selection_options, unusable
 from runner.cli._reports import deliver_reports, report_options
 
@@ -42,7 +42,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
     if plan is not None and not given.via and not plan.checks:
         unusable(f"{config}: no check is enabled")
     before = _before(given.baseline)
-    marked = _deployment(plan, deployment, given) if given.annotate and plan else None
+    marked = _deployment(plan, deployment, given, require=require) if given.annotate and plan else None
     with contextlib.suppress(KeyboardInterrupt):
         told, stands = asyncio.run(_carried_out(plan, given, before, marked, tags=tags, checks=checks, quiet=_is_quiet(wanted)))
         deliver_reports(told, wanted)
@@ -83,11 +83,10 @@ def _before(baseline: Path | None) -> Before | None:
         unusable(f"--baseline {baseline}: {error}")
 
 
-def _deployment(plan: Plan, identity: str | None, given: Given) -> Deployment | None:
+def _deployment(plan: Plan, identity: str | None, given: Given, *, require: bool) -> Deployment | None:
     from runner.engine.clock import SystemClock
 
-    if plan.grafana is None:
-        unusable(NOWHERE)
+    has_grafana(plan, require=require)  # without one the deployment is told all the same, to the jobs that come later
     now = SystemClock().time()
     told = deployment_of(plan, identity, revision=given.expect_revision, made_up=f"by-hand/{round(now * 1000)}")
     return replace(told, started=now) if told else None

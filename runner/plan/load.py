@@ -79,6 +79,7 @@ def load(
         server=server,
         gate=rules,
         grafana=grafana,
+        unmarked=marking and grafana is None and "grafana" in reading.root.entries,
         load=loads,
         state=path.parent / general.state,
         path=path,

@@ -128,6 +128,7 @@ class Plan:
     server: Server = Server()
     gate: GateRules = GateRules()
     grafana: Marking | None = None  # None where nothing is to be marked
+    unmarked: bool = False  # grafana: stands in the file, and its address is empty
     load: LoadRules = LoadRules()
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import servers
 from tests.support.grafana import TOKEN, StandInGrafana, standing_in
 
 pytestmark = pytest.mark.slow  # each test starts the command several times
@@ -83,11 +84,39 @@ async def test_a_grafana_that_is_down_stops_no_deployment(folder: Path) -> None:
     assert "annotate flush" in err
 
 
+MARKING = [
+    ("annotate", "start", "--deployment", "d-1"),
+    ("annotate", "finish", "--deployment", "d-1", "--verdict", "fail"),
+    ("annotate", "flush"),
+    ("gate", "--annotate", "--rounds", "1"),
+]
+
+
+@pytest.mark.parametrize("words", MARKING, ids=" ".join)
+async def test_an_empty_address_of_grafana_stops_no_deployment(folder: Path, words: tuple[str, ...]) -> None:
+    """A pipeline's lines hold with and without a Grafana: it is said that nothing is marked; exit 2 where the mark is required."""
+    async with servers.serve(servers.Behaviour) as server:
+        checks = f'grafana: {{url: ""}}\nchecks: {{port: {{kind: tcp, host: 127.0.0.1, port: {server.port}, tags: [smoke]}}}}\n'
+        await asyncio.to_thread((folder / "checks.yaml").write_text, f"version: 1\n{checks}")
+        (code, _, err), (required, _, why) = await asyncio.gather(
+            outrider(*words, folder=folder), outrider(*words, "--require", folder=folder)
+        )
+    assert (code, "nothing is marked" in err, "deployment d-1" in err) == (0, True, "d-1" in words), err
+    assert (required, "--require asks for the mark" in why) == (2, True), why
+
+
+@pytest.mark.parametrize("words", MARKING, ids=" ".join)
+async def test_no_word_of_grafana_is_a_usage_error(folder: Path, words: tuple[str, ...]) -> None:
+    """Who asks for a mark in a file that names no Grafana has forgotten something: it is said what to write."""
+    checks = "version: 1\nchecks: {port: {kind: tcp, host: 127.0.0.1, port: 9, tags: [smoke]}}\n"
+    await asyncio.to_thread((folder / "checks.yaml").write_text, checks)
+    code, out, err = await outrider(*words, folder=folder)
+    assert (code, out, "write grafana: {url: ..., token: ...} into checks.yaml" in err) == (2, "", True), err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("annotate", "start"), "write grafana: {url: ..., token: ...} into checks.yaml"),
-        (("annotate", "flush"), "write grafana: {url: ..., token: ...} into checks.yaml"),
         (("gate", "--tag", "smok"), "did you mean smoke?"),
         (("gate", "--check", "databse"), "did you mean database?"),
         (("gate", "--rounds", "3", "--for", "1m"), "give either --rounds or --for"),

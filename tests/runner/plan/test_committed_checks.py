@@ -44,6 +44,14 @@ def test_the_committed_checks_are_those_of_the_road_trip_storyteller(system: dic
     assert {tag for one in plan.checks for tag in one.check.tags} == {"smoke", "api", "database", "cache", "ai", "partners", "journeys"}
 
 
+def test_the_committed_checks_mark_nothing_without_an_address(system: dict[str, str]) -> None:
+    """Grafana's address may be absent, so that the lines of docs/ci hold for everybody."""
+    plan = load(ROOT / "checks.yaml", environ=system)
+    assert (plan.grafana, plan.unmarked) == (None, True)
+    marking = load(ROOT / "checks.yaml", environ={**system, "GRAFANA_URL": "http://127.0.0.1:3000"})
+    assert (marking.grafana is None, marking.unmarked) == (False, False)
+
+
 def test_the_committed_checks_compare_the_report_with_the_checks_themselves(system: dict[str, str]) -> None:
     """The parts of the health report are checks of their own, each beside the check that asks the same by itself."""
     report = next(one for one in load(ROOT / "checks.yaml", environ=system).checks if one.check.name == "api-report")
