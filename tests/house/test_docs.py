@@ -8,7 +8,6 @@ from pathlib import Path
 
 import promql_parser
 import pytest
-import yaml
 
 import probes
 from runner.cli._load_metrics import FAMILIES as OF_A_LOAD
@@ -69,16 +68,6 @@ def test_the_list_of_metrics_is_whole() -> None:
 def test_the_queries_parse(query: str) -> None:
     """Each query of docs/metrics.md is PromQL."""
     promql_parser.parse(query)
-
-
-@pytest.mark.parametrize("manifest", blocks("docs/running.md", "yaml"))
-def test_the_manifest_runs_as_the_image_is_meant(manifest: str) -> None:
-    """The Kubernetes example runs as the image's user on a read-only root, and mounts what the image expects."""
-    pod = yaml.safe_load(manifest)["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsUser"] == 65532
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert {"/etc/outrider", "/var/lib/outrider", "/run/secrets"} == {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
 def test_each_dependency_says_why_it_is_here() -> None:
