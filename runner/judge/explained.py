@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from probes._core import Verdict
 from runner.observation import Check, Observation
 
+_LOUDNESS = {"none": 0, "ticket": 1, "page": 2}  # by a check's `alert`
+
 
 class Explained:
     """Follows the observations of a plan's checks, and says whose latest failure is explained, until that check's next run.
 
     A failure is explained by a check below it, however far below, that fails already or in its own next run: it may have been down
-    before it was asked. One that has no alert explains nothing, for then nobody would speak.
+    before it was asked. Only one whose own alert calls at least as loudly explains anything: a ticket must not silence a page, and one
+    that has no alert would leave nobody who speaks.
     """
 
     def __init__(self) -> None:
@@ -52,7 +55,7 @@ class Explained:
 
 
 def _speaking_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
-    """All checks that one depends on, directly or through others, whose alert calls somebody."""
+    """All checks that one depends on, directly or through others, whose alert calls somebody, and at least as loudly as its own."""
     found: set[str] = set()
     queue = list(by_name[name].depends_on)
     while queue:
@@ -60,4 +63,5 @@ def _speaking_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
         if below in by_name and below not in found:
             found.add(below)
             queue += by_name[below].depends_on
-    return frozenset(below for below in found - {name} if by_name[below].alert != "none")
+    enough = max(_LOUDNESS[by_name[name].alert], _LOUDNESS["ticket"])
+    return frozenset(below for below in found - {name} if _LOUDNESS[by_name[below].alert] >= enough)

@@ -188,7 +188,9 @@ class CheckKeys(Section):
     tags: tuple[Tag, ...] = Field(default=(), description="Groups to select by and to show.")
     alert: Alert | None = Field(default=None, description="Whom it calls when it fails: page, ticket or none.")
     runbook: str = Field(default="", description="Where to read what to do.")
-    depends_on: tuple[str, ...] = Field(default=(), description="Checks whose failure explains this one's: its alert is quiet meanwhile.")
+    depends_on: tuple[str, ...] = Field(
+        default=(), description="Checks whose failure explains this one's: its alert is quiet while theirs calls as loudly."
+    )
     reports_as: ReportName = Field(default="", description="Its name in our own /health/metrics.")
     confirm: int = Field(default=0, ge=0, le=5, description="How many quick re-checks must fail as well before the check is down.")
     gate: Gate | None = Field(default=None, description="required or optional: whether a failure fails the gate.")

@@ -25,7 +25,8 @@ OF_CHECKS = (
     ),
     Head(
         "probe_failure_explained",
-        "1 when the latest run failed beside a check that it depends on, whose own alert speaks, else 0; of checks that depend on others.",
+        "1 when the latest run failed beside a check that it depends on, whose own alert calls as loudly, else 0; "
+        "of checks that depend on others.",
     ),
     Head("probe_runs_total", "Runs by outcome.", "counter", ("outcome",)),
     Head("probe_failures_total", "Failed and unknown runs by reason; a reason appears when it first occurs.", "counter", ("reason",)),

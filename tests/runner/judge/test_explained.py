@@ -64,6 +64,52 @@ def test_one_that_calls_nobody_or_is_no_part_of_the_plan_explains_nothing(below:
     assert not explained.observed(failed(READY)).get("ready", False)
 
 
+@pytest.mark.parametrize(
+    ("own", "below", "quiet"),
+    [
+        ("page", "page", True),
+        ("page", "ticket", False),
+        ("page", "none", False),
+        ("ticket", "page", True),
+        ("ticket", "ticket", True),
+        ("ticket", "none", False),
+        ("none", "page", True),
+        ("none", "ticket", True),
+        ("none", "none", False),
+    ],
+)
+def test_only_an_alert_that_calls_as_loudly_explains(own: str, below: str, *, quiet: bool) -> None:
+    """A page is never swallowed by a ticket, whichever of the two is seen first."""
+    database, ready = made_check("database", alert=below), made_check("ready", alert=own, depends_on=("database",))
+    explained = following(database, ready)
+    explained.observed(failed(database))
+    assert explained.observed(failed(ready)).get("ready", False) is quiet
+
+    explained = following(database, ready)
+    explained.observed(failed(ready))
+    assert explained.observed(failed(database)).get("ready", False) is quiet
+
+
+def test_a_page_further_down_explains_past_a_ticket() -> None:
+    """Each check below speaks for itself: the ticket between hides nothing of the page under it."""
+    database, ready = made_check("database", alert="page"), made_check("ready", alert="ticket", depends_on=("database",))
+    trip = made_check("trip", alert="page", depends_on=("ready",))
+    explained = following(database, ready, trip)
+    explained.observed(failed(ready))
+    assert explained.observed(failed(trip)) == {"trip": False}
+    assert explained.observed(failed(database)) == {"ready": True, "trip": True}
+
+
+def test_a_reload_that_makes_a_check_louder_ends_what_was_explained_by_less() -> None:
+    """Its next failure speaks."""
+    ticket = made_check("database", alert="ticket")
+    explained = following(ticket, READY)
+    explained.observed(failed(ticket))
+    assert explained.observed(failed(READY)) == {"ready": True}
+    explained.plan([ticket, made_check("ready", alert="page", depends_on=("database",))])
+    assert explained.observed(failed(READY)) == {}
+
+
 def test_a_reload_keeps_what_is_known_of_checks_that_stay() -> None:
     """A check that is gone explains nothing; one that stays is still failing."""
     explained = following(DATABASE, READY)
