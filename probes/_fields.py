@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
+UNITS = "x-units"  # in a field's JSON schema: what one of each unit is in the field's own number, so that its default can be written
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+\Z")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
@@ -108,8 +110,8 @@ class Rate:
         return {"type": "string", "description": "an amount in a time, such as 900/1h"}
 
 
-def _text_schema(description: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "description": description})
+def _text_schema(description: str, units: Mapping[str, float | Decimal] | None = None) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description} | ({UNITS: units} if units else {}))
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
@@ -119,8 +121,10 @@ def _file(value: Any, info: ValidationInfo) -> Any:
     return Path((info.context or {}).get("folder", "."), value) if value else None
 
 
-Duration = Annotated[float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d")]
-Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB")]
+Duration = Annotated[
+    float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d", _SECONDS)
+]
+Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB", _BYTES)]
 Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%")]
 Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address")]
 OptionalFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"], "format": "path"})]

@@ -16,6 +16,7 @@ from probes._contract import breaches, mock_mark
 from probes._core import Ask, Context, Failed, Reason, Result
 from probes._exchange import Answer, Request
 from probes._families import Family, fact_family, keyed_family
+from probes._fields import UNITS
 from probes._http import Endpoint, http_families
 from probes._partners import PARTNERS, Partner, Read
 from probes._patterns import shown
@@ -53,7 +54,7 @@ class Search(BaseModel):
     )
     party: int = Field(default=2, ge=1, le=20, description="How many people.")
     days_ahead: int = Field(default=7, ge=0, le=180, description="For which day, counted from today (UTC).")
-    radius: Annotated[float, BeforeValidator(_kilometres), WithJsonSchema({"type": "string"})] = Field(
+    radius: Annotated[float, BeforeValidator(_kilometres), WithJsonSchema({"type": "string", UNITS: {"km": 1}})] = Field(
         default=40.0, description="How far around, such as 25km or 15mi."
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from probes._core import Probe
+from probes._fields import UNITS
 from probes._target import Target
 from runner.plan.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
@@ -20,7 +22,6 @@ _NAMES = {"pattern": "^[a-z0-9][a-z0-9-]*$", "maxLength": 63}
 _PLACEHOLDER: Schema = {"type": "string", "pattern": r"\$\{", "description": "${NAME}, ${NAME:-default} or ${file:/path}"}
 _ANY_TEXT = frozenset({"type", "description", "default", "title"})  # a text that any ${...} fits without being said
 _NOISE = ("title", "writeOnly", "x-hidden")
-_UNITS = (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
@@ -157,21 +158,20 @@ def _without_null(one: Schema) -> Schema:
 
 
 def _with_written_default(one: Schema) -> Schema:
-    """Defaults of durations with their unit; those that nobody would write are left out."""
-    if "default" not in one:
-        return one
-    default = one["default"]
-    kept = {key: value for key, value in one.items() if key != "default"}
-    if one.get("type") == "string" and isinstance(default, float):
-        return kept | {"default": _written(default)}
-    return one if isinstance(default, bool | int | str) and default != "" else kept
+    """Defaults as the file holds them, with the field's unit; those that nobody would write are left out."""
+    default = one.get("default")
+    kept = {key: value for key, value in one.items() if key not in {"default", UNITS}}
+    if one.get("type") == "string" and isinstance(default, int | float):
+        return kept | {"default": _written(default, one[UNITS])} if UNITS in one else kept
+    return kept | {"default": default} if isinstance(default, bool | int | str) and default != "" else kept
 
 
-def _written(seconds: float) -> str:
-    for unit, length in _UNITS:
-        if seconds and seconds % length == 0:
-            return f"{int(seconds) // length}{unit}"
-    return f"{seconds * 1000:g}ms"
+def _written(number: float, units: Mapping[str, float | Decimal]) -> str:
+    """In the largest unit that leaves no fraction, else in the smallest."""
+    exact = Decimal(str(number))
+    falling = sorted(units, key=lambda unit: units[unit], reverse=True)
+    unit = next((unit for unit in falling if exact and not exact % Decimal(str(units[unit]))), falling[-1])
+    return f"{(exact / Decimal(str(units[unit]))).normalize():f}{unit}"
 
 
 def _with_placeholder(one: Schema) -> Schema:

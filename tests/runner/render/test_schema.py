@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema  # type: ignore[import-untyped]  # it comes with check-jsonschema, without stubs
 import pytest
+from pydantic import WithJsonSchema
 
 from probes import discover
+from probes._core import Context, Probe, Result
+from probes._fields import Duration, Size
+from probes.booking import Search
 from runner.plan.nodes import Items, Keys, Node
 from runner.plan.yaml import read
 from runner.render.schema import schema
@@ -43,6 +48,61 @@ def test_the_committed_schema_is_that_of_the_models() -> None:
 def test_the_committed_checks_hold_to_the_schema() -> None:
     """The Road Trip Storyteller's checks.yaml pleases the editor that checks it with the schema."""
     assert complaints(plain(read(ROOT / "checks.yaml"))) == []
+
+
+class Unsaid(Probe):
+    """A kind with a number that is written as a text, and doesn't say with which units."""
+
+    weight: Annotated[float, WithJsonSchema({"type": "string"})] = 40.0
+    size: Size = 1_500_000
+    small: Size = 1_234_567
+    pause: Duration = 5400.0
+    blink: Duration = 0.0205
+
+    def address(self) -> str:
+        """Nowhere."""
+        return "nowhere"
+
+    async def run(self, ctx: Context) -> Result:
+        """Passes."""
+        return Result.passed(ctx.check)
+
+
+def defaults(one: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every key of a schema that has a default: its name, itself, the default."""
+    if isinstance(one, dict):
+        named = one["properties"].items() if isinstance(one.get("properties"), dict) else ()
+        yield from ((name, inner, inner["default"]) for name, inner in named if "default" in inner)
+        for inner in one.values():
+            yield from defaults(inner)
+
+
+def test_a_default_is_written_as_the_file_holds_it() -> None:
+    """Each fits the very key that it is the default of, and a number with a unit carries the field's own."""
+    whole = json.loads(schema())
+    found = list(defaults(whole))
+    assert found
+    for _, one, default in found:
+        jsonschema.Draft7Validator(one | {"$defs": whole["$defs"]}).validate(default)
+    assert Search(near="37.8,-122.4", radius="40km") == Search(near="37.8,-122.4")  # type: ignore[arg-type]  # as the file has it
+    assert {(name, default) for name, _, default in found} >= {
+        ("radius", "40km"),
+        ("body_cap", "1MiB"),
+        ("lockout", "30m"),
+        ("every", "200ms"),
+    }
+
+
+def test_a_unit_is_the_fields_own() -> None:
+    """The largest that leaves no fraction; where a field doesn't say its units nobody guesses one."""
+    told = {name: default for name, _, default in defaults(json.loads(schema({"unsaid": Unsaid}))["$defs"]["Unsaid"])}
+    assert {key: told.get(key) for key in ("weight", "size", "small", "pause", "blink")} == {
+        "weight": None,
+        "size": "1500kB",
+        "small": "1234567B",
+        "pause": "90m",
+        "blink": "20.5ms",
+    }
 
 
 @pytest.mark.parametrize("kind", sorted(discover()))
