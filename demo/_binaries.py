@@ -77,7 +77,7 @@ def _system_postgres() -> Path | None:
 def _package(name: str, what: str) -> Path:
     spec = importlib.util.find_spec(name)  # found, not imported: importing them starts what we don't want
     if spec is None or spec.origin is None:
-        raise RuntimeError(f"no {what} here: install it, or outrider's extra `demo`, which brings one")
+        raise RuntimeError(f"no {what} here: install it, or run make install in a clone, which brings one")
     return Path(spec.origin).parent
 
 

@@ -9,7 +9,7 @@ from demo.control import Declined, NoDemo, control_file, send
 from demo.faults import FAULTS, UnknownFault
 from demo.standin import StandIn
 
-__all__ = ["FAULTS", "TRY", "TRY_LOAD", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
+__all__ = ["ASK", "FAULTS", "TRY", "TRY_LOAD", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ TRY = (
     Look("freeze the database; the API hangs with it, and the finding says so", "outrider demo --fault db-frozen"),
     Look("let the health route lie", "outrider demo --fault health-lies"),
     Look("let the certificate expire", "outrider demo --fault cert-expired"),
+)
+
+# What the runner asks too seldom for a demo to wait for: a story costs money, a certificate changes slowly.
+ASK = (
+    Look("a user's way, asked every 3 h: what ai-down does to it", "outrider probe plan-a-trip"),
+    Look("the certificate, asked every hour: what cert-expired does to it", "outrider probe api-certificate"),
 )
 
 TRY_LOAD = Look("hold it against a load: is the road wide enough?", "outrider load roadtrip --rate 50/s --html load.html")

@@ -44,7 +44,7 @@ def command(
     try:
         from demo import run as demo
     except ImportError as error:
-        unusable(f"the demo needs more than is installed here ({error.name}); install it with: pip install 'outrider[demo]'")
+        unusable(f"the demo needs {error.name}, which isn't installed here; in a clone: make install, then .venv/bin/outrider demo")
     if listed:
         for fault in demo.FAULTS.values():
             click.echo(f"{fault.name:<16} {fault.summary}")
@@ -154,7 +154,7 @@ class _Teller:
 
 
 def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> None:
-    from demo.run import TRY, TRY_LOAD, look
+    from demo.run import ASK, TRY, TRY_LOAD, look
 
     click.echo(
         f"\n  the page       {page}\n  metrics        {page}metrics\n  health         {page}health/metrics\n  the journal    {journal}\n"
@@ -165,7 +165,7 @@ def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> 
     for trial in TRY:
         click.echo(f"    {trial.where:<34} {trial.what}")
     click.echo(f"\n  outrider probe, gate and load see all this after:\n    . {environment}")
-    if not standin.world.limits:
-        click.echo(f"    {TRY_LOAD.where:<34} {TRY_LOAD.what}")
+    for trial in ASK if standin.world.limits else (*ASK, TRY_LOAD):
+        click.echo(f"    {trial.where:<34} {trial.what}")
     click.echo("")
     sys.stdout.flush()

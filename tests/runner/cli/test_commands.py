@@ -273,3 +273,14 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
     assert code == 0
     for command in ("run", "probe", "validate", "render", "health", "demo"):
         assert f"\n  {command} " in out
+
+
+@pytest.mark.slow
+async def test_a_demo_that_isnt_installed_says_what_works(tmp_path: Path) -> None:
+    """Exit 2, and a command that a clone has; no index needs to know Outrider."""
+    without = "import sys; sys.modules['demo'] = None; from runner.cli import main; sys.exit(main())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", without, "demo", cwd=tmp_path, stdout=PIPE, stderr=PIPE)
+    out, err = await process.communicate()
+
+    assert (process.returncode, out) == (2, b"")
+    assert b"make install, then .venv/bin/outrider demo" in err
