@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -21,13 +21,12 @@ from loadtests.order import Order, as_data
 from loadtests.record import Record, from_message
 from loadtests.result import LoadReport, Progress, Reason, Worker
 from loadtests.sending import Refused
-from loadtests.tasks import login_of, playable
+from loadtests.tasks import login_of, playable, wanted
 from loadtests.users import ClosedUser, OpenUser, Seat
 from probes._core import Failed
 from runner.judge.verdict import Outcome
 
-READY = 20.0  # seconds that workers have for coming
-LAST_WORDS = 10.0  # and for their last message, beyond the drain
+LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain
 AHEAD = 0.5  # the start lies so far ahead, so that all of them know of it
 Tell = Callable[[Progress], None]
 
@@ -84,7 +83,8 @@ class Conductor:
             self._aborted = f"the {self.order.most_requests:,} requests that it may send are used up (--requests)"
         after = self._revision(seat) if not self._trouble else ""
         workers = tuple(seen.worker() for seen in self._seen.values())
-        facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble))
+        needed = wanted(self.order, playable(self.order, date.today()))  # noqa: DTZ011 - as in Seat
+        facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble), needed)
         return judge(self.order, self.whole, facts)
 
     def interrupt(self) -> None:
@@ -131,14 +131,17 @@ class Conductor:
                 _end(process)
 
     def _wait_for_workers(self, runner: Any, count: int, started: list[subprocess.Popen[bytes]]) -> list[str]:
-        until = time.monotonic() + READY
+        until = time.monotonic() + self.order.ready
         while len(runner.clients.ready) < count and time.monotonic() < until and not self._stopped.is_set():
             if any(process.poll() is not None for process in started):
                 break
             gevent.sleep(0.05)
-        names = sorted(client.id for client in runner.clients.ready)[:count]
+        ready = sorted(client.id for client in runner.clients.ready)
+        names = ready[:count]
+        for surplus in ready[count:]:  # Locust would give them users, and they have no order
+            runner.send_message("quit", client_id=surplus)
         if len(names) < count:
-            text = f"{len(names)} of {count} workers came within {READY:.0f} s"
+            text = f"{len(names)} of {count} workers came within {self.order.ready:.0f} s"
             self._trouble.append(Reason(Outcome.INCONCLUSIVE, "worker", text))
         return names
 
@@ -262,9 +265,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def checked(order: Order) -> Order:
-    """The order, once its tasks are known to be playable. Raises ValueError."""
-    playable(order, date.today())  # noqa: DTZ011 - as in Seat
-    return replace(order)

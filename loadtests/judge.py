@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loadtests.order import Order, SloOrder
-from loadtests.proof import blocks_between, broken, pooled, share, windows
+from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record
 from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
 from loadtests.sentences import percent, sentence, span
@@ -38,16 +38,17 @@ class Facts:
     interrupted: bool = False
     aborted: str = ""  # why --abort-on-breach ended it
     trouble: tuple[Reason, ...] = field(default=())  # a refused login, a process that broke, ...
+    wanted: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the SLOs of each subject, whether anything is counted or not
 
 
 def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
     """The whole report. Never raises, whatever is missing."""
     marks = marks_of(order, facts)
-    judgements = judgements_of(order, record, marks)
+    judgements = judgements_of(order, record, marks, facts.wanted)
     generator = generator_of(order, record, facts.workers)
     reasons = [*_generator_reasons(order, record, generator, facts), *facts.trouble]
     spoiled = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
-    found = list(_judged_reasons(judgements))
+    found = list(_judged_reasons(judgements, order.slos))
     notes = list(_notes(order, facts))
     if spoiled:
         notes += [Reason(Outcome.PASS, "note", f"measured, and no result: {r.text}", r.task, r.slo) for r in found]
@@ -93,7 +94,7 @@ def marks_of(order: Order, facts: Facts) -> tuple[Mark, ...]:
     if facts.interrupted or facts.aborted:
         end = min(end, max(0.0, facts.finished - facts.started))
     warm = min(order.warm_up, end)
-    cool = min(order.cool_down, end - warm)
+    cool = min(order.cool_down, end - warm) if end == order.duration else 0.0  # a run that was cut has no end of its own
     found = (Mark("warm-up", 0.0, warm), Mark("steady", warm, end - cool), Mark("cool-down", end - cool, end))
     return tuple(mark for mark in found if mark.ends > mark.begins)
 
@@ -103,15 +104,19 @@ def steady_of(marks: Sequence[Mark]) -> Mark:
     return next((mark for mark in marks if mark.name == "steady"), Mark("steady", 0.0, 0.0))
 
 
-def judgements_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Judgement, ...]:
-    """Every subject's SLOs. An SLO is proven of all that it is promised of together: one objective, at one threshold."""
+def judgements_of(order: Order, record: Record, marks: Sequence[Mark], wanted: Mapping[str, Sequence[str]]) -> tuple[Judgement, ...]:
+    """Every subject's SLOs, those of which nothing was counted too: they prove nothing.
+
+    An SLO is proven of all that it is promised of together: one objective, at one threshold.
+    """
     steady = steady_of(marks)
     slos = {slo.name: slo for slo in order.slos}
-    chance = (1 - order.confidence) / max(1, len(record.counts))
+    keys = sorted(record.counts.keys() | {(subject, name) for subject, names in wanted.items() for name in names})
+    chance = (1 - order.confidence) / max(1, len(keys))
     found = []
-    for subject, name in sorted(record.counts):
+    for subject, name in keys:
         relatives = [counts for (_, slo), counts in record.counts.items() if slo == name]
-        found.append(_judgement(order, subject, slos[name], record.counts[subject, name], relatives, steady, chance))
+        found.append(_judgement(order, subject, slos[name], record.counts.get((subject, name), {}), relatives, steady, chance))
     return tuple(found)
 
 
@@ -159,10 +164,11 @@ def _outcome(observed: float | None, high: float, low: float, objective: float, 
 
 def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, steady: Mark, chance: float) -> Iterator[Window]:
     """Windows that hold something; a breach within one must be surer, since so many are looked at."""
-    slid = list(windows(counts, steady.begins, steady.ends, order.window))
-    for begins, ends, good, total in slid:
-        if total:
-            yield Window(begins, ends, good, total, broken(good, total, slo.objective, chance / len(slid)))
+    slid = [blocks for blocks in windows(counts, steady.begins, steady.ends, order.window) if any(total for _, total in blocks.pairs)]
+    whole = sum(total for _, total in blocks_between(counts, steady.begins, steady.ends))
+    for blocks in slid:
+        broken = breaks(blocks.pairs, slo.objective, chance / len(slid), spare=whole * (1 - slo.objective))
+        yield Window(blocks.begins, blocks.ends, sum(good for good, _ in blocks.pairs), sum(total for _, total in blocks.pairs), broken)
 
 
 def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Generator:
@@ -214,13 +220,20 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
         )
 
 
-def _judged_reasons(judgements: Sequence[Judgement]) -> Iterator[Reason]:
+def _unmeasured(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> list[str]:
+    judged = {one.slo for one in judgements}
+    return [slo.name for slo in slos if slo.name not in judged]
+
+
+def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> Iterator[Reason]:
     for one in judgements:
         if one.outcome is Outcome.FAIL:
             whole = one.high < one.objective
             yield Reason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
         elif one.outcome is Outcome.INCONCLUSIVE and not _clean(one):
             yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
+    for name in _unmeasured(judgements, slos):
+        yield Reason(Outcome.INCONCLUSIVE, "nothing", f"{name}: nothing was measured that it could be held against", slo=name)
     yield from _too_few([one for one in judgements if one.outcome is Outcome.INCONCLUSIVE and _clean(one)])
     if not judgements:
         yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: the scenario names none that its tasks could be held against")
@@ -296,15 +309,18 @@ def tasks_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Task,
 
 
 def breach(order: Order, record: Record, until: float) -> str:
-    """For --abort-on-breach: the surest breach up to a time (seconds from the start), or "". Only finished seconds count.
+    """For --abort-on-breach: the surest breach up to a time (seconds from the start), or "".
+
+    Only seconds count whose arrivals have all come to an end: failures are quick, and what is still under way may yet be good.
 
     It is looked at again and again, so the chance of a false alarm is shared out over all the seconds of the run.
     """
     chance = (1 - order.confidence) / max(1.0, len(record.counts) * max(1.0, order.duration - order.warm_up))
     slos = {slo.name: slo for slo in order.slos}
+    over = {second for second, beat in record.beats.items() if second + 1 <= until and beat.done >= beat.started}
     found: list[tuple[float, str]] = []
     for (subject, name), counts in record.counts.items():
-        own = share(blocks_between(counts, order.warm_up, until), order.confidence, 1 - chance)
+        own = share(blocks_between({at: counts[at] for at in counts.keys() & over}, order.warm_up, until), order.confidence, 1 - chance)
         if own.high < slos[name].objective and own.observed is not None:
             text = f"{subject} {name}: {own.total - own.good:,} of {own.total:,} were bad after {until:.0f} s"
             found.append((own.high - slos[name].objective, text))

@@ -47,12 +47,14 @@ class Order:
     shape: str = "constant"
     arrivals: str = "poisson"  # poisson, even or closed
     users: int = 0  # of a closed loop
+    most_rate: float = 0.0  # tasks a second that a closed loop may begin; 0: any number
     most_requests: int = 0  # that a closed loop may send; 0: any number
     pause: float = 0.0  # seconds that a closed-loop user waits between two tasks
     duration: float = 0.0
     warm_up: float = 0.0
     cool_down: float = 0.0
-    drain: float = 10.0  # how long those under way may take after the end
+    drain: float = 40.0  # how long those under way may take after the end: as long as any of them may take
+    ready: float = 20.0  # how long workers have for coming
     seed: int = 1
     workers: int = 0  # 0: the process itself sends
     expect_workers: int = 0  # started elsewhere

@@ -75,18 +75,34 @@ def pooled(many: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
     return whole
 
 
-def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[tuple[int, int, int, int]]:
-    """Sliding windows of so many whole seconds, one second further each: where it begins and ends, good and total.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a run: where it begins and ends (whole seconds from the start), and good and total of each second in it."""
 
-    A run that is shorter than a window is one window.
-    """
+    begins: int
+    ends: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[Stretch]:
+    """Sliding windows of so many whole seconds, one second further each. A run that is shorter than a window is one window."""
     first, last = math.ceil(begins), math.ceil(ends)
     size = max(1, min(round(length), last - first))
     for at in range(first, last - size + 1):
-        pairs = [counts[second] for second in range(at, at + size) if second in counts]
-        yield at, at + size, sum(p[0] for p in pairs), sum(p[1] for p in pairs)
+        pairs = tuple((counts[second][0], counts[second][1]) for second in range(at, at + size) if second in counts)
+        yield Stretch(at, at + size, pairs)
 
 
-def broken(good: int, total: int, objective: float, chance: float) -> bool:
-    """Whether so few good ones would come with at most this chance if the objective held."""
-    return total > 0 and good < total * objective and intervals.at_most(good, total, objective) <= chance
+def breaks(blocks: Blocks, objective: float, chance: float, *, spare: float) -> bool:
+    """Whether a stretch of seconds breaks the objective, by more than this chance explains.
+
+    It does where its seconds agree (the upper bound by blocks lies below the objective). One accident of a second, however many
+    requests it hits, is only one sample: it counts where it alone is more than all the bad ones that the whole run may have, `spare`.
+    """
+    good, total = sum(g for g, _ in blocks), sum(t for _, t in blocks)
+    if not total or good >= total * objective:
+        return False
+    several = sum(total > 0 for _, total in blocks) >= _FEWEST
+    if several and share(blocks, 1 - chance, 1 - chance).high < objective:
+        return True
+    return total - good > spare and intervals.at_most(good, total, objective) <= chance

@@ -13,6 +13,7 @@ from typing import Any
 from loadtests.histogram import Histogram, from_plain, plain
 from loadtests.order import SloOrder
 
+PHASES = ("first_token",)  # what a load measures beside whole requests and steps
 TOO_MANY_REASONS = 40  # a bounded list, whatever a target says
 
 
@@ -138,8 +139,10 @@ class Record:
     def _count(self, subject: str, ended: Ended, slos: Iterable[SloOrder]) -> None:
         second = int(ended.due)
         for slo in slos:
+            if (well := good(ended, slo)) is None:
+                continue
             counts = self.counts.setdefault((subject, slo.name), {}).setdefault(second, [0, 0])
-            counts[0] += good(ended, slo)
+            counts[0] += well
             counts[1] += 1
 
     def merge(self, other: Record) -> None:
@@ -158,13 +161,18 @@ class Record:
         self.unfinished += other.unfinished
 
 
-def good(ended: Ended, slo: SloOrder) -> bool:
-    """Whether it is a good event: as expected, and at most the threshold in what the SLO measures (response time, else a phase)."""
+def good(ended: Ended, slo: SloOrder) -> bool | None:
+    """Whether it is a good event: as expected, and at most the threshold in what the SLO measures (response time, else a step or phase).
+
+    None for no event at all: a phase that this answer doesn't have, such as the first token of one that doesn't stream.
+    """
+    measured = ended.response if slo.measure is None else ended.phases.get(slo.measure)
+    if measured is None and slo.measure in PHASES:
+        return None
     if ended.reason:
         return False
     if slo.threshold is None:
         return True
-    measured = ended.response if slo.measure is None else ended.phases.get(slo.measure)
     return measured is not None and measured <= slo.threshold
 
 

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from loadtests.order import JourneyOrder, Order, SloOrder
+from loadtests.record import PHASES
 from probes._steps import Step, check_steps
 
 StepData = dict[str, Any]
@@ -193,6 +194,22 @@ def subjects(order: Order, tasks: Mapping[str, Playable]) -> dict[str, tuple[Slo
         else:
             found |= {f"{name}/{step}": _held(order.slos, [step]) for step in steps}
     return {subject: slos for subject, slos in found.items() if slos}
+
+
+def wanted(order: Order, tasks: Mapping[str, Playable]) -> dict[str, tuple[str, ...]]:
+    """The SLOs that something of each subject must be counted for; a phase, such as the first token, not every answer has."""
+    held = subjects(order, tasks)
+    return {subject: tuple(slo.name for slo in slos if slo.measure not in PHASES) for subject, slos in held.items()}
+
+
+def unfillable(order: Order, tasks: Mapping[str, Playable]) -> str:
+    """Which SLO measures what no task of the mix has, so that nothing could ever be counted for it; "" where all is well."""
+    held = {slo.name for slos in subjects(order, tasks).values() for slo in slos}
+    for slo in order.slos:
+        if slo.name not in held or (slo.measure and not slo.measure.startswith("step.") and slo.measure not in PHASES):
+            steps = sorted({f"step.{step.name}" for task in tasks.values() for step in task.steps if not step.always})
+            return f"SLO {slo.name} measures {slo.measure}, which a load of this mix has not; it has {', '.join([*PHASES, *steps])}"
+    return ""
 
 
 def _held(slos: Sequence[SloOrder], steps: Sequence[str]) -> tuple[SloOrder, ...]:

@@ -38,6 +38,7 @@ class Seat:
         self.ending = Event()
         self._riding = 0
         self._requests = requests_of(tasks)
+        self._turn = 0.0  # when the next one may begin
         self._left = order.most_requests // workers
         gevent.spawn(self.rider.watch)
 
@@ -77,9 +78,12 @@ class Seat:
         gevent.sleep(max(0.0, -self.rider.now()))
         names, weights = list(self.order.mix), list(self.order.mix.values())
         self._riding += 1
-        while (due := self.rider.now()) < self.order.duration and not self.ending.is_set():
+        while self.rider.now() < self.order.duration and not self.ending.is_set():
             name = rng.choices(names, weights)[0]
             if not self._afford(name):
+                break
+            self._await_turn()
+            if (due := self.rider.now()) >= self.order.duration:
                 break
             self.rider.record.offer(name, due)
             self.rider.in_flight += 1
@@ -88,6 +92,14 @@ class Seat:
         self._riding -= 1
         if not self._riding:
             self.over.set()
+
+    def _await_turn(self) -> None:
+        """Holds a user who would begin above the ceiling, of which each worker has its part."""
+        if self.order.most_rate:
+            turn = max(self._turn, self.rider.now())
+            self._turn = turn + self.workers / self.order.most_rate
+            if (wait := turn - self.rider.now()) > 0:
+                gevent.sleep(wait)
 
     def _afford(self, name: str) -> bool:
         """Takes a task's requests from what this worker may send in a closed loop; False where they don't suffice."""

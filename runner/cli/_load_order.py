@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from runner.plan.model import Plan, Scenario
 
 
+_TASK = 30.0  # seconds that a task of loadtests/ may take
+_LEAVING = 10.0  # and then the steps that are `always`, with some to spare
+_READY, _READY_ELSEWHERE = 20.0, 300.0  # seconds for workers to come: of this machine, of others, which may have an image to fetch
 _CLOSED = 10_000  # requests of a closed loop that may not send any number
 
 
@@ -157,6 +160,9 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         duration=wish.duration,
         warm_up=wish.warm_up,
         cool_down=wish.cool_down,
+        drain=max((_TASK, *(planned.timeout for planned in mixed.values()))) + _LEAVING,
+        ready=_READY_ELSEWHERE if wish.expect_workers else _READY,
+        most_rate=plan.load.rate,
         seed=wish.seed,
         workers=wish.workers,
         expect_workers=wish.expect_workers,
@@ -255,12 +261,14 @@ def _judge_ceiling(plan: Plan, order: Order) -> None:
 
 def _judge_rules(target: Target, order: Order) -> None:
     """Every request of the mix against the target's own rules."""
-    from loadtests.tasks import asks_of, playable
+    from loadtests.tasks import asks_of, playable, unfillable
 
     try:
         tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
         unusable(f"scenario {order.scenario}: {error}; nothing was sent")
+    if said := unfillable(order, tasks):
+        unusable(f"scenario {order.scenario}: {said}; nothing was sent")
     for name, method, path in asks_of(tasks):
         if refusal := target.refusal(method, target.url.rstrip("/") + path):
             unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")

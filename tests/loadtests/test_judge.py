@@ -6,7 +6,7 @@ import pytest
 
 from loadtests.judge import Facts, breach, budget_used, judge
 from loadtests.order import Order, SloOrder
-from loadtests.record import Ended, Record
+from loadtests.record import Ended, Record, good
 from loadtests.result import LoadReport, Stage, Worker, as_json, report_from
 from runner.judge.verdict import Outcome
 
@@ -69,6 +69,47 @@ def test_an_slo_is_proven_of_all_that_it_is_promised_of() -> None:
     assert report.verdict is Outcome.INCONCLUSIVE
     assert ("story/story", "availability") in {(reason.task, reason.slo) for reason in report.reasons}
     assert not [reason for reason in report.reasons if reason.task.startswith(("browse", "search"))]
+
+
+def test_what_nothing_was_counted_for_is_not_proven() -> None:
+    """An SLO whose route nobody came to, and a phase that no answer had: inconclusive, never a pass for want of samples."""
+    story = SloOrder("story-time", 0.9, 3.0, "step.story")
+    order = replace(ORDER, slos=(P95, AVAILABLE, story))
+    report = judge(order, run(), facts(wanted={"browse/x": ("p95", "availability"), "story/story": ("story-time",)}))
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert [(reason.task, reason.slo) for reason in report.reasons] == [("story/story", "story-time")]
+
+    token = SloOrder("first", 0.9, 3.0, "first_token")
+    report = judge(replace(ORDER, slos=(P95, AVAILABLE, token)), run(), facts())
+    assert [reason.text for reason in report.reasons] == ["first: nothing was measured that it could be held against"]
+
+
+def test_a_phase_counts_where_an_answer_has_it() -> None:
+    """The first token of those that stream; an answer in one piece is no bad one."""
+    token = SloOrder("first", 0.9, 3.0, "first_token")
+    assert good(Ended(1.0, 0.5, 0.5), token) is None
+    assert good(Ended(1.0, 0.5, 0.5, phases={"first_token": 0.2}), token) is True
+    assert good(Ended(1.0, 9.0, 9.0, phases={"first_token": 4.0}), token) is False
+
+
+def test_what_is_still_under_way_ends_no_run() -> None:
+    """Failures are quick: a second counts for --abort-on-breach once all that arrived in it has ended."""
+    record = Record()
+    for second in range(2, 12):
+        for number in range(20):
+            due = second + number / 20
+            record.offer("browse", due)
+            record.start("browse", due, 0.0)
+            if number == 0:
+                record.end_request("browse/x", Ended(due, 0.1, 0.1, "status"), (P95,))
+                record.end_task("browse", Ended(due, 0.1, 0.1, "status"), ())
+    assert breach(ORDER, record, 12.0) == ""
+
+
+def test_a_run_that_was_cut_has_no_cool_down() -> None:
+    """What it has counted is judged to its end: the breach that ended it is not forgotten."""
+    report = judge(replace(ORDER, cool_down=15.0), run(), Facts(1000.0, 1012.0, (WELL,), aborted="browse/x p95"))
+    assert [(mark.name, mark.ends) for mark in report.marks] == [("warm-up", 2.0), ("steady", 12.0)]
 
 
 def test_a_clean_run_that_proves_its_slos_passes() -> None:

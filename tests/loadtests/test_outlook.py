@@ -11,7 +11,7 @@ from loadtests.arrivals import arrivals
 from loadtests.order import JourneyOrder, Order, SloOrder, as_json, order_from
 from loadtests.outlook import Purse, requests_at_most, spends, undecidable
 from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
-from loadtests.tasks import TASKS, asks_of, login_of, playable, requests_of, subjects
+from loadtests.tasks import TASKS, asks_of, login_of, playable, requests_of, subjects, unfillable, wanted
 from probes._target import Rule, Target
 
 TODAY = dt.date(2026, 11, 24)
@@ -93,6 +93,19 @@ def test_a_task_that_there_is_not_and_a_login_that_is_missing_are_said() -> None
         playable(order({"fly": 1.0}), TODAY)
     with pytest.raises(ValueError, match="no journey to this target has a login step"):
         playable(order({"return": 1.0}, login=None), TODAY)
+
+
+def test_an_slo_that_nothing_could_fill_is_said() -> None:
+    """A step or a phase that the mix has not: with what it has."""
+    typo = order({"story": 1.0}, slos=(SloOrder("slow", 0.9, 3.0, "step.storry"),))
+    assert unfillable(typo, playable(typo, TODAY)) == (
+        "SLO slow measures step.storry, which a load of this mix has not; it has first_token, step.story"
+    )
+    phase = order({"story": 1.0}, slos=(SloOrder("slow", 0.9, 3.0, "connect"),))
+    assert "measures connect" in unfillable(phase, playable(phase, TODAY))
+    fine = order({"story": 1.0, "browse": 1.0})
+    assert unfillable(fine, playable(fine, TODAY)) == ""
+    assert wanted(fine, playable(fine, TODAY))["story/story"] == ("availability", "story-time")
 
 
 def test_what_is_too_short_says_how_long_would_do() -> None:

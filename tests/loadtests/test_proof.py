@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.proof import blocks_between, broken, design_effect, pooled, share, windows
+from loadtests.proof import Stretch, blocks_between, breaks, design_effect, pooled, share, windows
 
 BLOCKS = st.lists(st.integers(0, 40).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), max_size=40)
 
@@ -54,16 +54,23 @@ def test_windows_slide_by_a_second_and_keep_their_length() -> None:
     """Ten seconds, windows of four: seven of them, each with its own counts."""
     counts = {second: [1, 2] for second in range(10)}
     found = list(windows(counts, 0, 10, 4))
-    assert [w[0] for w in found] == list(range(7))
-    assert {w[2:] for w in found} == {(4, 8)}
-    assert list(windows(counts, 2, 7, 30)) == [(2, 7, 5, 10)]
+    assert [w.begins for w in found] == list(range(7))
+    assert {w.pairs for w in found} == {((1, 2),) * 4}
+    assert list(windows(counts, 2, 7, 30)) == [Stretch(2, 7, ((1, 2),) * 5)]
 
 
 def test_a_breach_needs_more_than_bad_luck() -> None:
-    """3 bad of 50 at 95 % happen; 20 of 50 don't; none of none is no breach."""
-    assert not broken(47, 50, 0.95, 0.001)
-    assert broken(30, 50, 0.95, 0.001)
-    assert not broken(0, 0, 0.95, 0.001)
+    """3 bad of 50 at 95 % happen; two of five in each second don't; none of none is no breach."""
+    assert not breaks([(5, 5)] * 7 + [(4, 5)] * 3, 0.95, 0.001, spare=0.0)
+    assert breaks([(3, 5)] * 10, 0.95, 0.001, spare=1000.0)
+    assert not breaks([], 0.95, 0.001, spare=0.0)
+
+
+def test_one_accident_is_a_breach_where_it_uses_up_the_whole_runs_budget() -> None:
+    """Five failures in one second, of a run that may have thirteen, are none; fifty of one that may have four are."""
+    assert not breaks([(50, 50)] * 9 + [(45, 50)], 0.999, 0.001, spare=13.5)
+    assert breaks([(50, 50)] * 7 + [(0, 50)], 0.99, 0.001, spare=4.0)
+    assert not breaks([(0, 50)], 0.99, 0.001, spare=60.0)
 
 
 def test_pooling_adds_by_second() -> None:
