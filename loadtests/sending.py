@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from probes._core import Failed, Reason
 from probes._exchange import Answer, Request
 from probes._journey import Moves, Play, Sending
 from probes._target import Target
+from runner.redact import Redactor
 
 LEAVING = 5.0  # seconds for the steps that are `always`
 _GLANCE = 0.1
@@ -32,6 +34,15 @@ Fire = Callable[..., None] | None  # Locust's request event, where somebody read
 
 class Refused(Exception):  # noqa: N818 - what was done
     """The target's rules don't let this be sent; nothing was."""
+
+
+@dataclass(slots=True)
+class _Own:
+    """What one playing has of its own: cookies, the seconds of its steps and phases, the secrets that it has learnt."""
+
+    jar: dict[str, str] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    learnt: list[str] = field(default_factory=list)
 
 
 class Gate:
@@ -83,23 +94,22 @@ class Rider:
         self._deadlines[me] = begun + task.timeout
         self.record.start(name, due, begun - due)
         reason, message = "", ""
-        phases: dict[str, float] = {}
-        play = self._play(task, variant)
-        jar: dict[str, str] = {}
+        own = _Own()
+        play = self._play(task, variant, own.learnt)
         try:
-            self._moves(name, play.steps(), jar, due, phases)
+            self._moves(name, play.steps(), own, due)
         except Failed as failed:
-            reason, message = str(failed.reason), failed.message
+            reason, message = str(failed.reason), self._said(name, failed, own.learnt)
         except Refused as refused:
             reason, message = str(Reason.POLICY), str(refused)
         except gevent.Timeout:
             reason, message = str(Reason.TIMEOUT), f"not done within {task.timeout:g} s"
         ended = self.now()
         slos = self._subjects.get(name, ())
-        self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, phases), slos)
+        self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, own.phases), slos)
         if name in self._leaves:
             self._deadlines[me] = ended + LEAVING
-            self._leave(task, play, jar)
+            self._leave(task, play, own)
         del self._deadlines[me]
         self.in_flight -= 1
 
@@ -129,7 +139,7 @@ class Rider:
 
     def log_in(self, task: Playable) -> str:
         """The token that a login gives. Raises Failed, Refused or an error of the network."""
-        moves = self._play(task, 0).steps()
+        moves = self._play(task, 0, []).steps()
         sending = next(moves)
         answer, _ = self._send(sending.request, {})
         with suppress(StopIteration):
@@ -141,40 +151,45 @@ class Rider:
         answer, _ = self._send(Request("GET", self._base + path, dict(self._order.target_headers)), {})
         return answer
 
-    def _play(self, task: Playable, variant: int) -> Play:
+    def _play(self, task: Playable, variant: int, learnt: list[str]) -> Play:
         headers = task.headers
         if task.needs_token and self.token:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
-        return Play(task.variants[variant % len(task.variants)], locate=self._locate, headers=headers)
+        return Play(task.variants[variant % len(task.variants)], locate=self._locate, headers=headers, conceal=learnt.append)
+
+    def _said(self, name: str, failed: Failed, learnt: list[str]) -> str:
+        """What went wrong, without what this playing has learnt (a token that an answer repeats). Only the first one is kept."""
+        known = self.record.sums.get(name)
+        if known is not None and str(failed.reason) in known.said:
+            return ""
+        return Redactor([*learnt, self.token]).text(failed.message)
 
     def _locate(self, path: str) -> str:
         return self._base + path
 
-    def _moves(self, name: str, moves: Moves, jar: dict[str, str], due: float, phases: dict[str, float]) -> None:
+    def _moves(self, name: str, moves: Moves, own: _Own, due: float) -> None:
         """Sends what comes out of a play. The first request's time counts from when the user was due, each other's from its turn."""
         intended = due
         sending = next(moves, None)
         while sending is not None:
-            sent, intended = self._one(name, sending, moves, jar, intended, phases)
+            sent, intended = self._one(name, sending, moves, own, intended)
             sending = sent
 
-    def _one(
-        self, name: str, sending: Sending, moves: Moves, jar: dict[str, str], intended: float, phases: dict[str, float]
-    ) -> tuple[Sending | None, float]:
+    def _one(self, name: str, sending: Sending, moves: Moves, own: _Own, intended: float) -> tuple[Sending | None, float]:
         subject, begun = f"{name}/{sending.step.name}", self.now()
         reason, message, size, ended = "", "", 0, begun
         measured: dict[str, float] = {}
         following: Sending | None = None
         trouble: BaseException | None = None
         try:
-            answer, measured = self._send(sending.request, jar)
+            answer, measured = self._send(sending.request, own.jar)
             size = len(answer.body)
             ended = self.now()
             following = moves.send(answer)
         except StopIteration:
             ended = self.now()
         except Failed as failed:
-            trouble, reason, message = failed, str(failed.reason), failed.message
+            trouble, reason, message = failed, str(failed.reason), self._said(subject, failed, own.learnt)
         except Refused as refused:
             trouble, reason, message = refused, str(Reason.POLICY), str(refused)
         except gevent.Timeout as late:
@@ -182,8 +197,8 @@ class Rider:
         if trouble is not None:
             ended = self.now()
         step = f"step.{sending.step.name}"
-        phases[step] = measured[step] = ended - intended
-        phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
+        own.phases[step] = measured[step] = ended - intended
+        own.phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
         done = Ended(intended, ended - intended, ended - begun, reason, message, measured)
         self.record.end_request(subject, done, self._subjects.get(subject, ()))
         if self._fire is not None:
@@ -220,6 +235,9 @@ class Rider:
             body += bytes(response.read())
         except FAILURE_EXCEPTIONS as error:
             raise Failed(*_trouble(error)) from error
+        except ValueError:  # its text holds the value, which may be a secret
+            text = "the request can't be written: a header or the path holds what HTTP doesn't carry"
+            raise Failed(Reason.PROTOCOL, text) from None
         seconds = time.perf_counter() - begun
         pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
         answer = Answer(response.get_code(), pairs, body, seconds, request.url)
@@ -228,10 +246,10 @@ class Rider:
         _keep(jar, pairs)
         return answer, measured
 
-    def _leave(self, task: Playable, play: Play, jar: dict[str, str]) -> None:
+    def _leave(self, task: Playable, play: Play, own: _Own) -> None:
         """The steps that are `always`: sent, counted as requests, judged by nobody."""
         try:
-            self._moves(task.name, play.leaving(), jar, self.now(), {})
+            self._moves(task.name, play.leaving(), _Own(jar=own.jar, learnt=own.learnt), self.now())
         except (Failed, Refused, gevent.Timeout):
             return  # it is among its request's errors
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -167,3 +169,96 @@ async def test_a_metadata_address_is_reached_by_no_load(tmp_path: Path) -> None:
     task = next(task for task in report.tasks if task.kind == "journey")
     assert set(task.reasons) == {"policy"}
     assert "link-local or metadata address" in task.said["policy"]
+
+
+async def test_a_request_is_sent_once(tmp_path: Path) -> None:
+    """A server that closes instead of answering sees each GET once: nobody has paid for another, and its answer would be no good one."""
+    async with Site() as site:
+        site.shut = True
+        run = await asyncio.to_thread(Run, site, tmp_path, config())
+        code, report = await run.load("page", "--rate", "20/s", "--duration", "3s")
+    assert code == 1
+    done = next(task.done for task in report.tasks if task.kind == "request")
+    assert site.pages == done > 40
+
+
+async def test_ctrl_c_with_workers_gives_nothing_back_that_was_sent(tmp_path: Path) -> None:
+    """The whole terminal gets it: the workers say their last words all the same, and the ledger holds what the target saw."""
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, config())
+
+        async def interrupt() -> None:
+            pids = [run.pid, await run.sending(), await run.worker()]
+            for pid in pids:
+                os.kill(pid, signal.SIGINT)
+
+        site.at[60] = interrupt
+        code, report = await run.load("page", "--rate", "30/s", "--duration", "30s", "--workers", "2")
+    assert (code, report.verdict) == (3, Outcome.INCONCLUSIVE)
+    assert [reason.cause for reason in report.reasons if reason.outcome is Outcome.INCONCLUSIVE][:1] == ["interrupted"]
+    assert {worker.state for worker in report.workers} == {"done"}
+    assert await asyncio.to_thread(taken, tmp_path, "api") >= len(site.asked)
+
+
+async def test_sigterm_ends_a_run_in_order(tmp_path: Path) -> None:
+    """As containers are stopped: the report comes, inconclusive; exit 3."""
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, config())
+
+        async def stop() -> None:
+            os.kill(run.pid, signal.SIGTERM)
+
+        site.at[40] = stop
+        code, report = await run.load("page", "--rate", "30/s", "--duration", "30s")
+    assert (code, report.verdict) == (3, Outcome.INCONCLUSIVE)
+    assert "interrupted" in [reason.cause for reason in report.reasons]
+
+
+async def test_a_closed_loop_stays_below_the_ceiling_too(tmp_path: Path) -> None:
+    """Ten users who could ask hundreds of times a second."""
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, config().replace("500/s", "20/s"))
+        await run.load("page", "--arrivals", "closed", "--users", "10", "--duration", "4s", "--workers", "2")
+    assert 50 < site.pages <= 84
+
+
+async def test_no_secret_is_told(tmp_path: Path) -> None:
+    """Neither one that a header can't carry, nor one that an answer repeats, nor what a playing has learnt, in any output."""
+    text = config(most="GET /page: 5000/1d").replace("load: true", 'load: true, headers: {{X-Key: "s€cret-value-1234"}}')
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, text)
+        code, out, err = await run("load", "page", "--rate", "20/s", "--duration", "2s", "--json", "--html", str(tmp_path / "load.html"))
+        assert code == 1
+        page = await asyncio.to_thread((tmp_path / "load.html").read_text)
+        assert "cret-value-1234" not in out + err + page
+        assert "a header or the path holds what HTTP doesn't carry" in out
+        assert site.pages == 0
+
+    text = ECHO.replace("SECRETS", str(tmp_path))
+    await asyncio.to_thread((tmp_path / "password").write_text, "hunter2-secret")
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, text)
+        code, out, err = await run("load", "enter", "--rate", "20/s", "--duration", "2s", "--json")
+    assert code == 1
+    assert "t/1-learnt" not in out + err
+    assert "hunter2-secret" not in out + err
+    assert '"body"' in out
+
+
+ECHO = """
+version: 1
+targets:
+  api: {{url: "http://127.0.0.1:{port}", load: true, allow: [POST /login, POST /echo]}}
+slos:
+  p95: {{objective: 95%, threshold: 500ms}}
+load:
+  scenarios:
+    enter: {{mix: {{enter: 1}}, slos: [p95]}}
+checks:
+  enter:
+    kind: journey
+    target: api
+    steps:
+      - {{name: login, post: /login, form: {{user: me, password: "${{file:SECRETS/password}}"}}, capture: {{token: $.learnt}}}}
+      - {{name: repeat, post: /echo, json: {{token: "{{{{token}}}}", password: "${{file:SECRETS/password}}"}}, expect: {{text: never}}}}
+"""

@@ -185,8 +185,8 @@ def locust_stays_in_loadtests(root: Path) -> list[str]:
 
 
 def loadtests_share_only_judgement_and_journeys(root: Path) -> list[str]:
-    """The load tests import runner.judge, probes._journey, probes._assertions, a target's rules and TLS, and what those stand on."""
-    doors = ("runner.judge", "probes._journey", "probes._assertions", "probes._target", "probes._tls")
+    """The load tests import runner.judge, journeys, assertions, a target's rules and TLS, the redactor, and what those stand on."""
+    doors = ("runner.judge", "probes._journey", "probes._assertions", "probes._target", "probes._tls", "runner.redact")
     allowed = {*doors, *(name for door in doors for name in reached(root, door))}
     return [
         f"{i.place}: {i.importer} imports {i.imported}; loadtests may import {', '.join(doors)}"

@@ -43,7 +43,7 @@ checks:
         expect: {{json: {{$.ok: true}}}}
       - {{name: leave, post: /leave, json: {{token: "{{{{token}}}}"}}, always: true}}
 """
-ANSWER = b'{"ok": true, "token": "t/1", "version": "%s"}'
+ANSWER = b'{"ok": true, "token": "t/1", "learnt": "t/1-learnt", "version": "%s"}'
 
 
 class Site:
@@ -54,6 +54,7 @@ class Site:
         self.asked: list[tuple[str, str, str, bytes]] = []
         self.version = b"1.0.0"
         self.pages = 0
+        self.shut = False  # closes instead of answering a page
         self.at: dict[int, Callable[[], Awaitable[object]]] = {}
         self._open = asyncio.Event()
         self._open.set()
@@ -85,7 +86,9 @@ class Site:
                     if self.pages in self.at:
                         await self.at[self.pages]()
                     await self._open.wait()
-                answer = ANSWER % self.version
+                    if self.shut:
+                        break
+                answer = body if path == "/echo" else ANSWER % self.version
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
         writer.close()
 
