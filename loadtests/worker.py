@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import gevent
@@ -14,6 +15,7 @@ from loadtests.users import ClosedUser, OpenUser, Seat
 
 def work(host: str, port: int) -> None:
     """Serves one run of the master at this address, and returns when it is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches all processes of the terminal: the master ends the run, in order
     environment: Any = Environment(user_classes=[OpenUser, ClosedUser], catch_exceptions=False)
     environment.outrider = None
     runner = environment.create_worker_runner(host, port)

@@ -20,12 +20,17 @@ Paid = list[tuple["Spend", tuple[int, ...]]]
 async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
     """Takes slots of each limit for a run of so many seconds, from the ledger that the probes share; of all, or of none and Withheld."""
     from probes._core import Withheld
+    from runner.state import AHEAD
 
     taken: Paid = []
     counted = [spend for spend in spends if spend.purse]
     if not counted:
         return taken
+    if lasting > AHEAD:
+        raise Withheld(f"a run that limits pay for lasts {AHEAD / 60:.0f} min at most, its end included, and this one {lasting / 60:.0f}")
     async with _ledger(state) as (ledger, now):
+        if not ledger.durable:
+            raise Withheld(f"what the run spends can't be kept: {ledger.why}")
         for spend in counted:
             count, most, window = math.ceil(spend.amount), int(spend.allowed or 0), spend.per or 0.0
             try:
@@ -38,10 +43,11 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
 
 
 async def settle(state: Path | None, paid: Paid, report: LoadReport) -> None:
-    """Gives back what wasn't sent. A run that broke off before keeps all that it paid."""
+    """Gives back what wasn't sent. A run that broke off before keeps all that it paid, and so does one that has lost a worker."""
+    whole = all(worker.state == "done" for worker in report.workers)
     async with _ledger(state) as (ledger, _):
         for spend, slots in paid:
-            used = sent(report, spend)
+            used = sent(report, spend) if whole else len(slots)
             await ledger.sent(slots[:used], slots[used:])
 
 

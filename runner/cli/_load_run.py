@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,19 +18,24 @@ if TYPE_CHECKING:
 
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
+    from runner.redact import Redactor
 
 Tell = Callable[["Progress"], None]
 
 
-def paid_run(state: Path | None, order: Order, *, tell: Tell) -> LoadReport:
-    """Runs one order. Raises Withheld where a limit doesn't leave room for all of it: nothing is sent then."""
+def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
+    """Runs one order; no text of the report holds a secret. Raises Withheld where a limit doesn't leave room for all: nothing is sent."""
     from loadtests.order import as_json
+    from probes._core import Withheld
     from runner.cli._load_pay import pay, settle
 
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
-    report = _sent(as_json(order), tell)
+    report = _sent(as_json(order), redactor, tell)
     if paid:
-        asyncio.run(settle(state, paid, report))
+        try:
+            asyncio.run(settle(state, paid, report))
+        except Withheld as withheld:
+            click.echo(f"what it didn't send could not be given back: {withheld.message}", err=True)
     return report
 
 
@@ -51,20 +58,23 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
             if not reports:
                 raise
             return shown(ended(moves, withheld.message), reports)
+        if any(reason.cause == "interrupted" for reason in reports[trial.rate].reasons):
+            return shown(ended(moves, "it was interrupted"), reports)
         try:
             trial = moves.send(reports[trial.rate])
         except StopIteration as over:
             return shown(over.value, reports)
 
 
-def _sent(order: str, tell: Tell) -> LoadReport:
+def _sent(order: str, redactor: Redactor, tell: Tell) -> LoadReport:
     """Starts the process that sends, tells how it goes, and returns its report."""
     command = [sys.executable, "-m", "loadtests"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
         assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
         process.stdin.write(order)
         process.stdin.close()
-        report = _heard(process, tell)
+        with _ended_in_order(process):
+            report = _heard(process, redactor, tell)
     if report is None:
         if process.returncode == 2:  # noqa: PLR2004 - it has said what was wrong with its order
             raise click.exceptions.Exit(2)
@@ -73,7 +83,17 @@ def _sent(order: str, tell: Tell) -> LoadReport:
     return report
 
 
-def _heard(process: subprocess.Popen[str], tell: Tell) -> LoadReport | None:
+@contextmanager
+def _ended_in_order(process: subprocess.Popen[str]) -> Iterator[None]:
+    """SIGTERM, as containers are stopped by, ends the process that sends as a Ctrl-C does: it judges what there is."""
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _heard(process: subprocess.Popen[str], redactor: Redactor, tell: Tell) -> LoadReport | None:
     from loadtests.result import progress_from, report_from
 
     assert process.stdout  # noqa: S101 - as above
@@ -87,7 +107,7 @@ def _heard(process: subprocess.Popen[str], tell: Tell) -> LoadReport | None:
             return None
         said: dict[str, Any] = json.loads(line)
         if "report" in said:
-            return report_from(json.dumps(said["report"]))
+            return report_from(json.dumps(redactor.tree(said["report"])))
         progress = progress_from(json.dumps(said["progress"]))
         if (second := round(progress.at)) > told:
             told = second

@@ -76,6 +76,7 @@ def command(
     from probes._core import Withheld
     from runner.cli._load_order import at_rate, read
     from runner.cli._load_run import most_that_holds, paid_run
+    from runner.redact import Redactor
 
     wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
     plan, target, order = read(config, _wish(scenario, rate, duration, more, find_capacity=find_capacity))
@@ -88,7 +89,7 @@ def command(
     marked = plan_for_mark(config) if annotate else None
     _say_beforehand(order, find_capacity=find_capacity)
     with ExitStack() as served:
-        run = partial(paid_run, plan.state, tell=_shown(order, metrics, served))
+        run = partial(paid_run, plan.state, Redactor(plan.secrets), tell=_shown(order, metrics, served))
         try:
             if find_capacity:
                 at = partial(at_rate, plan, target, order)
@@ -161,8 +162,10 @@ def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find
         times |= {name: positive_seconds(text) for name, text in given.items() if text}
     except ValueError as error:
         unusable(f"outrider load: {error}")
-    if more["arrivals"] == "closed" and more["users"] < 1:
-        unusable("outrider load: a closed loop has --users")
+    if more["workers"] and more["expect_workers"]:
+        unusable("outrider load: --workers are of this machine, --expect-workers of others; choose one of them")
+    if more["arrivals"] == "closed" and more["users"] < max(1, more["workers"], more["expect_workers"]):
+        unusable("outrider load: a closed loop has --users, one for each worker at least")
     if more["arrivals"] == "closed" and find_capacity:
         unusable("outrider load: --find-capacity looks for a rate, which a closed loop has not")
     if more["arrivals"] != "closed" and times["pause"]:

@@ -16,7 +16,7 @@ from runner.state._file import Opened, open_state
 
 T = TypeVar("T")
 _KEPT = 2 * 86400.0  # seconds: slots and spending older than this count for nothing that may be configured
-_AHEAD = 3600.0  # seconds: a slot further in the future than this was written by a clock that was wrong
+AHEAD = 3600.0  # seconds: a slot further in the future than this was written by a clock that was wrong
 _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
 
 
@@ -158,7 +158,7 @@ class StateLedger:
 
         def forget() -> None:
             self._execute("DELETE FROM spending WHERE ends < ?", (now - _KEPT,))
-            self._execute("DELETE FROM slots WHERE at < ? OR at > ?", (now - _KEPT, now + _AHEAD))
+            self._execute("DELETE FROM slots WHERE at < ? OR at > ?", (now - _KEPT, now + AHEAD))
             self._execute("DELETE FROM holds WHERE until < ?", (now,))
 
         self._run(forget)

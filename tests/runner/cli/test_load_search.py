@@ -1,0 +1,27 @@
+"""The search for the capacity as the command carries it out: what ends it early."""
+
+from __future__ import annotations
+
+from loadtests.judge import Facts, judge
+from loadtests.order import Order, SloOrder
+from loadtests.record import Record
+from loadtests.result import LoadReport
+from runner.cli._load_run import most_that_holds
+from runner.judge.verdict import Outcome
+
+ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
+
+
+def test_a_ctrl_c_ends_the_search_and_not_only_the_run() -> None:
+    """Who stops a load wants to spare the target: no other one begins."""
+    rates = []
+
+    def run(rate: float) -> LoadReport:
+        rates.append(rate)
+        return judge(ORDER, Record(), Facts(0.0, 4.0, interrupted=True))
+
+    report = most_that_holds(20.0, 100.0, run)
+    assert rates == [20.0]
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert report.capacity is not None
+    assert report.capacity.ended == "it was interrupted"
