@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ from runner.cli._options import unusable
 @click.command("health", short_help="Ask the runner on this machine whether it lives.")
 @click.option("--url", default=None, help="Its address.  [default: http://$LISTEN, or http://127.0.0.1:9797]")
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON: url, ok, status, message.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
-def command(url: str | None, timeout: float, *, ready: bool) -> None:
+def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> None:
     """Ask the runner on this machine whether it lives: exit 0, or 1 and why not."""
     address = urlsplit(url or f"http://{_own_address()}")
     if address.scheme != "http" or not address.hostname:
@@ -25,12 +27,17 @@ def command(url: str | None, timeout: float, *, ready: bool) -> None:
         connection = http.client.HTTPConnection(address.hostname, address.port or 9797, timeout=timeout)
         connection.request("GET", path, headers={"Host": "localhost"})
         answer = connection.getresponse()
+        status: int | None = answer.status
         text = answer.read(1000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        click.echo(f"no runner answers at {address.netloc}: {error}", err=True)
-        raise click.exceptions.Exit(1) from error
-    click.echo(text, err=answer.status != http.client.OK)
-    raise click.exceptions.Exit(0 if answer.status == http.client.OK else 1)
+        status, text = None, f"no runner answers at {address.hostname}:{address.port or 9797}: {error}"
+    ok = status == http.client.OK
+    if as_json:
+        asked = f"http://{address.hostname}:{address.port or 9797}{path}"
+        click.echo(json.dumps({"url": asked, "ok": ok, "status": status, "message": text}))
+    else:
+        click.echo(text, err=not ok)
+    raise click.exceptions.Exit(0 if ok else 1)
 
 
 def _own_address() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,25 +16,69 @@ DAY = 86400.0
 
 
 @click.command("validate", short_help="Read the configuration and say what it will do.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, every check with its rhythm and its alert.")
 @click.option("--no-secrets", is_flag=True, help="Need no variable and no secret file: texts stand in for them.")
 @selection_options
-def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, no_secrets: bool) -> None:
+def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_json: bool, no_secrets: bool) -> None:
     """Read the configuration and say what it will do: exit 0, or 2 with every problem at its line and column."""
+    import json
+
     plan = load_plan(config, tags=tags, checks=checks, secrets=not no_secrets)
-    for line in summary(plan):
+    lines = [json.dumps(_told(plan), indent=2)] if as_json else summary(plan)
+    for line in lines:
         click.echo(line)
 
 
 def summary(plan: Plan) -> list[str]:
     """What the plan will do, one fact a line."""
-    return [_rhythm(plan), *_asked(plan)]
+    off = [f"off, and asked nothing: {', '.join(plan.off)} (enabled: false)"] if plan.off else []
+    return [_rhythm(plan), *off, *_called(plan), *_asked(plan)]
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """The same for programs: seconds, and numbers as they are."""
+    from dataclasses import asdict
+
+    from runner.plan.limits import limits
+
+    checks = [planned.check for planned in plan.checks]
+    return {
+        "checks": [
+            {
+                "check": one.name,
+                "kind": one.kind,
+                "line": one.line,
+                "interval": one.interval,
+                "target": one.target,
+                "tags": list(one.tags),
+                "slos": [slo.name for slo in one.slos],
+                "alert": one.alert,
+            }
+            for one in checks
+        ],
+        "off": list(plan.off),
+        "slos": [slo.name for slo in plan.slos],
+        "runs_a_day": round(_runs(plan)),
+        "limits": [asdict(load) | {"over": load.over} for load in limits(plan)],
+    }
+
+
+def _runs(plan: Plan) -> float:
+    """In a day."""
+    return sum(DAY / planned.check.interval for planned in plan.checks if planned.check.interval)
 
 
 def _rhythm(plan: Plan) -> str:
     intervals = sorted({planned.check.interval for planned in plan.checks})
-    runs = sum(DAY / planned.check.interval for planned in plan.checks if planned.check.interval)
     spread = f", every {_span(intervals[0])} to {_span(intervals[-1])}" if intervals else ""
-    return f"{_count(len(plan.checks), 'check')}, {_count(len(plan.slos), 'SLO')}{spread}: {runs:,.0f} runs a day"
+    return f"{_count(len(plan.checks), 'check')}, {_count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
+
+
+def _called(plan: Plan) -> list[str]:
+    """Whom a failure calls, by the alerting rules."""
+    says = {"page": "pages somebody", "ticket": "makes a ticket", "none": "calls nobody"}
+    by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
+    return [f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names]
 
 
 def _asked(plan: Plan) -> list[str]:

@@ -59,9 +59,7 @@ def load(
     entries = _entries(reading)
     if gating and not tags and not checks:
         tags = rules.tags
-    choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch)
-    if not probing:
-        choice = Choice(frozenset())
+    choice = choose(reading, entries, tags=tags, names=checks, sketch=sketch) if probing else Choice(frozenset())
     names = entries.entries if entries else {}
     books = _book(reading, kinds, defaults, names, sketch), _book(reading, kinds, defaults, names, {})
     plans = _plans(reading, entries, choice, books)
@@ -73,6 +71,7 @@ def load(
         environment=general.environment,
         location=general.location,
         checks=tuple(plans),
+        off=choice.off,
         targets=books[0].targets.used(),
         slos=tuple(books[0].slos.used().values()),
         references=tuple(filter(None, general.references)) if sketch is None else (),

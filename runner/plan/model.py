@@ -130,6 +130,7 @@ class Plan:
     grafana: Marking | None = None  # None where nothing is to be marked
     unmarked: bool = False  # grafana: stands in the file, and its address is empty
     load: LoadRules = LoadRules()
+    off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output

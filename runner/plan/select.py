@@ -21,9 +21,10 @@ class _Early(Section):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Names of checks that are planned for real."""
+    """Names of checks that are planned for real, and of those that would be if they were enabled, in the file's order."""
 
     chosen: frozenset[str]
+    off: tuple[str, ...] = ()
 
 
 def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], names: Collection[str], sketch: Sketch) -> Choice:
@@ -33,8 +34,9 @@ def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], nam
     """
     early = {entry.key: _early(reading, entry, sketch=sketch) for entry in (entries.entries.values() if entries else ())}
     enabled = {name: found.tags for name, found in early.items() if found is not None and found.enabled}
+    off = {name: found.tags for name, found in early.items() if found is not None and not found.enabled}
     if not tags and not names:
-        return Choice(frozenset(enabled))
+        return Choice(frozenset(enabled), tuple(off))
     carried = {tag for found in enabled.values() for tag in found}
     for tag in tags:
         if tag not in carried:
@@ -46,7 +48,8 @@ def choose(reading: Reading, entries: Keys | None, *, tags: Collection[str], nam
             reading.report(NOWHERE, (), f"there is no check {name}{did_you_mean(name, early)}", option=f"--check {name}")
         elif (found := early[name]) is not None and not found.enabled:
             reading.report(NOWHERE, (), f"check {name} is not enabled", option=f"--check {name}")
-    return Choice(frozenset(name for name, own in enabled.items() if name in names or not set(tags).isdisjoint(own)))
+    chosen = frozenset(name for name, own in enabled.items() if name in names or not set(tags).isdisjoint(own))
+    return Choice(chosen, tuple(name for name, own in off.items() if not set(tags).isdisjoint(own)))
 
 
 def _early(reading: Reading, entry: Entry, *, sketch: Sketch) -> _Early | None:

@@ -111,6 +111,7 @@ async def test_a_runner_probes_serves_and_drains(tmp_path: Path) -> None:
                 ready = await client.get(f"{runner.url}-/ready")
 
     assert 'probe_success{check="api",kind="http"} 1' in metrics
+    assert 'probe_next_run_timestamp_seconds{check="api",kind="http"}' in metrics
     assert b"Outrider/" in server.received
     assert (page.status_code, healthy.status_code, ready.status_code) == (200, 200, 200)
     assert "api" in page.text
@@ -251,6 +252,20 @@ async def test_health_asks_the_runner_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_health_as_json_is_for_scripts(tmp_path: Path) -> None:
+    """One object on standard output, whatever the answer, and the same exit codes."""
+    async with web() as server, servers.refusing() as dead:
+        alive = await outrider("health", "--json", "--url", server.url, folder=tmp_path)
+        gone = await outrider("health", "--json", "--ready", "--url", dead.url, folder=tmp_path)
+
+    assert (alive[0], gone[0], gone[2]) == (0, 1, "")
+    assert json.loads(alive[1]) == {"url": f"{server.url}-/healthy", "ok": True, "status": 200, "message": "ok"}
+    told = json.loads(gone[1])
+    assert (told["url"], told["ok"], told["status"]) == (f"{dead.url}-/ready", False, None)
+    assert told["message"].startswith(f"no runner answers at 127.0.0.1:{dead.port}: ")
+
+
+@pytest.mark.slow
 async def test_validate_says_what_will_be_done(tmp_path: Path) -> None:
     """Runs a day and what each target with a limit is asked; a plan that goes over it is told how to mend."""
     await write(
@@ -264,6 +279,59 @@ async def test_validate_says_what_will_be_done(tmp_path: Path) -> None:
     assert "1 check, 0 SLOs" in out
     assert "5,760 runs a day" in out
     assert "over its limit: api is asked 240 times in 1h and allows 100; raise the interval of checks.api to" in out
+
+
+OFF = (
+    "  api: {kind: http, target: api, path: /x, interval: 15s, alert: page, tags: [smoke]}\n"
+    "  cache: {kind: tcp, host: 127.0.0.1, port: 9, slos: [up]}\n"
+    "  names: {kind: tcp, host: 127.0.0.1, port: 9, alert: none}\n"
+    "  certificate: {kind: tls, host: '${HOST}', enabled: '${TLS:-false}', tags: [smoke]}\n"
+)
+AROUND = "targets: {api: {url: 'http://127.0.0.1:9', limit: 100/1h}}\nslos: {up: {objective: 99%}}\n"
+
+
+@pytest.mark.slow
+async def test_validate_says_what_is_off_and_who_is_called(tmp_path: Path) -> None:
+    """A check that a variable switches off is named, so that nobody takes it for watched; and whom each failure calls."""
+    await write(tmp_path, OFF, AROUND)
+    ended = await asyncio.gather(
+        outrider("validate", folder=tmp_path),
+        outrider("validate", "--tag", "smoke", folder=tmp_path),
+        outrider("validate", folder=tmp_path, TLS="true", HOST="127.0.0.1"),
+        outrider("validate", "--check", "api", folder=tmp_path),
+    )
+    out, smoke, on, one = (text for _, text, _ in ended)
+
+    assert "off, and asked nothing: certificate (enabled: false)\n" in out
+    assert "api: a failure pages somebody\ncache: a failure makes a ticket\nnames: a failure calls nobody\n" in out
+    assert "off, and asked nothing: certificate" in smoke
+    assert "off, and" not in on + one
+    assert "cache, certificate: a failure makes a ticket\n" in on
+
+
+@pytest.mark.slow
+async def test_validate_as_json_is_for_scripts(tmp_path: Path) -> None:
+    """The same facts as an object; a wrong file is told on standard error, with exit 2, and nothing on standard output."""
+    await write(tmp_path, OFF, AROUND)
+    code, out, _ = await outrider("validate", "--json", folder=tmp_path)
+    await write(tmp_path, "  api: {kind: htp}\n")
+    wrong = await outrider("validate", "--json", folder=tmp_path)
+
+    told = json.loads(out)
+    assert (code, wrong[:2]) == (0, (2, ""))
+    assert told.keys() == {"checks", "off", "slos", "runs_a_day", "limits"}
+    assert told["checks"][0] == {
+        "check": "api",
+        "kind": "http",
+        "line": told["checks"][0]["line"],
+        "interval": 15.0,
+        "target": "api",
+        "tags": ["smoke"],
+        "slos": [],
+        "alert": "page",
+    }
+    assert (told["off"], told["slos"], told["runs_a_day"]) == (["certificate"], ["up"], 11520)
+    assert [(one["target"], one["asks"], one["limit"], one["over"]) for one in told["limits"]] == [("api", 240, 100, True)]
 
 
 async def test_help_names_every_command(tmp_path: Path) -> None:
