@@ -177,6 +177,26 @@ def test_workflows_have_no_more_rights_than_they_need() -> None:
             assert all("${{ inputs" not in step.get("run", "") for step in job["steps"])
 
 
+DEPLOY = ROOT / ".github/workflows/deploy.yml"
+NAMED = {"API_URL": "https://api.example.com", "DATABASE_URL": "postgresql://x", "REDIS_URL": "redis://x", "ENVIRONMENT": "staging"}
+
+
+@pytest.mark.parametrize("empty", ["", "API_URL", "DATABASE_URL", "REDIS_URL"])
+def test_nothing_is_deployed_where_a_variable_is_empty(tmp_path: Path, empty: str) -> None:
+    """checks.yaml would fill in its default, and the gate would judge another system than the one that was deployed."""
+    first = read(DEPLOY)["jobs"]["deploy"]["steps"][0]
+    job = Job({}, {**NAMED, empty or "OTHER": ""}, tmp_path, tmp_path)
+    job.step(first, "first")
+    assert (job.code, f"::{empty} is empty; set it for the environment staging" in job.said) == ((2, True) if empty else (0, False))
+
+
+def test_a_caller_hands_over_what_the_workflow_reads() -> None:
+    """Both ways to start it take the same inputs, and each secret that it reads is declared for callers."""
+    started = read(DEPLOY)[True]  # type: ignore[index]  # `on:`
+    assert started["workflow_call"]["inputs"] == started["workflow_dispatch"]["inputs"]
+    assert started["workflow_call"]["secrets"].keys() == set(re.findall(r"secrets\.(\w+) \}\}", DEPLOY.read_text(encoding="utf-8")))
+
+
 def test_our_own_ci_is_the_script_that_anybody_can_run() -> None:
     """No check of ours lives in a workflow alone."""
     steps = read(ROOT / ".github/workflows/ci.yml")["jobs"]["everything"]["steps"]
