@@ -23,7 +23,7 @@ from runner.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.state import open_ledger
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]
 SERVER = Path(__file__).parents[1] / "support" / "waiting_server.py"
 WAIT = 0.02  # seconds
 
