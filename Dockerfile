@@ -1,4 +1,4 @@
-# The runner alone: no demo, no tests, no build tools, no pip. Every package is locked with its hashes.
+# The runner: no tests, no build tools, no pip, and nothing that the demo or a load stands on. Every package is locked with its hashes.
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/build.txt requirements/runtime.txt requirements/
@@ -17,6 +17,9 @@ FROM python:3.12-slim-bookworm
 LABEL org.opencontainers.image.title="Outrider" \
       org.opencontainers.image.description="Synthetic monitoring for the AI Road Trip Storyteller" \
       org.opencontainers.image.licenses="MIT"
+# The base brings pip, and a copy of it in ensurepip: nothing is to be installed here.
+RUN python -m pip uninstall --quiet --yes pip \
+ && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')"
 # Budgets and limits live here. A volume keeps them across containers; where it can't be written they are kept in
 # memory, and the journal says so.
 RUN install --directory --owner=65532 --group=65532 --mode=0750 /var/lib/outrider

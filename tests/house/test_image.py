@@ -73,11 +73,34 @@ def test_it_is_built_in_stages_on_named_bases() -> None:
 def test_every_package_is_locked_with_hashes() -> None:
     """Whatever pip fetches stands in a lock with its hashes; what it builds fetches nothing more."""
     commands = [part for stage in stages() for step in stage if step.word == "RUN" for part in step.value.split("&&") if " pip " in part]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
+        if "pip uninstall" in command:
+            continue
         fetches_nothing = "--no-index" in command or ("--no-deps" in command and "--no-build-isolation" in command)
         assert fetches_nothing or "--require-hashes" in command, command
     assert any("requirements/runtime.txt" in command and "--only-binary :all:" in command for command in commands)
+
+
+def test_the_last_stage_has_no_pip() -> None:
+    """Neither in the runner's environment, which is made without it, nor in the base's Python, nor the copy that ensurepip holds."""
+    assert any("venv --without-pip /opt/outrider" in step.value for step in stages()[0] if step.word == "RUN")
+    (removed,) = [run for run in final("RUN") if "pip" in run]
+    assert "python -m pip uninstall --quiet --yes pip" in removed
+    assert re.search(r"rm -r \S*\$\(python -c 'import ensurepip; print\(\*ensurepip.__path__\)'\)", removed)
+    words = [step.word for step in stages()[-1]]
+    assert words.index("RUN") < words.index("ENV"), "PATH finds the runner's own python, which has no pip to ask"
+
+
+@pytest.mark.slow
+def test_removing_pip_needs_nothing(tmp_path: Path) -> None:
+    """The last stage's own words, in a scratch environment: no question, no network, and pip is gone."""
+    (removed,) = [run.partition("&&")[0] for run in final("RUN") if "pip" in run]
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
+    environ = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PIP_NO_INDEX": "1"}
+    subprocess.run(["/bin/sh", "-ec", removed.strip()], env=environ, stdin=subprocess.DEVNULL, check=True)
+    assert subprocess.run([tmp_path / "bin/python", "-c", "import pip"], capture_output=True, check=False).returncode == 1
+    assert not list((tmp_path / "bin").glob("pip*"))
 
 
 def test_it_runs_as_nobody_in_particular() -> None:
