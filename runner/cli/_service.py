@@ -24,6 +24,7 @@ from runner.engine.execute import Execute
 from runner.engine.quiet import settle
 from runner.engine.reload import Reload
 from runner.engine.schedule import Schedule
+from runner.engine.slots import slots
 from runner.observation import Observation, Sink
 from runner.plan.model import Plan
 from runner.redact import Redactor
@@ -51,7 +52,7 @@ class Service:
         self._version = version
         self._wire = Wire()
         self._redactor = Redactor(plan.secrets)
-        self.metrics = Metrics(clock, version)
+        self.metrics = Metrics(clock, version, slots=slots)
         self.health = Health(plan, clock)
         self.evidence = Evidence()
         self.journal = Journal(

@@ -15,6 +15,10 @@ OF_CHECKS = (
     Head("probe_unknown", "1 when the latest run can't tell how the target is, else 0; absent before the first run."),
     Head("probe_duration_seconds", "Seconds that the latest run took."),
     Head("probe_last_run_timestamp_seconds", "When the latest run started, in seconds since the epoch."),
+    Head(
+        "probe_next_run_timestamp_seconds",
+        "When the run after the latest one is due, in seconds since the epoch; in the past where it did not come.",
+    ),
     Head("probe_timeout_seconds", "Seconds after which a run is given up."),
     Head("probe_interval_seconds", "Seconds from one run to the next; of a cron expression the shortest."),
     Head("probe_maintenance", "1 when the latest run fell into a maintenance window: no SLO counter moves."),

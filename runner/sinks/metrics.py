@@ -8,14 +8,14 @@ from __future__ import annotations
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
 from probes._core import Clock, Probe
 from probes._families import Family
 from runner.judge.explained import Explained
 from runner.observation import Check, Observation
-from runner.plan.model import Plan
+from runner.plan.model import Plan, Planned
 from runner.sinks import process
 from runner.sinks.exposition import OPENMETRICS, TEXT, Exposition, Piece, line, wants_openmetrics
 from runner.sinks.families import LAG_EDGES, OF_CHECKS, OF_THE_RUNNER, edges, head_of
@@ -28,13 +28,20 @@ MISSED = ("late", "overlap", "cap", "quota")  # likewise
 _LAG = "outrider_schedule_lag_seconds"
 _EXPLAINED = "probe_failure_explained"
 _MISSED = "outrider_runs_missed_total"
+_NEXT = "probe_next_run_timestamp_seconds"
+After = Callable[[float], float]  # of a check, its first slot later than a moment; both in seconds since the epoch
 
 
 class Metrics:
-    """A sink that counts observations of the plan's checks and renders them at once, so that a scrape only joins text."""
+    """A sink that counts observations of the plan's checks and renders them at once, so that a scrape only joins text.
 
-    def __init__(self, clock: Clock, version: str, sinks: Iterable[str] = SINKS) -> None:
+    `slots` says when a check is due; without it nothing is told of runs to come.
+    """
+
+    def __init__(self, clock: Clock, version: str, sinks: Iterable[str] = SINKS, slots: Callable[[Planned], After] | None = None) -> None:
         self._clock = clock
+        self._slots = slots
+        self._after: dict[str, After] = {}
         self._tallies: dict[str, Tally] = {}
         self._families: dict[str, tuple[Family, ...]] = {}  # by kind
         self._page = Exposition()
@@ -58,6 +65,7 @@ class Metrics:
             self._page.put(family, seen.check.name, piece)
         if seen.confirmed:
             self._explain(seen)
+            self._show_next(seen.check, seen.at)
 
     def plan(self, plan: Plan) -> None:
         """Follows a load or reload: new checks' counters at 0, removed checks' series gone, all others' counters go on.
@@ -74,11 +82,24 @@ class Metrics:
         self._explained.plan(check for check, _ in wanted.values())
         for check, fingerprint in wanted.values():
             self._take_over(check, fingerprint, around, fitting)
+        for planned in plan.checks:
+            self._expect(planned)
 
     def _explain(self, seen: Observation) -> None:
         for name, explained in self._explained.observed(seen).items():
             labels = {"check": name, "kind": self._tallies[name].check.kind}
             self._page.put(_EXPLAINED, name, Piece(line(_EXPLAINED, labels, explained)))
+
+    def _expect(self, planned: Planned) -> None:
+        """One that is new or changed runs by its next slot: until then nobody has seen it, and it must not stay so unnoticed."""
+        if self._slots and planned.check.name not in self._after:
+            self._after[planned.check.name] = self._slots(planned)
+            self._show_next(planned.check, self._clock.time())
+
+    def _show_next(self, check: Check, moment: float) -> None:
+        """Of whole checks: a part runs with its own."""
+        if after := self._after.get(check.name):
+            self._page.put(_NEXT, check.name, Piece(line(_NEXT, {"check": check.name, "kind": check.kind}, after(moment))))
 
     def _declare(self, kinds: Mapping[str, type[Probe]]) -> None:
         heads = [head_of(family) for kind in kinds.values() for family in kind.families]
@@ -91,6 +112,7 @@ class Metrics:
         tally = self._tallies.setdefault(check.name, Tally(check, fitting))
         if tally.fingerprint != fingerprint:
             self._page.drop(check.name)
+            self._after.pop(check.name, None)
             tally.fingerprint = fingerprint
         for family, piece in tally.planned(check, around, fitting):
             self._page.put(family, check.name, piece)
@@ -99,6 +121,7 @@ class Metrics:
     def _forget(self, name: str) -> None:
         del self._tallies[name]
         self._missed.pop(name, None)
+        self._after.pop(name, None)
         self._page.drop(name)
 
     def missed(self, check: Check, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ RULES = PROMETHEUS / "rules/outrider.yaml"
 def rules() -> list[dict[str, Any]]:
     """Every rule of the committed file."""
     return [rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+
+
+def metrics(expression: object) -> Iterator[str]:
+    """The names of the metrics that an expression reads."""
+    if isinstance(expression, promql_parser.VectorSelector) and expression.name:
+        yield expression.name
+    for part in ("lhs", "rhs", "expr"):
+        yield from metrics(inner) if (inner := getattr(expression, part, None)) is not None else ()
+    for inner in getattr(expression, "args", ()):
+        yield from metrics(inner)
 
 
 def promtool(*arguments: str | Path, cwd: Path = PROMETHEUS) -> subprocess.CompletedProcess[str]:
@@ -38,12 +49,15 @@ def test_a_rule_says_whom_it_calls_and_what_to_do(rule: dict[str, Any]) -> None:
 
 
 def test_a_rule_reads_only_what_outrider_exports() -> None:
-    """Every metric that a rule names is in the catalogue: no alert on a series that nobody writes."""
+    """Every metric that a rule names is in the catalogue, with the labels that it is joined by: no alert on what nobody writes."""
     catalogue = (ROOT / "tests/runner/sinks/catalogue.txt").read_text(encoding="utf-8")
     families = {line.split(" | ")[0]: line.split(" | ")[2].split(",") for line in catalogue.splitlines()}
+    read = {name for rule in rules() for name in metrics(promql_parser.parse(rule["expr"]))} - {"up"}
+    assert read >= {"probe_success", "probe_unknown", "probe_check_info", "outrider_config_last_reload_successful"}
+    assert read - families.keys() == set()
     assert {"check", "alert", "runbook", "service", "environment", "location", "target"} <= set(families["probe_check_info"])
-    for name in ("probe_success", "probe_unknown", "probe_failure_explained"):
-        assert families[name] == ["check", "kind"]
+    of_checks = {name for name in read if name.startswith("probe_")} - {"probe_check_info"}
+    assert [name for name in of_checks if families[name] != ["check", "kind"]] == []
 
 
 @pytest.mark.monitoring
@@ -64,27 +78,42 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
 
 @pytest.mark.monitoring
 @pytest.mark.parametrize(
-    ("written", "mistaken"),
+    ("alert", "written", "mistaken"),
     [
-        ("(probe_success == 0)", "(probe_success == 1)"),
-        ("(probe_failure_explained == 1)", "(probe_failure_explained == 0)"),
-        ("unless on (job, instance, check)", "and on (job, instance, check)"),
-        ("(probe_success == 0)", "(probe_success < 1 or probe_unknown == 1)"),
-        ('{alert!="none"}', ""),
-        ("on (job, instance, check)", "on (job, check)"),
-        ("for: 1m", "for: 0s"),
-        ("for: 1m", "for: 2m"),
-        ("for: 5m", "for: 1m"),
-        (" or absent", " unless absent"),
-        ('up{job="outrider"} == 0', 'up{job="outrider"} > 1'),
-        ('severity: "{{ $labels.alert }}"', "severity: page"),
+        ("CheckDown", "(probe_success == 0)", "(probe_success == 1)"),
+        ("CheckDown", "(probe_failure_explained == 1)", "(probe_failure_explained == 0)"),
+        ("CheckDown", "unless on (job, instance, check)", "and on (job, instance, check)"),
+        ("CheckDown", "(probe_success == 0)", "(probe_success < 1 or probe_unknown == 1)"),
+        ("CheckDown", '{alert!="none"}', ""),
+        ("CheckDown", "on (job, instance, check)", "on (job, check)"),
+        ("CheckDown", "for: 1m", "for: 0s"),
+        ("CheckDown", "for: 1m", "for: 2m"),
+        ("CheckDown", 'severity: "{{ $labels.alert }}"', "severity: page"),
+        ("CheckUnknown", '{alert!="none"}', ""),
+        ("CheckUnknown", "for: 5m", "for: 1m"),
+        ("CheckUnknown", "severity: ticket", 'severity: "{{ $labels.alert }}"'),
+        ("CheckStale", "probe_next_run_timestamp_seconds", "probe_last_run_timestamp_seconds"),
+        ("CheckStale", "> 2 * probe_interval_seconds", "> 3 * probe_interval_seconds"),
+        ("CheckStale", "> 2 * probe_interval_seconds", "> 1 * probe_interval_seconds"),
+        ("CheckStale", "+ probe_timeout_seconds", ""),
+        ("CheckStale", "+ 60", ""),
+        ("CheckStale", '{alert!="none"}', ""),
+        ("CheckStale", "on (job, instance, check)", "on (job, check)"),
+        ("CheckStale", "for: 1m", "for: 0s"),
+        ("CheckStale", "severity: ticket", 'severity: "{{ $labels.alert }}"'),
+        ("ConfigRefused", "== 0", "== 1"),
+        ("ConfigRefused", "for: 5m", "for: 1m"),
+        ("RunnerAbsent", " or absent", " unless absent"),
+        ("RunnerAbsent", 'up{job="outrider"} == 0', 'up{job="outrider"} > 1'),
     ],
 )
-def test_a_mistake_in_a_rule_is_noticed(tmp_path: Path, written: str, mistaken: str) -> None:
+def test_a_mistake_in_a_rule_is_noticed(tmp_path: Path, alert: str, written: str, mistaken: str) -> None:
     """The unit tests fail for a rule that is wrong: a comparison turned round, the level ignored, two runners mixed up, another wait."""
     for folder in ("rules", "tests"):
         shutil.copytree(PROMETHEUS / folder, tmp_path / folder)
-    text = RULES.read_text(encoding="utf-8")
-    assert written in text
-    (tmp_path / "rules/outrider.yaml").write_text(text.replace(written, mistaken), encoding="utf-8")
+    before, name, after = RULES.read_text(encoding="utf-8").partition(f"- alert: {alert}\n")
+    rule, next_one, rest = after.partition("- alert: ")
+    assert written in rule
+    mistake = "".join((before, name, rule.replace(written, mistaken), next_one, rest))
+    (tmp_path / "rules/outrider.yaml").write_text(mistake, encoding="utf-8")
     assert promtool("test", "rules", "tests/outrider.yaml", cwd=tmp_path).returncode != 0

@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from probes._core import Reason
 from probes._families import Family, fact_family
+from runner.engine.slots import slots
+from runner.plan.model import Cron
 from runner.sinks.metrics import Metrics
-from tests.support.observations import AVAILABILITY, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
+from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
 
 OPEN = "application/openmetrics-text;version=1.0.0"
 API = made_check(slos=(AVAILABILITY, P95), tags=("smoke", "api"))
@@ -167,6 +169,36 @@ def test_a_changed_check_keeps_its_counters_and_loses_its_latest_run() -> None:
     )
     assert values(metrics, "probe_runs_total", check="api", outcome="pass") == values(metrics, "probe_slo_events_total", check="api") == [1]
     assert values(metrics, "probe_made_tokens_total") == [3]
+
+
+def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> None:
+    """By the check's own slots: due at the next one, before the first run too; only a run of its own moves it."""
+    clock, part = Hands(NOON + 4), made_check("api/db_healthy", part_of="api")
+    metrics = Metrics(clock, "0.1.0", slots=slots)
+    due = slots(made_plan(API).checks[0])
+    metrics.plan(made_plan(API, CACHE, parts={"api": (part,)}))
+    assert values(metrics, "probe_next_run_timestamp_seconds", check="api") == [due(NOON + 4)]
+    metrics(failed(API, confirmed=False))
+    clock.now += 100
+    metrics.missed(API, "quota")
+    metrics.plan(made_plan(API, CACHE, parts={"api": (part,)}))
+    assert values(metrics, "probe_next_run_timestamp_seconds", check="api") == [due(NOON + 4)]
+    metrics(unknown(API))
+    metrics(passed(part))
+    assert values(metrics, "probe_next_run_timestamp_seconds", check="api") == [due(NOON)]
+    assert values(metrics, "probe_next_run_timestamp_seconds", check="api/db_healthy") == []
+    metrics.plan(made_plan(replace(API, address="elsewhere")))
+    assert values(metrics, "probe_next_run_timestamp_seconds") == [due(NOON + 104)]
+
+
+def test_a_cron_expression_that_pauses_at_night_is_due_in_the_morning() -> None:
+    """What says that a check has stopped must not take a pause for it."""
+    planned = replace(made_plan(API).checks[0], schedule=Cron("*/5 8-18 * * *"))
+    metrics = Metrics(Hands(), "0.1.0", slots=slots)
+    metrics.plan(replace(made_plan(API), checks=(planned,)))
+    assert values(metrics, "probe_next_run_timestamp_seconds") == [NOON + 300]
+    metrics(passed(API, at=NOON + 6 * 3600 + 55 * 60))
+    assert values(metrics, "probe_next_run_timestamp_seconds") == [NOON + 20 * 3600]
 
 
 def test_new_edges_start_the_histogram_anew() -> None:
