@@ -185,7 +185,14 @@ async def running(
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
     service = Service(plan, ledger, clock, version, journal)
     bridge = Bridge(service.journal)
-    reload = Reload(path=path, load=load, apply=service.apply, told=service.metrics.reloaded, log=service.log)
+    reload = Reload(
+        path=path,
+        load=load,
+        apply=service.apply,
+        told=service.metrics.reloaded,
+        files=lambda: service.plan.files,
+        log=service.log,
+    )
     web = await asyncio.to_thread(
         app,
         plan=lambda: service.plan,

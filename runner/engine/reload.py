@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from runner.engine.execute import Log
 from runner.plan.errors import PlanError
 from runner.plan.model import Plan
 
+Content = Mapping[Path, str]  # what tells one content from another, by file
+
 
 class Reload:
-    """Reloads when it is called, and when `look` finds the file changed. One at a time.
+    """Reloads when it is called, and when `look` finds the file changed, or one that a secret came from. One at a time.
 
     `load` reads the plan (it is called in a thread and raises PlanError or OSError); `apply` makes it the one that runs, or raises
     ValueError and changes nothing; `told` hears of each reload whether it went well. `path` is the file, which may be a link
-    that is switched (Kubernetes).
+    that is switched (Kubernetes), and `files` gives those that the values of the plan which runs came from.
     """
 
     def __init__(
@@ -28,21 +30,23 @@ class Reload:
         load: Callable[[], Plan],
         apply: Callable[[Plan], Awaitable[None]],
         told: Callable[[bool], None],
+        files: Callable[[], Iterable[Path]] = lambda: (),
         log: Log | None = None,
     ) -> None:
         self._path = path
         self._load = load
         self._apply = apply
         self._told = told
+        self._files = files
         self._log = log or logging.getLogger("outrider.engine").log
         self._one = asyncio.Lock()
-        self._loaded: str | None = None
-        self._changing: str | None = None
+        self._loaded: Content | None = None
+        self._changing: Content | None = None
 
     async def __call__(self) -> str:
         """Reloads now. Returns what is wrong with the file, or an empty text where the new plan runs."""
         async with self._one:
-            self._loaded = await asyncio.to_thread(_content, self._path)
+            self._loaded = await self._content()
             try:
                 plan = await asyncio.to_thread(self._load)
                 await self._apply(plan)
@@ -61,12 +65,14 @@ class Reload:
         """
         if self._one.locked():
             return
-        content = await asyncio.to_thread(_content, self._path)
-        if self._loaded is None:
-            self._loaded = content
+        content = await self._content()
+        self._loaded = {path: (self._loaded or content).get(path, text) for path, text in content.items()}
         if content != self._loaded and content == self._changing:
             await self()
         self._changing = content
+
+    async def _content(self) -> Content:
+        return await asyncio.to_thread(lambda: {path: _content(path) for path in (self._path, *self._files())})
 
 
 def _content(path: Path) -> str:

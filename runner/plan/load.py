@@ -82,6 +82,7 @@ def load(
         load=loads,
         state=path.parent / general.state,
         path=path,
+        files=reading.real.files(),
         secrets=found,
     )
 

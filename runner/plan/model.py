@@ -133,4 +133,5 @@ class Plan:
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from
+    files: tuple[Path, ...] = ()  # those that its values came from
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output

@@ -164,6 +164,10 @@ class Real:
             self._files[path] = _content(self._folder / path, hole)
         return self._files[path]
 
+    def files(self) -> tuple[Path, ...]:
+        """Those that were read."""
+        return tuple(self._folder / path for path in self._files)
+
 
 def _content(path: Path, hole: int) -> str:
     """A file's text without its last newline. Only regular files: a pipe or a device could hold the load for ever."""

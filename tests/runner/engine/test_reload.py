@@ -29,8 +29,14 @@ class Station:
         self.told: list[bool] = []
         self.logged: list[str] = []
         self.applying: Callable[[], Any] = lambda: asyncio.sleep(0)
+        self.files: tuple[Path, ...] = ()
         self.reload = Reload(
-            path=path, load=self.load, apply=self.apply, told=self.told.append, log=lambda _, text: self.logged.append(text)
+            path=path,
+            load=self.load,
+            apply=self.apply,
+            told=self.told.append,
+            files=lambda: self.files,
+            log=lambda _, text: self.logged.append(text),
         )
 
     def load(self) -> Plan:
@@ -107,6 +113,21 @@ async def test_a_touched_file_is_no_change(station: Station) -> None:
     for _ in range(3):
         await station.reload.look()
     assert station.told == []
+
+
+async def test_a_secret_that_is_changed_is_a_change(station: Station, tmp_path: Path) -> None:
+    """A file that the plan's values came from: a password that was rotated is taken over without a signal. One more file is none."""
+    key = tmp_path / "key"
+    await asyncio.to_thread(key.write_text, "old")
+    await station.reload.look()
+    station.files = (key,)
+    for _ in range(3):
+        await station.reload.look()
+    assert station.told == []
+    await asyncio.to_thread(key.write_text, "new")
+    for _ in range(4):
+        await station.reload.look()
+    assert station.applied == ["one"]
 
 
 async def test_a_link_that_is_switched_is_a_change(tmp_path: Path) -> None:
