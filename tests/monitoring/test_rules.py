@@ -70,6 +70,20 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
 
 
 @pytest.mark.monitoring
+def test_the_read_token_is_sent_where_the_comment_is_lifted(tmp_path: Path) -> None:
+    """What stands commented out for a runner with READ_TOKEN is configuration as it is, of the scrape, with the token from a file."""
+    shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "read-token").write_text("a token\n", encoding="utf-8")
+    text = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8").replace("# authorization:", "authorization:")
+    lifted = text.replace("/run/secrets/read-token", str(tmp_path / "read-token"))
+    (tmp_path / "prometheus.yml").write_text(lifted, encoding="utf-8")
+    [job] = yaml.safe_load(lifted)["scrape_configs"]
+    assert job["authorization"] == {"type": "Bearer", "credentials_file": str(tmp_path / "read-token")}
+    config = promtool("check", "config", "prometheus.yml", cwd=tmp_path)
+    assert config.returncode == 0, config.stderr
+
+
+@pytest.mark.monitoring
 def test_the_rules_fire_when_they_should_and_only_then() -> None:
     """promtool's unit tests of the rules pass."""
     tested = promtool("test", "rules", "tests/outrider.yaml")
