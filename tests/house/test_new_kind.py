@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -25,7 +26,7 @@ checks:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A server that greets each who comes, and hangs up."""
+    """A server that greets each who says hello, and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=greet, args=(server,))
         thread.start()
@@ -42,6 +43,7 @@ def greet(server: socket.socket) -> None:
         except OSError:
             return
         with connection:
+            connection.recv(100)
             connection.sendall(b"220 good morning\r\n")
 
 
@@ -54,6 +56,18 @@ def house(tmp_path: Path) -> Path:
     (kind,) = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
     (tmp_path / "probes/greeting.py").write_text(kind, encoding="utf-8")
     return tmp_path
+
+
+def test_the_example_conforms(house: Path) -> None:
+    """What a newcomer copies gives a fitting verdict on every server that misbehaves."""
+    shutil.copytree(ROOT / "tests", house / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", house)
+    shutil.copytree(ROOT / "demo", house / "demo", ignore=shutil.ignore_patterns("__pycache__"))
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(house)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/probes/test_conformance.py", "-k", "greeting"]
+    done = subprocess.run(command, cwd=house, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 def outrider(house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
