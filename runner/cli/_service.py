@@ -53,7 +53,7 @@ class Service:
         self._wire = Wire()
         self._redactor = Redactor(plan.secrets)
         self.metrics = Metrics(clock, version, slots=slots)
-        self.health = Health(plan, clock)
+        self.health = Health(plan, clock, slots=slots)
         self.evidence = Evidence()
         self.journal = Journal(
             stream,

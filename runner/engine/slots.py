@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from apscheduler.triggers.base import BaseTrigger
 
 from runner.plan.cron import trigger
-from runner.plan.model import Every, Planned
+from runner.plan.model import After, Every, Planned
 
 SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
 GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that
 _TICK = timedelta(microseconds=1)
-After = Callable[[float], float]  # the first slot later than a moment; both in seconds since the epoch
 
 
 def fraction(name: str) -> float:

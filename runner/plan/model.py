@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,9 @@ class Cron:
 
     expression: str
     zone: str = "UTC"
+
+
+After = Callable[[float], float]  # of a check, its first slot later than a moment; both in seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)

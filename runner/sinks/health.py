@@ -6,7 +6,8 @@
      "status": "unhealthy", "timestamp": "2026-11-24T12:00:00.000Z", "service": "roadtrip", "checks": {"database": {...}, ...}}
 
 A flag is true when every check that `reports_as` it passed, and freshly; false when one of them failed; null when neither can
-be said: a check has not run, can't tell, is stale (its latest run ended more than three intervals ago), or none reports the flag.
+be said: a check has not run, can't tell, is stale (its latest run ended more than three intervals ago, pauses of a cron expression
+left out), or none reports the flag.
 The status code never contradicts the body: 200 when every flag that some check reports is true, else 503. (Where no check
 reports a flag, all checks decide.) It tells about the road, not about the runner: for a container's health use /-/healthy.
 """
@@ -14,7 +15,7 @@ reports a flag, all checks decide.) It tells about the road, not about the runne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from probes._core import Clock, Verdict
 from runner.judge.findings import finding
 from runner.judge.slo import event
 from runner.observation import Check, Finding, Observation
-from runner.plan.model import Plan
+from runner.plan.model import After, Plan, Planned
 from runner.sinks.values import iso
 
 FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")
@@ -31,11 +32,15 @@ _STALE_AFTER = 3  # intervals
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One check as it is now. `since` is when its verdict began, as far as this process has seen; `recent` is oldest first."""
+    """One check as it is now. `since` is when its verdict began, as far as this process has seen; `recent` is oldest first.
+
+    `due` is when the run after the latest one is planned, where that is known: a cron expression may pause for a night.
+    """
 
     check: Check
     latest: Observation | None = None
     since: float | None = None
+    due: float = 0.0
     recent: tuple[Observation, ...] = ()
     slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
 
@@ -43,7 +48,8 @@ class State:
         """Whether the latest run is too old to say how the target is now; never for a check whose interval isn't known."""
         if self.latest is None or not self.check.interval:
             return False
-        return now - self.latest.at - self.latest.seconds > _STALE_AFTER * self.check.interval + self.check.timeout
+        last = max(self.latest.at + self.latest.seconds, self.due - self.check.interval)
+        return now - last > _STALE_AFTER * self.check.interval + self.check.timeout
 
     def healthy(self, now: float) -> bool | None:
         """True or false as the latest run says; None where it can't, or is stale, or there was none."""
@@ -55,12 +61,15 @@ class State:
 class Health:
     """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks.
 
-    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps.
+    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps. `slots` says when a check
+    is due; without it every check is taken for one that never pauses.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
+    def __init__(self, plan: Plan, clock: Clock, keep: int = 60, slots: Callable[[Planned], After] | None = None) -> None:
         self._clock = clock
         self._keep = keep
+        self._slots = slots
+        self._after: dict[str, After] = {}
         self._states: dict[str, State] = {}
         self._recent: dict[str, deque[Observation]] = {}
         self._prints: dict[str, str] = {}
@@ -77,6 +86,10 @@ class Health:
         self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
         self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
+        self._after = {}
+        if self._slots:
+            for planned in plan.checks:
+                self._after |= dict.fromkeys((check.name for check in (planned.check, *planned.parts)), self._slots(planned))
 
     def __call__(self, seen: Observation) -> None:
         """Takes an observation; one of a check that the plan no longer has is let go."""
@@ -90,7 +103,9 @@ class Health:
         steps = {name: value for name, value in seen.facts.items() if name.startswith("step.")}
         self._recent[seen.check.name].append(replace(slim, facts=steps))
         since = before.since if same else seen.at
-        self._states[seen.check.name] = replace(before, latest=slim, since=since, slos=_counted(before, seen))
+        after = self._after.get(seen.check.name)
+        due = after(seen.at) if after else 0.0
+        self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
 
     def found(self, told: Finding) -> None:
         """What a diagnosis found: it stands while its check goes on failing."""

@@ -15,7 +15,7 @@ from probes._core import Clock, Probe
 from probes._families import Family
 from runner.judge.explained import Explained
 from runner.observation import Check, Observation
-from runner.plan.model import Plan, Planned
+from runner.plan.model import After, Plan, Planned
 from runner.sinks import process
 from runner.sinks.exposition import OPENMETRICS, TEXT, Exposition, Piece, line, wants_openmetrics
 from runner.sinks.families import LAG_EDGES, OF_CHECKS, OF_THE_RUNNER, edges, head_of
@@ -29,7 +29,6 @@ _LAG = "outrider_schedule_lag_seconds"
 _EXPLAINED = "probe_failure_explained"
 _MISSED = "outrider_runs_missed_total"
 _NEXT = "probe_next_run_timestamp_seconds"
-After = Callable[[float], float]  # of a check, its first slot later than a moment; both in seconds since the epoch
 
 
 class Metrics:

@@ -85,6 +85,17 @@ def test_a_pass_of_long_ago_is_stale() -> None:
     assert (status, body["db_healthy"], body["checks"]["database"]["stale"]) == (503, None, True)
 
 
+def test_the_pause_of_a_cron_expression_makes_nothing_stale() -> None:
+    """By night nothing is asked, and nothing is old: what should have run since, and didn't, is."""
+    clock = Hands()
+    health = Health(made_plan(DATABASE), clock, slots=lambda _: lambda moment: moment + 8 * 3600)
+    health(passed(DATABASE, 0.25))
+    clock.now = NOON + 8 * 3600
+    assert health.report()[1]["db_healthy"] is True
+    clock.now += 2 * 15 + 5 + 0.01
+    assert health.report()[1]["db_healthy"] is None
+
+
 def test_without_flags_all_checks_decide() -> None:
     """A configuration that uses no `reports_as` still gets an honest status."""
     health = Health(made_plan(API), Hands())
