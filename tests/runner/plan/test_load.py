@@ -142,7 +142,8 @@ def test_a_selection_that_selects_nothing_is_an_error(write: Write, chosen: dict
 def test_a_plan_knows_the_files_that_its_values_came_from(write: Write, tmp_path: Path) -> None:
     """Those of what runs: a reload looks at them, since a password that was rotated is a change too."""
     (tmp_path / "key").write_text("secret-value")
-    two = "checks:\n  api: {kind: http, url: 'http://localhost/', bearer: '${file:key}'}\n  off: {kind: http, url: '${file:no}', enabled: false}\n"
+    api, off = "kind: http, url: 'http://localhost/', bearer: '${file:key}'", "kind: http, url: '${file:no}', enabled: false"
+    two = f"checks:\n  api: {{{api}}}\n  off: {{{off}}}\n"
     assert load(write(two), environ={}).files == (tmp_path / "key",)
 
 
