@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.cli._marking import NOWHERE, recording, tell
-from runner.cli._options import load_plan, unusable
+from runner.cli._marking import has_grafana, recording, tell
+from runner.cli._options import load_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +18,9 @@ _MOST_REASONS = 5
 
 
 def plan_for_mark(config: Path) -> Plan:
-    """The plan with its Grafana; exit 2 where it has none, before anything is sent."""
+    """The plan with its Grafana, before anything is sent: an empty address is said, and exit 2 where there is no section."""
     plan = load_plan(config, marking=True, probing=False)
-    if plan.grafana is None:
-        unusable(NOWHERE)
+    has_grafana(plan, require=False)
     return plan
 
 

@@ -85,7 +85,7 @@ def command(
         click.echo(written(order))
         return
     if importlib.util.find_spec("locust") is None:
-        unusable("a load needs Locust, which isn't installed here: pip install 'outrider[load]'")
+        unusable("a load needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
     marked = plan_for_mark(config) if annotate else None
     _say_beforehand(order, find_capacity=find_capacity)
     with ExitStack() as served:
