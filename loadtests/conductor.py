@@ -27,6 +27,7 @@ from probes._core import Failed
 from runner.judge.verdict import Outcome
 
 LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain
+_FEWEST = 3  # seconds that say how busy a worker was at its worst
 AHEAD = 0.5  # the start lies so far ahead, so that all of them know of it
 Tell = Callable[[Progress], None]
 
@@ -45,7 +46,7 @@ class _Seen:
 
     def worker(self) -> Worker:
         busiest = sorted(self.cpu, reverse=True)
-        tenth = busiest[: max(1, len(busiest) // 10)]
+        tenth = busiest[: max(_FEWEST, len(busiest) // 10)]  # a second alone may be a neighbour's
         peak = sum(tenth) / len(tenth) if tenth else 0.0
         state = self.state if self.state in ("done", "lost") else "late"
         return Worker(self.name, state, self.sent, self.overall, peak, self.lag)
@@ -183,10 +184,11 @@ class Conductor:
 
     # both
 
-    def _hear(self, seen: _Seen, delta: Record, cpu: tuple[float, float], in_flight: int) -> None:
+    def _hear(self, seen: _Seen, delta: Record, cpu: tuple[float | None, float], in_flight: int) -> None:
         self.whole.merge(delta)
         self._recent.merge(delta)
-        seen.cpu.append(cpu[0])
+        if cpu[0] is not None:
+            seen.cpu.append(cpu[0])
         seen.overall = cpu[1]
         seen.in_flight = in_flight
         seen.sent += sum(beat.started for beat in delta.beats.values())

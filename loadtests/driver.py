@@ -13,6 +13,7 @@ from loadtests.sending import Rider
 _LOOK = 0.5  # seconds
 _GLANCE = 0.01
 _CUT = 5.0  # for those that are cut to count themselves
+_MOMENT = 0.5  # seconds, below which a share of a core says nothing
 _PATIENCE = 64  # arrivals that may begin without a breath for those under way
 
 
@@ -74,12 +75,14 @@ class Meter:
     def __init__(self) -> None:
         self._begun = self._last = (time.perf_counter(), time.process_time())
 
-    def since_last(self) -> float:
-        """A share of one core since it was last asked."""
+    def since_last(self) -> float | None:
+        """A share of one core since it last said one; None within half a second: in the moment of an answer everybody is busy."""
         now = time.perf_counter(), time.process_time()
         wall, cpu = now[0] - self._last[0], now[1] - self._last[1]
+        if wall < _MOMENT:
+            return None
         self._last = now
-        return cpu / wall if wall > 0 else 0.0
+        return cpu / wall
 
     def overall(self) -> float:
         """A share of one core since the beginning."""

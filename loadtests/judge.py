@@ -22,7 +22,7 @@ from runner.judge.intervals import runs_needed
 from runner.judge.verdict import Outcome, combined, same_revision
 
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
-BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds
+BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least
 LATE = 0.1  # seconds that 1 % of the starts may lag behind
 
 

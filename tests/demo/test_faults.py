@@ -19,6 +19,7 @@ from demo.standin import StandIn
 from tests.demo.conftest import login
 from tests.demo.test_api import SEARCH, STORY, TRIP
 
+pytestmark = pytest.mark.slow  # each waits for what it breaks
 APPLICATION = ("/health/", "/health/ready", "/health/metrics", "/api/tts/voices")
 PROMPT = {"contents": [{"role": "user", "parts": [{"text": "Reply with one word only: bridge"}]}]}
 

@@ -221,6 +221,7 @@ RULES = (
 Rule = Callable[[Path], list[str]]
 
 
+@pytest.mark.slow
 def test_the_house_keeps_its_doors() -> None:
     """No module of the project comes in by a door that HOUSE.md keeps shut."""
     assert [breach for rule in RULES for breach in rule(ROOT)] == []

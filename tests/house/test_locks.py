@@ -74,6 +74,7 @@ def test_a_lock_holds_what_pyproject_asks_for(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.slow
 def test_all_locks_agree_with_the_one_that_is_tested(lock: Path) -> None:
     """What is shipped is what is tested: no lock has another version of a package than dev.txt."""
     tested = pins(ROOT / "requirements/dev.txt")

@@ -184,6 +184,7 @@ RULES = (
 Rule = Callable[[Path], list[str]]
 
 
+@pytest.mark.slow
 def test_the_house_keeps_its_shape() -> None:
     """Files and functions are short, names speak, modules hold no state, and everything lies where HOUSE.md says."""
     assert [breach for rule in RULES for breach in rule(ROOT)] == []

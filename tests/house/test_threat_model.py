@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
 
@@ -17,6 +19,7 @@ def names_of_tests() -> set[str]:
     return {function.name for function in found if function.name.startswith("test_")}
 
 
+@pytest.mark.slow
 def test_every_test_that_is_named_is_there() -> None:
     """A test that was renamed or dropped proves nothing any more: the page is changed with it."""
     named = set(re.findall(r"`(test_\w+)`", PAGE))

@@ -166,7 +166,8 @@ async def test_a_busy_port_is_a_configuration_error(tmp_path: Path) -> None:
     assert not server.received
 
 
-@pytest.mark.parametrize("command", ["run", *(pytest.param(other, marks=pytest.mark.slow) for other in ("probe", "validate"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "probe", "validate"])
 async def test_a_wrong_configuration_starts_nothing(tmp_path: Path, command: str) -> None:
     """Every problem with its place, on standard error; exit 2."""
     await write(tmp_path, "  api: {kind: http, url: 'http://127.0.0.1:9/', timeout: 5, intervall: 30s}\n")
@@ -334,6 +335,7 @@ async def test_validate_as_json_is_for_scripts(tmp_path: Path) -> None:
     assert [(one["target"], one["asks"], one["limit"], one["over"]) for one in told["limits"]] == [("api", 240, 100, True)]
 
 
+@pytest.mark.slow
 async def test_help_names_every_command(tmp_path: Path) -> None:
     """The list is the folder's files."""
     code, out, _ = await outrider("--help", folder=tmp_path)
