@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import gevent
@@ -21,7 +20,7 @@ from loadtests.order import Order, as_data
 from loadtests.record import Record, from_message
 from loadtests.result import LoadReport, Progress, Reason, Worker
 from loadtests.sending import Refused
-from loadtests.tasks import login_of, playable, wanted
+from loadtests.tasks import login_of, wanted
 from loadtests.users import ClosedUser, OpenUser, Seat
 from probes._core import Failed
 from runner.judge.verdict import Outcome
@@ -84,7 +83,7 @@ class Conductor:
             self._aborted = f"the {self.order.most_requests:,} requests that it may send are used up (--requests)"
         after = self._revision(seat) if not self._trouble else ""
         workers = tuple(seen.worker() for seen in self._seen.values())
-        needed = wanted(self.order, playable(self.order, date.today()))  # noqa: DTZ011 - as in Seat
+        needed = wanted(self.order, seat.tasks)
         facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble), needed)
         return judge(self.order, self.whole, facts)
 

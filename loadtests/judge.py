@@ -113,11 +113,14 @@ def judgements_of(order: Order, record: Record, marks: Sequence[Mark], wanted: M
     slos = {slo.name: slo for slo in order.slos}
     keys = sorted(record.counts.keys() | {(subject, name) for subject, names in wanted.items() for name in names})
     chance = (1 - order.confidence) / max(1, len(keys))
-    found = []
-    for subject, name in keys:
-        relatives = [counts for (_, slo), counts in record.counts.items() if slo == name]
-        found.append(_judgement(order, subject, slos[name], record.counts.get((subject, name), {}), relatives, steady, chance))
-    return tuple(found)
+    relatives = {name: [counts for (_, slo), counts in record.counts.items() if slo == name] for name in slos}
+    whole = {
+        name: share(blocks_between(pooled(theirs), steady.begins, steady.ends), order.confidence).low for name, theirs in relatives.items()
+    }
+    return tuple(
+        _judgement(order, subject, slos[name], record.counts.get((subject, name), {}), (whole[name], len(relatives[name])), steady, chance)
+        for subject, name in keys
+    )
 
 
 def _judgement(
@@ -125,16 +128,16 @@ def _judgement(
     subject: str,
     slo: SloOrder,
     counts: Mapping[int, Sequence[int]],
-    relatives: Sequence[Mapping[int, Sequence[int]]],
+    together: tuple[float, int],  # what all that share the SLO prove of it, and how many they are
     steady: Mark,
     chance: float,
 ) -> Judgement:
     own = share(blocks_between(counts, steady.begins, steady.ends), order.confidence, 1 - chance)
-    whole = share(blocks_between(pooled(relatives), steady.begins, steady.ends), order.confidence)
+    whole, relatives = together
     found = tuple(_windows(order, counts, slo, steady, chance))
     needed = runs_needed(slo.objective, order.confidence)
-    outcome = _outcome(own.observed, own.high, max(own.low, whole.low), slo.objective, found)
-    text = sentence(subject, slo, (own.good, own.total), outcome, found, needed, len(relatives), own.low >= slo.objective)
+    outcome = _outcome(own.observed, own.high, max(own.low, whole), slo.objective, found)
+    text = sentence(subject, slo, (own.good, own.total), outcome, found, needed, relatives, own.low >= slo.objective)
     return Judgement(
         subject,
         slo.name,

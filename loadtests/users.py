@@ -28,8 +28,8 @@ class Seat:
 
     def __init__(self, order: Order, *, index: int = 0, workers: int = 1, token: str = "", fire: Fire = None) -> None:
         self.order, self.index, self.workers = order, index, workers
-        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
-        self.rider = Rider(order, tasks, subjects(order, tasks), client_of(order), fire)
+        self.tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
+        self.rider = Rider(order, self.tasks, subjects(order, self.tasks), client_of(order), fire)
         self.rider.token = token
         self.meter = Meter()
         self.begin: AsyncResult[float] = AsyncResult()  # seconds since the epoch
@@ -37,7 +37,7 @@ class Seat:
         self.driver: Driver | None = None
         self.ending = Event()
         self._riding = 0
-        self._requests = requests_of(tasks)
+        self._requests = requests_of(self.tasks)
         self._turn = 0.0  # when the next one may begin
         self._left = order.most_requests // workers
         gevent.spawn(self.rider.watch)

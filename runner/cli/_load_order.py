@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loadtests.order import JourneyOrder, Order
     from loadtests.outlook import Purse
     from loadtests.result import Spend
+    from loadtests.tasks import Playable
     from probes._target import Rule, Target
     from runner.plan.model import Plan, Scenario
 
@@ -191,15 +192,21 @@ def _bind(wish: Wish) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
-    """What the run takes at most of the target's limit, and of what its requests cost others."""
-    from loadtests.outlook import spends
+def _tasks(order: Order) -> Mapping[str, Playable]:
+    """What the mix plays. Ends the command with exit 2 where that can't be."""
     from loadtests.tasks import playable
 
     try:
-        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
+        return playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
         unusable(f"scenario {order.scenario}: {error}; nothing was sent")
+
+
+def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
+    """What the run takes at most of the target's limit, and of what its requests cost others."""
+    from loadtests.outlook import spends
+
+    tasks = _tasks(order)
     return tuple(spends(order, tasks, tuple(_purses(plan, target))))
 
 
@@ -261,12 +268,9 @@ def _judge_ceiling(plan: Plan, order: Order) -> None:
 
 def _judge_rules(target: Target, order: Order) -> None:
     """Every request of the mix against the target's own rules."""
-    from loadtests.tasks import asks_of, playable, unfillable
+    from loadtests.tasks import asks_of, unfillable
 
-    try:
-        tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
-    except ValueError as error:
-        unusable(f"scenario {order.scenario}: {error}; nothing was sent")
+    tasks = _tasks(order)
     if said := unfillable(order, tasks):
         unusable(f"scenario {order.scenario}: {said}; nothing was sent")
     for name, method, path in asks_of(tasks):
