@@ -19,9 +19,6 @@ ELSEWHERE = {
 }
 
 
-FILES = ("ca", "cert", "key")
-
-
 def judge_ways(journeys: Iterable[Planned]) -> None:
     """Ends the command with exit 2 for a journey that a load would send on another way than its probe does."""
     for planned in journeys:
@@ -46,7 +43,7 @@ def tls_of(journeys: Iterable[Planned], scenario: str) -> dict[str, Any]:
         found[0].context()
     except Failed as failed:
         unusable(f"scenario {scenario}: {failed.message}; nothing was sent")
-    return {name: str(value) if name in FILES else value for name, value in found[0].model_dump(exclude_none=True).items()}
+    return found[0].model_dump(mode="json", exclude_none=True)
 
 
 def _tls(probe: Any) -> Tls:
