@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from probes._core import Clock
+from probes.core import Clock
 
 
 class Cache:

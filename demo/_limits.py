@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from probes._core import Clock
+from probes.core import Clock
 
 DAY = 86400.0
 

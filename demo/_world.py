@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from probes._core import Clock
+from probes.core import Clock
 
 VERSION = "1.4.2"
 REVISION = "4f1c9e7"

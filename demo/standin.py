@@ -51,7 +51,7 @@ from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, S
 from demo.control import Control, Turn, announce, withdraw
 from demo.faults import fault
 from demo.servers import Postgres, Redis
-from probes._core import Clock
+from probes.core import Clock
 
 SECRET_FILES = {"ai-key": "ai_key", "opentable": "opentable", "recreation": "recreation", "probe-password": "probe_password"}
 

@@ -18,8 +18,8 @@ from geventhttpclient.response import HTTPSocketPoolResponse
 
 from loadtests.order import Order
 from loadtests.sending import Refused
-from probes._addresses import refusal
-from probes._tls import Tls
+from probes.wire.addresses import refusal
+from probes.wire.tls import Tls
 
 _IDLE = 1.0  # seconds: a connection that was idle for longer may be about to be closed by the server, and no request is sent twice
 

@@ -22,7 +22,7 @@ from loadtests.result import LoadReport, Progress, Reason, Worker
 from loadtests.sending import Refused
 from loadtests.tasks import login_of, wanted
 from loadtests.users import ClosedUser, OpenUser, Seat
-from probes._core import Failed
+from probes.core import Failed
 from runner.judge.verdict import Outcome
 
 LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain

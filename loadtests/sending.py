@@ -1,4 +1,4 @@
-"""Plays a task over gevent: the same interpreter (probes._journey.Play) as the probes', with Locust's FastHttp client under it."""
+"""Plays a task over gevent: the same interpreter (probes.journeys.play.Play) as the probes', with Locust's FastHttp client under it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record
 from loadtests.tasks import Playable
-from probes._core import Failed, Reason
-from probes._exchange import Answer, Request
-from probes._journey import Moves, Play, Sending
-from probes._target import Target
+from probes.core import Failed, Reason
+from probes.http.message import Answer, Request
+from probes.journeys.play import Moves, Play, Sending
+from probes.target import Target
 from runner.redact import Redactor
 
 LEAVING = 5.0  # seconds for the steps that are `always`

@@ -13,7 +13,7 @@ from typing import Any
 
 from loadtests.order import JourneyOrder, Order, SloOrder
 from loadtests.record import PHASES
-from probes._steps import Step, check_steps
+from probes.journeys.steps import Step, check_steps
 
 StepData = dict[str, Any]
 BEARER = {"Authorization": "Bearer {{token}}"}

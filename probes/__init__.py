@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TypeGuard
 
-from probes._core import Probe
+from probes.core import Probe
 
 __all__ = ["Probe", "discover"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from probes._core import Reason, Span, Verdict
+from probes.core import Reason, Span, Verdict
 
 SUSPECT = 0.005  # seconds for which our own loop may stand still in a run without a word about it
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.annotations.apis import Apis
 from runner.annotations.legacy import Legacy
 from runner.annotations.marks import Api, Written, joined, same

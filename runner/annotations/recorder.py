@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.annotations.grafana import Grafana, Put
 from runner.annotations.record import Deployment, Event, labelled
 from runner.annotations.spool import Kept, Spool

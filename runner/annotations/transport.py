@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from probes._core import Clock
+from probes.core import Clock
 
 _MOST_BYTES = 4 * 2**20
 _TELLS = 160  # characters of what a refusal says

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.annotations import Event, Patience, outage, revision_change
 from runner.cli._marking import recording
 from runner.engine.execute import Execute, Log

@@ -26,7 +26,7 @@ async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) 
     """Its report; what was measured is saved where that was asked for."""
     from rich.console import Console
 
-    from probes._wire import Wire
+    from probes.wire.wire import Wire
     from runner.engine.clock import SystemClock
     from runner.engine.execute import Execute
     from runner.gate.run import Gate

@@ -27,7 +27,7 @@ class _Unit(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Seconds, or a share. Ends with exit 2 and what to write instead."""
-        from probes._fields import percent, positive_seconds
+        from probes.fields import percent, positive_seconds
 
         if not isinstance(value, str):
             return value

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loadtests.outlook import Purse
     from loadtests.result import Spend
     from loadtests.tasks import Playable
-    from probes._target import Rule, Target
+    from probes.target import Rule, Target
     from runner.plan.model import Plan, Scenario
 
 
@@ -221,7 +221,7 @@ def _purses(plan: Plan, target: Target) -> Iterator[Purse]:
 
 
 def _matches(rule: Rule, base: str, method: str, path: str) -> bool:
-    from probes._target import plain_path
+    from probes.target import plain_path
 
     return rule.matches(method, plain_path(base + path))
 

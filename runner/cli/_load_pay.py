@@ -19,7 +19,7 @@ Paid = list[tuple["Spend", tuple[int, ...]]]
 
 async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
     """Takes slots of each limit for a run of so many seconds, from the ledger that the probes share; of all, or of none and Withheld."""
-    from probes._core import Withheld
+    from probes.core import Withheld
     from runner.state import AHEAD
 
     taken: Paid = []

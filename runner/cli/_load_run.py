@@ -26,7 +26,7 @@ Tell = Callable[["Progress"], None]
 def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
     """Runs one order; no text of the report holds a secret. Raises Withheld where a limit doesn't leave room for all: nothing is sent."""
     from loadtests.order import as_json
-    from probes._core import Withheld
+    from probes.core import Withheld
     from runner.cli._load_pay import pay, settle
 
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
@@ -45,7 +45,7 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
     Where a limit leaves no room for a further trial the search ends with what it has found. Raises Withheld for the first.
     """
     from loadtests.capacity import Search, ended, search, shown
-    from probes._core import Withheld
+    from probes.core import Withheld
 
     reports: dict[float, LoadReport] = {}
     moves = search(Search(rate=rate, ceiling=ceiling))

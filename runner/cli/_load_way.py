@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runner.cli._options import unusable
 
 if TYPE_CHECKING:
-    from probes._tls import Tls
+    from probes.wire.tls import Tls
     from runner.plan.model import Planned
 
 # Settings of a journey that would measure something else if they were left out.
@@ -32,7 +32,7 @@ def judge_ways(journeys: Iterable[Planned]) -> None:
 
 def tls_of(journeys: Iterable[Planned], scenario: str) -> dict[str, Any]:
     """The TLS settings that they have in common, as data. Ends the command with exit 2 where they differ, or a file can't be read."""
-    from probes._core import Failed
+    from probes.core import Failed
 
     found = list(dict.fromkeys(_tls(planned.probe) for planned in journeys))
     if len(found) > 1:

@@ -14,7 +14,7 @@ import click
 from runner.cli._options import Command, unusable
 
 if TYPE_CHECKING:
-    from probes._core import Clock
+    from probes.core import Clock
     from runner.annotations import Deployment, Patience, Recorder
     from runner.annotations.recorder import Outcome
     from runner.plan.model import Marking, Plan

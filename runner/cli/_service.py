@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from probes._core import Clock
-from probes._wire import Wire
+from probes.core import Clock
+from probes.wire.wire import Wire
 from runner.cli._deployments import LOOK, SEND, Deployments
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.chores import Chores

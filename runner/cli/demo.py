@@ -42,11 +42,11 @@ def command(
     --fault and --off speak to the demo that runs, and end with exit 1 where none does.
     """
     try:
-        from demo import run as demo
+        from demo import introduction
     except ImportError as error:
         unusable(f"the demo needs {error.name}, which isn't installed here; in a clone: make install, then .venv/bin/outrider demo")
     if listed:
-        for fault in demo.FAULTS.values():
+        for fault in introduction.FAULTS.values():
             click.echo(f"{fault.name:<16} {fault.summary}")
     elif turned_on or turned_off:
         _switch(turned_on, turned_off)
@@ -55,7 +55,7 @@ def command(
 
 
 def _seconds(duration: str | None) -> float | None:
-    from probes._fields import positive_seconds
+    from probes.fields import positive_seconds
 
     try:
         return positive_seconds(duration) if duration else None

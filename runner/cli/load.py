@@ -73,7 +73,7 @@ def command(
     """
     from loadtests.order import as_json as written
     from loadtests.shapes import peak
-    from probes._core import Withheld
+    from probes.core import Withheld
     from runner.cli._load_order import at_rate, read
     from runner.cli._load_run import most_that_holds, paid_run
     from runner.redact import Redactor
@@ -106,7 +106,7 @@ def command(
 
 def _pay_for_another(plan: Plan, order: Order) -> None:
     """Pays for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back."""
-    from probes._core import Withheld
+    from probes.core import Withheld
     from runner.cli._load_pay import pay
 
     try:
@@ -151,7 +151,7 @@ def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
 
 
 def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> Wish:
-    from probes._fields import Rate, positive_seconds
+    from probes.fields import Rate, positive_seconds
     from runner.cli._load_order import Wish
 
     given = {name: more.pop(name) for name in ("warm_up", "cool_down", "pause")}

@@ -11,7 +11,7 @@ import click
 from runner.cli._options import load_plan, our_version, selection_options, unusable
 
 if TYPE_CHECKING:
-    from probes._core import Clock
+    from probes.core import Clock
     from runner.engine.execute import Execute
     from runner.observation import Observation
     from runner.plan.model import Plan, Planned
@@ -39,7 +39,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     import random
     from dataclasses import replace
 
-    from probes._wire import Wire
+    from probes.wire.wire import Wire
     from runner.engine.clock import SystemClock
     from runner.engine.execute import Execute
     from runner.judge.findings import finding
@@ -64,7 +64,7 @@ async def _observed(execute: Execute, planned: Planned, clock: Clock) -> tuple[O
     """One run, and where it failed what a diagnosis finds: the failure stands as it was recorded."""
     from dataclasses import replace
 
-    from probes._core import Verdict
+    from probes.core import Verdict
     from runner.engine.diagnosis import burst
 
     whole, *parts = await execute.observe(planned, by_hand=True)
@@ -87,7 +87,7 @@ def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
 
 def _exit_code(seen: list[Observation]) -> int:
     """Fail before inconclusive before pass."""
-    from probes._core import Verdict
+    from probes.core import Verdict
 
     verdicts = {one.verdict for one in seen}
     return 1 if Verdict.FAIL in verdicts else 3 if Verdict.UNKNOWN in verdicts else 0

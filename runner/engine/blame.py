@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from probes._core import Reason, Result, Verdict
+from probes.core import Reason, Result, Verdict
 
 SHARE = 0.2
 NETWORK = frozenset({Reason.DNS, Reason.REFUSED, Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RESET})  # what a lost network looks like

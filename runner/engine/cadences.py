@@ -12,7 +12,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from probes._core import Clock
+from probes.core import Clock
 
 _LOOK = 10.0  # seconds between two looks at the wall's clock
 _SET_BACK = 1.0  # seconds by which it may drift between two looks

@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """Implements probes._core.Clock with the machine's clocks."""
+    """Implements probes.core.Clock with the machine's clocks."""
 
     def time(self) -> float:
         """Seconds since the epoch, UTC; NTP and people may set it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from probes._core import Clock, Reason, Verdict, Withheld
+from probes.core import Clock, Reason, Verdict, Withheld
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
 from runner.observation import Observation

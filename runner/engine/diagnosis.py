@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from probes._core import Clock, Context, Failed, Reason, Refused, Verdict, Withheld
-from probes._door import Door, Variation
+from probes.core import Clock, Context, Failed, Reason, Refused, Verdict, Withheld
+from probes.wire.endpoint import Door, Variation
 from runner.engine.execute import Execute, Log
 from runner.engine.reasons import result_of
 from runner.judge.diagnosis import TLS, Outcome, Trials, diagnosed

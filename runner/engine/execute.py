@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from probes._core import Clock, Context, Reason, Result, Sender, Verdict, Withheld
-from probes._wire import Wire
+from probes.core import Clock, Context, Reason, Result, Sender, Verdict, Withheld
+from probes.wire.wire import Wire
 from runner.engine.blame import blamed
 from runner.engine.lag import Heartbeat
 from runner.engine.permits import Limits, Permits

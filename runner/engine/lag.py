@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from probes._core import Clock
+from probes.core import Clock
 
 PERIOD = 0.002  # seconds between two beats: a stall of 5 ms shows as one of 3 at least, wherever it begins
 _JITTER = 0.0015  # seconds that a timer may come late without anything being wrong; uvloop's are exact to 1 ms

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from probes._core import Ask, Ledger, Refused
-from probes._target import FREE_METHODS, Target, origin, plain_path
+from probes.core import Ask, Ledger, Refused
+from probes.target import FREE_METHODS, Target, origin, plain_path
 from runner.plan.model import Planned
 
 _VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")

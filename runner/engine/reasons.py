@@ -8,8 +8,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from probes._core import Context, Failed, Probe, Reason, Refused, Result, Verdict, Withheld
-from probes._tls import broken
+from probes.core import Context, Failed, Probe, Reason, Refused, Result, Verdict, Withheld
+from probes.wire.tls import broken
 
 _OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})

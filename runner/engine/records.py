@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from probes._core import Context, Reason, Result, Verdict
+from probes.core import Context, Reason, Result, Verdict
 from runner.engine.bounds import Bounded, short
 from runner.observation import Check, Observation
 from runner.plan.model import Planned

@@ -12,10 +12,10 @@ import math
 import ssl
 from collections.abc import Callable, Sequence
 
-from probes._core import Clock, Context, Failed, Refused, Result, Verdict, Withheld
-from probes._exchange import Request
-from probes._http import ask
-from probes._target import origin
+from probes.core import Clock, Context, Failed, Refused, Result, Verdict, Withheld
+from probes.http.message import Request
+from probes.http.probe import ask
+from probes.target import origin
 from runner.engine.blame import NETWORK, Heard, cut_off
 
 FRESH = 3.0  # seconds for which an answer of the references is believed

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-from probes._core import Clock, Withheld
+from probes.core import Clock, Withheld
 from runner.engine.cadences import Cadences, Timer
 from runner.engine.entries import Entry, beat_of, beats
 from runner.engine.execute import Log

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from probes._core import Ask, Context, Reason, Result, Verdict
-from probes._exchange import Request
-from probes._http import Endpoint
-from probes._target import Revision, Target
+from probes.core import Ask, Context, Reason, Result, Verdict
+from probes.http.message import Request
+from probes.http.probe import Endpoint
+from probes.target import Revision, Target
 from runner.observation import Check, Observation
 from runner.plan.model import Every, Planned
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from probes._core import Verdict
-from probes._visit import UNTOLD
+from probes.core import Verdict
+from probes.http.session import UNTOLD
 from runner.gate.asking import Observing, Place
 from runner.judge.verdict import same_revision
 from runner.observation import Observation

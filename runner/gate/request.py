@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from probes._fields import Duration, Percent
+from probes.fields import Duration, Percent
 from runner.gate.settings import Before, Settings
 from runner.observation import Check
 from runner.plan.model import GateRules, Plan, Planned

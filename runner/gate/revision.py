@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from probes._core import Clock, Reason, Verdict
+from probes.core import Clock, Reason, Verdict
 from runner.gate.asking import Heard, Observing, Place, reachable
 from runner.gate.settings import Shown
 from runner.judge.intervals import what_answers_prove

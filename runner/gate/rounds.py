@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from probes._core import Clock, Reason, Verdict
+from probes.core import Clock, Reason, Verdict
 from runner.engine.confirm import NOT_AGAIN, SPACE
 from runner.gate.asking import Observing
 from runner.gate.beside import Beside

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.gate.asking import Observing, places
 from runner.gate.beside import Beside
 from runner.gate.revision import Arrival, Waiting

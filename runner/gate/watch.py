@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from probes._core import Verdict
-from probes._visit import UNTOLD
+from probes.core import Verdict
+from probes.http.session import UNTOLD
 from runner.gate.settings import Before
 from runner.judge.baseline import durations
 from runner.judge.verdict import same_revision

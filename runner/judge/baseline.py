@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.judge.intervals import holm
 from runner.judge.verdict import Finding, Outcome
 from runner.observation import Observation

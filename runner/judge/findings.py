@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.observation import Observation
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.judge.proof import Proof
 from runner.judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
 from runner.observation import Observation

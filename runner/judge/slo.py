@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.observation import Observation, Slo
 
 

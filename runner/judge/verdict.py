@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.judge.proof import Proof, prove
 from runner.judge.slo import event
 from runner.observation import Check, Observation, Slo

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from probes._core import Ask, Probe
-from probes._target import Target, plain_path
+from probes.core import Ask, Probe
+from probes.target import Target, plain_path
 from runner.observation import Check, Slo
 from runner.plan import cron, secrets
 from runner.plan.errors import Path, unknown

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from probes._fields import Rate
-from probes._target import Rule
+from probes.fields import Rate
+from probes.target import Rule
 from runner.plan.errors import Path, unknown
 from runner.plan.filling import STAND_IN, Sketch
 from runner.plan.model import Cost

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from probes._core import Probe
+from probes.core import Probe
 from runner.plan import secrets as secrets_of
 from runner.plan.checks import Book, planned
 from runner.plan.filling import Sketch

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from probes._core import Probe
+from probes.core import Probe
 from runner.plan.errors import did_you_mean
 
 _STEP = "step."

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from probes._core import Probe
-from probes._target import Rule, Target
+from probes.core import Probe
+from probes.target import Rule, Target
 from runner.observation import Check, Slo
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from probes._fields import Duration, Percent, Rate, Secret
+from probes.fields import Duration, Percent, Rate, Secret
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from probes._target import Target
+from probes.target import Target
 from runner.observation import Slo
 from runner.plan import secrets
 from runner.plan.errors import Mark

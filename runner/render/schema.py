@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from probes._core import Probe
-from probes._fields import UNITS
-from probes._target import Target
+from probes.core import Probe
+from probes.fields import UNITS
+from probes.target import Target
 from runner.plan.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
 Schema = dict[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from probes._core import Span
+from probes.core import Span
 from runner.observation import Observation
 
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.judge.report import CheckRow, Report
 from runner.judge.verdict import Outcome
 from runner.observation import Check, Observation

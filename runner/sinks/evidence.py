@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.observation import Finding, Observation
 from runner.plan.model import Plan
 

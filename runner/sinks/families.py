@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from probes._families import Family
+from probes.families import Family
 from runner.observation import Slo
 from runner.sinks.exposition import Head
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from probes._core import Clock, Verdict
+from probes.core import Clock, Verdict
 from runner.judge.findings import finding
 from runner.judge.slo import event
 from runner.observation import Check, Finding, Observation

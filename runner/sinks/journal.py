@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from probes._core import Clock, Verdict
+from probes.core import Clock, Verdict
 from runner.observation import Finding, Observation
 from runner.sinks.values import iso, plain
 

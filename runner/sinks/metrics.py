@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
-from probes._core import Clock, Probe
-from probes._families import Family
+from probes.core import Clock, Probe
+from probes.families import Family
 from runner.judge.explained import Explained
 from runner.observation import Check, Observation
 from runner.plan.model import After, Plan, Planned

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from probes._core import Verdict
-from probes._families import Family
+from probes.core import Verdict
+from probes.families import Family
 from runner.judge.slo import event
 from runner.observation import Check, Observation, Slo
 from runner.sinks.exposition import Piece, exemplar, labelled, line, number

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from probes._core import Clock, Withheld
+from probes.core import Clock, Withheld
 from runner.observation import Observation
 from runner.state._file import Opened, open_state
 
@@ -29,7 +29,7 @@ def open_ledger(folder: Path | None, clock: Clock) -> StateLedger:
 
 
 class StateLedger:
-    """Implements probes._core.Ledger, and beside it sliding limits and when each check was last seen.
+    """Implements probes.core.Ledger, and beside it sliding limits and when each check was last seen.
 
     Whatever can't be written down isn't sent: a full disk or a locked file raises Withheld.
     """
@@ -46,7 +46,7 @@ class StateLedger:
     # Budgets: so much in each window of so many seconds, the windows aligned to UTC
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
-        """As probes._core.Ledger. On the disk itself when it returns, not only handed to the system."""
+        """As probes.core.Ledger. On the disk itself when it returns, not only handed to the system."""
         now = self._clock.time()
         starts = now // window * window
 
@@ -63,7 +63,7 @@ class StateLedger:
         return await self._transaction(book, synced=True)
 
     async def settle(self, reservation: int, amount: float) -> None:
-        """As probes._core.Ledger."""
+        """As probes.core.Ledger."""
         await self._transaction(lambda: self._execute("UPDATE spending SET amount = ? WHERE id = ?", (amount, reservation)))
 
     async def spent(self, budget: str) -> float:
@@ -79,14 +79,14 @@ class StateLedger:
     # Holds
 
     async def hold(self, key: str, seconds: float, why: str) -> None:
-        """As probes._core.Ledger. A longer hold that stands already isn't shortened."""
+        """As probes.core.Ledger. A longer hold that stands already isn't shortened."""
         until = self._clock.time() + seconds
         rule = "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET until = excluded.until, why = excluded.why"
         rule += " WHERE excluded.until > holds.until"
         await self._transaction(lambda: self._execute(rule, (key, until, why)), synced=True)
 
     async def held(self, key: str) -> None:
-        """As probes._core.Ledger."""
+        """As probes.core.Ledger."""
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
         if found:

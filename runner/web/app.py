@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.plan.model import Plan, Server
 from runner.sinks import process
 from runner.sinks.evidence import Evidence

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.observation import Observation
 from runner.web.words import moment, span
 

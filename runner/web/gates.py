@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from probes._core import Clock
+from probes.core import Clock
 from runner.judge.report import Report, to_json
 from runner.plan.model import Server
 from runner.web.access import refuse_operating

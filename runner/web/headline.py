@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.sinks.health import State
 from runner.web.words import count, listed
 

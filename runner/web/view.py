@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.observation import Observation, Slo
 from runner.sinks.health import State
 from runner.sinks.values import iso

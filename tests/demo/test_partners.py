@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from demo.standin import StandIn
-from probes._contract import breaches
-from probes._partners import PARTNERS
+from probes.expect.contract import breaches
+from probes.kinds.booking.partners import PARTNERS
 from tests.support.clock import FakeClock
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from demo.standin import StandIn
-from probes._core import Verdict
-from probes._wire import Wire
+from probes.core import Verdict
+from probes.wire.wire import Wire
 from runner.engine.emit import Emit
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from demo.standin import StandIn
-from probes._core import Reason, Verdict
-from probes._wire import Wire
+from probes.core import Reason, Verdict
+from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.judge.findings import finding

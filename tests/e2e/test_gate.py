@@ -13,7 +13,7 @@ import pytest
 from demo._site import Site
 from demo.servers import Postgres, Redis
 from demo.standin import StandIn
-from probes._wire import Wire
+from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.gate.run import Gate

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from probes._wire import Wire
-from probes.http import Http
+from probes.wire.wire import Wire
+from probes.kinds.http import Http
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.quiet import settle

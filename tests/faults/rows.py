@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hpack import Encoder
 from wsproto.events import AcceptConnection, TextMessage
 
-from probes._core import Reason
+from probes.core import Reason
 from tests.faults.askings import ASKINGS
 from tests.support import servers
 from tests.support.ca import Authority

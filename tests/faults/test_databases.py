@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from demo import servers as real
-from probes._core import Probe, Reason, Verdict
-from probes.postgres import Postgres
-from probes.redis import Redis
+from probes.core import Probe, Reason, Verdict
+from probes.kinds.postgres import Postgres
+from probes.kinds.redis import Redis
 from runner.observation import Observation
 from tests.faults.askings import SECRET, Place, asked
 from tests.faults.words import WORDS

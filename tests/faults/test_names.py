@@ -12,9 +12,9 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from probes._core import Reason, Verdict
-from probes._resolver import Resolver
-from probes._wire import Wire
+from probes.core import Reason, Verdict
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 from runner.observation import Observation
 from tests.faults.askings import ASKINGS, SECRET, Place, asked, kind_of
 from tests.support import servers

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from demo import servers as real
-from probes._core import Reason, Verdict
-from probes.http import Http
+from probes.core import Reason, Verdict
+from probes.kinds.http import Http
 from runner.observation import Observation
 from tests.faults.askings import ASKINGS, Place, asked, kind_of
 from tests.faults.rows import NO_CONNECTION

@@ -17,9 +17,9 @@ import dns.rcode
 import pytest
 
 from demo import servers as real
-from probes._core import Reason, Verdict
-from probes._resolver import Resolver
-from probes._wire import Wire
+from probes.core import Reason, Verdict
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.observation import Check, Observation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from probes._core import Reason
+from probes.core import Reason
 from tests.faults.rows import Case
 from tests.support import servers
 

@@ -102,15 +102,15 @@ def probes_know_no_room(root: Path) -> list[str]:
     ]
 
 
-GROUND = ("probes._core", "probes._families")
+GROUND = ("probes.core", "probes.families")
 
 
 def the_ground_stands_on_nothing(root: Path) -> list[str]:
-    """probes._core imports nothing of ours but the metric families under it, the name of a type aside."""
+    """probes.core imports nothing of ours but the metric families under it, the name of a type aside."""
     return [
         f"{i.place}: {i.importer} imports {i.imported}; the ground floor stands on nothing"
         for i in imports(root, "probes")
-        if i.importer in GROUND and first_party(i.imported) and not i.typing_only and not i.imported.startswith("probes._families")
+        if i.importer in GROUND and first_party(i.imported) and not i.typing_only and not i.imported.startswith("probes.families")
     ]
 
 
@@ -133,7 +133,7 @@ def journeys_do_no_io(root: Path) -> list[str]:
     """_journey and _assertions reach neither asyncio nor httpx, themselves or through what they import: gevent drives them too."""
     return [
         f"{found.place}: {start} reaches {name}; gevent drives it too"
-        for start in ("probes._journey", "probes._assertions")
+        for start in ("probes.journeys.play", "probes.expect.assertions")
         for name, found in reached(root, start).items()
         if within(name, "asyncio", "httpx")
     ]
@@ -186,7 +186,7 @@ def locust_stays_in_loadtests(root: Path) -> list[str]:
 
 def loadtests_share_only_judgement_and_journeys(root: Path) -> list[str]:
     """The load tests import runner.judge, journeys, assertions, a target's rules and TLS, the redactor, and what those stand on."""
-    doors = ("runner.judge", "probes._journey", "probes._assertions", "probes._target", "probes._tls", "runner.redact")
+    doors = ("runner.judge", "probes.journeys.play", "probes.expect.assertions", "probes.target", "probes.wire.tls", "runner.redact")
     allowed = {*doors, *(name for door in doors for name in reached(root, door))}
     return [
         f"{i.place}: {i.importer} imports {i.imported}; loadtests may import {', '.join(doors)}"
@@ -230,27 +230,27 @@ def test_the_house_keeps_its_doors() -> None:
 BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
     (
         probes_know_no_room,
-        {"probes/http.py": "from runner.observation import Check"},
-        "probes/http.py:1: probes.http imports runner.observation;",
+        {"probes/kinds/http.py": "from runner.observation import Check"},
+        "probes/kinds/http.py:1: probes.kinds.http imports runner.observation;",
     ),
-    (probes_know_no_room, {"probes/http.py": "from probes import tcp", "probes/tcp.py": ""}, "probes.http imports probes.tcp;"),
-    (probes_know_no_room, {"probes/http.py": "from . import tcp", "probes/tcp.py": ""}, "probes.http imports probes.tcp;"),
+    (probes_know_no_room, {"probes/kinds/http.py": "from probes import tcp", "probes/kinds/tcp.py": ""}, "probes.kinds.http imports probes.kinds.tcp;"),
+    (probes_know_no_room, {"probes/kinds/http.py": "from . import tcp", "probes/kinds/tcp.py": ""}, "probes.kinds.http imports probes.kinds.tcp;"),
     (
         probes_know_no_room,
-        {"probes/_http.py": "def f():\n    import demo.standin"},
-        "probes/_http.py:2: probes._http imports demo.standin;",
+        {"probes/http/probe.py": "def f():\n    import demo.standin"},
+        "probes/http/probe.py:2: probes.http.probe imports demo.standin;",
     ),
     (
         probes_know_no_room,
-        {"probes/ai.py": "import importlib\nx = importlib.import_module('probes.http')"},
-        "probes.ai imports probes.http;",
+        {"probes/kinds/ai/__init__.py": "import importlib\nx = importlib.import_module('probes.kinds.http')"},
+        "probes.kinds.ai imports probes.kinds.http;",
     ),
-    (the_ground_stands_on_nothing, {"probes/_core.py": "from probes._wire import Wire"}, "probes._core imports probes._wire;"),
-    (journeys_do_no_io, {"probes/_journey.py": "import asyncio"}, "probes._journey reaches asyncio;"),
+    (the_ground_stands_on_nothing, {"probes/core.py": "from probes.wire.wire import Wire"}, "probes.core imports probes.wire.wire;"),
+    (journeys_do_no_io, {"probes/journeys/play.py": "import asyncio"}, "probes.journeys.play reaches asyncio;"),
     (
         journeys_do_no_io,
-        {"probes/_assertions.py": "from probes._http import ask", "probes/_http.py": "import httpx"},
-        "probes/_http.py:1: probes._assertions reaches httpx;",
+        {"probes/expect/assertions.py": "from probes.http.probe import ask", "probes/http/probe.py": "import httpx"},
+        "probes/http/probe.py:1: probes.expect.assertions reaches httpx;",
     ),
     (rooms_import_from_below, {"runner/judge/slo.py": "from runner.plan.model import Plan"}, "runner.judge.slo imports runner.plan.model,"),
     (rooms_import_from_below, {"runner/sinks/health.py": "from runner.plan import load"}, "runner.sinks.health imports runner.plan,"),
@@ -281,19 +281,19 @@ def test_each_door_sees_who_breaks_in(tmp_path: Path, rule: Rule, files: dict[st
 def test_each_door_lets_through_who_may_pass(tmp_path: Path) -> None:
     """The rules shut no door that HOUSE.md leaves open."""
     files = {
-        "probes/_core.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from probes._wire import Wire",
-        "probes/_wire.py": "import asyncio\nfrom probes._core import Probe",
-        "probes/_exchange.py": "",
-        "probes/_assertions.py": "from probes import _exchange\nfrom probes._core import Failed",
-        "probes/_journey.py": "from probes._exchange import Request",
-        "probes/http.py": "import httpx\nfrom probes._wire import Tls\nfrom ._core import Probe",
-        "runner/observation.py": "from probes._core import Verdict",
+        "probes/core.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from probes.wire.wire import Wire",
+        "probes/wire/wire.py": "import asyncio\nfrom probes.core import Probe",
+        "probes/http/message.py": "",
+        "probes/expect/assertions.py": "from probes import _exchange\nfrom probes.core import Failed",
+        "probes/journeys/play.py": "from probes.http.message import Request",
+        "probes/kinds/http.py": "import httpx\nfrom probes.wire.wire import Tls\nfrom ._core import Probe",
+        "runner/observation.py": "from probes.core import Verdict",
         "runner/judge/slo.py": "from runner.observation import Slo\nfrom runner.judge import interval",
-        "runner/sinks/metrics.py": "from runner.judge.slo import count\nfrom probes._core import Family",
+        "runner/sinks/metrics.py": "from runner.judge.slo import count\nfrom probes.core import Family",
         "runner/web/page.py": "from runner.sinks.health import Health",
         "runner/cli/demo.py": "def demo():\n    from demo.standin import StandIn",
-        "loadtests/users.py": "import locust\nfrom runner.judge.slo import count\nfrom probes._journey import play",
-        "loadtests/report.py": "from probes._exchange import Answer",
+        "loadtests/users.py": "import locust\nfrom runner.judge.slo import count\nfrom probes.journeys.play import play",
+        "loadtests/report.py": "from probes.http.message import Answer",
         "tests/test_demo.py": "import demo.standin, pytest",
     }
     build(tmp_path, files)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from probes._core import Reason
+from probes.core import Reason
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs/runbooks"

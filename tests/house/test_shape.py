@@ -191,7 +191,7 @@ def test_the_house_keeps_its_shape() -> None:
 
 
 BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
-    (files_are_short, {"probes/http.py": "#\n" * 351}, "probes/http.py: 351 lines;"),
+    (files_are_short, {"probes/kinds/http.py": "#\n" * 351}, "probes/kinds/http.py: 351 lines;"),
     (files_are_short, {"tests/probes/test_http.py": "#\n" * 451}, "tests/probes/test_http.py: 451 lines;"),
     (functions_are_short, {"runner/web/page.py": "x = 1\ndef page():\n" + "    x = 1\n" * 60}, "runner/web/page.py:2: page has 61 lines;"),
     (names_say_something, {"runner/plan/utils.py": ""}, "runner/plan/utils.py:1: utils says nothing"),
@@ -221,8 +221,8 @@ def test_the_rules_leave_plain_code_alone(tmp_path: Path) -> None:
     files = {
         ".gitignore": "dist/\n*.egg-info/",
         "dist/outrider.whl": "",
-        "probes/_fields.py": "UNITS = {'s': 1}\ndef f(found):\n    found.update(UNITS)\n    own = {}\n    own['a'] = UNITS['s']",
-        "probes/http.py": "",
+        "probes/fields.py": "UNITS = {'s': 1}\ndef f(found):\n    found.update(UNITS)\n    own = {}\n    own['a'] = UNITS['s']",
+        "probes/kinds/http.py": "",
         "tests/probes/test_http.py": "",
         "runner/judge/verdict.py": "EXITS = ('pass', 'fail')",
     }

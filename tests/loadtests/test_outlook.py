@@ -12,7 +12,7 @@ from loadtests.order import JourneyOrder, Order, SloOrder, as_json, order_from
 from loadtests.outlook import Purse, requests_at_most, spends, undecidable
 from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
 from loadtests.tasks import TASKS, asks_of, login_of, playable, requests_of, subjects, unfillable, wanted
-from probes._target import Rule, Target
+from probes.target import Rule, Target
 
 TODAY = dt.date(2026, 11, 24)
 P95 = SloOrder("p95", 0.95, 0.5)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from probes._wire import Wire
+from probes.wire.wire import Wire
 from tests.support.ca import authority
 from tests.support.databases import postgres, redis_server
 from tests.support.engine import Observer, observer

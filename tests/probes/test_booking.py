@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from probes._contract import breaches, mock_mark
-from probes._core import Context, Failed, Reason, Verdict
-from probes._partners import PARTNERS, Read
-from probes._wire import Wire
-from probes.booking import Booking
+from probes.expect.contract import breaches, mock_mark
+from probes.core import Context, Failed, Reason, Verdict
+from probes.kinds.booking.partners import PARTNERS, Read
+from probes.wire.wire import Wire
+from probes.kinds.booking import Booking
 from tests.support.clock import FakeClock
 from tests.support.context import Permit, make_context
 from tests.support.web import serving

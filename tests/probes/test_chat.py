@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes._budget import Price
-from probes._chat import Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
-from probes._events import EventReader
+from probes.kinds.ai.budget import Price
+from probes.kinds.ai.chat import Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
+from probes.kinds.ai.events import EventReader
 
 TEXT = 'data: {"a": "é€😀"}\r\n\r\n: a comment\ndata: one\ndata:two\rid: 7\r\rdata\n\nevent: x\n\ndata: lost'.encode()
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from probes import Probe, discover
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.observation import Observation
 from runner.plan.secrets import of_settings
 from tests.support import servers

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes._core import Context
-from probes._wire import Wire
+from probes.core import Context
+from probes.wire.wire import Wire
 from tests.support.context import make_context
 
 MOMENTS = st.integers(0, 1000)

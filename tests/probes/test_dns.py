@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes._core import Failed, Reason, Verdict
-from probes._dns_exchange import read_message
-from probes._wire import Wire
-from probes.dns import Dns, address_and_port, system_servers
+from probes.core import Failed, Reason, Verdict
+from probes.kinds.dns.exchange import read_message
+from probes.wire.wire import Wire
+from probes.kinds.dns import Dns, address_and_port, system_servers
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.context import make_context

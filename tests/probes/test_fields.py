@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes._fields import Rate, percent, positive_seconds, seconds, size
+from probes.fields import Rate, percent, positive_seconds, seconds, size
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes._core import Failed, Reason, Refused, Verdict
-from probes._grpc import SERVING, check_request, serving_status
-from probes.grpc import Grpc
+from probes.core import Failed, Reason, Refused, Verdict
+from probes.kinds.grpc.messages import SERVING, check_request, serving_status
+from probes.kinds.grpc import Grpc
 from runner.observation import Observation
 from tests.support import calls, servers
 from tests.support.ca import Authority, make_authority

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from probes._core import Failed, Reason, Result, Verdict
-from probes._wire import Wire
-from probes.health_metrics import HealthMetrics
+from probes.core import Failed, Reason, Result, Verdict
+from probes.wire.wire import Wire
+from probes.kinds.health_metrics import HealthMetrics
 from tests.support.context import make_context
 from tests.support.web import serving
 

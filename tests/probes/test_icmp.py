@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes._core import Failed, Reason, Verdict
-from probes._echo import V4, V6, Echoes, Version, checksum, open_socket
-from probes.icmp import Icmp
+from probes.core import Failed, Reason, Verdict
+from probes.kinds.icmp.echo import V4, V6, Echoes, Version, checksum, open_socket
+from probes.kinds.icmp import Icmp
 from runner.observation import Observation
 from tests.support.clock import RealClock
 from tests.support.context import context

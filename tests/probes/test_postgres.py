@@ -12,9 +12,9 @@ import pytest
 import uvloop
 
 from demo import servers as real
-from probes._core import Reason, Verdict
-from probes._wire import Wire
-from probes.postgres import Postgres, plain
+from probes.core import Reason, Verdict
+from probes.wire.wire import Wire
+from probes.kinds.postgres import Postgres, plain
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority

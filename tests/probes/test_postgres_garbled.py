@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes._core import Reason, Verdict
-from probes._postgres_frames import Frames, Malformed
-from probes.postgres import Postgres
+from probes.core import Reason, Verdict
+from probes.kinds.postgres.frames import Frames, Malformed
+from probes.kinds.postgres import Postgres
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.engine import Observer

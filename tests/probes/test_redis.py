@@ -10,11 +10,11 @@ import uvloop
 from pydantic import ValidationError
 
 from demo import servers as real
-from probes._core import Reason, Verdict
-from probes._redis_url import read_redis_url
-from probes._tls import Tls
-from probes._wire import Wire
-from probes.redis import Redis
+from probes.core import Reason, Verdict
+from probes.kinds.redis.url import read_redis_url
+from probes.wire.tls import Tls
+from probes.wire.wire import Wire
+from probes.kinds.redis import Redis
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority

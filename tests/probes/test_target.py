@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes._target import Rule, Target, plain_path
+from probes.target import Rule, Target, plain_path
 
 
 def target(**settings: Any) -> Target:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from probes._core import Reason, Verdict
-from probes.tcp import Tcp
+from probes.core import Reason, Verdict
+from probes.kinds.tcp import Tcp
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.engine import Observer

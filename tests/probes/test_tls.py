@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes._core import Context, Reason, Verdict
-from probes._wire import Wire
-from probes.tls import Handshake, in_words
+from probes.core import Context, Reason, Verdict
+from probes.wire.wire import Wire
+from probes.kinds.tls import Handshake, in_words
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.ca import NAMES, Authority

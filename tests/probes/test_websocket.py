@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
-from probes._core import Reason, Refused, Verdict
-from probes._target import Target
-from probes.websocket import WebSocket
+from probes.core import Reason, Refused, Verdict
+from probes.target import Target
+from probes.kinds.websocket import WebSocket
 from runner.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes._core import Verdict, Withheld
+from probes.core import Verdict, Withheld
 from runner.observation import Check, Observation
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
@@ -189,7 +189,7 @@ async def _never_exceeded(runs: list[tuple[float, int, float, str]], most: int, 
 SPENDER = """
 import asyncio, random, sys, time
 from pathlib import Path
-from probes._core import Withheld
+from probes.core import Withheld
 from runner.engine.clock import SystemClock
 from runner.state import open_ledger
 

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from probes._resolver import Resolver
-from probes._wire import Wire
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 
 NAME = "several.test"
 

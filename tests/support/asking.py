@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from probes._core import Context, Failed, Result
-from probes.http import Http
+from probes.core import Context, Failed, Result
+from probes.kinds.http import Http
 
 
 def answer(body: bytes = b"", *headers: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ NOON = 1764072000.0  # 2025-11-25 12:00:00 UTC
 
 
 class FakeClock:
-    """Implements probes._core.Clock. Both hands move together, by `advance` alone."""
+    """Implements probes.core.Clock. Both hands move together, by `advance` alone."""
 
     def __init__(self, now: float = NOON, monotonic: float = 1000.0) -> None:
         self._now = now

@@ -6,8 +6,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from probes._core import Clock, Context, Refused, Sender, Withheld
-from probes._wire import Wire
+from probes.core import Clock, Context, Refused, Sender, Withheld
+from probes.wire.wire import Wire
 from tests.support.clock import RealClock
 
 SENDER = Sender(
@@ -33,7 +33,7 @@ class Permit:
 
 
 class LedgerInMemory:
-    """Implements probes._core.Ledger for one process and one test."""
+    """Implements probes.core.Ledger for one process and one test."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

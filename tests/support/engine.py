@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from probes._core import Probe, Reason
-from probes._target import Target
-from probes._wire import Wire
+from probes.core import Probe, Reason
+from probes.target import Target
+from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.permits import Limits

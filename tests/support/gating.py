@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from probes._core import Reason, Verdict
-from probes._target import Revision, Target
-from probes.http import Http
+from probes.core import Reason, Verdict
+from probes.target import Revision, Target
+from probes.kinds.http import Http
 from runner.gate.asking import Asked
 from runner.gate.run import Gate, Result
 from runner.gate.settings import Before, Settings

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
-from probes._core import Ask, Context, Probe, Reason, Result
-from probes._target import Target
-from probes._wire import Wire
+from probes.core import Ask, Context, Probe, Reason, Result
+from probes.target import Target
+from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.observation import Check, Observation

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from probes._core import Context, Probe, Reason, Result, Verdict
-from probes._families import Family, fact_family, phase_family
+from probes.core import Context, Probe, Reason, Result, Verdict
+from probes.families import Family, fact_family, phase_family
 from runner.observation import Check, Observation, Slo
 from runner.plan.model import Every, Plan, Planned, Server
 

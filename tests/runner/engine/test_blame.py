@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes._core import Reason, Result, Verdict
+from probes.core import Reason, Result, Verdict
 from runner.engine.blame import blamed
 
 ROWS = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from probes._core import Reason, Verdict, Withheld
+from probes.core import Reason, Verdict, Withheld
 from runner.engine.confirm import Confirm
 from runner.observation import Check, Observation
 from runner.plan.model import Every, Planned

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from probes._core import Context, Reason, Result, Verdict
+from probes.core import Context, Reason, Result, Verdict
 from tests.support import servers
 from tests.support.lab import Run, lab, later, never, raising
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from probes._core import Probe, Reason, Verdict
-from probes._fields import Rate
-from probes._target import Target
-from probes.http import Http
-from probes.journey import Journey
-from probes.redis import Redis
-from probes.tcp import Tcp
-from probes.tls import Handshake
+from probes.core import Probe, Reason, Verdict
+from probes.fields import Rate
+from probes.target import Target
+from probes.kinds.http import Http
+from probes.kinds.journey import Journey
+from probes.kinds.redis import Redis
+from probes.kinds.tcp import Tcp
+from probes.kinds.tls import Handshake
 from runner.engine.diagnosis import AGAIN, MOST, Diagnosis, burst
 from runner.observation import Check, Finding, Observation
 from runner.plan.model import Every, Planned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.engine.emit import Emit
 from runner.observation import Check, Finding, Observation
 

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from probes._core import Reason
-from probes._target import Target
-from probes.http import Http
-from probes.journey import Journey
+from probes.core import Reason
+from probes.target import Target
+from probes.kinds.http import Http
+from probes.kinds.journey import Journey
 from runner.observation import Check, Observation
 from runner.plan.model import Every, Planned
 from tests.support import servers

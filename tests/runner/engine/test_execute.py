@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from probes._core import Context, Failed, Reason, Result, Verdict, Withheld
-from probes._fields import Rate
-from probes._target import Target
+from probes.core import Context, Failed, Reason, Result, Verdict, Withheld
+from probes.fields import Rate
+from probes.target import Target
 from tests.support.lab import lab, raising, scripted
 
 

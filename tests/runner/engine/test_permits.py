@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from probes._core import Ask, Context, Probe, Refused, Result, Withheld
-from probes._fields import Rate
-from probes._target import Rule, Target
+from probes.core import Ask, Context, Probe, Refused, Result, Withheld
+from probes.fields import Rate
+from probes.target import Rule, Target
 from runner.engine.permits import Permits
 from runner.observation import Check
 from runner.plan.model import Every, Planned

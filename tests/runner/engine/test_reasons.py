@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from probes._core import Context, Failed, Reason, Refused, Verdict
+from probes.core import Context, Failed, Reason, Refused, Verdict
 from tests.support.lab import LibraryError, SpecialError, lab, raising
 
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from probes._core import Failed, Reason, Result, Verdict
+from probes.core import Failed, Reason, Result, Verdict
 from runner.engine.blame import Heard, cut_off
 from runner.observation import Observation
 from tests.support import servers

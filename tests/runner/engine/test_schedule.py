@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes._core import Context, Probe, Result, Verdict, Withheld
+from probes.core import Context, Probe, Result, Verdict, Withheld
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.clock import SystemClock
 from runner.engine.schedule import CAP, Schedule

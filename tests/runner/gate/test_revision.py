@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.gate.settings import Before, Settings
 from runner.judge.verdict import Outcome
 from tests.support.gating import BY_PATH, HEADER, Reply, Road, gated, plan

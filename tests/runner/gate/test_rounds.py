@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.gate.settings import Before, Settings
 from runner.judge.verdict import Outcome
 from tests.support.gating import P95, Reply, Road, gated, plan

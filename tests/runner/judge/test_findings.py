@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.judge.findings import finding
 from runner.observation import Check, Observation
 

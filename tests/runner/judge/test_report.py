@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.judge.report import could_not_run, report
 from runner.judge.verdict import NOT_RUN, Outcome, Run, Runs, decide
 from runner.observation import Check, Observation, Slo

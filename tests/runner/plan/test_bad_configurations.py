@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from probes._core import Probe
-from probes.health_metrics import HealthMetrics
-from probes.http import Http
-from probes.journey import Journey
-from probes.postgres import Postgres
-from probes.redis import Redis
-from probes.tcp import Tcp
-from probes.tls import Handshake
+from probes.core import Probe
+from probes.kinds.health_metrics import HealthMetrics
+from probes.kinds.http import Http
+from probes.kinds.journey import Journey
+from probes.kinds.postgres import Postgres
+from probes.kinds.redis import Redis
+from probes.kinds.tcp import Tcp
+from probes.kinds.tls import Handshake
 from runner.plan.errors import PlanError
 from runner.plan.load import load
 

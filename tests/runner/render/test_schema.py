@@ -10,9 +10,9 @@ import pytest
 from pydantic import WithJsonSchema
 
 from probes import discover
-from probes._core import Context, Probe, Result
-from probes._fields import Duration, Size
-from probes.booking import Search
+from probes.core import Context, Probe, Result
+from probes.fields import Duration, Size
+from probes.kinds.booking import Search
 from runner.plan.nodes import Items, Keys, Node
 from runner.plan.yaml import read
 from runner.render.schema import schema

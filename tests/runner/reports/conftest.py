@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.judge.report import Report, report
 from runner.judge.verdict import Finding, Outcome, Run, Runs, decide
 from runner.observation import Check, Observation, Slo

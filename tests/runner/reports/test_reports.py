@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.judge.report import CheckRow, Report, from_json, redacted, to_json
 from runner.judge.verdict import Finding, Outcome
 from runner.observation import Check, Observation

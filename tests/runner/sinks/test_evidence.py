@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from probes._core import Verdict
+from probes.core import Verdict
 from runner.observation import Finding
 from runner.sinks.evidence import Evidence
 from tests.support.observations import NOON, failed, made_check, made_plan, passed, unknown

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 
 from probes import discover
-from probes._core import Reason, Verdict
+from probes.core import Reason, Verdict
 from runner.observation import Observation
 from runner.sinks import process
 from runner.sinks.exposition import Exposition, Head, Piece, escape, line

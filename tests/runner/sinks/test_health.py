@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from probes._core import Reason
+from probes.core import Reason
 from runner.observation import Observation
 from runner.sinks.health import FLAGS, Health, all_of
 from tests.support.observations import AVAILABILITY, NOON, P95, Hands, failed, made_check, made_plan, passed, unknown

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from probes._core import Reason
-from probes._families import Family, fact_family
+from probes.core import Reason
+from probes.families import Family, fact_family
 from runner.engine.slots import slots
 from runner.plan.model import Cron
 from runner.sinks.metrics import Metrics

@@ -8,7 +8,7 @@ import math
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from probes._core import Reason
+from probes.core import Reason
 from tests.support.observations import AVAILABILITY, TRACE, failed, made_check, passed
 from tests.support.site import Site, site
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from probes._core import Reason
+from probes.core import Reason
 from runner.observation import Finding
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from probes._core import Reason
+from probes.core import Reason
 from runner.web.serve import serve
 from tests.support.observations import AVAILABILITY, P95, TRACE, failed, made_check, passed
 from tests.support.site import Site, site

@@ -1,0 +1,324 @@
+"""The ground floor of the house: what a kind of check is, what a run is handed, and what it gives back.
+
+Everything else in Outrider may import this module; it imports nothing of Outrider.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from probes.families import Family
+
+if TYPE_CHECKING:
+    from probes.wire.endpoint import Door, Variation
+    from probes.wire.wire import Wire
+
+
+class Verdict(StrEnum):
+    """What a run says of its target. UNKNOWN says that the runner can't tell, never that the target is unwell."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why a run did not pass: the whole list, since it becomes a metric's label. Free text goes to the message."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    PROTOCOL = "protocol"
+    TRUNCATED = "truncated"
+    REDIRECT = "redirect"
+    STATUS = "status"
+    BODY = "body"
+    SCHEMA = "schema"
+    SIZE = "size"
+    LATENCY = "latency"
+    AUTH = "auth"
+    THROTTLED = "throttled"
+    FALLBACK = "fallback"
+    MOCK = "mock"
+    QUOTA = "quota"
+    POLICY = "policy"
+    STALE = "stale"
+    STARVED = "starved"
+    OFFLINE = "offline"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+    # TLS
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    HOSTNAME = "hostname"
+    UNTRUSTED = "untrusted"
+    CHAIN = "chain"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A verdict and its reason; what was measured lives in the Context alone. `parts` become observations of their own."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+    message: str = ""
+    parts: Mapping[str, Result] = field(default_factory=dict)
+
+    @classmethod
+    def passed(cls, message: str = "", parts: Mapping[str, Result] | None = None) -> Result:
+        return cls(Verdict.PASS, None, message, parts or {})
+
+    @classmethod
+    def failed(cls, reason: Reason, message: str, parts: Mapping[str, Result] | None = None) -> Result:
+        return cls(Verdict.FAIL, reason, message, parts or {})
+
+
+class Failed(Exception):  # noqa: N818 - the field's word: a run failed; it is a verdict, not an accident
+    """Ends a run as a failure of the target, from wherever in a probe the failure was seen."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Withheld(Exception):  # noqa: N818 - as above: a decision, not an accident
+    """A limit, a budget or a hold forbids the send: nothing was sent. A scheduled run leaves no observation, only a count."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refused(Exception):  # noqa: N818 - as above
+    """The configuration doesn't allow this request (method, path or address): nothing was sent. Becomes fail / policy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Clock(Protocol):
+    """Time as an argument: `time` in seconds since the epoch (UTC), `monotonic` in seconds since some moment."""
+
+    def time(self) -> float: ...
+    def monotonic(self) -> float: ...
+
+
+class Ledger(Protocol):
+    """What a run may spend, kept across restarts and shared by all that share one state. Implemented by runner.state."""
+
+    async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
+        """Reserves `amount` of `most` per UTC-aligned `window` seconds, durably, before the send. Raises Withheld.
+
+        Returns the reservation's id. A reservation that is never settled stays spent.
+        """
+        ...
+
+    async def settle(self, reservation: int, amount: float) -> None:
+        """Replaces a reservation's amount by what was really used."""
+        ...
+
+    async def hold(self, key: str, seconds: float, why: str) -> None:
+        """Forbids what `key` names for so long (a login after a refused one): see `held`."""
+        ...
+
+    async def held(self, key: str) -> None:
+        """Raises Withheld, saying until when and why, while `key` is held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who asks, as the target sees it. `request_id` is the trace id in UUID form: one id finds a run in both journals."""
+
+    user_agent: str
+    trace_id: str  # 32 hex digits
+    span_id: str  # 16 hex digits
+    request_id: str
+
+    def headers(self) -> dict[str, str]:
+        """The headers that every probe of our own targets carries (W3C trace context level 1, sampled)."""
+        return {
+            "User-Agent": self.user_agent,
+            "X-Request-ID": self.request_id,
+            "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of a run, in seconds of the run's own clock, counted from its start."""
+
+    name: str
+    start: float
+    end: float
+    step: str = ""
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A phase under way: its start, and its end where the socket's own event tells it (`clock.monotonic()` seconds)."""
+
+    start: float
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that a run may send: checked against the target's allow list at load and counted against its limit.
+
+    `where` is the place inside the kind's settings that asks for it, e.g. ("steps", 3).
+    """
+
+    method: str
+    url: str
+    where: tuple[str | int, ...] = ()
+
+
+class Context:
+    """The notebook of one run: phases, facts, evidence. It outlives a run that was cut short.
+
+    So a timeout still says in which phase the run stood, and keeps the phases before it.
+    """
+
+    def __init__(
+        self,
+        *,
+        check: str,
+        wire: Wire,
+        clock: Clock,
+        ledger: Ledger,
+        sender: Sender,
+        permit: Callable[[str, str], Awaitable[None]],
+        deadline: float,
+        rng: random.Random,
+    ) -> None:
+        self.check = check
+        self.wire = wire
+        self.clock = clock
+        self.ledger = ledger
+        self.sender = sender
+        self.permit = permit  # awaited with (method, url) before every send; raises Refused or Withheld
+        self.deadline = deadline  # by clock.monotonic()
+        self.rng = rng
+        self.started = clock.monotonic()
+        self.spans: list[Span] = []
+        self.facts: dict[str, Any] = {}
+        self.evidence: dict[str, Any] = {}
+        self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
+        self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
+        self.step = ""  # the step of a journey that is under way
+        self.halted_in = ""  # the innermost phase that an exception left: where the run stood when it was cut short
+        self.halted_step = ""
+        self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run goes on to leave in order
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Stretch]:
+        """Measures a stretch; stretches of one name add up. An exception is noted and passes through.
+
+        Whoever knows the socket's own moments sets `start` or `end` of what it yields, so that no time of ours is counted.
+        """
+        stretch = Stretch(self.clock.monotonic())
+        try:
+            yield stretch
+        except BaseException:
+            if not self.halted_in:
+                self.halted_in, self.halted_step = name, self.step
+            raise
+        finally:
+            self.mark(name, stretch.start, self.clock.monotonic() if stretch.end is None else stretch.end)
+
+    def mark(self, name: str, start: float, end: float) -> None:
+        """Notes a stretch that overlaps others or was timed at the socket's own events (`clock.monotonic()` seconds)."""
+        self.spans.append(Span(name, start - self.started, end - self.started, self.step))
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase, summed over steps, hops and attempts, in the order in which they began."""
+        sums: dict[str, float] = {}
+        for span in sorted(self.spans, key=lambda s: s.start):
+            sums[span.name] = sums.get(span.name, 0.0) + span.end - span.start
+        return sums
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which the run was in some phase: the target's time, without what our own code took between phases.
+
+        Phases `token` are a token endpoint's, which is no target.
+        """
+        total, covered = 0.0, 0.0
+        for span in sorted((s for s in self.spans if s.name != "token"), key=lambda s: s.start):
+            total += max(0.0, span.end - max(span.start, covered))
+            covered = max(covered, span.end)
+        return total
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, not below 0."""
+        return max(0.0, self.deadline - self.clock.monotonic())
+
+    def conceal(self, secret: str) -> str:
+        """Marks a value learnt in this run as a secret, and returns it."""
+        self.secrets.add(secret)
+        return secret
+
+
+class Probe(BaseModel, ABC):
+    """A kind: its settings and its asking, together. One public file in `probes/` is one kind, named as the file.
+
+    Frozen; unknown keys are errors. `run` lets network errors and timeouts escape: runner.engine.execute alone makes
+    verdicts of exceptions. `Failed` says that the target is unwell.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ()
+    families: ClassVar[tuple[Family, ...]] = ()
+    errors: ClassVar[dict[type[Exception], Reason]] = {}  # what its libraries raise; the engine knows OSError, ssl and timeouts
+
+    def asks(self) -> tuple[Ask, ...]:
+        """The HTTP requests that one run may send, redirects aside."""
+        return ()
+
+    def part_names(self) -> tuple[str, ...]:
+        """The parts that every Result of this check carries (observations of their own, `check/part`)."""
+        return ()
+
+    def part_compares(self) -> Mapping[str, str]:
+        """For a part, the check that measures the same by itself (`compare_with`)."""
+        return {}
+
+    def afterwards(self) -> float:
+        """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
+        return 0.0
+
+    def repeatable(self) -> bool:
+        """Whether all of it may be asked again at once: it sends nothing but GET, HEAD and OPTIONS, logs nobody in, costs nothing."""
+        return all(ask.method in ("GET", "HEAD", "OPTIONS") for ask in self.asks())
+
+    def door(self) -> Door | None:
+        """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
+        return None
+
+    def varied(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
+        """The same asking with one thing changed; None where its kind can't, or mustn't be asked twice."""
+        return None
+
+    @abstractmethod
+    def address(self) -> str:
+        """What is asked, for a person: no secret in it."""
+
+    @abstractmethod
+    async def run(self, ctx: Context) -> Result:
+        """Asks once. Raises Failed, Refused, Withheld, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""

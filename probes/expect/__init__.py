@@ -1,0 +1,1 @@
+"""What a response must be: conditions, patterns, status, templates and dialogues."""

@@ -1,0 +1,176 @@
+"""What an answer must be, and the exact reason when it is not. Pure: no I/O, no clock; the answer carries its seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from probes.expect.conditions import Condition
+from probes.core import Failed, Reason
+from probes.http.message import Answer
+from probes.fields import Duration
+from probes.expect.patterns import JsonPath, Pattern, shown
+from probes.expect.status import Statuses, any_success, judge_status
+
+
+def version(value: Any) -> Any:
+    """A version as it is written: to YAML `2` and `1.1` are numbers."""
+    return {"2.0": "2"}.get(str(value), str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Version = Annotated[Literal["1.0", "1.1", "2"], BeforeValidator(version), WithJsonSchema({"enum": [1.0, 1.1, 2, "1.0", "1.1", "2"]})]
+_FALLBACK = frozenset({"is_fallback", "fallback", "from_cache", "is_cached", "cached"})
+_MOCK = frozenset({"is_mock", "mock", "mocked", "is_mocked", "mock_mode"})
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed, json_schema_input_type=Pattern | list[Pattern])]
+
+
+class Expect(BaseModel):
+    """What an answer must be. Everything that is written must hold; without `status` it is 2xx."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    status: Statuses = Field(default_factory=any_success, description="200, 2xx, 200-299, or a list of these; 2xx if none.")
+    http_version: Version | None = Field(default=None, description="The version of HTTP that must be spoken: 1.1 or 2.")
+    text: Texts = Field(default=(), description="A text that the body contains, or several.")
+    not_text: Texts = Field(default=(), description="A text that the body must not contain, or several.")
+    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the body, or several.")
+    not_regex: Patterns = Field(default=(), description="A regular expression (RE2) that must not be found, or several.")
+    json_: dict[JsonPath, Condition] = Field(
+        default={}, alias="json", description="By JSONPath, what the values must be; all that it selects."
+    )
+    headers: dict[str, Condition] = Field(default={}, description="By name, what a header must be.")
+    within: Duration | None = Field(default=None, description="The longest that it may take: slower is a failure, latency.")
+
+    def judge(self, answer: Answer) -> None:
+        """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
+        judge_status(answer, self.status)
+        if self.http_version is not None and answer.http_version != self.http_version:
+            raise Failed(Reason.PROTOCOL, f"HTTP/{answer.http_version}, wanted HTTP/{self.http_version}")
+        for name, condition in self.headers.items():
+            _judge_header(name, condition, answer)
+        self._judge_text(answer)
+        if self.json_:
+            judge_json(document(answer), self.json_)
+        if self.within is not None:
+            judge_latency("took", answer.seconds, self.within)
+
+    def _judge_text(self, answer: Answer) -> None:
+        if not (self.text or self.not_text or self.regex or self.not_regex):
+            return
+        body = answer.text()
+        for text in self.text:
+            _require(text in body, f"the body doesn't contain {shown(text)}; {_beginning(body)}")
+        for text in self.not_text:
+            _require(text not in body, f"the body contains {shown(text)}")
+        for pattern in self.regex:
+            _require(pattern.search(body) is not None, f"nothing in the body matches {pattern}; {_beginning(body)}")
+        for pattern in self.not_regex:
+            if found := pattern.search(body):
+                raise Failed(Reason.BODY, f"{shown(found.group())} in the body matches {pattern}")
+
+
+def judge_latency(what: str, seconds: float, most: float) -> None:
+    """Raises Failed(latency) where it took longer than `most` seconds."""
+    if seconds > most:
+        raise Failed(Reason.LATENCY, f"{what} {duration(seconds)}, wanted at most {duration(most)}")
+
+
+def judge_json(found: Any, wanted: Mapping[JsonPath, Condition]) -> None:
+    """Raises Failed for the first path whose values are not as wanted."""
+    for path, condition in wanted.items():
+        for reason, message in json_faults(found, path, condition):
+            raise Failed(reason, message)
+
+
+def json_faults(whole: Any, path: JsonPath, condition: Condition) -> Iterator[tuple[Reason, str]]:
+    """What is wrong with what a path selects. Nothing selected is a fault unless the condition says so."""
+    try:
+        found = path.find(whole)
+    except ValueError as error:
+        yield Reason.BODY, str(error)
+        return
+    if condition.count is not None:
+        for _, message in condition.count.faults(len(found)):
+            yield condition.reason or Reason.BODY, f"{path} selects {message}"
+    elif not found and not condition.wants_none:
+        usual = Reason.SCHEMA if condition.is_form else Reason.BODY
+        yield condition.reason or usual, _absent(whole, path, condition)
+    for actual in found:
+        for reason, message in condition.faults(actual):
+            yield condition.reason or _telling(path, condition, actual) or reason, f"{path} is {message}"
+
+
+def _telling(path: JsonPath, condition: Condition, actual: Any) -> Reason | None:
+    """Fallback or mock, where the answer itself marks that it is one and the check says that it must not be."""
+    last = path.names[-1:] or ("",)
+    if actual is not True or condition.equals is not False:
+        return None
+    return Reason.FALLBACK if last[0] in _FALLBACK else Reason.MOCK if last[0] in _MOCK else None
+
+
+def _absent(whole: Any, path: JsonPath, condition: Condition) -> str:
+    """Says that nothing is there, and what is there instead when it isn't even an object."""
+    missing = f"{path} is absent, expected {condition.expected()}"
+    if isinstance(whole, dict) or not path.starts_with_name:
+        return missing
+    if not (inner := paired(whole)):
+        return f"the body is {shown(whole)}, no object: {missing}"
+    said, status = inner
+    inside = "; ".join(f"inside, {path} is {message}" for value in path.find(said) for _, message in condition.faults(value))
+    return f"{pair_text(status)}: {inside or missing}"
+
+
+def pair_text(status: int) -> str:
+    """What a person is told of a body that is a pair."""
+    return f"the body is a pair [..., {status}] instead of an answer {status}"
+
+
+def paired(whole: Any) -> tuple[Any, int] | None:
+    """The two of `[{...}, 503]`: what a handler sends that returns a status beside its body to a framework that makes a list of it."""
+    if not (isinstance(whole, list) and len(whole) in (2, 3) and isinstance(whole[0], dict | str)):
+        return None
+    status = whole[1]
+    plausible = isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599  # noqa: PLR2004 - HTTP's own numbers
+    return (whole[0], status) if plausible else None
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: 480 ms, 3.0 s."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def document(answer: Answer) -> Any:
+    """The body as JSON. Raises Failed(body) for what is none, saying what it is."""
+    try:
+        return answer.json()
+    except ValueError as error:
+        kind = (answer.header("content-type") or "").partition(";")[0]
+        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is no JSON: {error}; {_beginning(answer.text())}") from None
+
+
+def _judge_header(name: str, condition: Condition, answer: Answer) -> None:
+    value = answer.header(name)
+    if value is None:
+        if not condition.wants_none:
+            raise Failed(condition.reason or Reason.BODY, f"header {name} is absent, expected {condition.expected()}")
+        return
+    for reason, message in condition.faults(condition.read_text(value)):
+        raise Failed(reason, f"header {name} is {message}")
+
+
+def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a condition, in the order of an assertion
+    if not holds:
+        raise Failed(Reason.BODY, message)
+
+
+def _beginning(body: str) -> str:
+    return f"it begins {shown(body.lstrip()[:200])}" if body.strip() else "it is empty"

@@ -1,0 +1,171 @@
+"""What one value must be: a bare value, or operators such as `{at_least: 1, below: 5}`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from probes.core import Reason
+from probes.expect.patterns import Pattern, shown
+
+JsonType = Literal["string", "number", "integer", "boolean", "array", "object", "null"]
+
+
+def json_type(value: Any) -> str:
+    """The JSON type of a value that was read from JSON."""
+    names = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality as JSON knows it: true is not 1, and 1 is 1.0."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+class Condition(BaseModel):
+    """What a value must be. A bare value means equals; several operators must all hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    beside: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
+
+    exists: bool | None = Field(default=None, description="Whether there must be such a value at all.")
+    equals: Any = Field(default=None, description="The value itself; 1 equals 1.0 and true equals only true.")
+    not_: Any = Field(default=None, alias="not", description="A value that it must not be.")
+    in_: list[Any] | None = Field(default=None, alias="in", description="The values that it may be.")
+    matches: Pattern | None = Field(default=None, description="A regular expression (RE2) found anywhere in a text.")
+    contains: Any = Field(default=None, description="A piece of a text, an element of an array or a name in an object.")
+    above: float | None = Field(default=None, description="A number that it must be above.")
+    below: float | None = Field(default=None, description="A number that it must be below.")
+    at_least: float | None = Field(default=None, description="The least number that it may be.")
+    at_most: float | None = Field(default=None, description="The greatest number that it may be.")
+    type: JsonType | list[JsonType] | None = Field(default=None, description="The JSON type that it must have, or several.")
+    length: Condition | None = Field(default=None, description="What its length must be: characters, elements or members.")
+    count: Condition | None = Field(default=None, description="How many values a path must select.")
+    reason: Reason | None = Field(default=None, description="The reason that a failure is given, instead of the usual one.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_means_equals(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return {"equals": value}
+        if not set(value) - cls.beside:
+            raise ValueError("write a value or an operator, such as {equals: ready} or {exists: true}")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": ["string", "number", "boolean", "null", "array"]}, handler(schema)]}
+
+    @property
+    def wants_none(self) -> bool:
+        """Whether the value must be absent."""
+        return self.exists is False
+
+    @property
+    def is_form(self) -> bool:
+        """Whether it is about the form of an answer alone (whether a value is there, its type), not about its content."""
+        return self.model_fields_set <= _FORM | self.beside
+
+    def read_text(self, text: str) -> Any:
+        """A text as this condition compares it: a number where a number is wanted (a header's value has no type)."""
+        wanted = [self.equals, self.not_, *(self.in_ or ())]
+        numeric = any(isinstance(each, int | float) and not isinstance(each, bool) for each in wanted)
+        if not (numeric or self.model_fields_set & {"above", "below", "at_least", "at_most"}):
+            return text
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    def faults(self, actual: Any) -> Iterator[tuple[Reason, str]]:
+        """What is wrong with a value that is there: (reason, `5, expected at most 3`) for each operator that doesn't hold."""
+        for name in _ORDER:
+            if name in self.model_fields_set and not _HOLDS[name](getattr(self, name), actual):
+                usual = Reason.SCHEMA if name in _FORM else Reason.BODY
+                yield self.reason or usual, f"{_seen(name, actual)}, expected {_expected(name, getattr(self, name))}"
+
+    def expected(self) -> str:
+        """What was expected, in words, for a value that is not there."""
+        for name in _ORDER:
+            if name in self.model_fields_set and name != "exists":
+                return _expected(name, getattr(self, name))
+        return "a value"
+
+
+def _number(actual: Any, test: Callable[[float], bool]) -> bool:
+    return isinstance(actual, int | float) and not isinstance(actual, bool) and test(actual)
+
+
+def _contains(piece: Any, actual: Any) -> bool:
+    if isinstance(actual, str):
+        return isinstance(piece, str) and piece in actual
+    if isinstance(actual, list):
+        return any(same(piece, element) for element in actual)
+    return isinstance(actual, dict) and isinstance(piece, str) and piece in actual
+
+
+def _of_type(wanted: Any, actual: Any) -> bool:
+    have, names = json_type(actual), wanted if isinstance(wanted, list) else [wanted]
+    if have == "number" and actual.is_integer():
+        return bool({"number", "integer"} & set(names))  # 1.0 is an integer to JSON Schema, too
+    return have in names or (have == "integer" and "number" in names)
+
+
+def _length(wanted: Condition, actual: Any) -> bool:
+    return isinstance(actual, str | list | dict) and not any(wanted.faults(len(actual)))
+
+
+def _seen(name: str, actual: Any) -> str:
+    if name == "length" and isinstance(actual, str | list | dict):
+        return f"{shown(actual)} of length {len(actual)}"
+    return f"{shown(actual)} ({json_type(actual)})" if name == "type" else shown(actual)
+
+
+def _expected(name: str, wanted: Any) -> str:
+    if name == "exists":
+        return "none"
+    if isinstance(wanted, Condition):
+        return f"{_WORDS[name]}{wanted.expected()}"
+    if isinstance(wanted, Pattern):
+        return f"{_WORDS[name]}{wanted.text}"
+    return f"{_WORDS[name]}{wanted:g}" if isinstance(wanted, float) else f"{_WORDS[name]}{shown(wanted)}"
+
+
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "exists": lambda wanted, _: bool(wanted),
+    "type": _of_type,
+    "equals": same,
+    "not_": lambda wanted, actual: not same(wanted, actual),
+    "in_": lambda wanted, actual: any(same(each, actual) for each in wanted),
+    "matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is not None,
+    "contains": _contains,
+    "above": lambda wanted, actual: _number(actual, lambda number: number > wanted),
+    "below": lambda wanted, actual: _number(actual, lambda number: number < wanted),
+    "at_least": lambda wanted, actual: _number(actual, lambda number: number >= wanted),
+    "at_most": lambda wanted, actual: _number(actual, lambda number: number <= wanted),
+    "length": _length,
+}
+_ORDER = tuple(_HOLDS)
+_FORM = frozenset({"exists", "type"})  # about the answer's form, not its content: reason schema
+_WORDS = {
+    "type": "",
+    "equals": "",
+    "not_": "anything but ",
+    "in_": "one of ",
+    "matches": "a text that matches ",
+    "contains": "it to contain ",
+    "above": "above ",
+    "below": "below ",
+    "at_least": "at least ",
+    "at_most": "at most ",
+    "length": "a length of ",
+}

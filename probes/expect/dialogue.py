@@ -1,0 +1,148 @@
+"""What a server is told and what it must answer, step by step: the settings, and the reading by lines or by bytes. Knows no socket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+
+from probes.core import Failed, Reason
+from probes.expect.patterns import Pattern, shown
+from probes.expect.template import variables
+
+LINE_CAP = 64 * 1024  # bytes of one line
+CAP = 1024 * 1024  # bytes of a whole dialogue
+LINES = 10_000  # of a whole dialogue: each is searched on the loop, and a megabyte of empty ones would hold it for seconds
+KEPT = 20  # lines that a failure keeps as evidence
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
+
+
+def _bytes(text: Any) -> Any:
+    """`00000008 04d2162f`: pairs of hex digits, with spaces where they help."""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str) or not _HEX.match(plain := "".join(text.split())):
+        raise ValueError("write bytes as pairs of hex digits, in quotes, such as '00000008 04d2162f'")
+    return bytes.fromhex(plain)
+
+
+Hex = Annotated[bytes, BeforeValidator(_bytes), WithJsonSchema({"type": "string", "description": "bytes as pairs of hex digits"})]
+
+
+class Step(BaseModel):
+    """One step: first what is waited for, then what is said, then TLS; any of them may be absent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    expect: Pattern | None = Field(default=None, description="Wait for a line in which this regular expression (RE2) is found.")
+    reject: Pattern | None = Field(
+        default=None, description="A line in which this is found, before the awaited one, fails at once: status."
+    )
+    expect_hex: Hex | None = Field(default=None, description="The next bytes must be these, in hex.")
+    send: SecretStr | None = Field(default=None, description="A line to say; {{name}} is what a group (?P<name>...) caught before.")
+    send_hex: Hex | None = Field(default=None, description="Bytes to say, in hex; nothing is put after them.")
+    starttls: bool = Field(default=False, description="Then shake hands, by the check's `tls`.")
+    labels: dict[str, str] = Field(default={}, description="What to show in probe_expect_info, such as version: '{{version}}'.")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.expect and self.expect_hex is not None:
+            raise ValueError("give either expect or expect_hex")
+        if self.send and self.send_hex is not None:
+            raise ValueError("give either send or send_hex")
+        if (self.reject or self.labels) and not self.expect:
+            raise ValueError(f"{'reject' if self.reject else 'labels'} goes with expect")
+        if not (self.expect or self.expect_hex or self.send or self.send_hex or self.starttls):
+            raise ValueError("an empty step; write expect, send or starttls")
+        return self
+
+    def groups(self) -> Iterator[str]:
+        """The names that its expectation catches."""
+        return iter(self.expect.compiled.groupindex if self.expect else ())
+
+    def used(self) -> Iterator[str]:
+        """The names that it fills in, the labels' first. Raises ValueError for a `{{` that begins none."""
+        yield from variables(self.labels)
+        yield from variables(self.send)
+
+
+Dialogue = Annotated[tuple[Step, ...], Field(max_length=50)]
+
+
+def judge_names(steps: tuple[Step, ...]) -> None:
+    """Raises ValueError where a step uses what no expectation up to it has caught."""
+    known: set[str] = set()
+    for number, step in enumerate(steps, 1):
+        known |= set(step.groups())
+        for name in step.used():
+            if name not in known:
+                raise ValueError(f"step {number} uses {{{{{name}}}}}, which no (?P<{name}>...) before it catches")
+
+
+class Heard:
+    """What came and was not yet taken, as lines or as bytes; bounded."""
+
+    def __init__(self) -> None:
+        self._left = bytearray()
+        self._seen = 0  # bytes of what is left in which there is no line's end
+        self._all = 0
+        self._taken = 0  # lines
+        self.lines: list[str] = []  # the last that were taken
+
+    def feed(self, data: bytes) -> None:
+        """Takes what came. Raises Failed(size) beyond the bounds."""
+        self._left += data
+        self._all += len(data)
+        if self._all > CAP:
+            raise Failed(Reason.SIZE, f"the server says more than {CAP // 1024} KiB")
+
+    def left(self) -> int:
+        """How many bytes came that no step has taken."""
+        return len(self._left)
+
+    def line(self) -> str | None:
+        """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end, and for too many."""
+        at = self._left.find(b"\n", self._seen)
+        if at < 0:
+            self._seen = len(self._left)
+            if self._seen > LINE_CAP:
+                raise Failed(Reason.SIZE, f"the server says a line of more than {LINE_CAP // 1024} KiB")
+            return None
+        line = bytes(self._left[:at]).rstrip(b"\r").decode("utf-8", "replace")
+        del self._left[: at + 1]
+        self._seen = 0
+        self._taken += 1
+        if self._taken > LINES:
+            raise Failed(Reason.SIZE, f"the server says more than {LINES:,} lines")
+        self.lines = [*self.lines[1 - KEPT :], line]
+        return line
+
+    def taken(self, wanted: bytes) -> bool:
+        """Whether the next bytes are these; takes them. Raises Failed(protocol) as soon as they are others."""
+        came = bytes(self._left[: len(wanted)])
+        if came != wanted[: len(came)]:
+            raise Failed(Reason.PROTOCOL, f"the server's bytes are {came.hex(' ')}, expected {wanted.hex(' ')}")
+        if len(came) < len(wanted):
+            return False
+        del self._left[: len(wanted)]
+        self._seen = 0
+        return True
+
+    def ending(self, wanted: str) -> Failed:
+        """Why a dialogue whose connection was closed has failed: cut short in a line or before any, or told something else."""
+        if self._left or not self.lines:
+            came = f"after {len(self._left)} bytes of an answer" if self._left else "before any answer came"
+            return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
+        return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
+
+    def match(self, step: Step) -> Mapping[str, str] | None:
+        """What the awaited line caught, once it is there. Raises Failed(status) for a line that is rejected before."""
+        assert step.expect is not None  # noqa: S101 - for the type checker; the caller asked
+        while (line := self.line()) is not None:
+            if found := step.expect.search(line):
+                return {name: text or "" for name, text in found.groupdict().items()}
+            if step.reject and step.reject.search(line):
+                raise Failed(Reason.STATUS, f"the server says {shown(line)}; expected {step.expect}")
+        return None

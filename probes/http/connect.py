@@ -1,0 +1,101 @@
+"""From a way to a connection: straight, to a proxy that relays, or through a proxy's tunnel; in the version that was agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from probes.wire.addresses import literal, refusal
+from probes.http.exchange import Connection, Sent
+from probes.core import Context, Failed, Reason, Refused
+from probes.fields import host_and_port
+from probes.http.http1 import Http1
+from probes.http.http2 import Http2
+from probes.wire.proxy import Proxy
+from probes.wire.stream import Stream
+from probes.wire.settings import Way
+
+Origin = tuple[str, str, int]  # scheme, host, port
+
+
+def is_relayed(way: Way, origin: Origin) -> bool:
+    """Whether the proxy reads the request itself, instead of only opening a tunnel for it."""
+    return way.proxy is not None and origin[0] == "http" and way.http != "2"
+
+
+async def connected(ctx: Context, way: Way, origin: Origin) -> Connection:
+    """A fresh connection to an origin. Raises what the wire raises, and Failed for what proxies and versions don't grant."""
+    scheme, host, port = origin
+    secure = scheme == "https"
+    if way.proxy is None:
+        stream = await ctx.wire.stream(ctx, host, port, way.tls if secure else None, way.alpn() if secure else (), way)
+    elif is_relayed(way, origin):
+        stream = await _to_proxy(ctx, way, way.proxy, host)
+    else:
+        stream = await _through(ctx, way, way.proxy, origin)
+    return _speaking(stream, way.http, secure=secure)
+
+
+async def _to_proxy(ctx: Context, way: Way, proxy: Proxy, host: str) -> Stream:
+    """A connection to the proxy. It resolves the target's name itself: only an address can be checked here."""
+    address = literal(host)
+    if address and (why := refusal(address, host, way.allowed)):
+        raise Refused(why)
+    ctx.evidence["proxy"] = host_and_port(proxy.host, proxy.port)
+    try:
+        return await ctx.wire.stream(ctx, proxy.host, proxy.port, way=way)
+    except (Failed, OSError) as error:
+        raise proxy.unreached(error) from error
+
+
+async def _through(ctx: Context, way: Way, proxy: Proxy, origin: Origin) -> Stream:
+    scheme, host, port = origin
+    stream = await _to_proxy(ctx, way, proxy, host)
+    try:
+        await _open_tunnel(ctx, proxy, stream, host_and_port(host, port).encode())
+        if scheme == "https":
+            context = await ctx.wire.tls_context(way.tls, way.alpn())
+            await ctx.wire.secure(ctx, stream, way.tls, context, host)
+    except BaseException:
+        stream.abort()
+        raise
+    return stream
+
+
+async def _open_tunnel(ctx: Context, proxy: Proxy, stream: Stream, where: bytes) -> None:
+    """Phase `proxy`: from CONNECT sent to the proxy's answer. Raises Failed, told as the proxy's, where it opens no tunnel."""
+    headers = ((b"Host", where), *((name.encode(), value.encode()) for name, value in proxy.headers().items()))
+    with ctx.phase("proxy") as stretch:
+        try:
+            exchange = await Http1(stream).send(beside(ctx, ctx.permit), Sent("CONNECT", where, "http", headers, b""))
+            await exchange.receive_head()
+        except (Failed, OSError) as error:
+            raise proxy.unreached(error) from error
+        stretch.end = stream.last_read_at
+    proxy.judge_tunnel(exchange.status)
+
+
+def beside(ctx: Context, permit: Callable[[str, str], Awaitable[None]]) -> Context:
+    """A notebook for what is not the target's."""
+    return Context(
+        check=ctx.check,
+        wire=ctx.wire,
+        clock=ctx.clock,
+        ledger=ctx.ledger,
+        sender=ctx.sender,
+        permit=permit,
+        deadline=ctx.deadline,
+        rng=ctx.rng,
+    )
+
+
+def _speaking(stream: Stream, http: str, *, secure: bool) -> Connection:
+    """The connection in the version that was agreed on. Raises Failed(PROTOCOL) where only HTTP/2 will do and isn't granted."""
+    if not secure:
+        return Http2(stream) if http == "2" else Http1(stream)
+    chosen = stream.tls.selected_alpn_protocol() if stream.tls else None
+    if chosen == "h2":
+        return Http2(stream)
+    if http == "2":
+        stream.abort()
+        raise Failed(Reason.PROTOCOL, f"the server doesn't agree to HTTP/2: by ALPN it chose {chosen or 'nothing'}")
+    return Http1(stream)

@@ -1,0 +1,149 @@
+"""One request and its answer on a connection, whatever version of HTTP: phases at the socket's own events, and words for what breaks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from probes.core import Context, Failed, Reason
+from probes.wire.stream import Stream
+
+HEAD_CAP = 64 * 1024  # bytes of an answer's head
+Fields = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it goes out. `target` is the request line's: a path with its query, or all of it for a proxy."""
+
+    method: str
+    target: bytes
+    scheme: str
+    headers: tuple[tuple[bytes, bytes], ...]  # Host first
+    body: bytes
+
+
+class Exchange(ABC):
+    """What comes in answer to one request. `feed` of each version fills it."""
+
+    version = "1.1"
+
+    def __init__(self, ctx: Context, stream: Stream, method: str) -> None:
+        self.ctx = ctx
+        self.stream = stream
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers: Fields = ()  # what came behind the body, where the version of HTTP brings it
+        self.pieces: list[bytes] = []
+        self.body_bytes = 0
+        self.first_byte_at = 0.0
+        self.begun = False  # something of the answer has come
+        self.head_done = False
+        self.done = False
+        self._head_only = method == "HEAD"
+        self._before = stream.received_bytes  # on this connection before the answer: the TLS handshake's, other answers'
+        self._fields: Fields | None = None
+
+    @abstractmethod
+    async def feed(self, data: bytes) -> None:
+        """Takes what the socket gave."""
+
+    @abstractmethod
+    def reusable(self) -> bool:
+        """Whether the connection can carry another request after this one."""
+
+    def ends_with_connection(self) -> bool:
+        """Whether the connection's end is the body's."""
+        return False
+
+    async def receive_head(self) -> None:
+        """Phase `processing`: from the request written to the answer's first byte."""
+        with self.ctx.phase("processing") as stretch:
+            data = await self._first_bytes()
+            stretch.end = self.first_byte_at = self.stream.last_read_at
+        taken = 0
+        while True:
+            taken += len(data)
+            await self.feed(data)
+            if self.head_done:
+                return
+            if taken > HEAD_CAP:
+                raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB")
+            with self.ctx.phase("transfer") as stretch:
+                data = await self._read()
+                stretch.end = self.stream.last_read_at
+
+    async def _first_bytes(self) -> bytes:
+        data = await self._read()
+        self.begun = True
+        return data
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body's pieces as they come: phase `transfer`."""
+        self.ctx.mark("transfer", self.stream.last_read_at, self.stream.last_read_at)  # there, though all came with the head
+        while True:
+            for piece in self._take():
+                yield piece
+            if self.done:
+                return
+            with self.ctx.phase("transfer") as stretch:
+                data = await self._read(ending=True)
+                stretch.end = self.stream.last_read_at
+            if data:
+                await self.feed(data)
+            elif self.ends_with_connection():
+                self.done = True
+            else:
+                raise self.broken_off()
+
+    def _take(self) -> Iterable[bytes]:
+        pieces, self.pieces = self.pieces, []
+        return pieces
+
+    async def _read(self, *, ending: bool = False) -> bytes:
+        try:
+            data = await self.stream.read()
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionResetError(error.errno or 104, f"the connection was reset {self.so_far()}") from error
+        if not data and not ending:
+            raise self.broken_off()
+        return data
+
+    def broken_off(self) -> Failed:
+        """What it means that the connection ended before the answer did."""
+        return Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
+
+    def so_far(self) -> str:
+        """How far the answer had come, for a message."""
+        if not self.head_done:
+            came = self.stream.received_bytes - self._before
+            return f"after {came} bytes of the answer's head" if self.begun and came else "before any answer came"
+        length = self.header("content-length")
+        of = f" of {length}" if length else ""
+        return f"after {self.body_bytes}{of} bytes of the body"
+
+    def fields(self) -> Fields:
+        """The headers in the order received, names in lower case; known when the head is there."""
+        if self._fields is None:
+            self._fields = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.headers)
+        return self._fields
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header; None where it is absent."""
+        return next((value for key, value in self.fields() if key == name), None)
+
+
+class Connection(ABC):
+    """A connection that speaks one version of HTTP, one request at a time."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    @abstractmethod
+    async def send(self, ctx: Context, sent: Sent) -> Exchange:
+        """Sends a request. Its answer is read from what is returned."""
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether, for all that is known here, it can carry a request: neither closed nor with bytes that nobody asked for."""

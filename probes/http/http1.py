@@ -1,0 +1,98 @@
+"""HTTP/1.1 on a stream, by a C parser that others have hardened."""
+
+from __future__ import annotations
+
+import httptools
+
+from probes.http.exchange import Connection, Exchange, Sent
+from probes.core import Context, Failed, Reason, Refused
+from probes.wire.stream import Stream
+
+_BODILESS = {204, 304}
+
+
+class Http1(Connection):
+    """A connection of HTTP/1.1."""
+
+    async def send(self, ctx: Context, sent: Sent) -> Exchange:
+        exchange = Exchange1(ctx, self.stream, sent.method)
+        await self.stream.write(_head(sent) + sent.body)
+        return exchange
+
+    def alive(self) -> bool:
+        return self.stream.quiet()
+
+
+def _head(sent: Sent) -> bytes:
+    lines = [b"%s %s HTTP/1.1" % (sent.method.encode("ascii"), sent.target)]
+    lines += [name + b": " + value for name, value in sent.headers]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def refuse_line_breaks(sent: Sent) -> None:
+    """Raises Refused for a header that would smuggle in another one, before a byte goes out."""
+    for name, value in sent.headers:
+        if any(sign in name + value for sign in b"\r\n\0"):
+            raise Refused(f"header {name.decode('ascii', 'replace')!r} holds a line break or a NUL")
+
+
+class Exchange1(Exchange):
+    """One request and its answer; the C parser calls the `on_` methods."""
+
+    def __init__(self, ctx: Context, stream: Stream, method: str) -> None:
+        super().__init__(ctx, stream, method)
+        self._keep = False
+        self._surplus = False
+        self._is_tunnel = method == "CONNECT"  # what follows its answer's head is no answer (RFC 9110, 9.3.6)
+        self._parser = httptools.HttpResponseParser(self)
+
+    # -- the parser's calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.done:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.done:
+            return
+        self.status = self._parser.get_status_code()
+        self.version = self._parser.get_http_version()
+        if self.status >= 200:  # noqa: PLR2004 - below are interim answers (RFC 9110, 15.2)
+            self._keep = self._parser.should_keep_alive()
+            self.head_done = True
+            self.done = self._head_only or self.status in _BODILESS or self._is_tunnel
+
+    def on_message_begin(self) -> None:
+        self._surplus = self._surplus or self.done
+
+    def on_body(self, piece: bytes) -> None:
+        if self.done:
+            self._surplus = True
+            return
+        self.body_bytes += len(piece)
+        self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self.head_done:
+            self.done = True
+        else:
+            self.headers.clear()
+
+    # -- the probe's side
+
+    async def feed(self, data: bytes) -> None:
+        self._surplus = self._surplus or self.done
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise Failed(Reason.PROTOCOL, f"the server switched protocols ({self.status}), which wasn't asked for") from error
+        except httptools.HttpParserError as error:
+            self._surplus = True
+            if not self.done:  # bytes beyond an answer's end are not the answer's
+                raise Failed(Reason.PROTOCOL, f"what came is no HTTP/1.1 answer: {str(error).rstrip('.').lower()}") from error
+
+    def ends_with_connection(self) -> bool:
+        return self.header("content-length") is None and "chunked" not in (self.header("transfer-encoding") or "").lower()
+
+    def reusable(self) -> bool:
+        return self.done and self._keep and not self._surplus and self.stream.quiet()

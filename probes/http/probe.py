@@ -1,0 +1,189 @@
+"""What the kinds over HTTP share: where they ask (Endpoint) and how (ask): redirects, the body's cap, evidence."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
+
+from probes.wire.addresses import AddressField
+from probes.wire.addresses import Family as IpFamily
+from probes.core import Context, Probe
+from probes.http.decoding import ENCODINGS
+from probes.wire.endpoint import Door, Variation
+from probes.http.message import Answer, Request
+from probes.families import Family, fact_family, phase_family
+from probes.http.oauth2 import OAuth2
+from probes.wire.proxy import Proxy
+from probes.target import TargetRef
+from probes.wire.tls import Tls, tls_families
+from probes.http.session import BODY_CAP, OnData, Visit
+from probes.wire.settings import Way
+
+__all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "ask", "http_families", "network_families"]
+
+
+def _version(value: Any) -> Any:
+    """`http: 2` and `http: 1.1` are numbers to YAML."""
+    return {"1.1": "1.1", "2": "2", "2.0": "2"}.get(str(value), value)
+
+
+def _encodings(value: Any) -> Any:
+    if isinstance(value, bool):
+        return ENCODINGS if value else ()
+    return (value,) if isinstance(value, str) else value
+
+
+Version = Annotated[Literal["1.1", "2", "auto"], BeforeValidator(_version), WithJsonSchema({"enum": [1.1, 2, "1.1", "2", "auto"]})]
+_Encoding = Literal["zstd", "br", "gzip", "deflate"]
+Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
+
+
+class Endpoint(Probe):
+    """Where a kind over HTTP asks: a target and a path, or a `url` of its own, to which only its kind's request goes."""
+
+    target: TargetRef | None = Field(default=None, description="A name under targets:; its address, headers, rules and limit.")
+    url: SecretStr | None = Field(default=None, description="An address of this check's own, instead of a target.")
+    path: str = Field(default="", description="Below the target's address, with the query.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the target's headers.")
+    tls: Tls = Field(default=Tls(), description="Authorities, name and versions for https.")
+    http: Version = Field(default="1.1", description="1.1, 2 (without TLS, too), or auto: what the server prefers over TLS.")
+    proxy: SecretStr | None = Field(default=None, description="http://user:password@host:port; https goes through its tunnel (CONNECT).")
+    oauth2: OAuth2 | None = Field(default=None, description="Client credentials; the token is kept until shortly before its end.")
+    compression: Encodings = Field(default=(), description="true, or which of zstd, br, gzip and deflate are asked for; none unless asked.")
+    keep_alive: bool = Field(default=False, description="true keeps the connection for the next run: the warm path is measured.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
+    resolve: AddressField | None = Field(default=None, description="Connect to this address instead of resolving the host.")
+    allow_addresses: tuple[AddressField, ...] = Field(
+        default=(), description="Link-local or metadata addresses that may be reached all the same."
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            Proxy.read(proxy.get_secret_value())
+        return proxy
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if (self.target is None) == (self.url is None):
+            raise ValueError("give either target or url")
+        if self.url is not None and self.path:
+            raise ValueError("path goes with target; write the whole address into url")
+        split = urlsplit(self._base())
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise ValueError("the address must begin with http:// or https:// and a host")
+        if self.path and not self.path.startswith(("/", "?")):
+            raise ValueError("path begins with /")
+        if self.proxy and (self.resolve or self.ip != "any"):
+            raise ValueError("a proxy resolves the host itself; leave out resolve and ip")
+        return self
+
+    def _base(self) -> str:
+        if self.target is not None:
+            return self.target.url
+        return self.url.get_secret_value() if self.url else ""
+
+    def location(self, path: str | None = None) -> str:
+        """The absolute address of a path below the target (default: the check's own path)."""
+        below = self.path if path is None else path
+        return self._base().rstrip("/") + below if below else self._base()
+
+    def base_headers(self) -> dict[str, str]:
+        """The target's headers and the check's own, secrets revealed."""
+        both = {**(self.target.headers if self.target else {}), **self.headers}
+        return {name: value.get_secret_value() for name, value in both.items()}
+
+    def visit(self) -> Visit:
+        """A run's stay at its hosts, for `async with`: its requests share connections, cookies and a token."""
+        return Visit(self.way)
+
+    @cached_property
+    def way(self) -> Way:
+        """How its requests travel."""
+        host = urlsplit(self._base()).hostname or ""
+        theirs = self.target.allow_addresses if self.target else ()
+        return Way(
+            tls=self.tls,
+            http=self.http,
+            proxy=Proxy.read(self.proxy.get_secret_value()) if self.proxy else None,
+            oauth2=self.oauth2,
+            encodings=self.compression,
+            keep_alive=self.keep_alive,
+            ip=self.ip,
+            resolve=(host, self.resolve) if self.resolve else None,
+            allowed=frozenset((*self.allow_addresses, *theirs)),
+        )
+
+    def door(self) -> Door:
+        split = urlsplit(self.location())
+        secure = split.scheme == "https"
+        return Door(split.hostname or "", split.port or (443 if secure else 80), self.way, secure)
+
+    def varied(self, variation: Variation) -> Endpoint | None:
+        """As Probe.varied."""
+        if not self.repeatable():
+            return None
+        update: dict[str, Any] = {"keep_alive": False}
+        update |= {"resolve": variation.address} if variation.address else {}
+        update |= {} if variation.verify else {"tls": self.tls.model_copy(update={"verify": False})}
+        update |= {} if variation.proxy else {"proxy": None}
+        other = self.model_copy(update=update)
+        other.__dict__.pop("way", None)  # worked out from the settings before
+        return other
+
+    def address(self) -> str:
+        """The address without user, password and query, where secrets like to hide."""
+        split = urlsplit(self.location())
+        host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname or ""
+        return f"{split.scheme}://{host}{f':{split.port}' if split.port else ''}{split.path}"
+
+
+def http_families() -> tuple[Family, ...]:
+    """The blackbox_exporter's families for HTTP and TLS, filled by every run of `ask`."""
+    return (
+        phase_family(
+            "probe_http_duration_seconds",
+            "Seconds in each phase of the HTTP request, summed over all of the run's requests",
+            *("resolve", "connect", "proxy", "tls", "processing", "transfer"),
+        ),
+        fact_family("probe_http_status_code", "Status code of the last answer", "status_code"),
+        fact_family("probe_http_version", "Version of HTTP that the last answer spoke", "http_version"),
+        fact_family("probe_http_redirects", "Redirects that were followed", "redirects"),
+        fact_family("probe_http_ssl", "1 where the last answer came over TLS", "ssl"),
+        fact_family("probe_http_content_length", "Length that the last answer declared, in bytes", "content_length"),
+        fact_family("probe_http_uncompressed_body_length", "Length of the last answer's body after decoding, in bytes", "body_bytes"),
+        *network_families(),
+        *tls_families(),
+    )
+
+
+def network_families() -> tuple[Family, ...]:
+    """What every kind that dials knows."""
+    return (
+        fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", "dns_lookup"),
+        fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", "ip_protocol"),
+    )
+
+
+async def ask(
+    ctx: Context,
+    request: Request,
+    *,
+    tls: Tls | None = None,
+    cap: int = BODY_CAP,
+    redirects: int = 0,
+    on_data: OnData | None = None,
+) -> Answer:
+    """Sends one request and returns the answer whole; `on_data` gets each piece of the body with the moment it came.
+
+    Follows at most so many redirects; with none asked for, the redirect itself is the answer.
+    Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
+    Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the wire raises.
+    Several requests of one run share more when they are asked in one Visit.
+    """
+    async with Visit(Way(tls=tls or Tls())) as visit:
+        return await visit.ask(ctx, request, cap=cap, redirects=redirects, on_data=on_data)

@@ -1,0 +1,41 @@
+"""The request that a redirect asks for (RFC 9110, section 15.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urljoin
+
+from probes.core import Failed, Reason
+from probes.http.message import Request
+from probes.target import origin
+
+CODES = frozenset({301, 302, 303, 307, 308})
+
+
+def following(request: Request, status: int, location: str | None) -> Request | None:
+    """The next request, or None where the answer is no redirect that can be followed.
+
+    What was meant for one origin never goes to another: neither credentials nor headers of the user's own, nor a body.
+    Raises Failed(REDIRECT) for an address that is none.
+    """
+    if status not in CODES or not location:
+        return None
+    try:
+        url = urljoin(request.url, location)
+        elsewhere = origin(url) != origin(request.url)
+    except ValueError as error:
+        raise Failed(Reason.REDIRECT, f"the redirect leads to no address: {location[:200]!r}") from error
+    if _becomes_get(request.method, status):
+        request = replace(request, method="GET", body=None, headers=_without_body(request.headers))
+    if elsewhere:
+        request = replace(request, headers={}, body=None)
+    return replace(request, url=url)
+
+
+def _becomes_get(method: str, status: int) -> bool:
+    return (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST")  # noqa: PLR2004 - the codes say it
+
+
+def _without_body(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}

@@ -1,0 +1,172 @@
+"""The steps of a journey as they are written, and what can be wrong with them when they are read."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Self
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from probes.expect.assertions import Expect, document
+from probes.core import Failed, Reason
+from probes.http.message import Answer
+from probes.expect.patterns import JsonPath, Pattern, shown
+from probes.expect.template import fill, fill_json, fill_path, variables
+
+_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+_JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
+_NAME = r"^[a-z0-9][a-z0-9_-]*$"  # a step's name becomes a metric's label and a part of a fact's name
+
+
+class Capture(BaseModel):
+    """Where a value is taken from an answer: a JSONPath, a header, a regular expression, or one in a header."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    json_: JsonPath | None = Field(default=None, alias="json", description="A JSONPath; the first value that it selects.")
+    header: str | None = Field(default=None, description="The name of a header.")
+    regex: Pattern | None = Field(default=None, description="A regular expression (RE2) on body or header; its first group.")
+    secret: bool = Field(default=True, description="Whether the value must not show in any output.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.json_ is None and self.header is None and self.regex is None:
+            raise ValueError("write a JSONPath, or header: or regex:")
+        if self.json_ is not None and (self.header is not None or self.regex is not None):
+            raise ValueError("json goes with neither header nor regex")
+        return self
+
+    def take(self, name: str, answer: Answer) -> Any:
+        """The value. Raises Failed(schema) where the answer has none, and Failed(body) where it is no JSON."""
+        if self.json_ is not None:
+            found = self.json_.find(document(answer))
+            if not found or found[0] is None or isinstance(found[0], dict | list):
+                raise Failed(Reason.SCHEMA, f"{self.json_} is {shown(found[0]) if found else 'absent'}; nothing to capture as {name}")
+            return found[0]
+        text = answer.text() if self.header is None else answer.header(self.header)
+        where = "the body" if self.header is None else f"header {self.header}"
+        if text is None:
+            raise Failed(Reason.SCHEMA, f"{where} is absent; nothing to capture as {name}")
+        if self.regex is None:
+            return text
+        if not (match := self.regex.search(text)):
+            raise Failed(Reason.SCHEMA, f"nothing in {where} matches {self.regex}; nothing to capture as {name}")
+        return match.group(1 if match.re.groups else 0)
+
+
+def _path_alone(value: Any) -> Any:
+    return {"json": value} if isinstance(value, str) else value
+
+
+CaptureField = Annotated[Capture, BeforeValidator(_path_alone, json_schema_input_type=str | Capture)]
+
+
+class Step(BaseModel):
+    """One request of a journey: what is sent, what its answer must be, and what is taken from it into later steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=_NAME, description="Its name in messages, facts and metrics.")
+    get: str | None = Field(default=None, description="The path of a GET.")
+    post: str | None = Field(default=None, description="The path of a POST.")
+    put: str | None = Field(default=None, description="The path of a PUT.")
+    patch: str | None = Field(default=None, description="The path of a PATCH.")
+    delete: str | None = Field(default=None, description="The path of a DELETE.")
+    head: str | None = Field(default=None, description="The path of a HEAD.")
+    options: str | None = Field(default=None, description="The path of an OPTIONS.")
+    query: dict[str, SecretStr] = Field(default={}, description="Added to the path as its query.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the journey's headers.")
+    form: dict[str, SecretStr] | None = Field(default=None, description="Sent as an HTML form sends it.")
+    json_: Any = Field(default=None, alias="json", description="Sent as JSON.")
+    body: SecretStr | None = Field(default=None, description="Sent as it is written.")
+    expect: Expect = Field(default=Expect(), description="What the answer must be; without it any status from 200 to 299.")
+    capture: dict[str, CaptureField] = Field(default={}, description="Values taken from the answer, by name, for {{name}} in later steps.")
+    always: bool = Field(default=False, description="Sent after the verdict, whatever it is, with 5 s of its own: for leaving in order.")
+
+    @model_validator(mode="after")
+    def _one_request(self) -> Self:
+        paths = [name for name in _METHODS if getattr(self, name) is not None]
+        if len(paths) != 1:
+            raise ValueError(f"write one of {', '.join(_METHODS)} with the path")
+        if not self.path.startswith("/"):
+            raise ValueError(f"{paths[0]} takes a path; it begins with /")
+        if sum(given is not None for given in (self.form, self.json_, self.body)) > 1:
+            raise ValueError("give one of form, json and body")
+        for name in self.capture:
+            if not name.isidentifier():
+                raise ValueError(f"{name} is no name for a captured value; use letters, digits and _")
+        self.uses()
+        return self
+
+    @cached_property
+    def method(self) -> str:
+        """GET, POST, ..."""
+        return next(name for name in _METHODS if getattr(self, name) is not None).upper()
+
+    @cached_property
+    def path(self) -> str:
+        """The path as it is written, variables and all."""
+        written: str = getattr(self, self.method.lower())
+        return written
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether this step sends credentials of the configuration and captures something for later steps: a login."""
+        return self.method in ("POST", "PUT") and bool(self.capture) and not self.uses()
+
+    def uses(self) -> frozenset[str]:
+        """The variables in what is sent. Raises ValueError for a `{{` that begins none."""
+        return frozenset(variables([self.path, self.query, self.headers, self.form or {}, self.json_, self.body or ""]))
+
+    def filled_path(self, values: Mapping[str, Any]) -> str:
+        """Path and query with the variables filled in and escaped."""
+        path = fill_path(self.path, values)
+        if not self.query:
+            return path
+        return f"{path}{'&' if '?' in path else '?'}{urlencode(_revealed(self.query, values))}"
+
+    def filled_headers(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """The headers with the variables filled in. Raises Failed(body) for a captured value that no header can carry."""
+        headers = _revealed(self.headers, values)
+        if bad := [name for name, value in headers.items() if not value.isprintable()]:
+            raise Failed(Reason.BODY, f"header {bad[0]} can't be sent: what was captured for it holds a line break or control character")
+        return headers
+
+    def filled_body(self, values: Mapping[str, Any]) -> tuple[str, bytes | None]:
+        """Content type and body with the variables filled in; "" and None where nothing is sent."""
+        if self.form is not None:
+            return _FORM_TYPE, urlencode(_revealed(self.form, values)).encode()
+        if self.json_ is not None:
+            return _JSON_TYPE, json.dumps(fill_json(self.json_, values)).encode()
+        return "", fill(self.body.get_secret_value(), values).encode() if self.body is not None else None
+
+
+def _revealed(secrets: Mapping[str, SecretStr], values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: fill(secret.get_secret_value(), values) for name, secret in secrets.items()}
+
+
+def check_steps(steps: Sequence[Step]) -> None:
+    """Raises ValueError for steps that can't work: none, two of one name, a variable that no step before captures."""
+    if not any(not step.always for step in steps):
+        raise ValueError("write at least one step that is not always")
+    names = [step.name for step in steps]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two steps are named {twice[0]}")
+    known: list[str] = []
+    for number, step in _in_order(steps):
+        for unknown in sorted(step.uses() - set(known)):
+            near = difflib.get_close_matches(unknown, known, 1)
+            hint = f"; did you mean {{{{{near[0]}}}}}" if near else ""
+            raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{hint}")
+        known += step.capture
+
+
+def _in_order(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
+    """The steps as they run, numbered as they are written: those that are always come last."""
+    numbered = list(enumerate(steps, 1))
+    yield from (each for each in numbered if not each[1].always)
+    yield from (each for each in numbered if each[1].always)

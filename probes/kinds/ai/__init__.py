@@ -1,0 +1,249 @@
+"""Kind `ai`: asks a model one thing, as the application does, and judges its words and its pace, within a budget."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from probes.expect.assertions import Patterns, Texts, duration, judge_latency
+from probes.kinds.ai.budget import Budget, Prices, Purse
+from probes.kinds.ai.chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
+from probes.core import Ask, Context, Failed, Reason, Refused, Result, Withheld
+from probes.http.message import Answer, Request
+from probes.families import Family, fact_family
+from probes.fields import Duration
+from probes.http.probe import Endpoint, http_families
+from probes.expect.patterns import shown
+from probes.expect.status import Statuses, error_text, judge_status
+
+_REASONS = {401: Reason.AUTH, 403: Reason.AUTH, 429: Reason.THROTTLED}
+_BAD_REQUEST = 400
+
+
+class ExpectReply(BaseModel):
+    """What the model's reply must be: its words, then its pace."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    text: Texts = Field(default=(), description="A text that the reply contains, or several; upper and lower case are alike.")
+    not_text: Texts = Field(default=(), description="A text that it must not contain, or several; upper and lower case are alike.")
+    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the reply, or several.")
+    first_token: Duration | None = Field(default=None, description="The longest until its first words; of a stream alone.")
+    gap: Duration | None = Field(default=None, description="The longest between two pieces of the stream.")
+    within: Duration | None = Field(default=None, description="The longest until its end.")
+    tokens_per_second: float | None = Field(default=None, gt=0, description="The least pace after the first token.")
+
+    def judge_text(self, transcript: Transcript) -> None:
+        """Raises Failed(body) where the reply's words aren't as expected."""
+        said, plain = transcript.text, transcript.text.casefold()
+        how = f"; it said {shown(said, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
+        for text in self.text:
+            if text.casefold() not in plain:
+                raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")
+        for text in self.not_text:
+            if text.casefold() in plain:
+                raise Failed(Reason.BODY, f"the reply contains {shown(text)}{how}")
+        for pattern in self.regex:
+            if pattern.search(said) is None:
+                raise Failed(Reason.BODY, f"nothing in the reply matches {pattern}{how}")
+
+    def judge_pace(self, facts: dict[str, Any], seconds: float) -> None:
+        """Raises Failed(latency) where the reply came too slowly."""
+        if self.first_token is not None:
+            judge_latency("the first token took", facts.get("first_token", seconds), self.first_token)
+        if self.gap is not None:
+            judge_latency("a gap between two pieces took", facts.get("gap_max", 0.0), self.gap)
+        if self.within is not None:
+            judge_latency("the whole reply took", seconds, self.within)
+        pace = facts.get("tokens_per_second")
+        if self.tokens_per_second is not None and pace is not None and pace < self.tokens_per_second:
+            raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, wanted at least {self.tokens_per_second:g}")
+
+
+class Ai(Endpoint):
+    """Sends a prompt to a model's chat endpoint, streamed, and judges the reply.
+
+    The worst that a run may use (the prompt's bytes as tokens, and `max_tokens`) is reserved in the budget before it is
+    sent, and settled with what the service says was used; an answer that doesn't say keeps the reservation. A request
+    that never left or that was refused (4xx) costs nothing.
+    """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {
+            "url": "http://127.0.0.1:9/v1/chat/completions",
+            "api": "openai",
+            "model": "gpt-4o-mini",
+            "key": "example-key-1",
+            "prompt": "Reply with one word only: bridge",
+            "expect": {"text": "bridge", "first_token": "3s", "gap": "2s"},
+            "budget": {"tokens": "20000/1d", "cost": "0.50 USD/1d"},
+        },
+        {
+            "url": "http://127.0.0.1:9/",
+            "api": "gemini",
+            "model": "gemini-2.0-flash",
+            "key": "example-key-1",
+            "prompt": "Say yes",
+            "stream": False,
+        },
+    )
+    families: ClassVar[tuple[Family, ...]] = (
+        fact_family("probe_ai_first_token_seconds", "Seconds from the send's start to the reply's first words", "first_token"),
+        fact_family("probe_ai_longest_gap_seconds", "Longest time between two pieces of the reply, in seconds", "gap_max"),
+        fact_family("probe_ai_tokens_per_second", "Tokens a second after the first one", "tokens_per_second"),
+        fact_family("probe_ai_tokens_total", "Tokens of prompts and replies, as the service counts them", "tokens", "counter"),
+        *http_families(),
+    )
+
+    api: Literal["openai", "gemini"] = Field(description="The form of the requests: OpenAI's, which many services share, or Gemini's.")
+    model: str = Field(min_length=1, description="The model's name.")
+    key: SecretStr | None = Field(default=None, description="Sent in a header, never in the address.")
+    prompt: str = Field(min_length=1, description="What the model is asked.")
+    system: str = Field(default="", description="What it is told before.")
+    max_tokens: int = Field(default=20, ge=1, description="The most tokens that it may reply.")
+    limit_as: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="What the service calls that (OpenAI's form)."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2, description="Sent where it is given.")
+    stream: bool = Field(default=True, description="Whether the reply comes piece by piece.")
+    expect: ExpectReply = Field(default=ExpectReply(), description="What the reply must be; without it any whole reply will do.")
+    budget: Budget = Field(default=Budget(), description="What may be used up, prompts and replies together; never exceeded.")
+    price: Prices = Field(default=Prices(), description="What tokens cost, for budget.cost.")
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        if {"key", "api_key", "access_token"} & parse_qs(urlsplit(self.location()).query).keys():
+            raise ValueError("the key goes into key:, not into the address")
+        if not self.stream and (self.expect.first_token or self.expect.gap or self.expect.tokens_per_second):
+            raise ValueError("first_token, gap and tokens_per_second are measured in a stream; write stream: true")
+        worst, cost = self.worst(), self.price.cost(self.worst())
+        if self.budget.tokens and worst.total > self.budget.tokens.amount:
+            raise ValueError(
+                f"one run may use {worst.total} tokens (at most {worst.prompt} for the prompt, {worst.answer} for the reply); "
+                f"the budget is {self.budget.tokens.amount:g}"
+            )
+        if self.budget.cost and self.budget.cost.unit != self.price.prompt.unit:
+            raise ValueError(f"the budget is in {self.budget.cost.unit}; write the price in it, too")
+        if self.budget.cost and cost > self.budget.cost.amount:
+            raise ValueError(f"one run may cost {cost:.4f} {self.budget.cost.unit}; the budget is {self.budget.cost.amount:g}")
+        return self
+
+    def worst(self) -> Usage:
+        """The most that one run can use."""
+        prompt = most_prompt_tokens(self.prompt, self.system)
+        return Usage(prompt, self.max_tokens, prompt + self.max_tokens)
+
+    def _form(self) -> Form:
+        return OpenAI() if self.api == "openai" else Gemini()
+
+    def _chat(self) -> Chat:
+        return Chat(self.model, self.prompt, self.system, self.max_tokens, self.stream, self.temperature, self.limit_as)
+
+    def location(self, path: str | None = None) -> str:
+        """The service's own path below a target, unless the check has one."""
+        if self.target is None or path or self.path:
+            return super().location(path)
+        return super().location(self._form().path(self._chat()))
+
+    def asks(self) -> tuple[Ask, ...]:
+        return (Ask("POST", self.location(), ("path",) if self.path else ()),)
+
+    def repeatable(self) -> bool:
+        """A call costs money."""
+        return False
+
+    async def run(self, ctx: Context) -> Result:
+        purse = Purse(ctx.check, self.budget, self.price, self.worst())
+        reservations = await purse.reserve(ctx.ledger)
+        transcript, before = Transcript(self._form()), len(ctx.spans)
+        try:
+            answer = await self._ask(ctx, transcript)
+        except (Failed, Refused, Withheld, OSError) as error:
+            if not any(span.name == "processing" for span in ctx.spans[before:]):
+                await purse.settle(ctx.ledger, reservations, Usage(0, 0, 0))  # it never left
+            if isinstance(error, Failed) and error.reason is Reason.TRUNCATED and transcript.pieces:
+                raise Failed(Reason.TRUNCATED, f"{error.message}; it had said {shown(transcript.text)}") from error
+            raise
+        if not self.stream and answer.status in _GOOD:
+            transcript.whole(_json(answer))
+        _note(ctx, transcript)
+        if used := _used(answer, transcript):
+            await purse.settle(ctx.ledger, reservations, used)
+        self._judge(ctx, answer, transcript)
+        return Result.passed(f"{shown(transcript.text)} in {duration(answer.seconds)}")
+
+    async def _ask(self, ctx: Context, transcript: Transcript) -> Answer:
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if self.stream else "application/json"}
+        headers |= self.base_headers() | self._form().headers(self.key.get_secret_value() if self.key else "")
+        request = Request("POST", self.location(), headers, json.dumps(self._form().body(self._chat())).encode())
+        first_span = len(ctx.spans)
+
+        def hear(piece: bytes, moment: float) -> None:
+            transcript.feed(piece, moment)
+            if transcript.first_at is not None:  # noted as it comes: a run that is cut short keeps it
+                began = next(span.start for span in ctx.spans[first_span:] if span.name != "token")
+                ctx.facts["first_token"] = transcript.first_at - ctx.started - began
+                ctx.facts["gap_max"] = transcript.longest_gap
+
+        async with self.visit() as visit:
+            return await visit.ask(ctx, request, on_data=hear if self.stream else None)
+
+    def _judge(self, ctx: Context, answer: Answer, transcript: Transcript) -> None:
+        if answer.status == _BAD_REQUEST and "api key" in (said := error_text(answer)).lower():
+            raise Failed(Reason.AUTH, f"400, expected {_GOOD}: {said}")  # Gemini's way of refusing a key
+        judge_status(answer, _GOOD)
+        if transcript.error:
+            reason = _REASONS.get(transcript.error_code, Reason.STATUS)
+            raise Failed(reason, f"the answer carries an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
+        if self.stream:
+            _judge_stream(answer, transcript)
+        elif not transcript.ended:
+            raise Failed(Reason.SCHEMA, f"the answer holds no reply with an end; it begins {shown(answer.text()[:120])}")
+        self.expect.judge_text(transcript)
+        self.expect.judge_pace(ctx.facts, answer.seconds)
+
+
+_GOOD = Statuses.parse(200)
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Failed(Reason.BODY, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:120])}") from None
+
+
+def _judge_stream(answer: Answer, transcript: Transcript) -> None:
+    """Raises Failed for what is no stream of this form, or one without its end mark."""
+    kind = (answer.header("content-type") or "nothing").partition(";")[0]
+    if answer.body and not transcript.events and kind != "text/event-stream":
+        raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(answer.text()[:120])}")
+    if transcript.unreadable:
+        raise Failed(Reason.PROTOCOL, f"an event of the stream is no JSON: {shown(transcript.unreadable)}")
+    if not transcript.ended:
+        had = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before a word had come"
+        raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {had}")
+
+
+def _note(ctx: Context, transcript: Transcript) -> None:
+    """Facts of the reply; those that the service doesn't tell are absent."""
+    usage = transcript.usage
+    if usage:
+        ctx.facts |= {"tokens": usage.total, "prompt_tokens": usage.prompt, "answer_tokens": usage.answer}
+    if transcript.finish:
+        ctx.facts["finish"] = transcript.finish
+    if transcript.model:
+        ctx.facts["model"] = transcript.model
+    if (pace := transcript.pace) is not None:
+        ctx.facts["tokens_per_second"] = pace
+
+
+def _used(answer: Answer, transcript: Transcript) -> Usage | None:
+    """What was used up: what the service says of a whole reply, nothing where it refused; None where nobody knows."""
+    if transcript.ended and transcript.usage:
+        return transcript.usage
+    refused = 400 <= answer.status < 500  # noqa: PLR2004 - HTTP's own numbers
+    return Usage(0, 0, 0) if refused else None

@@ -1,0 +1,114 @@
+"""What asking a model may use up: tokens and money, reserved at the worst before the send and settled with what was used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from probes.kinds.ai.chat import Usage
+from probes.core import Ledger, Withheld
+from probes.fields import Rate
+
+_PRICE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})/1 ?(k|K|M)\Z")
+_TOKENS = {"k": 1000, "K": 1000, "M": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a token costs, in `unit`: 0.40 USD/1M, or 0.00025 USD/1k."""
+
+    text: str
+    per_token: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: Any) -> Price:
+        """Raises ValueError with what to write."""
+        if isinstance(text, Price):
+            return text
+        if not isinstance(text, str) or not (found := _PRICE.match(text)):
+            raise ValueError("write a price for a thousand or a million tokens, such as 0.40 USD/1M")
+        return cls(text, float(found[1]) / _TOKENS[found[3]], found[2])
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": "a price for a thousand (1k) or a million (1M) tokens, such as 0.40 USD/1M"}
+
+
+class Prices(BaseModel):
+    """What the service asks for tokens. The defaults are dearer than almost any model: a bound, not a guess."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    prompt: Price = Field(default_factory=lambda: Price.parse("30 USD/1M"), description="For tokens of the prompt; 30 USD/1M if none.")
+    answer: Price = Field(default_factory=lambda: Price.parse("60 USD/1M"), description="For tokens of the answer; 60 USD/1M if none.")
+
+    @model_validator(mode="after")
+    def _one_currency(self) -> Self:
+        if self.prompt.unit != self.answer.unit:
+            raise ValueError("prompt and answer are priced in one currency")
+        return self
+
+    def cost(self, usage: Usage) -> float:
+        """What these tokens cost; those in the total that are in neither part are priced as answer."""
+        return usage.prompt * self.prompt.per_token + (usage.total - usage.prompt) * self.answer.per_token
+
+
+class Budget(BaseModel):
+    """What may be used up, prompt and answer together: never exceeded, kept across restarts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    tokens: Rate | None = Field(default=None, description="Tokens in a time, such as 20000/1d; a day is UTC.")
+    cost: Rate | None = Field(default=None, description="Money in a time, such as 0.50 USD/1d.")
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        if self.tokens and self.tokens.unit:
+            raise ValueError("tokens have no currency; write 20000/1d")
+        if self.cost and not self.cost.unit:
+            raise ValueError("money has a currency; write 0.50 USD/1d")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """The budget of one check, and what one run may use of it at the worst."""
+
+    check: str
+    budget: Budget
+    prices: Prices
+    worst: Usage
+
+    async def reserve(self, ledger: Ledger) -> Sequence[int]:
+        """Reserves the worst in every budget, or in none. Raises Withheld."""
+        reservations: list[int] = []
+        try:
+            for name, rate, amount in self._amounts(self.worst):
+                reservations.append(await ledger.reserve(f"{self.check}/{name}", amount, rate.amount, rate.window))
+        except Withheld:
+            for reservation in reservations:
+                await ledger.settle(reservation, 0.0)
+            raise
+        return reservations
+
+    async def settle(self, ledger: Ledger, reservations: Sequence[int], used: Usage) -> None:
+        """Replaces what was reserved by what was used."""
+        for reservation, (_, _, amount) in zip(reservations, self._amounts(used), strict=True):
+            await ledger.settle(reservation, amount)
+
+    def _amounts(self, usage: Usage) -> list[tuple[str, Rate, float]]:
+        amounts = [("tokens", self.budget.tokens, float(usage.total)), ("cost", self.budget.cost, self.prices.cost(usage))]
+        return [(name, rate, amount) for name, rate, amount in amounts if rate is not None]

@@ -1,0 +1,199 @@
+"""Kind `booking`: asks a partner as a traveller would, search, availability, quote, and never books."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+
+from probes.expect.assertions import duration
+from probes.expect.contract import breaches, mock_mark
+from probes.core import Ask, Context, Failed, Reason, Result
+from probes.http.message import Answer, Request
+from probes.families import Family, fact_family, keyed_family
+from probes.fields import UNITS
+from probes.http.probe import Endpoint, http_families
+from probes.kinds.booking.partners import PARTNERS, Partner, Read
+from probes.expect.patterns import shown
+from probes.expect.status import any_success, judge_status
+from probes.expect.template import fill, fill_json, fill_path
+
+_PLACE = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
+_DISTANCE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(km|mi)\Z")
+_KM_PER_MILE = 1.609344
+
+
+def _kilometres(text: Any) -> float:
+    if isinstance(text, float):
+        return text
+    if not isinstance(text, str) or not (found := _DISTANCE.match(text)):
+        raise ValueError("write a distance with its unit, such as 25km or 15mi")
+    return float(found[1]) * (_KM_PER_MILE if found[2] == "mi" else 1)
+
+
+def _place(text: Any) -> str:
+    if not isinstance(text, str) or not (found := _PLACE.match(text)):
+        raise ValueError('write latitude and longitude, such as "37.8,-122.4"')
+    if abs(float(found[1])) > 90 or abs(float(found[2])) > 180:  # noqa: PLR2004 - degrees
+        raise ValueError(f"{text} is nowhere on Earth; write latitude and longitude in degrees")
+    return f"{found[1]},{found[2]}"
+
+
+class Search(BaseModel):
+    """What a traveller would look for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    near: Annotated[str, BeforeValidator(_place), WithJsonSchema({"type": "string"})] = Field(
+        description='Latitude and longitude in degrees, such as "37.8,-122.4".'
+    )
+    party: int = Field(default=2, ge=1, le=20, description="How many people.")
+    days_ahead: int = Field(default=7, ge=0, le=180, description="For which day, counted from today (UTC).")
+    radius: Annotated[float, BeforeValidator(_kilometres), WithJsonSchema({"type": "string", UNITS: {"km": 1}})] = Field(
+        default=40.0, description="How far around, such as 25km or 15mi."
+    )
+
+    def values(self, now: float) -> dict[str, Any]:
+        """The variables that a partner's reads are filled with; `now` in seconds since the epoch."""
+        latitude, longitude = map(float, self.near.split(","))
+        day = datetime.fromtimestamp(now, UTC).date() + timedelta(days=self.days_ahead)
+        return {
+            "latitude": latitude,
+            "longitude": longitude,
+            "party": self.party,
+            "radius_km": round(self.radius),
+            "radius_miles": round(self.radius / _KM_PER_MILE),
+            "date": day.isoformat(),
+            "next_date": (day + timedelta(days=1)).isoformat(),
+        }
+
+
+class Booking(Endpoint):
+    """Asks a booking partner for what is near a place, whether it is free and, where the partner tells, for how much.
+
+    The answers are held against the partner's contract, and an answer that marks itself as made up is none. Only the
+    reads of the partner's data can be sent: there is no way from here to a reservation.
+    """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"url": "http://127.0.0.1:9/v2", "partner": "opentable", "key": "example-key-1", "search": {"near": "37.8,-122.4"}},
+        {"url": "http://127.0.0.1:9", "partner": "viator", "key": "example-key-1", "search": {"near": "37.8,-122.4", "radius": "25km"}},
+    )
+    families: ClassVar[tuple[Family, ...]] = (
+        keyed_family("probe_booking_step_duration_seconds", "Seconds that a step (search, availability, quote) took", "step", "step"),
+        fact_family("probe_booking_results", "How many places the search found, at most five", "results"),
+        fact_family("probe_booking_free", "How many free times or sites the availability named", "free"),
+        *http_families(),
+    )
+
+    partner: Literal["opentable", "recreation", "shell", "viator"] = Field(description="Whose routes, key form and contract.")
+    key: SecretStr | None = Field(default=None, description="Sent in the partner's own header.")
+    search: Search = Field(description="What is looked for.")
+    availability_url: SecretStr | None = Field(
+        default=None, description="Beside url: where availability is asked, for a partner that has another host for it (recreation)."
+    )
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        if self.path:
+            raise ValueError("a partner has its own paths; the address ends where they begin")
+        if self.availability_url is not None:
+            if not any(read.elsewhere for read in self.steps):
+                raise ValueError(f"{self.partner} is asked for availability where it is searched; leave availability_url out")
+            if self.url is None:
+                raise ValueError("availability_url goes with url: a target is one host")
+            if not self.availability_url.get_secret_value().startswith(("http://", "https://")):
+                raise ValueError("availability_url begins with http:// or https://")
+        return self
+
+    def _partner(self) -> Partner:
+        return PARTNERS[self.partner]
+
+    @property
+    def steps(self) -> tuple[Read, ...]:
+        """What is asked, in order: `step.<name>` can be an SLO's measure."""
+        return self._partner().reads
+
+    def _where(self, read: Read, path: str) -> str:
+        if read.elsewhere and self.availability_url is not None:
+            return self.availability_url.get_secret_value().rstrip("/") + path
+        return self.location(path)
+
+    def asks(self) -> tuple[Ask, ...]:
+        return tuple(Ask(read.method, self._where(read, read.path), ("partner",)) for read in self.steps)
+
+    def repeatable(self) -> bool:
+        """A partner is asked no more often than need be."""
+        return False
+
+    async def run(self, ctx: Context) -> Result:
+        values, seconds = self.search.values(ctx.clock.time()), 0.0
+        async with self.visit() as visit:
+            for read in self.steps:
+                ctx.step = read.name
+                try:
+                    answer = await visit.ask(ctx, self._request(read, values))
+                    ctx.facts[f"step.{read.name}"] = answer.seconds
+                    values |= self._judged(ctx, read, answer)
+                except Failed as failed:
+                    raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
+                seconds += answer.seconds
+        return Result.passed(f"{', '.join(read.name for read in self.steps)} in {duration(seconds)}")
+
+    def _request(self, read: Read, values: Mapping[str, Any]) -> Request:
+        key = self.key.get_secret_value() if self.key else ""
+        headers = {"Accept": "application/json", **self._partner().headers, **self.base_headers()}
+        if key:
+            headers |= {name: form.format(key=key) for name, form in self._partner().key_headers.items()}
+        body = None
+        if read.body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(fill_json(read.body, values)).encode()
+        query = urlencode({name: fill(value, values) for name, value in read.query.items()})
+        url = self._where(read, fill_path(read.path, values))
+        return Request(read.method, f"{url}?{query}" if query else url, headers, body)
+
+    def _judged(self, ctx: Context, read: Read, answer: Answer) -> dict[str, Any]:
+        """Raises Failed where the answer is not what the partner promises; else what later steps need of it."""
+        judge_status(answer, any_success())
+        value = _json(answer)
+        if mark := _mock_header(answer) or mock_mark(value):
+            raise Failed(Reason.MOCK, f"the answer is made up: {mark}")
+        for breach in breaches(read.shape, value):
+            raise Failed(Reason.SCHEMA, breach)
+        found = _results(value, read)
+        if read.name in _COUNTED:
+            ctx.facts[_COUNTED[read.name]] = len(found)
+        if read.some and not found:
+            raise Failed(Reason.BODY, f"$.{'.'.join(read.results)} is empty: nothing near {self.search.near}")
+        return {name: found[0][inside] for name, inside in read.takes.items()}
+
+
+_COUNTED = {"search": "results", "availability": "free"}
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Failed(Reason.SCHEMA, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:60])}") from None
+
+
+def _mock_header(answer: Answer) -> str:
+    """A header that marks the answer as made up, if there is one."""
+    for name in ("x-mock", "x-mock-response", "x-mocked"):
+        if (value := answer.header(name)) and value.lower() not in ("0", "false", "no"):
+            return f"header {name} is {shown(value)}"
+    return ""
+
+
+def _results(value: Any, read: Read) -> list[Any]:
+    """The elements of the list that the answer is about; of a mapping its keys."""
+    for name in read.results:
+        value = value[name]
+    return list(value)

@@ -1,0 +1,166 @@
+"""Kind `grpc`: asks a gRPC server by the health protocol whether it, or one of its services, is serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from probes.http.exchange import Exchange, Sent
+from probes.core import Ask, Context, Failed, Probe, Reason, Refused, Result
+from probes.wire.endpoint import Door
+from probes.http.message import Answer
+from probes.families import Family, fact_family
+from probes.fields import Host, Port, host_and_port
+from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
+from probes.http.probe import network_families
+from probes.http.http1 import refuse_line_breaks
+from probes.http.http2 import Http2
+from probes.expect.status import Statuses, judge_status
+from probes.wire.stream import Stream
+from probes.wire.tls import Tls, tls_families
+
+BODY_CAP = 64 * 1024  # bytes: a HealthCheckResponse has two
+_OK = Statuses.parse(200)
+
+
+def _metadata_name(name: str) -> str:
+    if name != name.lower() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
+        raise ValueError(f"{name!r} is no name of metadata; it has lower-case letters, digits, -, _ and .")
+    if name.startswith("grpc-") or name.endswith("-bin"):
+        raise ValueError(f"{name} can't be sent: names grpc-* are the protocol's own, and *-bin hold bytes")
+    return name
+
+
+def _phases(seen: Mapping[str, float], _facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The blackbox_exporter's phases: the call is one, from the request to the trailers."""
+    for phase in ("resolve", "connect", "tls"):
+        if phase in seen:
+            yield (phase,), seen[phase]
+    if "processing" in seen:
+        yield ("check",), seen["processing"] + seen.get("transfer", 0.0)
+
+
+def _serving(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    if "serving_status" in facts:
+        for status in SERVING:
+            yield (status,), float(status == facts["serving_status"])
+
+
+class Grpc(Probe):
+    """One call of grpc.health.v1.Health/Check over HTTP/2, with TLS or without.
+
+    Reasons: body (another serving status than the expected one), auth (UNAUTHENTICATED, PERMISSION_DENIED), throttled
+    (RESOURCE_EXHAUSTED), timeout (DEADLINE_EXCEEDED), status (any other code, such as UNIMPLEMENTED or NOT_FOUND), protocol (what
+    answers is no gRPC), reset and truncated where the connection or the stream ends before the answer does.
+    """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"host": "127.0.0.1", "port": 9},
+        {
+            "host": "127.0.0.1",
+            "port": 9,
+            "tls": {},
+            "service": "roadtrip.v1.Stories",
+            "metadata": {"authorization": "Bearer example-token-3"},
+        },
+    )
+    families: ClassVar[tuple[Family, ...]] = (
+        Family("probe_grpc_duration_seconds", "Seconds in each phase; check is the whole call", _phases, ("phase",)),
+        fact_family("probe_grpc_ssl", "1 where the call went over TLS", "ssl"),
+        fact_family("probe_grpc_status_code", "gRPC's status of the call; 0 is OK", "grpc_status"),
+        Family("probe_grpc_healthcheck_response", "1 for the serving status that was answered", _serving, ("serving_status",)),
+        *network_families(),
+        *tls_families(),
+    )
+
+    host: Host = Field(description="A name or an address.")
+    port: Port
+    tls: Tls | None = Field(default=None, description="Speak TLS; {} takes the defaults. Without it plain HTTP/2 (h2c).")
+    service: str = Field(default="", description="The service to ask for, such as roadtrip.v1.Stories; empty is the server as a whole.")
+    metadata: dict[Annotated[str, AfterValidator(_metadata_name)], SecretStr] = Field(default={}, description="Sent with the call.")
+    expect: Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN", "UNKNOWN"] = Field(
+        default="SERVING", description="The serving status that is as it should be."
+    )
+
+    def address(self) -> str:
+        return f"{host_and_port(self.host, self.port)}{f' {self.service}' if self.service else ''}"
+
+    def repeatable(self) -> bool:
+        """The health protocol's Check changes nothing, though it is a POST."""
+        return True
+
+    def door(self) -> Door:
+        return Door.speaking(self.host, self.port, self.tls)
+
+    def asks(self) -> tuple[Ask, ...]:
+        return (Ask("POST", self._url()),)
+
+    def _url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{host_and_port(self.host, self.port)}{CHECK}"
+
+    async def run(self, ctx: Context) -> Result:
+        sent = self._sent(ctx)
+        refuse_line_breaks(sent)
+        await ctx.permit("POST", self._url())
+        stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, ("h2",))
+        try:
+            _speaks_http2(stream)
+            ctx.facts["ssl"] = int(stream.tls is not None)
+            exchange = await Http2(stream).send(ctx, sent)
+            await exchange.receive_head()
+            body = await _body(exchange)
+        finally:
+            stream.abort()
+        status = self._judge(ctx, exchange, body)
+        return Result.passed(f"{self.service or host_and_port(self.host, self.port)} is {status}")
+
+    def _sent(self, ctx: Context) -> Sent:
+        """The request. The deadline goes along, so that the server doesn't work for nobody."""
+        metadata = {name: value.get_secret_value() for name, value in self.metadata.items()}
+        own = {
+            "host": host_and_port(self.host, self.port),
+            "te": "trailers",
+            "content-type": "application/grpc+proto",
+            "grpc-timeout": f"{max(1, int(ctx.remaining() * 1000)):d}m",
+        }
+        headers = own | {name.lower(): value for name, value in ctx.sender.headers().items()} | metadata
+        try:
+            raw = tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items())
+        except UnicodeError:
+            raise Refused("metadata holds signs beyond ASCII, which gRPC can't carry") from None
+        return Sent("POST", CHECK.encode(), "https" if self.tls else "http", raw, check_request(self.service))
+
+    def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
+        fields = exchange.fields()
+        kind = exchange.header("content-type") or ""
+        ctx.evidence["answer"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
+        ended = dict(fields) | dict(exchange.trailers)  # an answer of headers alone holds the status there
+        if "grpc-status" not in ended or not kind.startswith("application/grpc"):
+            judge_status(Answer(exchange.status, fields, body, 0.0, self._url()), _OK)
+            said = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "an answer without grpc-status"
+            raise Failed(Reason.PROTOCOL, f"what answers is no gRPC: {said}")
+        code = ended["grpc-status"]
+        if not code.isdecimal() or len(code) > 9:  # noqa: PLR2004 - far above any code
+            raise Failed(Reason.PROTOCOL, "grpc-status is no number")
+        ctx.facts["grpc_status"] = int(code)
+        judge_code(int(code), ended.get("grpc-message", ""), self.service)
+        status = ctx.facts["serving_status"] = serving_status(body)
+        if status != self.expect:
+            raise Failed(Reason.BODY, f"{self.service or 'the server'} is {status}, expected {self.expect}")
+        return status
+
+
+def _speaks_http2(stream: Stream) -> None:
+    if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
+        raise Failed(Reason.PROTOCOL, "the server doesn't agree to HTTP/2 in the TLS handshake, which gRPC needs")
+
+
+async def _body(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for piece in exchange.body():
+        body += piece
+        if len(body) > BODY_CAP:
+            raise Failed(Reason.SIZE, f"the answer exceeds {BODY_CAP // 1024} KiB")
+    return bytes(body)

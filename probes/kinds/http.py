@@ -1,0 +1,93 @@
+"""Kind `http`: one request, and what its answer must be."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, ClassVar, Self
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from probes.expect.assertions import Expect
+from probes.core import Ask, Context, Result
+from probes.http.message import Request
+from probes.families import Family
+from probes.fields import Size
+from probes.http.probe import BODY_CAP, Endpoint, http_families
+
+
+class Basic(BaseModel):
+    """A user and a password, sent as RFC 7617 says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    user: str
+    password: SecretStr
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        pair = f"{self.user}:{self.password.get_secret_value()}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+class Http(Endpoint):
+    """Sends one HTTP request and judges the answer: status, headers, text, JSON, and how long it took."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"url": "http://127.0.0.1:9/", "expect": {"status": 200, "within": "2s"}},
+        {"url": "http://127.0.0.1:9/", "bearer": "example-token-1", "expect": {"json": {"$.status": "ready"}}},
+        {"url": "http://127.0.0.1:9/", "http": 2, "keep_alive": True, "expect": {"http_version": 2}},
+        {"url": "https://example.com/", "proxy": "http://127.0.0.1:9"},
+        {
+            "url": "http://127.0.0.1:9/",
+            "compression": ["br", "gzip"],
+            "oauth2": {"token_url": "http://127.0.0.1:9/token", "client_id": "prober", "client_secret": "example-secret-1"},
+        },
+    )
+    families: ClassVar[tuple[Family, ...]] = http_families()
+
+    method: str = Field(default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD, OPTIONS; another one only where the target allows it.")
+    body: SecretStr | None = Field(default=None, description="Sent as it is written.")
+    json_: Any = Field(default=None, alias="json", description="Sent as JSON.")
+    form: dict[str, SecretStr] | None = Field(default=None, description="Sent as an HTML form sends it.")
+    basic: Basic | None = Field(default=None, description="A user and a password.")
+    bearer: SecretStr | None = Field(default=None, description="A token for the Authorization header.")
+    redirects: int = Field(default=0, ge=0, le=20, description="How many redirects are followed; with 0 a redirect is judged as an answer.")
+    body_cap: Size = Field(default=BODY_CAP, description="A longer answer is a failure, size.")
+    expect: Expect = Field(default=Expect(), description="What the answer must be; without it any status from 200 to 299.")
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        if sum(given is not None for given in (self.body, self.json_, self.form)) > 1:
+            raise ValueError("give one of body, json and form")
+        if self.basic and self.bearer:
+            raise ValueError("give either basic or bearer")
+        if self.url is not None and self.method not in ("GET", "HEAD", "OPTIONS"):
+            raise ValueError(f"{self.method} goes to a target that allows it, not to a url of the check's own")
+        return self
+
+    def asks(self) -> tuple[Ask, ...]:
+        return (Ask(self.method, self.location(), ("path",) if self.path else ()),)
+
+    async def run(self, ctx: Context) -> Result:
+        async with self.visit() as visit:
+            answer = await visit.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+        self.expect.judge(answer)
+        return Result.passed(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
+
+    def _request(self) -> Request:
+        kind, body = self._content()
+        headers = ({"Content-Type": kind} if kind else {}) | self.base_headers()
+        if self.basic:
+            headers["Authorization"] = self.basic.header()
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
+        return Request(self.method, self.location(), headers, body)
+
+    def _content(self) -> tuple[str, bytes | None]:
+        if self.json_ is not None:
+            return "application/json", json.dumps(self.json_).encode()
+        if self.form is not None:
+            return "application/x-www-form-urlencoded", urlencode({k: v.get_secret_value() for k, v in self.form.items()}).encode()
+        return "", self.body.get_secret_value().encode() if self.body else None

@@ -1,0 +1,150 @@
+"""Kind `icmp`: echo requests (ping), timed by the kernel's own timestamps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from probes.wire.addresses import Family as IpFamily
+from probes.expect.assertions import duration, judge_latency
+from probes.core import Context, Failed, Probe, Reason, Result
+from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
+from probes.families import Family, fact_family
+from probes.fields import Duration, Host, positive_seconds
+from probes.http.probe import network_families
+from probes.wire.settings import Way
+
+_MARK = 16  # bytes of a payload that no other request has
+_COARSE = 0.01  # seconds: below that, whole milliseconds say too little
+_SHARE = 0.95  # of the time that is left: what came by then is counted, and the rest is lost
+
+
+def _phases(seen: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The blackbox_exporter's phases; rtt is the mean of the replies, or how long none came."""
+    for phase in ("resolve", "setup", "rtt"):
+        if phase in seen:
+            yield (phase,), facts.get("rtt_mean", seen[phase]) if phase == "rtt" else seen[phase]
+
+
+def _round_trips(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for which in ("min", "mean", "max"):
+        if f"rtt_{which}" in facts:
+            yield (which,), facts[f"rtt_{which}"]
+
+
+class Icmp(Probe):
+    """Sends echo requests to one address of a host, and wants each answered.
+
+    Reasons: timeout (no reply), unreachable (what a router says, time exceeded too), size (too long to go whole), latency. Where
+    this runner may not send ICMP the verdict is unknown: nothing is said of the target.
+    """
+
+    transport: ClassVar[str] = "icmp"
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"host": "127.0.0.1"}, {"host": "::1", "count": 3, "allow_lost": 1})
+    families: ClassVar[tuple[Family, ...]] = (
+        Family("probe_icmp_duration_seconds", "Seconds in each phase; rtt is the mean of the replies", _phases, ("phase",)),
+        fact_family("probe_icmp_reply_hop_limit", "Hop limit (TTL) that the last reply had left", "hop_limit"),
+        Family("probe_icmp_round_trip_seconds", "The shortest, mean and longest round trip of the run", _round_trips, ("of",)),
+        fact_family("probe_icmp_sent", "Echo requests that the run sent", "sent"),
+        fact_family("probe_icmp_received", "Replies that came", "received"),
+        *network_families(),
+    )
+
+    host: Host = Field(description="A name or an address.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
+    count: int = Field(default=1, ge=1, le=20, description="Requests in a run.")
+    every: Duration = Field(default=positive_seconds("200ms"), description="Time between two requests.")
+    allow_lost: int = Field(default=0, ge=0, description="So many of them may stay without a reply.")
+    payload_size: int = Field(default=56, ge=0, le=65507, description="Bytes behind the header of eight.")
+    ttl: int | None = Field(default=None, ge=1, le=255, description="Hop limit of the requests; the system's without it.")
+    dont_fragment: bool = Field(default=False, description="The requests must go whole.")
+    within: Duration | None = Field(default=None, description="The longest that the mean round trip may take: slower is latency.")
+
+    @model_validator(mode="after")
+    def _some_must_come(self) -> Self:
+        if self.allow_lost >= self.count:
+            raise ValueError("allow_lost must be less than count: somebody has to answer")
+        return self
+
+    def address(self) -> str:
+        return self.host
+
+    async def run(self, ctx: Context) -> Result:
+        address = (await ctx.wire.resolve(ctx, self.host, Way(ip=self.ip)))[0]
+        ctx.facts |= {"ip": address, "ip_protocol": 6 if ":" in address else 4, "sent": 0, "received": 0}
+        with ctx.phase("setup"):
+            echoes = self._open(ctx, address)
+        trips: dict[int, float] = {}
+        try:
+            await (self.one(ctx, echoes, trips) if self.count == 1 else self.several(ctx, echoes, trips))
+        finally:
+            echoes.close()
+        if self.count - len(trips) > self.allow_lost:
+            raise Failed(Reason.TIMEOUT, f"{len(trips)} of {self.count} echo requests were answered within {duration(ctx.waited)}")
+        mean = ctx.facts["rtt_mean"]
+        if self.within is not None:
+            judge_latency("the round trip took", mean, self.within)
+        several = f"{len(trips)} of {self.count} answered, " if self.count > 1 else ""
+        return Result.passed(f"{address}: {several}{_short(mean)}")
+
+    def _open(self, ctx: Context, address: str) -> Echoes:
+        version = V6 if ":" in address else V4
+        sock, raw = open_socket(version)
+        try:
+            prepare(sock, version, hops=self.ttl, whole=self.dont_fragment)
+            sock.connect((address, 0))
+            payload = (ctx.rng.randbytes(_MARK) + bytes(self.payload_size))[: self.payload_size]
+            return Echoes(sock, version, raw=raw, ident=ctx.rng.getrandbits(16), payload=payload, clock=ctx.clock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def one(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
+        """A request and its reply; without one the run stands here until its deadline."""
+        with ctx.phase("rtt") as stretch:
+            stretch.start = self._send(ctx, echoes, 1)
+            while (reply := await echoes.receive()).sequence != 1:
+                pass
+            stretch.end = reply.at
+        _note(ctx, trips, reply, stretch.start)
+
+    async def several(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
+        """A request each `every` seconds, and the replies until all are there or the time is over."""
+        sent: dict[int, float] = {}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ctx.remaining() * _SHARE):
+                for number in range(1, self.count + 1):
+                    sent[number] = self._send(ctx, echoes, number)
+                    last = number == self.count
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(None if last else self.every):
+                            await self._take(ctx, echoes, trips, sent)
+
+    async def _take(self, ctx: Context, echoes: Echoes, trips: dict[int, float], sent: Mapping[int, float]) -> None:
+        while len(trips) < self.count:
+            reply = await echoes.receive()
+            if reply.sequence in sent and reply.sequence not in trips:
+                ctx.mark("rtt", sent[reply.sequence], reply.at)
+                _note(ctx, trips, reply, sent[reply.sequence])
+
+    def _send(self, ctx: Context, echoes: Echoes, number: int) -> float:
+        at = echoes.send(number)
+        ctx.facts["sent"] += 1
+        return at
+
+
+def _note(ctx: Context, trips: dict[int, float], reply: Reply, sent: float) -> None:
+    trips[reply.sequence] = max(0.0, reply.at - sent)
+    took = list(trips.values())
+    ctx.facts |= {"received": len(took), "rtt_min": min(took), "rtt_mean": sum(took) / len(took), "rtt_max": max(took)}
+    if reply.hops is not None:
+        ctx.facts["hop_limit"] = reply.hops
+
+
+def _short(seconds: float) -> str:
+    """A round trip for a person: 0.04 ms, 12 ms."""
+    return f"{seconds * 1000:.2f} ms" if seconds < _COARSE else duration(seconds)

@@ -1,0 +1,97 @@
+"""Kind `tls`: a server's certificate, its chain, and how long they are still good."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from probes.core import Context, Failed, Probe, Reason, Result
+from probes.wire.endpoint import Door
+from probes.families import Family, fact_family, phase_family
+from probes.fields import Duration, Host, Port, host_and_port
+from probes.http.probe import network_families
+from probes.wire.stream import Stream
+from probes.wire.tls import Tls, broken, tls_families
+
+_MOMENT = 0.5  # seconds, none of them the target's time
+
+
+class Validity(BaseModel):
+    """What a certificate must be beyond valid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    valid_for: Duration | None = Field(default=None, description="How long the certificate must still be valid, such as 7d.")
+
+
+class Handshake(Probe):
+    """Shakes hands and judges what the server shows. What it shows is noted, also where it doesn't hold."""
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({"host": "127.0.0.1", "port": 9, "expect": {"valid_for": "7d"}},)
+    families: ClassVar[tuple[Family, ...]] = (
+        phase_family("probe_tls_duration_seconds", "Seconds in each phase up to the handshake's end", "resolve", "connect", "tls"),
+        fact_family("probe_tls_valid_seconds", "Seconds until the chain's first certificate expires; below 0 once it has", "valid_seconds"),
+        *network_families(),
+        *tls_families(),
+    )
+
+    host: Host = Field(description="A name or an address; the certificate must be for it, unless tls.server_name says another name.")
+    port: Port = 443
+    tls: Tls = Field(default=Tls(), description="Authorities, server name and oldest version.")
+    expect: Validity = Field(default=Validity(), description="What the certificate must be beyond valid.")
+
+    def address(self) -> str:
+        return host_and_port(self.host, self.port)
+
+    def door(self) -> Door:
+        return Door.speaking(self.host, self.port, self.tls)
+
+    async def run(self, ctx: Context) -> Result:
+        try:
+            stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls)
+        finally:
+            self._note_validity(ctx)
+        try:
+            await self._leave(ctx, stream)
+        finally:
+            stream.close()
+        left = ctx.facts["valid_seconds"]
+        until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if self.expect.valid_for is not None and left < self.expect.valid_for:
+            term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
+            raise Failed(Reason.EXPIRED, f"the certificate {term}, at {until}; wanted at least {in_words(self.expect.valid_for)} left")
+        return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
+
+    async def _leave(self, ctx: Context, stream: Stream) -> None:
+        """In TLS 1.3 a server objects to our certificate behind the handshake: it has a moment to say so. Raises Failed(auth, tls)."""
+        if ctx.facts["tls_version"] != "TLSv1.3":
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(min(_MOMENT, ctx.remaining() / 2)):
+                try:
+                    await stream.farewell()
+                except ssl.SSLError as error:
+                    raise broken(error) from error
+
+    @staticmethod
+    def _note_validity(ctx: Context) -> None:
+        """Counts by the chain that was verified: a presented one may carry a dead cross-signature that nobody needs."""
+        expiry = ctx.facts.get("chain_expiry", ctx.facts.get("cert_expiry"))
+        if expiry is not None:
+            ctx.facts["valid_seconds"] = expiry - ctx.clock.time()
+
+
+def in_words(seconds: float) -> str:
+    """A stretch of time in its two largest units, cut and not rounded: 3 d 2 h, 2 h, 12 min 3 s."""
+    left = int(seconds)
+    for (unit, length), (lesser, part) in pairwise((("d", 86400), ("h", 3600), ("min", 60), ("s", 1))):
+        if left >= length:
+            rest = left % length // part
+            return f"{left // length} {unit}" + (f" {rest} {lesser}" if rest else "")
+    return f"{left} s"

@@ -1,0 +1,271 @@
+"""Kind `websocket`: the handshake, a ping, and a dialogue where one is written; closed in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from wsproto.events import Request
+
+from probes.expect.assertions import Expect, Patterns, Texts
+from probes.expect.conditions import Condition
+from probes.core import Ask, Context, Failed, Probe, Reason, Refused, Result
+from probes.expect.dialogue import Hex
+from probes.wire.endpoint import Door
+from probes.http.message import Answer
+from probes.families import Family, fact_family, info_family, phase_family
+from probes.http.probe import network_families
+from probes.expect.patterns import JsonPath
+from probes.expect.status import Statuses, judge_status
+from probes.wire.stream import Stream
+from probes.target import TargetRef
+from probes.wire.tls import Tls, tls_families
+from probes.kinds.websocket.connection import Rejected, Socket
+
+_LEAVING = 1.0  # seconds for which the server's goodbye is waited for: without it the run has passed all the same
+_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_SWITCHED = Statuses.parse(101)
+_KEPT = 10  # messages that a failure keeps as evidence
+_KEPT_LENGTH = 2048  # characters of each
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-goog-api-key", "apikey"})
+
+
+class Message(BaseModel):
+    """What a message must be; everything that is written must hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    text: Texts = Field(default=(), description="A text that it contains, or several.")
+    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in it, or several.")
+    json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="By JSONPath, what the values must be.")
+
+    def judge(self, message: bytes) -> None:
+        """Raises Failed, in the words that an HTTP answer's body would get."""
+        wanted = Expect.model_validate({"text": self.text, "regex": self.regex, "json": self.json_})
+        wanted.judge(Answer(200, (), message, 0.0, ""))
+
+
+class Turn(BaseModel):
+    """One step: what is said, then what must come; or that the server closes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    send: SecretStr | None = Field(default=None, description="A text message.")
+    send_json: Any = Field(default=None, description="A text message, as JSON.")
+    send_hex: Hex | None = Field(default=None, description="A binary message, in hex.")
+    expect: Message | None = Field(default=None, description="What the next message must be; {} takes any.")
+    among: int = Field(default=1, ge=1, le=1000, description="So many messages may come; one of them must be as expected.")
+    close: int | None = Field(default=None, ge=1000, le=4999, description="The server must close with this code.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        said = sum(given is not None for given in (self.send, self.send_json, self.send_hex))
+        if said > 1:
+            raise ValueError("give one of send, send_json and send_hex")
+        if self.expect is not None and self.close is not None:
+            raise ValueError("give either expect or close")
+        if not said and self.expect is None and self.close is None:
+            raise ValueError("an empty step; write send, expect or close")
+        if "among" in self.model_fields_set and self.expect is None:
+            raise ValueError("among goes with expect")
+        return self
+
+    def said(self) -> str | bytes | None:
+        """The message to send."""
+        if self.send is not None:
+            return self.send.get_secret_value()
+        return json.dumps(self.send_json) if self.send_json is not None else self.send_hex
+
+
+class WebSocket(Probe):
+    """Opens a WebSocket, pings, holds the dialogue, and closes in order.
+
+    Reasons: what a status means to `http` (auth, throttled, redirect, status) where the handshake is refused; protocol, truncated,
+    size; status where the server closes with a code that wasn't expected; body, schema as in any answer for a message.
+    """
+
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"url": "ws://127.0.0.1:9/live"},
+        {"url": "wss://127.0.0.1:9/live", "headers": {"Authorization": "Bearer example-token-1"}},
+        {
+            "url": "ws://127.0.0.1:9/live",
+            "subprotocols": ["graphql-transport-ws"],
+            "dialogue": [{"send_json": {"type": "connection_init"}, "expect": {"json": {"$.type": "connection_ack"}}}],
+        },
+    )
+    families: ClassVar[tuple[Family, ...]] = (
+        phase_family(
+            "probe_websocket_duration_seconds",
+            "Seconds in each phase",
+            *("resolve", "connect", "tls", "handshake", "ping", "dialogue", "close"),
+        ),
+        fact_family("probe_websocket_status_code", "Status that answered the handshake; 101 where it opened", "status_code"),
+        fact_family("probe_websocket_close_code", "Code that the server closed with", "close_code"),
+        fact_family("probe_websocket_messages", "Messages that the server sent", "messages"),
+        info_family("probe_websocket_info", "The subprotocol that the server chose", subprotocol="subprotocol"),
+        *network_families(),
+        *tls_families(),
+    )
+
+    target: TargetRef | None = Field(default=None, description="A name under targets:; its address, headers, rules and limit.")
+    url: SecretStr | None = Field(default=None, description="ws:// or wss://: an address of this check's own, instead of a target.")
+    path: str = Field(default="", pattern=r"^([/?].*)?$", description="Below the target's address, with the query.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Sent with the handshake beside the target's headers.")
+    origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
+    subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
+    tls: Tls = Field(default=Tls(), description="Authorities, name and versions for wss.")
+    ping: bool = Field(default=True, description="Send a ping after the handshake, and wait for its pong.")
+    dialogue: tuple[Turn, ...] = Field(default=(), max_length=50, description="What to say and what must come, in order.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if (self.target is None) == (self.url is None):
+            raise ValueError("give either target or url")
+        if self.url is not None and self.path:
+            raise ValueError("path goes with target; write the whole address into url")
+        split = urlsplit(self._written())
+        if split.scheme not in _SCHEMES or not split.hostname:
+            raise ValueError("the address must begin with ws:// or wss:// and a host")
+        if split.username or split.password:
+            raise ValueError("write a user and a password into headers, as Authorization")
+        return self
+
+    def _written(self) -> str:
+        if self.target is not None:
+            return self.target.url.rstrip("/") + self.path if self.path else self.target.url
+        return self.url.get_secret_value() if self.url else ""
+
+    def location(self) -> str:
+        """The address of the handshake, which is an HTTP request: http or https."""
+        split = urlsplit(self._written())
+        return split._replace(scheme=_SCHEMES[split.scheme]).geturl()
+
+    def address(self) -> str:
+        split = urlsplit(self.location())
+        host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname or ""
+        return f"{'wss' if split.scheme == 'https' else 'ws'}://{host}{f':{split.port}' if split.port else ''}{split.path}"
+
+    def asks(self) -> tuple[Ask, ...]:
+        return (Ask("GET", self.location(), ("path",) if self.path else ()),)
+
+    def repeatable(self) -> bool:
+        """What a dialogue says may do something each time."""
+        return not any(turn.said() is not None for turn in self.dialogue)
+
+    def door(self) -> Door:
+        split = urlsplit(self.location())
+        tls = self.tls if split.scheme == "https" else None
+        return Door.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
+
+    def afterwards(self) -> float:
+        return _LEAVING
+
+    async def run(self, ctx: Context) -> Result:
+        url = httpx.URL(self.location())
+        request = self._request(ctx, url)
+        await ctx.permit("GET", str(url))
+        tls = self.tls if url.scheme == "https" else None
+        stream = await ctx.wire.stream(ctx, url.host, url.port or (443 if tls else 80), tls, ("http/1.1",))
+        try:
+            socket = Socket(ctx, stream)
+            with ctx.phase("handshake") as stretch:
+                await self._open(ctx, socket, request)
+                stretch.end = stream.last_read_at
+            if self.ping:
+                with ctx.phase("ping") as stretch:
+                    await socket.ping(ctx.rng.randbytes(8))
+                    stretch.end = stream.last_read_at
+            if self.dialogue:
+                await _Talk(ctx, socket, stream).hold(self.dialogue)
+            await _leave(ctx, socket)
+        finally:
+            stream.abort()
+        spoken = f" · {ctx.facts['subprotocol']}" if ctx.facts.get("subprotocol") else ""
+        return Result.passed(f"{'answers as expected' if self.dialogue else 'is open'}{spoken}")
+
+    def _request(self, ctx: Context, url: httpx.URL) -> Request:
+        own = {**(self.target.headers if self.target else {}), **self.headers}
+        headers = ctx.sender.headers() | {name: value.get_secret_value() for name, value in own.items()}
+        if self.origin:
+            headers["Origin"] = self.origin
+        shown = {name: "(secret)" if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
+        ctx.evidence["request"] = {"method": "GET", "url": str(url), "headers": shown}
+        try:
+            raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        except UnicodeError:
+            raise Refused("a header holds signs that HTTP can't carry") from None
+        host = url.netloc.decode("ascii")
+        return Request(host=host, target=url.raw_path.decode("ascii"), subprotocols=list(self.subprotocols), extra_headers=raw)
+
+    async def _open(self, ctx: Context, socket: Socket, request: Request) -> None:
+        try:
+            accepted = await socket.open(request)
+        except Rejected as rejected:
+            ctx.facts["status_code"] = rejected.status
+            ctx.evidence["answer"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
+            judge_status(Answer(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
+            raise
+        ctx.facts |= {"status_code": 101, "subprotocol": accepted.subprotocol}
+        if self.subprotocols and accepted.subprotocol is None:
+            raise Failed(Reason.PROTOCOL, f"the server chose no subprotocol; offered {', '.join(self.subprotocols)}")
+
+
+class _Talk:
+    """One dialogue under way."""
+
+    def __init__(self, ctx: Context, socket: Socket, stream: Stream) -> None:
+        self._ctx = ctx
+        self._socket = socket
+        self._stream = stream
+        self._heard: list[str] = []
+
+    async def hold(self, turns: tuple[Turn, ...]) -> None:
+        """Turn by turn. Raises Failed for the first expectation that isn't met; the last messages are evidence."""
+        self._ctx.facts["messages"] = 0
+        self._ctx.evidence["heard"] = self._heard
+        for number, turn in enumerate(turns, 1):
+            self._ctx.step = str(number)
+            with self._ctx.phase("dialogue") as stretch:
+                await self._turn(turn)
+                stretch.end = max(stretch.start, self._stream.last_read_at)
+        self._ctx.step = ""
+
+    async def _turn(self, turn: Turn) -> None:
+        if (said := turn.said()) is not None:
+            await self._socket.send(said)
+        if turn.close is not None:
+            await self._socket.closed(turn.close)
+        elif turn.expect is not None:
+            await self._expect(turn.expect, turn.among)
+
+    async def _expect(self, wanted: Message, among: int) -> None:
+        for left in range(among - 1, -1, -1):
+            message = await self._socket.receive()
+            self._keep(message)
+            try:
+                wanted.judge(message.encode() if isinstance(message, str) else message)
+            except Failed as failed:
+                if not left:
+                    raise Failed(failed.reason, failed.message.replace("the body", "the message")) from failed
+            else:
+                return
+
+    def _keep(self, message: str | bytes) -> None:
+        self._ctx.facts["messages"] += 1
+        text = message if isinstance(message, str) else message.hex(" ")
+        self._heard[:] = [*self._heard[1 - _KEPT :], text[:_KEPT_LENGTH]]
+
+
+async def _leave(ctx: Context, socket: Socket) -> None:
+    """Closes in order. The verdict is known before: a server that doesn't say goodbye has answered all the same."""
+    ctx.decided = ctx.clock.monotonic()
+    try:
+        async with asyncio.timeout(_LEAVING):
+            with ctx.phase("close"):
+                await socket.close()
+    except (TimeoutError, ConnectionError):
+        pass

@@ -1,0 +1,195 @@
+"""A WebSocket on a stream of the wire: wsproto does the frames; the moments are the socket's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import h11
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Pong,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from probes.core import Context, Failed, Reason, Refused
+from probes.expect.patterns import shown
+from probes.wire.stream import Stream
+
+CAP = 1024 * 1024  # bytes that a run may be told
+_HEAD_TOO_LONG = 431  # h11's hint for a head beyond its buffer
+_REJECTED_BODY = 4096  # bytes of a refusal's body that are read: an application's own words
+_OUR_FAULTS = {1002, 1003, 1007, 1009, 1010}  # RFC 6455, 7.4.1: the server says that what it got breaks the protocol
+_ABNORMAL = 1006
+
+
+class Rejected(Exception):  # noqa: N818 - as probes.core's: an answer, not an accident
+    """The server answers the handshake with a status of its own instead of 101."""
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        super().__init__(f"{status} instead of 101")
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body
+
+
+class Socket:
+    """One WebSocket, from its handshake to its close."""
+
+    def __init__(self, ctx: Context, stream: Stream) -> None:
+        self._ctx = ctx
+        self._stream = stream
+        self._wire = WSConnection(ConnectionType.CLIENT)
+        self._before = stream.received_bytes
+        self._events: deque[Event] = deque()
+        self._ended = False
+
+    async def open(self, request: Request) -> AcceptConnection:
+        """Shakes hands. Raises Rejected for any other status than 101, Refused for headers that can't be sent."""
+        try:
+            data = self._wire.send(request)
+        except (h11.LocalProtocolError, LocalProtocolError, UnicodeError) as error:
+            raise Refused(f"the handshake can't be sent: {error}") from error
+        await self._stream.write(data)
+        event = await self._next("before the answer to the handshake")
+        if isinstance(event, RejectConnection):
+            raise Rejected(event.status_code, _texts(event.headers), await self._rejection() if event.has_body else b"")
+        if not isinstance(event, AcceptConnection):
+            raise Failed(Reason.PROTOCOL, f"the handshake is answered by {type(event).__name__}")
+        return event
+
+    async def _rejection(self) -> bytes:
+        """What is sent with a refusal, as far as it is worth reading."""
+        body = bytearray()
+        while len(body) < _REJECTED_BODY:
+            event = await self._next("in a refusal's body")
+            if not isinstance(event, RejectData):
+                break
+            body += event.data
+            if event.body_finished:
+                break
+        return bytes(body[:_REJECTED_BODY])
+
+    async def send(self, data: str | bytes) -> None:
+        """One message: a text or bytes."""
+        await self._say(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
+
+    async def ping(self, payload: bytes) -> None:
+        """Sends a ping, and waits for its pong; messages that come before wait for `receive`."""
+        await self._say(Ping(payload))
+        kept: list[Event] = []
+        while not (isinstance(event := await self._next("before the pong"), Pong) and bytes(event.payload) == payload):
+            kept += [] if isinstance(event, Pong) else [event]
+        self._events.extendleft(reversed(kept))
+
+    async def receive(self) -> str | bytes:
+        """The next message, whole. Raises Failed where the server closes instead."""
+        pieces: list[str | bytes | bytearray] = []
+        while True:
+            event = await self._next("before the message")
+            if isinstance(event, TextMessage | BytesMessage):
+                pieces.append(event.data)
+                if event.message_finished:
+                    return "".join(map(str, pieces)) if isinstance(event, TextMessage) else b"".join(map(_as_bytes, pieces))
+
+    async def closed(self, code: int) -> None:
+        """Waits for the server to close with this code, passing over its messages. Raises Failed for another one."""
+        while True:
+            event = await self._event("before it was closed in order")
+            if isinstance(event, CloseConnection):
+                if event.code != code:
+                    raise Failed(Reason.STATUS, f"the server closed with {_close(event)}, expected {code}")
+                return
+
+    async def close(self) -> int | None:
+        """Says goodbye and waits for the server's; its code, None where it just leaves."""
+        if self._wire.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            await self._say(CloseConnection(CloseReason.NORMAL_CLOSURE))
+        while self._wire.state is not ConnectionState.CLOSED and not self._ended:
+            try:
+                event = await self._event("")
+            except Failed:
+                return None
+            if isinstance(event, CloseConnection):
+                return int(event.code)
+        return None
+
+    # -- frames
+
+    async def _say(self, event: Event) -> None:
+        try:
+            await self._stream.write(self._wire.send(event))
+        except LocalProtocolError as error:  # it has begun to close
+            raise Failed(Reason.TRUNCATED, "the server closed before everything was said") from error
+
+    async def _next(self, when: str) -> Event:
+        """The next event that isn't the server's close. Raises Failed for that one."""
+        event = await self._event(when)
+        if isinstance(event, CloseConnection):
+            raise self._goodbye(event, when)
+        return event
+
+    async def _event(self, when: str) -> Event:
+        while not self._events:
+            await self._more(when)
+        event = self._events.popleft()
+        if isinstance(event, CloseConnection):
+            self._ctx.facts["close_code"] = int(event.code)
+            if self._wire.state is ConnectionState.OPEN:  # wsproto's way to say that a frame could not be read
+                raise Failed(Reason.PROTOCOL, f"what came breaks WebSocket: {event.reason}")
+        return event
+
+    async def _more(self, when: str) -> None:
+        """Takes what the socket gives; pings are answered."""
+        try:
+            data = await self._stream.read()
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionResetError(error.errno or 104, f"the connection was reset {when}") from error
+        if not data:
+            self._ended = True
+            raise Failed(Reason.TRUNCATED, f"the connection was closed {when}")
+        if self._stream.received_bytes - self._before > CAP:
+            raise Failed(Reason.SIZE, f"the server says more than {CAP // 1024} KiB")
+        try:
+            self._wire.receive_data(data)
+            events = list(self._wire.events())
+        except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
+            if getattr(error.__context__, "error_status_hint", None) == _HEAD_TOO_LONG:  # wsproto keeps h11's own only there
+                raise Failed(Reason.SIZE, "the head of the answer to the handshake is too long") from error
+            raise Failed(Reason.PROTOCOL, f"what came is no answer to a WebSocket's handshake: {error}".lower()) from error
+        for event in events:
+            if isinstance(event, Ping) and self._wire.state is ConnectionState.OPEN:
+                await self._say(event.response())
+            elif not isinstance(event, Ping):
+                self._events.append(event)
+
+    def _goodbye(self, event: CloseConnection, when: str) -> Failed:
+        reason = Reason.PROTOCOL if event.code in _OUR_FAULTS else Reason.TRUNCATED if event.code == _ABNORMAL else Reason.STATUS
+        return Failed(reason, f"the server closed with {_close(event)} {when}")
+
+
+def _close(event: CloseConnection) -> str:
+    try:
+        name = f" ({CloseReason(event.code).name.lower().replace('_', ' ')})"
+    except ValueError:
+        name = ""
+    return f"{int(event.code)}{name}{f', {shown(event.reason)}' if event.reason else ''}"
+
+
+def _texts(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+
+
+def _as_bytes(piece: str | bytes | bytearray) -> bytes:
+    return piece.encode() if isinstance(piece, str) else bytes(piece)

@@ -1,0 +1,145 @@
+"""Targets: what may be asked, said once. The one place that decides whether a request may be sent to one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, model_validator
+
+from probes.wire.addresses import AddressField
+from probes.http.message import Answer
+from probes.fields import Rate
+from probes.expect.patterns import JsonPath
+
+FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHOD_PATH = re.compile(r"([A-Z]+) (/\S*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`POST /api/story/*`: a method and a path; `*` stops at `/` unless it is the last sign."""
+
+    method: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: Any) -> Rule:
+        if isinstance(text, Rule):
+            return text
+        if not isinstance(text, str) or not (found := _METHOD_PATH.match(text)):
+            raise ValueError("write a method and a path, such as POST /api/auth/token")
+        return cls(found[1], found[2])
+
+    def matches(self, method: str, path: str) -> bool:
+        if method != self.method:
+            return False
+        pieces = [re.escape(piece) for piece in self.path.split("*")]
+        pattern = "[^/]*".join(pieces)
+        if self.path.endswith("*"):
+            pattern = pattern.removesuffix("[^/]*") + ".*"
+        return re.fullmatch(pattern, path, re.DOTALL) is not None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+RuleField = Annotated[Rule, BeforeValidator(Rule.parse), WithJsonSchema({"type": "string", "pattern": r"^[A-Z]+ /\S*$"})]
+
+
+def plain_path(url: str) -> str:
+    """The path below the host as rules see it: decoded once, without dot segments, double slashes and the query."""
+    parts: list[str] = []
+    path = unquote(urlsplit(url).path) or "/"
+    for part in path.split("/"):
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    tail = "/" if parts and path.endswith(("/", "/.", "/..")) else ""
+    return "/" + "/".join(parts) + tail
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an absolute URL, the default port filled in."""
+    split = urlsplit(url)
+    return split.scheme, (split.hostname or "").lower(), split.port or {"http": 80, "https": 443}.get(split.scheme)
+
+
+class Revision(BaseModel):
+    """Where a target tells which build answers: a header of every answer, or a value in the JSON of one path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    path: str = Field(default="/", pattern=r"^/", description="What is asked to learn it, below the target's address.")
+    header: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9-]+$", description="A header that every answer carries, such as X-Revision."
+    )
+    json_: JsonPath | None = Field(default=None, alias="json", description="Where it stands in the path's answer, such as $.version.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.header is None) == (self.json_ is None):
+            raise ValueError("give either header or json")
+        return self
+
+    def read(self, answer: Answer) -> str:
+        """The revision that an answer carries; "" where it carries none."""
+        if self.header is not None:
+            return (answer.header(self.header) or "").strip()
+        try:
+            found = self.json_.find(answer.json()) if self.json_ else []
+        except ValueError:
+            return ""
+        return str(found[0]).strip() if found and isinstance(found[0], str | int | float) else ""
+
+    def __str__(self) -> str:
+        return f"header {self.header}" if self.header else f"{self.json_} of {self.path}"
+
+
+class Target(BaseModel):
+    """A host of ours or of a partner: its address, what may be sent to it, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(exclude=True, json_schema_extra={"x-hidden": True})  # filled in by the plan: the key under targets:
+    url: str = Field(description="As users reach it: scheme, host and, where needed, port and a base path.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Sent with every request to this target.")
+    limit: Rate | None = Field(default=None, description="A sliding window never exceeded by all that share one state, such as 900/1h.")
+    allow: tuple[RuleField, ...] = Field(default=(), description="What may be sent beside GET, HEAD and OPTIONS.")
+    deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS that may not be sent.")
+    revision: Revision | None = Field(default=None, description="Where it tells which build answers.")
+    load: bool = Field(default=False, description="Whether load runs may go to it.")
+    allow_addresses: tuple[AddressField, ...] = Field(
+        default=(), description="Link-local or metadata addresses that may be reached all the same."
+    )
+
+    def refusal(self, method: str, url: str) -> str | None:
+        """Why this request may not be sent to this target, or None where it may."""
+        path = plain_path(url)
+        if origin(url) != origin(self.url):
+            return f"{urlsplit(url).hostname} is not target {self.name}"
+        if any(rule.matches(method, path) for rule in self.deny):
+            return f"target {self.name} denies {method} {path}"
+        if method in FREE_METHODS or any(rule.matches(method, path) for rule in self.allow):
+            return None
+        return f"target {self.name} doesn't allow {method} {path}"
+
+
+def _by_name(value: Any, info: ValidationInfo) -> Any:
+    """Replaces a target's name by the Target of the plan that is being loaded (validation context `targets`)."""
+    if not isinstance(value, str):
+        return value
+    targets: dict[str, Target] = (info.context or {}).get("targets", {})
+    if value not in targets:
+        near = difflib.get_close_matches(value, targets, n=1, cutoff=0.7)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(sorted(targets))})" if targets else " (none is declared)"
+        raise ValueError(f"no such target: {value}{hint}")
+    return targets[value]
+
+
+TargetRef = Annotated[Target, BeforeValidator(_by_name), WithJsonSchema({"type": "string", "description": "a name under targets:"})]

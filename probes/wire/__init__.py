@@ -1,0 +1,1 @@
+"""Sockets: resolving, dialling, TLS, proxies and streams, with phases at the socket's own events."""

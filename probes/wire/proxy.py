@@ -1,0 +1,74 @@
+"""Proxies of HTTP: their address, a tunnel through one (CONNECT), and which failures are theirs and not the target's."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from probes.core import Failed, Reason
+from probes.fields import host_and_port
+
+_AUTH = 407
+# What proxies answer to CONNECT where they can't, or don't want to, reach the target.
+_TUNNEL = {
+    403: (Reason.POLICY, "doesn't allow it"),
+    _AUTH: (Reason.AUTH, "wants other credentials"),
+    429: (Reason.THROTTLED, "has had too many requests"),
+    502: (Reason.UNREACHABLE, "can't reach the target"),
+    503: (Reason.UNREACHABLE, "can't reach the target"),
+    504: (Reason.TIMEOUT, "had no answer from the target"),
+}
+_ITS_OWN = ("proxy-status", "x-squid-error")  # headers of an answer that a proxy made up itself (RFC 9209; Squid)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where a proxy is, and what it wants to see. `authorization` is a secret."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
+
+    @classmethod
+    def read(cls, text: str) -> Proxy:
+        """Reads http://user:password@host:port. Raises ValueError with what to write instead."""
+        try:
+            split = urlsplit(text)
+            port = split.port or 8080
+        except ValueError:
+            raise ValueError("is no address; write it like http://proxy.example:3128") from None
+        if split.scheme != "http" or not split.hostname or split.path.strip("/") or split.query:
+            raise ValueError("is written like http://proxy.example:3128: a proxy is spoken to in plain HTTP")
+        user = split.netloc.rpartition("@")[0]
+        return cls(split.hostname, port, f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else "")
+
+    def __str__(self) -> str:
+        return f"the proxy {host_and_port(self.host, self.port)}"
+
+    def headers(self) -> dict[str, str]:
+        """What goes to the proxy, and never through its tunnel."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+
+    def unreached(self, error: Failed | OSError) -> Failed | OSError:
+        """The same failure, told as the proxy's."""
+        if isinstance(error, Failed):
+            return Failed(error.reason, f"{self}: {error.message}")
+        return type(error)(error.errno, f"{self}: {error.strerror or error}")
+
+    def judge_tunnel(self, status: int) -> None:
+        """Raises Failed where CONNECT was answered by anything but a tunnel."""
+        if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 9.3.6
+            return
+        reason, words = _TUNNEL.get(status, (Reason.STATUS, "opens no tunnel"))
+        raise Failed(reason, f"{self} {words}: it answered CONNECT with {status}")
+
+    def judge_answer(self, status: int, fields: tuple[tuple[str, str], ...]) -> None:
+        """Raises Failed for an answer to a plain request that the proxy made itself, where that can be told."""
+        if status == _AUTH:
+            raise Failed(Reason.AUTH, f"{self} wants other credentials: it answered {status}")
+        own: Any = next((f"{name}: {value}" for name, value in fields if name in _ITS_OWN), None)
+        if own and status in _TUNNEL:
+            reason, words = _TUNNEL[status]
+            raise Failed(reason, f"{self} {words}: it answered {status} ({own})")

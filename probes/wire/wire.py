@@ -1,0 +1,265 @@
+"""Sockets: resolving, dialling and TLS, with the phases taken at the socket's own events.
+
+One Wire belongs to one plan and outlives its runs: it keeps the resolver and the TLS contexts. Whatever a kind speaks,
+its connection comes from here, so that every kind's phases mean the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from probes.wire.addresses import in_order, record_types, refusal
+from probes.http.exchange import Connection
+from probes.core import Context, Failed, Reason, Refused
+from probes.http.oauth2 import Tokens
+from probes.wire.resolver import Resolver
+from probes.wire.stream import Stream
+from probes.wire.tls import Certificate, Tls, facts, failure, presented, verified
+from probes.wire.settings import Way
+
+FRESH = 10.0  # seconds for which a TLS context's files are believed not to have changed
+NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose kept connection, where to, and how: no other request may use it."""
+
+    check: str
+    origin: tuple[str, str, int]  # scheme, host, port
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A context, and the state of its files when it was made or last looked at."""
+
+    context: ssl.SSLContext
+    stamp: tuple[float, ...]
+    looked_at: float
+
+
+def _make(tls: Tls, alpn: Sequence[str], before: _Made | None, now: float) -> _Made:
+    stamp = tls.stamp()
+    if before and before.stamp == stamp:
+        return replace(before, looked_at=now)
+    return _Made(tls.context(alpn), stamp, now)
+
+
+class Wire:
+    """Where connections come from."""
+
+    def __init__(self, *, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver or Resolver()
+        self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
+        self._certificates: dict[bytes, Certificate] = {}
+        self._harmless: set[str] = set()  # addresses that were looked at before
+        self._kept: dict[Place, Connection] = {}
+        self._closed = False
+        self.tokens = Tokens()
+
+    async def aclose(self) -> None:
+        """Closes and forgets what was kept. Runs under way keep their connections to their end."""
+        self._closed = True
+        for connection in self._kept.values():
+            connection.stream.abort()
+        self._kept.clear()
+        self.tokens.clear()
+        self._contexts.clear()
+        self._certificates.clear()
+
+    def take(self, place: Place) -> Connection | None:
+        """A connection that an earlier run kept for this place, and that is still good for all that is known here."""
+        connection = self._kept.pop(place, None)
+        if connection is None or connection.alive():
+            return connection
+        connection.stream.abort()
+        return None
+
+    def keep(self, place: Place, connection: Connection) -> None:
+        """Keeps a connection for the next run that asks the same place; at most one for each."""
+        if before := self._kept.pop(place, None):
+            before.stream.abort()
+        if self._closed or not connection.alive():
+            connection.stream.abort()
+        else:
+            self._kept[place] = connection
+
+    async def dial(self, ctx: Context, host: str, port: int, way: Way | None = None) -> socket.socket:
+        """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
+
+        Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
+        Refused for an address that no check may reach, and the first attempt's OSError where none connects.
+        `way` says which family is preferred, which address stands for the host's, and which ones are allowed by name.
+        """
+        addresses = await self.resolve(ctx, host, way)
+        with ctx.phase("connect") as stretch:
+            sock, stretch.end = await _first_to_connect(ctx, addresses, port)
+        ip = sock.getpeername()[0]
+        ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
+        return sock
+
+    async def resolve(self, ctx: Context, host: str, way: Way | None = None) -> Sequence[str]:
+        """The addresses of a host that may be reached, in the order in which they are tried: phase `resolve`. Raises as `dial`."""
+        with ctx.phase("resolve") as stretch:
+            addresses = await self._addresses(ctx, host, way)
+        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
+        ctx.evidence["addresses"] = list(addresses)
+        self._forbid(addresses, host, way.allowed if way else ())
+        return addresses
+
+    async def _addresses(self, ctx: Context, host: str, way: Way | None) -> Sequence[str]:
+        if way is None:
+            return await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
+        if way.resolve and way.resolve[0] == host:
+            return (way.resolve[1],)
+        kinds = record_types(way.ip)
+        found = in_order(await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95), kinds), way.ip)
+        if not found:
+            raise Failed(Reason.DNS, f"{host} has no IPv{way.ip} address")
+        return found
+
+    def _forbid(self, addresses: Sequence[str], host: str, allowed: Collection[str]) -> None:
+        for address in addresses:
+            if address in self._harmless:
+                continue
+            if why := refusal(address, host, allowed):
+                raise Refused(why)
+            if not allowed:
+                self._harmless.add(address)
+
+    async def tls_context(self, tls: Tls, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """The context for these settings, made once (13 ms) and in a thread, and anew when one of its files has changed."""
+        key = (tls, tuple(alpn))
+        made = self._contexts.get(key)
+        now = asyncio.get_running_loop().time()
+        if made is None or now - made.looked_at > FRESH:
+            made = self._contexts[key] = await asyncio.to_thread(_make, tls, alpn, made, now)
+        return made.context
+
+    async def stream(
+        self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), way: Way | None = None
+    ) -> Stream:
+        """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
+        context = await self.tls_context(tls, alpn) if tls else None
+        stream = await open_stream(ctx, await self.dial(ctx, host, port, way))
+        if tls and context:
+            try:
+                await self.secure(ctx, stream, tls, context, host)
+            except BaseException:
+                stream.abort()
+                raise
+        return stream
+
+    async def secure(self, ctx: Context, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
+        """Shakes hands on an open connection. Raises Failed with the exact reason; the chain is in facts and evidence."""
+        name = tls.server_name or host
+        with ctx.phase("tls") as stretch:
+            try:
+                await stream.handshake(context, name)
+            except ssl.SSLError as error:
+                raise failure(error, self._note_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
+            stretch.end = stream.last_read_at
+        self._note_tls(ctx, stream, verified_by=context)
+        tls.judge_version(ctx.facts.get("tls_version"))
+
+    def _note_tls(self, ctx: Context, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
+        """OpenSSL keeps a piece of a chain also where it did not hold, or nobody asked: that one is not verified."""
+        if stream.tls is None:
+            return []
+        chain = [self._read(der) for der in presented(stream.tls)]
+        holds = verified_by is not None and verified_by.verify_mode is ssl.CERT_REQUIRED
+        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)] if holds else [], stream.tls)
+        ctx.evidence["certificates"] = [
+            {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
+        ]
+        return chain
+
+    def _read(self, der: bytes) -> Certificate:
+        if der not in self._certificates:
+            if len(self._certificates) > 1000:  # noqa: PLR2004 - a bound, not a meaning: a server may show a new one each time
+                self._certificates.clear()
+            self._certificates[der] = Certificate.read(der)
+        return self._certificates[der]
+
+
+async def open_stream(ctx: Context, sock: socket.socket) -> Stream:
+    """A Stream over a socket that `dial` connected; the socket is closed where that can't be done."""
+    loop = asyncio.get_running_loop()
+    try:
+        _, stream = await loop.create_connection(lambda: Stream(ctx.clock.monotonic), sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return stream
+
+
+async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
+    """The first connection that stands, and when it stood; the other attempts are ended."""
+    if len(addresses) == 1:  # the plain case, without a task around it
+        try:
+            return await _connect(ctx, addresses[0], port)
+        except OSError as error:
+            raise _none_connected({addresses[0]: error}, port) from error
+    errors: dict[str, OSError] = {}
+    running: dict[asyncio.Task[tuple[socket.socket, float]], str] = {}
+    waiting = list(addresses)
+    try:
+        while waiting or running:
+            if waiting:
+                address = waiting.pop(0)
+                running[asyncio.ensure_future(_connect(ctx, address, port))] = address
+            done, _ = await asyncio.wait(running, timeout=NEXT_ADDRESS if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                address = running.pop(task)
+                if (failed := task.exception()) is None:
+                    return task.result()
+                if not isinstance(failed, OSError):
+                    raise failed
+                errors[address] = failed
+    finally:
+        await _end(running)
+    raise _none_connected(errors, port)
+
+
+async def _end(running: dict[asyncio.Task[tuple[socket.socket, float]], str]) -> None:
+    for task in running:
+        task.cancel()
+    for outcome in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(outcome, tuple):
+            outcome[0].close()
+
+
+async def _connect(ctx: Context, address: str, port: int) -> tuple[socket.socket, float]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock, ctx.clock.monotonic()
+
+
+def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
+    """One error that tells of all addresses: the first one's class and number, everyone's words."""
+    if not errors:
+        return Failed(Reason.DNS, "the name has no address")
+    first = next(iter(errors.values()))
+    said = [f"{_at(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
+    if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
+        where = " and ".join(_at(address, port) for address in errors)
+        return ConnectionRefusedError(errno.ECONNREFUSED, f"{where} {'refuses' if len(errors) == 1 else 'refuse'} the connection")
+    return type(first)(first.errno, "; ".join(said))
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

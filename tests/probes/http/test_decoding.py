@@ -1,0 +1,119 @@
+"""Content encodings: asked for where they are wanted, undone piece by piece, and never beyond the cap."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+import brotli  # type: ignore[import-untyped]  # it comes without types
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes.core import Failed, Reason, Verdict
+from probes.http.decoding import ENCODINGS, Decoder
+from probes.wire.wire import Wire
+from tests.support import servers
+from tests.support.asking import answer, ask, failure
+from tests.support.context import make_context
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": lambda data: brotli.compress(data, quality=1),
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def raw_deflate(plain: bytes) -> bytes:
+    """Deflate without zlib's wrapper, as some servers send it."""
+    packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packing.compress(plain) + packing.flush()
+
+
+def undone(encoding: str, pieces: list[bytes], cap: int = 1_000_000) -> bytes:
+    """All pieces through a decoder."""
+    decoder = Decoder(encoding, cap, ENCODINGS)
+    plain = b"".join(map(decoder.feed, pieces))
+    decoder.end()
+    return plain
+
+
+@settings(max_examples=40, deadline=None)
+@given(plain=st.binary(max_size=4000), step=st.integers(1, 700), name=st.sampled_from(sorted(PACK)))
+def test_what_is_packed_comes_out_as_it_went_in(plain: bytes, step: int, name: str) -> None:
+    """Wherever the network cuts it."""
+    packed = PACK[name](plain)
+    assert undone(name, [packed[i : i + step] for i in range(0, len(packed), step)]) == plain
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_several_members_are_one_body(name: str) -> None:
+    """A body may be packed in parts."""
+    assert undone(name, [PACK[name](b"one ") + PACK[name](b"two")]) == b"one two"
+
+
+def test_bare_deflate_is_understood() -> None:
+    """What servers send that read the RFC otherwise."""
+    packed = raw_deflate(b"the road is open" * 9)
+    assert undone("deflate", [packed[:1], packed[1:]]) == b"the road is open" * 9
+
+
+def test_two_encodings_are_undone_from_the_outer_one() -> None:
+    """`gzip, br`: gzip was first."""
+    assert undone("gzip, br", [brotli.compress(gzip.compress(b"twice"))]) == b"twice"
+    with pytest.raises(Failed, match="3 times over"):
+        Decoder("gzip, gzip, gzip", 100)
+
+
+@pytest.mark.parametrize("name", sorted(PACK))
+def test_a_bomb_is_defused(name: str) -> None:
+    """16 MB of zeros are never unpacked beyond the cap, also inside another encoding."""
+    for encoding, packed in ((name, PACK[name](bytes(16_000_000))), (f"{name}, gzip", gzip.compress(PACK[name](bytes(16_000_000))))):
+        with pytest.raises(Failed) as caught:
+            undone(encoding, [packed], cap=100_000)
+        assert caught.value.reason is Reason.SIZE
+
+
+@pytest.mark.parametrize("name", sorted(PACK))
+@pytest.mark.parametrize(("cut", "reason"), [(True, Reason.TRUNCATED), (False, Reason.PROTOCOL)])
+def test_what_breaks_off_or_is_something_else_is_told(name: str, cut: bool, reason: Reason) -> None:  # noqa: FBT001 - a parameter of a test
+    """A whole answer whose content breaks off is truncated; what isn't encoded so is a protocol failure."""
+    packed = PACK[name](bytes(range(256)) * 20)
+    with pytest.raises(Failed) as caught:
+        undone(name, [packed[:-9] if cut else b"\x47\x11 no such encoding at all"])
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "header"), [(False, b"identity"), (True, b"zstd, br, gzip, deflate"), ("br", b"br"), (["gzip", "zstd"], b"gzip, zstd")]
+)
+async def test_compression_is_asked_for_where_it_is_wanted(wire: Wire, asked: object, header: bytes) -> None:
+    """Nothing by default: what an answer costs to pack is then no part of its time."""
+    async with servers.canned(answer()) as server:
+        await ask(make_context(wire), server.url, compression=asked)
+
+    assert b"Accept-Encoding: " + header + b"\r\n" in server.received
+
+
+@pytest.mark.parametrize("name", sorted(PACK))
+async def test_what_was_asked_for_is_read(wire: Wire, name: str) -> None:
+    """The body is judged as it is meant, and its length is that after decoding."""
+    body = PACK[name](b"the road is open")
+    ctx = make_context(wire)
+    async with servers.canned(answer(body, b"Content-Encoding: " + name.encode())) as server:
+        result = await ask(ctx, server.url, compression=True, expect={"text": "road is open"})
+
+    assert result.verdict is Verdict.PASS
+    assert (ctx.facts["body_bytes"], ctx.facts["content_length"]) == (16, len(body))
+
+
+async def test_br_and_zstd_unasked_are_a_fault_of_the_server(wire: Wire) -> None:
+    """A client that didn't ask for them couldn't read them."""
+    async with servers.canned(answer(brotli.compress(b"x"), b"Content-Encoding: br")) as server:
+        failed = await failure(make_context(wire), server.url, compression="gzip")
+
+    assert failed.reason is Reason.PROTOCOL
+    assert "wasn't asked for" in failed.message
