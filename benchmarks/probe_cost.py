@@ -32,7 +32,7 @@ from probes.wire.wire import Wire
 from probes.kinds.http import Http
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.observation import Check, Slo
+from judge.observation import Check, Slo
 from runner.plan.model import Every, Plan, Planned
 from runner.sinks.metrics import Metrics
 from runner.state import open_ledger

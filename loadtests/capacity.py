@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from loadtests.histogram import merged
 from loadtests.result import Capacity, LoadReport, Point, Reason
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 _GROWS = 2.0  # times as long in the last third as in the first
 _FELT = 0.1  # seconds more, at least

@@ -23,7 +23,7 @@ from loadtests.sending import Refused
 from loadtests.tasks import login_of, wanted
 from loadtests.users import ClosedUser, OpenUser, Seat
 from probes.core import Failed
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain
 _FEWEST = 3  # seconds that say how busy a worker was at its worst

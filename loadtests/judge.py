@@ -18,8 +18,8 @@ from loadtests.record import Record
 from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
 from loadtests.sentences import percent, sentence, span
 from loadtests.shapes import peak
-from runner.judge.intervals import runs_needed
-from runner.judge.verdict import Outcome, combined, same_revision
+from judge.intervals import runs_needed
+from judge.verdict import Outcome, combined, same_revision
 
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
 BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least

@@ -2,7 +2,7 @@
 
 Requests of one second share its luck: a pause of the target spoils all of them at once. So the counts are taken by blocks of a
 second, and what they vary more than independent ones would (the design effect) makes them worth that many fewer samples; of those
-the exact binomial bounds of runner.judge.intervals are taken.
+the exact binomial bounds of judge.intervals are taken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.judge import intervals
+from judge import intervals
 
 Blocks = Sequence[tuple[int, int]]  # good and total of each second
 _FEWEST = 2  # blocks that say anything of how they vary

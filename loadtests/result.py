@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from loadtests.histogram import Histogram
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 FORMAT = 1
 

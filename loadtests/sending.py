@@ -23,7 +23,7 @@ from probes.core import Failed, Reason
 from probes.http.message import Answer, Request
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
-from runner.redact import Redactor
+from judge.redact import Redactor
 
 LEAVING = 5.0  # seconds for the steps that are `always`
 _GLANCE = 0.1

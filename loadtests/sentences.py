@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loadtests.order import SloOrder
 from loadtests.result import Window
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 
 def sentence(

@@ -11,7 +11,7 @@ from loadtests.histogram import Histogram, merged
 from loadtests.reports import plot
 from loadtests.reports.words import count, percent, rate, span, threshold
 from loadtests.result import Capacity, LoadReport, Second
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 MOST_COLUMNS = 240  # more would be narrower than a person sees
 SHADES = 7

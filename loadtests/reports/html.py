@@ -17,7 +17,7 @@ from loadtests.histogram import Histogram, merged
 from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
 from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 SHAPE = {Outcome.PASS: "open", Outcome.FAIL: "closed", Outcome.INCONCLUSIVE: "unsure"}
 _PLACES = ("report.html", "page.css")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from loadtests.result import LoadReport
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 
 WORD = {Outcome.PASS: "holds", Outcome.FAIL: "broken", Outcome.INCONCLUSIVE: "not proven"}
 

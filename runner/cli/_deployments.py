@@ -18,8 +18,8 @@ from runner.gate.request import GateRequest, read, selected
 from runner.gate.run import Gate
 from runner.gate.settings import Before
 from runner.gate.watch import Change, Outage, Watch
-from runner.judge.report import Report
-from runner.observation import Observation
+from judge.report import Report
+from judge.observation import Observation
 from runner.plan.model import Plan
 from runner.reports.table import fact
 from runner.sinks.health import Health

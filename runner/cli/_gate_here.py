@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runner.engine.execute import Execute
     from runner.gate.run import Result
     from runner.gate.settings import Before
-    from runner.judge.report import Report
+    from judge.report import Report
     from runner.plan.model import Plan
 
 

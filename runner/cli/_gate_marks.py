@@ -13,7 +13,7 @@ from runner.cli._marking import recording, tell
 if TYPE_CHECKING:
     from runner.annotations import Deployment, Recorder
     from runner.annotations.recorder import Outcome
-    from runner.judge.report import Report
+    from judge.report import Report
     from runner.plan.model import Plan
 
 _PATIENCE = 10.0  # seconds that a Grafana which is down may hold up a deployment, at its start and at its end

@@ -15,7 +15,7 @@ from runner.cli._options import Command, unusable
 
 if TYPE_CHECKING:
     from runner.gate.settings import Settings
-    from runner.judge.verdict import Outcome
+    from judge.verdict import Outcome
     from runner.plan.model import GateRules
 
 
@@ -84,7 +84,7 @@ class Given:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Given:
         """From click's; ends the command with exit 2 where two contradict each other."""
-        from runner.judge.verdict import Outcome
+        from judge.verdict import Outcome
 
         told = dict(options) | {"span": options["for"]}
         del told["for"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runner.cli._gate_options import Given
     from runner.gate.settings import Before
-    from runner.judge.report import Report
+    from judge.report import Report
 
 _LOOK = 20.0  # seconds that one question for news may be open
 _PATIENCE = 120.0  # seconds for which a runner that can't be reached is asked again
@@ -103,7 +103,7 @@ class _Caller:
         click.echo(f"gate {self._id} runs at {self._client.base_url}", err=True)
 
     async def _news(self, stop: asyncio.Event) -> Report | None:
-        from runner.judge.report import from_json
+        from judge.report import from_json
 
         if stop.is_set() and not self._ended:
             await self._ask("DELETE", f"/api/gate/{self._id}")
@@ -162,8 +162,8 @@ async def _pause(stop: asyncio.Event) -> None:
 
 def _nothing(why: str, expect: str, started: float, finished: float) -> Report:
     """The runner is lost: nothing is proven."""
-    from runner.judge.report import report
-    from runner.judge.verdict import Finding, Outcome, decide
+    from judge.report import report
+    from judge.verdict import Finding, Outcome, decide
 
     decision = decide((), also=[Finding(Outcome.INCONCLUSIVE, why)])
     return report(decision, (), started=started, finished=finished, revision=expect)

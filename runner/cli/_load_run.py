@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
-    from runner.redact import Redactor
+    from judge.redact import Redactor
 
 Tell = Callable[["Progress"], None]
 

@@ -11,7 +11,7 @@ import click
 from runner.cli._options import Command
 
 if TYPE_CHECKING:
-    from runner.judge.report import Report
+    from judge.report import Report
 
 
 def report_options(command: Command) -> Command:

@@ -25,9 +25,9 @@ from runner.engine.quiet import settle
 from runner.engine.reload import Reload
 from runner.engine.schedule import Schedule
 from runner.engine.slots import slots
-from runner.observation import Observation, Sink
+from judge.observation import Observation, Sink
 from runner.plan.model import Plan
-from runner.redact import Redactor
+from judge.redact import Redactor
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.journal import Bridge, Journal

@@ -14,7 +14,7 @@ from runner.cli._options import config_option, our_version, unusable
 
 if TYPE_CHECKING:
     from demo.run import StandIn
-    from runner.observation import Observation
+    from judge.observation import Observation
 
 
 @click.command("demo", short_help="Show it all on a stand-in for the Road Trip Storyteller.")

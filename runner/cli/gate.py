@@ -18,7 +18,7 @@ from runner.cli._reports import deliver_reports, report_options
 if TYPE_CHECKING:
     from runner.annotations import Deployment
     from runner.gate.settings import Before
-    from runner.judge.report import Report
+    from judge.report import Report
     from runner.plan.model import Plan
 
 

@@ -76,7 +76,7 @@ def command(
     from probes.core import Withheld
     from runner.cli._load_order import at_rate, read
     from runner.cli._load_run import most_that_holds, paid_run
-    from runner.redact import Redactor
+    from judge.redact import Redactor
 
     wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
     plan, target, order = read(config, _wish(scenario, rate, duration, more, find_capacity=find_capacity))

@@ -13,7 +13,7 @@ from runner.cli._options import load_plan, our_version, selection_options, unusa
 if TYPE_CHECKING:
     from probes.core import Clock
     from runner.engine.execute import Execute
-    from runner.observation import Observation
+    from judge.observation import Observation
     from runner.plan.model import Plan, Planned
 
 
@@ -42,7 +42,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     from probes.wire.wire import Wire
     from runner.engine.clock import SystemClock
     from runner.engine.execute import Execute
-    from runner.judge.findings import finding
+    from judge.findings import finding
     from runner.state import open_ledger
 
     clock = SystemClock()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from probes.core import Clock, Reason, Verdict, Withheld
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.plan.model import Planned
 
 SPACE = 1.0  # seconds between two re-checks, where the interval is no shorter than twenty times that

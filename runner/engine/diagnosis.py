@@ -17,8 +17,8 @@ from probes.core import Clock, Context, Failed, Reason, Refused, Verdict, Withhe
 from probes.wire.endpoint import Door, Variation
 from runner.engine.execute import Execute, Log
 from runner.engine.reasons import result_of
-from runner.judge.diagnosis import TLS, Outcome, Trials, diagnosed
-from runner.observation import Finding, Observation
+from judge.trials import TLS, Outcome, Trials, diagnosed
+from judge.observation import Finding, Observation
 from runner.plan.model import Planned
 
 AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from runner.engine.execute import Log
-from runner.judge.findings import finding
-from runner.observation import Finding, Observation, Sink
+from judge.findings import finding
+from judge.observation import Finding, Observation, Sink
 
 _SAY_AGAIN = 100  # failures of one sink between two lines in the log
 

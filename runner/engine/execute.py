@@ -18,9 +18,9 @@ from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.records import observations
 from runner.engine.references import References, Uplink
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.plan.model import Plan, Planned
-from runner.redact import Redactor
+from judge.redact import Redactor
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
 _REDACTORS = 64  # kept: one takes a millisecond to make

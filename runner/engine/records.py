@@ -7,9 +7,9 @@ from typing import Any
 
 from probes.core import Context, Reason, Result, Verdict
 from runner.engine.bounds import Bounded, short
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Planned
-from runner.redact import Redactor
+from judge.redact import Redactor
 
 
 def observations(

@@ -20,7 +20,7 @@ from runner.engine.cadences import Cadences, Timer
 from runner.engine.entries import Entry, beat_of, beats
 from runner.engine.execute import Log
 from runner.engine.slots import first, slots
-from runner.observation import Check, Observation, Sink
+from judge.observation import Check, Observation, Sink
 from runner.plan.model import Plan, Planned
 
 CAP = 200  # runs in flight

@@ -11,7 +11,7 @@ from probes.core import Ask, Context, Reason, Result, Verdict
 from probes.http.message import Request
 from probes.http.probe import Endpoint
 from probes.target import Revision, Target
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Every, Planned
 
 _NOBODY_THERE = (502, 503, 504)  # what a balancer says while nothing is behind it

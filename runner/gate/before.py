@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.gate.settings import Before
-from runner.judge.report import iso
+from judge.report import iso
 
 _VERSION = 1
 

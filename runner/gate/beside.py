@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from probes.core import Verdict
 from probes.http.session import UNTOLD
 from runner.gate.asking import Observing, Place
-from runner.judge.verdict import same_revision
-from runner.observation import Observation
+from judge.verdict import same_revision
+from judge.observation import Observation
 
 
 class Beside:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from probes.core import Clock, Reason, Verdict
 from runner.gate.asking import Heard, Observing, Place, reachable
 from runner.gate.settings import Shown
-from runner.judge.intervals import what_answers_prove
-from runner.judge.verdict import Finding, Outcome, same_revision
+from judge.intervals import what_answers_prove
+from judge.verdict import Finding, Outcome, same_revision
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.25, 5.0, 1.5  # seconds; seconds; times
 _SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)

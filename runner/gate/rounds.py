@@ -12,9 +12,9 @@ from runner.engine.confirm import NOT_AGAIN, SPACE
 from runner.gate.asking import Observing
 from runner.gate.beside import Beside
 from runner.gate.settings import Settings, Shown
-from runner.judge.findings import finding
-from runner.judge.verdict import Rules, Run, Runs, can_change
-from runner.observation import Check, Observation
+from judge.findings import finding
+from judge.verdict import Rules, Run, Runs, can_change
+from judge.observation import Check, Observation
 from runner.plan.model import Planned
 
 Attempt = tuple[Observation, ...]  # of a check, and its parts

@@ -12,11 +12,11 @@ from runner.gate.beside import Beside
 from runner.gate.revision import Arrival, Waiting
 from runner.gate.rounds import Rounds
 from runner.gate.settings import Before, Settings, Shown
-from runner.judge import baseline
-from runner.judge.report import Report, redacted, report
-from runner.judge.verdict import Finding, Outcome, Rules, decide
+from judge import baseline
+from judge.report import Report, redacted, report
+from judge.verdict import Finding, Outcome, Rules, decide
 from runner.plan.model import Plan
-from runner.redact import Redactor
+from judge.redact import Redactor
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.observation import Observation
+from judge.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)

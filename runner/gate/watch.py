@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from probes.core import Verdict
 from probes.http.session import UNTOLD
 from runner.gate.settings import Before
-from runner.judge.baseline import durations
-from runner.judge.verdict import same_revision
-from runner.observation import Observation
+from judge.baseline import durations
+from judge.verdict import same_revision
+from judge.observation import Observation
 
 _GONE = 600.0  # seconds after which a revision that comes back is a change of its own: a rollback, not an old instance's last answer
 _FAILURES = 2  # runs in a row that make an outage: a single one may be a blip of the runner's own

@@ -10,7 +10,7 @@ from typing import Any
 
 from probes.core import Ask, Probe
 from probes.target import Target, plain_path
-from runner.observation import Check, Slo
+from judge.observation import Check, Slo
 from runner.plan import cron, secrets
 from runner.plan.errors import Path, unknown
 from runner.plan.filling import STAND_IN, Sketch

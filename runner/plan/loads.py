@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runner.observation import Slo
+from judge.observation import Slo
 from runner.plan.checks import Book
 from runner.plan.costs import costs_of
 from runner.plan.errors import Path, unknown

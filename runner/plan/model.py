@@ -9,7 +9,7 @@ from typing import Literal
 
 from probes.core import Probe
 from probes.target import Rule, Target
-from runner.observation import Check, Slo
+from judge.observation import Check, Slo
 
 
 @dataclass(frozen=True, slots=True)

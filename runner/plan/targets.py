@@ -10,7 +10,7 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from probes.target import Target
-from runner.observation import Slo
+from judge.observation import Slo
 from runner.plan import secrets
 from runner.plan.errors import Mark
 from runner.plan.filling import Sketch

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.judge.report import Report
+from judge.report import Report
 
 
 @dataclass(frozen=True, slots=True)

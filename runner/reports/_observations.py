@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from probes.core import Span
-from runner.observation import Observation
+from judge.observation import Observation
 
 
 def observation(seen: Observation) -> dict[str, Any]:

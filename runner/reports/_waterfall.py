@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from probes.core import Span, Verdict
-from runner.observation import Observation
+from judge.observation import Observation
 
 _STYLE = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
 _BAR = 30  # signs that the whole run's time is drawn with

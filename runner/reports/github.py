@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Outcome
+from judge.report import CheckRow, Report
+from judge.verdict import Outcome
 from runner.reports import Appended, Format, markdown
 
 SHOWN = 10  # annotations of a kind

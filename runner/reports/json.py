@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.judge.report import Report, to_json
+from judge.report import Report, to_json
 from runner.reports import Format
 
 

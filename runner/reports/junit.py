@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET  # only written here, never parsed
 
-from runner.judge.report import CheckRow, Report, could_not_run, iso
-from runner.judge.verdict import Finding, Outcome
+from judge.report import CheckRow, Report, could_not_run, iso
+from judge.verdict import Finding, Outcome
 from runner.reports import Format
 
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to write

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Outcome
+from judge.report import CheckRow, Report
+from judge.verdict import Outcome
 from runner.reports import Format
 
 _WORDS = {Outcome.PASS: "✅ pass", Outcome.FAIL: "❌ fail", Outcome.INCONCLUSIVE: "❔ inconclusive"}

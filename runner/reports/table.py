@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from probes.core import Verdict
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Outcome
-from runner.observation import Check, Observation
+from judge.report import CheckRow, Report
+from judge.verdict import Outcome
+from judge.observation import Check, Observation
 from runner.reports import Format
 
 _STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "unknown": "yellow", "": "dim"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Finding, Outcome
+from judge.report import CheckRow, Report
+from judge.verdict import Finding, Outcome
 from runner.reports import Format
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from probes.core import Verdict
-from runner.observation import Finding, Observation
+from judge.observation import Finding, Observation
 from runner.plan.model import Plan
 
 _TEXT = 4096  # characters kept of a text that is too long to keep whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probes.families import Family
-from runner.observation import Slo
+from judge.observation import Slo
 from runner.sinks.exposition import Head
 
 DURATION = "probe_run_duration_seconds"

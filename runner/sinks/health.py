@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probes.core import Clock, Verdict
-from runner.judge.findings import finding
-from runner.judge.slo import event
-from runner.observation import Check, Finding, Observation
+from judge.findings import finding
+from judge.slo import event
+from judge.observation import Check, Finding, Observation
 from runner.plan.model import After, Plan, Planned
 from runner.sinks.values import iso
 

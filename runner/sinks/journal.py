@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from probes.core import Clock, Verdict
-from runner.observation import Finding, Observation
+from judge.observation import Finding, Observation
 from runner.sinks.values import iso, plain
 
 LEVELS = ("debug", "info", "warning", "error", "critical")

@@ -13,8 +13,8 @@ from threading import Lock
 
 from probes.core import Clock, Probe
 from probes.families import Family
-from runner.judge.explained import Explained
-from runner.observation import Check, Observation
+from judge.explained import Explained
+from judge.observation import Check, Observation
 from runner.plan.model import After, Plan, Planned
 from runner.sinks import process
 from runner.sinks.exposition import OPENMETRICS, TEXT, Exposition, Piece, line, wants_openmetrics

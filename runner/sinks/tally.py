@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from probes.core import Verdict
 from probes.families import Family
-from runner.judge.slo import event
-from runner.observation import Check, Observation, Slo
+from judge.slo import event
+from judge.observation import Check, Observation, Slo
 from runner.sinks.exposition import Piece, exemplar, labelled, line, number
 from runner.sinks.families import DURATION
 from runner.sinks.histogram import Histogram

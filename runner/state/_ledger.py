@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from probes.core import Clock, Withheld
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")

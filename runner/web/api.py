@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.sinks.health import State
 from runner.sinks.values import iso, plain
 from runner.web.headline import word

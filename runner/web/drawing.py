@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from probes.core import Verdict
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.web.words import moment, span
 
 HEIGHT = 24.0

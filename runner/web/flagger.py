@@ -16,8 +16,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from runner.judge.report import Report
-from runner.judge.verdict import Outcome
+from judge.report import Report
+from judge.verdict import Outcome
 from runner.plan.model import Server
 from runner.reports.table import write
 

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from probes.core import Clock
-from runner.judge.report import Report, to_json
+from judge.report import Report, to_json
 from runner.plan.model import Server
 from runner.web.access import refuse_operating
 

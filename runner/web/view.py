@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from probes.core import Verdict
-from runner.observation import Observation, Slo
+from judge.observation import Observation, Slo
 from runner.sinks.health import State
 from runner.sinks.values import iso
 from runner.web import drawing

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from runner.judge.report import Report, to_json
-from runner.judge.verdict import Outcome
+from judge.report import Report, to_json
+from judge.verdict import Outcome
 from runner.plan.model import Server
 from runner.web import flagger
 from tests.support.outrider import ROOT, report

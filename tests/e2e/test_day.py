@@ -17,7 +17,7 @@ from probes.wire.wire import Wire
 from runner.engine.emit import Emit
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.plan.load import load
 from runner.plan.model import Every, Plan
 from runner.state import STATE_FILE, open_ledger

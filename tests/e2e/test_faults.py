@@ -21,8 +21,8 @@ from probes.core import Reason, Verdict
 from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.judge.findings import finding
-from runner.observation import Observation
+from judge.findings import finding
+from judge.observation import Observation
 from runner.plan.load import load
 from runner.plan.model import Plan
 from runner.state import open_ledger

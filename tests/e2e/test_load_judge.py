@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.result import LoadReport
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 from tests.support.load_site import ROOT, Run, Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]

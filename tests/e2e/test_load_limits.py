@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 from runner.state import STATE_FILE
 from tests.support.ca import Authority
 from tests.support.load_site import Run, Site

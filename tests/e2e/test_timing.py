@@ -20,7 +20,7 @@ from probes.kinds.http import Http
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.quiet import settle
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.state import open_ledger
 

@@ -16,7 +16,7 @@ from demo import servers as real
 from probes.core import Probe, Reason, Verdict
 from probes.kinds.postgres import Postgres
 from probes.kinds.redis import Redis
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.faults.askings import SECRET, Place, asked
 from tests.faults.words import WORDS
 from tests.support.ca import Authority

@@ -15,7 +15,7 @@ import pytest
 from probes.core import Reason, Verdict
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.faults.askings import ASKINGS, SECRET, Place, asked, kind_of
 from tests.support import servers
 from tests.support.engine import Observer

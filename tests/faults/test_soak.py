@@ -22,7 +22,7 @@ from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.state import open_ledger
 from tests.faults.askings import ASKINGS, Place, asked, kind_of

@@ -14,7 +14,7 @@ from tests.support.tree import ROOT, Module, build, modules
 
 ROOMS = ("probes", "runner", "demo", "loadtests", "tests")
 
-# From the ground. A room imports from floors below its own; the records of runner.observation are everybody's.
+# From the ground. A room imports from floors below its own; the records of judge.observation are everybody's.
 FLOORS = (
     {"observation", "judge", "state", "annotations", "redact"},
     {"plan", "reports", "sinks"},
@@ -149,7 +149,7 @@ def may_come_in(importer: str, imported: str) -> bool:
     """Whether a module of runner, which has a floor, may import another of runner."""
     own, other = floor_of(importer), floor_of(imported)
     same_room = importer.split(".")[1:2] == imported.split(".")[1:2]
-    if own is None or other is None or same_room or within(imported, "runner.observation"):
+    if own is None or other is None or same_room or within(imported, "judge.observation"):
         return True
     return other < own or (within(imported, PLAN_RECORDS) and other == own)
 
@@ -185,8 +185,8 @@ def locust_stays_in_loadtests(root: Path) -> list[str]:
 
 
 def loadtests_share_only_judgement_and_journeys(root: Path) -> list[str]:
-    """The load tests import runner.judge, journeys, assertions, a target's rules and TLS, the redactor, and what those stand on."""
-    doors = ("runner.judge", "probes.journeys.play", "probes.expect.assertions", "probes.target", "probes.wire.tls", "runner.redact")
+    """The load tests import judge, journeys, assertions, a target's rules and TLS, the redactor, and what those stand on."""
+    doors = ("judge", "probes.journeys.play", "probes.expect.assertions", "probes.target", "probes.wire.tls", "judge.redact")
     allowed = {*doors, *(name for door in doors for name in reached(root, door))}
     return [
         f"{i.place}: {i.importer} imports {i.imported}; loadtests may import {', '.join(doors)}"
@@ -230,8 +230,8 @@ def test_the_house_keeps_its_doors() -> None:
 BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
     (
         probes_know_no_room,
-        {"probes/kinds/http.py": "from runner.observation import Check"},
-        "probes/kinds/http.py:1: probes.kinds.http imports runner.observation;",
+        {"probes/kinds/http.py": "from judge.observation import Check"},
+        "probes/kinds/http.py:1: probes.kinds.http imports judge.observation;",
     ),
     (probes_know_no_room, {"probes/kinds/http.py": "from probes import tcp", "probes/kinds/tcp.py": ""}, "probes.kinds.http imports probes.kinds.tcp;"),
     (probes_know_no_room, {"probes/kinds/http.py": "from . import tcp", "probes/kinds/tcp.py": ""}, "probes.kinds.http imports probes.kinds.tcp;"),
@@ -252,7 +252,7 @@ BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
         {"probes/expect/assertions.py": "from probes.http.probe import ask", "probes/http/probe.py": "import httpx"},
         "probes/http/probe.py:1: probes.expect.assertions reaches httpx;",
     ),
-    (rooms_import_from_below, {"runner/judge/slo.py": "from runner.plan.model import Plan"}, "runner.judge.slo imports runner.plan.model,"),
+    (rooms_import_from_below, {"judge/slo.py": "from runner.plan.model import Plan"}, "judge.slo imports runner.plan.model,"),
     (rooms_import_from_below, {"runner/sinks/health.py": "from runner.plan import load"}, "runner.sinks.health imports runner.plan,"),
     (rooms_import_from_below, {"runner/web/page.py": "from runner.gate import decide"}, "runner.web.page imports runner.gate,"),
     (rooms_import_from_below, {"runner/gate/rounds.py": "from ..cli import main"}, "runner.gate.rounds imports runner.cli,"),
@@ -287,12 +287,12 @@ def test_each_door_lets_through_who_may_pass(tmp_path: Path) -> None:
         "probes/expect/assertions.py": "from probes import _exchange\nfrom probes.core import Failed",
         "probes/journeys/play.py": "from probes.http.message import Request",
         "probes/kinds/http.py": "import httpx\nfrom probes.wire.wire import Tls\nfrom ._core import Probe",
-        "runner/observation.py": "from probes.core import Verdict",
-        "runner/judge/slo.py": "from runner.observation import Slo\nfrom runner.judge import interval",
-        "runner/sinks/metrics.py": "from runner.judge.slo import count\nfrom probes.core import Family",
+        "judge/observation.py": "from probes.core import Verdict",
+        "judge/slo.py": "from judge.observation import Slo\nfrom judge import interval",
+        "runner/sinks/metrics.py": "from judge.slo import count\nfrom probes.core import Family",
         "runner/web/page.py": "from runner.sinks.health import Health",
         "runner/cli/demo.py": "def demo():\n    from demo.standin import StandIn",
-        "loadtests/users.py": "import locust\nfrom runner.judge.slo import count\nfrom probes.journeys.play import play",
+        "loadtests/users.py": "import locust\nfrom judge.slo import count\nfrom probes.journeys.play import play",
         "loadtests/report.py": "from probes.http.message import Answer",
         "tests/test_demo.py": "import demo.standin, pytest",
     }

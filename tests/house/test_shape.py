@@ -224,6 +224,6 @@ def test_the_rules_leave_plain_code_alone(tmp_path: Path) -> None:
         "probes/fields.py": "UNITS = {'s': 1}\ndef f(found):\n    found.update(UNITS)\n    own = {}\n    own['a'] = UNITS['s']",
         "probes/kinds/http.py": "",
         "tests/probes/test_http.py": "",
-        "runner/judge/verdict.py": "EXITS = ('pass', 'fail')",
+        "judge/verdict.py": "EXITS = ('pass', 'fail')",
     }
     assert [breach for rule in RULES for breach in rule(build(tmp_path, files))] == []

@@ -11,7 +11,7 @@ import xmlschema
 from loadtests.reports.json import write as write_json
 from loadtests.reports.junit import write
 from loadtests.result import LoadReport, report_from
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 from tests.loadtests.reporting import report, searched
 
 

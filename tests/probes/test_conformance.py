@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from probes import Probe, discover
 from probes.core import Reason, Verdict
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.plan.secrets import of_settings
 from tests.support import servers
 from tests.support.engine import Observer

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from probes.core import Failed, Reason, Refused, Verdict
 from probes.kinds.grpc.messages import SERVING, check_request, serving_status
 from probes.kinds.grpc import Grpc
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import calls, servers
 from tests.support.ca import Authority, make_authority
 from tests.support.calls import GRPC, Call

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from probes.core import Failed, Reason, Verdict
 from probes.kinds.icmp.echo import V4, V6, Echoes, Version, checksum, open_socket
 from probes.kinds.icmp import Icmp
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support.clock import RealClock
 from tests.support.context import context
 from tests.support.engine import Observer

@@ -15,7 +15,7 @@ from demo import servers as real
 from probes.core import Reason, Verdict
 from probes.wire.wire import Wire
 from probes.kinds.postgres import Postgres, plain
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import make_context

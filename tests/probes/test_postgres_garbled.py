@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from probes.core import Reason, Verdict
 from probes.kinds.postgres.frames import Frames, Malformed
 from probes.kinds.postgres import Postgres
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks

@@ -15,7 +15,7 @@ from probes.kinds.redis.url import read_redis_url
 from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from probes.kinds.redis import Redis
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import make_context

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from probes.core import Context, Reason, Verdict
 from probes.wire.wire import Wire
 from probes.kinds.tls import Handshake, in_words
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import NAMES, Authority
 from tests.support.context import make_context

@@ -11,7 +11,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping
 from probes.core import Reason, Refused, Verdict
 from probes.target import Target
 from probes.kinds.websocket import WebSocket
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import Permit, context

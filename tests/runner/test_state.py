@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.core import Verdict, Withheld
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
 

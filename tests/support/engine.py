@@ -16,7 +16,7 @@ from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.permits import Limits
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Every, Plan, Planned
 from runner.plan.secrets import of_settings
 from runner.state import open_ledger

@@ -13,7 +13,7 @@ from probes.kinds.http import Http
 from runner.gate.asking import Asked
 from runner.gate.run import Gate, Result
 from runner.gate.settings import Before, Settings
-from runner.observation import Check, Observation, Slo
+from judge.observation import Check, Observation, Slo
 from runner.plan.model import Every, Plan, Planned
 from tests.support.clock import FakeClock
 

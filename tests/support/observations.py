@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from probes.core import Context, Probe, Reason, Result, Verdict
 from probes.families import Family, fact_family, phase_family
-from runner.observation import Check, Observation, Slo
+from judge.observation import Check, Observation, Slo
 from runner.plan.model import Every, Plan, Planned, Server
 
 NOON = 1_795_521_600.0  # 2026-11-24 12:00:00 UTC

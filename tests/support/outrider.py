@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Outcome
+from judge.report import CheckRow, Report
+from judge.verdict import Outcome
 from runner.reports import formats
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from functools import cache
 
 import httpx
 
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Plan, Server
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health

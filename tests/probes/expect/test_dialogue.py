@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from probes.core import Failed, Reason, Verdict
 from probes.expect.dialogue import CAP, LINE_CAP, LINES, Heard, Step
 from probes.kinds.tcp import Tcp
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.engine import Observer

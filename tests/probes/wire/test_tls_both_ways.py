@@ -15,7 +15,7 @@ from probes.core import Reason, Verdict
 from probes.wire.tls import Tls
 from probes.kinds.http import Http
 from probes.kinds.tls import Handshake
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support.engine import Observer
 from tests.support.handshakes import shaking
 from tests.support.leaks import no_leaks

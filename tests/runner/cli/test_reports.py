@@ -9,8 +9,8 @@ import click
 from click.testing import CliRunner
 
 from runner.cli._reports import deliver_reports, report_options
-from runner.judge.report import Report
-from runner.judge.verdict import Finding, Outcome
+from judge.report import Report
+from judge.verdict import Finding, Outcome
 
 REPORT = Report(Outcome.FAIL, (Finding(Outcome.FAIL, "api: status: 503", "api", 29),), (), (), 0.0, 11.0)
 

@@ -18,7 +18,7 @@ from probes.kinds.redis import Redis
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
 from runner.engine.diagnosis import AGAIN, MOST, Diagnosis, burst
-from runner.observation import Check, Finding, Observation
+from judge.observation import Check, Finding, Observation
 from runner.plan.model import Every, Planned
 from tests.support import servers
 from tests.support.addresses import NAME, several

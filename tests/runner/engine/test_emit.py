@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from probes.core import Reason, Verdict
 from runner.engine.emit import Emit
-from runner.observation import Check, Finding, Observation
+from judge.observation import Check, Finding, Observation
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")

@@ -10,7 +10,7 @@ from probes.core import Reason
 from probes.target import Target
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.model import Every, Planned
 from tests.support import servers
 from tests.support.ca import Authority

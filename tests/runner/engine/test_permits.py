@@ -12,7 +12,7 @@ from probes.core import Ask, Context, Probe, Refused, Result, Withheld
 from probes.fields import Rate
 from probes.target import Rule, Target
 from runner.engine.permits import Permits
-from runner.observation import Check
+from judge.observation import Check
 from runner.plan.model import Every, Planned
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import FakeClock

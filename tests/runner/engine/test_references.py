@@ -10,7 +10,7 @@ import pytest
 
 from probes.core import Failed, Reason, Result, Verdict
 from runner.engine.blame import Heard, cut_off
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.lab import Lab, lab, raising

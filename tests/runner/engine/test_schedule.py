@@ -16,7 +16,7 @@ from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.clock import SystemClock
 from runner.engine.schedule import CAP, Schedule
 from runner.engine.slots import fraction, grace
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.plan.cron import zone
 from runner.plan.model import Cron, Every, Plan, Planned
 from tests.support.clock import NOON

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from probes.core import Reason, Verdict
 from runner.gate.settings import Before, Settings
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 from tests.support.gating import BY_PATH, HEADER, Reply, Road, gated, plan
 
 NEW, OLD = "new1234", "old5678"

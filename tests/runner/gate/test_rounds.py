@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from probes.core import Reason, Verdict
 from runner.gate.settings import Before, Settings
-from runner.judge.verdict import Outcome
+from judge.verdict import Outcome
 from tests.support.gating import P95, Reply, Road, gated, plan
 
 BROKEN = Reply(verdict=Verdict.FAIL, reason=Reason.STATUS)

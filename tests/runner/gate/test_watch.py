@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runner.gate.watch import Change, Outage, Watch
-from runner.observation import Observation
+from judge.observation import Observation
 from tests.support.observations import NOON, failed, made_check, passed, unknown
 
 API = made_check("api", target="api")

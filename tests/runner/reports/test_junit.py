@@ -10,8 +10,8 @@ import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.judge.report import CheckRow, Report
-from runner.judge.verdict import Finding, Outcome
+from judge.report import CheckRow, Report
+from judge.verdict import Finding, Outcome
 from runner.reports.junit import write
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from probes.core import Reason, Span
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.reports import _observations, _waterfall
 from tests.support.observations import failed, made_check, passed
 

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from probes import discover
 from probes.core import Reason, Verdict
-from runner.observation import Observation
+from judge.observation import Observation
 from runner.sinks import process
 from runner.sinks.exposition import Exposition, Head, Piece, escape, line
 from runner.sinks.families import OF_CHECKS, OF_THE_PROCESS, OF_THE_RUNNER, edges, head_of

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.core import Reason
-from runner.observation import Finding
+from judge.observation import Finding
 from runner.sinks.journal import Bridge, Entry, Journal, render
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, passed, unknown
 

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from runner.judge.report import Report
-from runner.judge.verdict import Outcome
+from judge.report import Report
+from judge.verdict import Outcome
 from runner.plan.model import Server
 from runner.web.gates import LONGEST, Carry, Gates, Routes
 from tests.support.clock import FakeClock

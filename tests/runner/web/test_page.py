@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from probes.core import Reason
-from runner.observation import Finding
+from judge.observation import Finding
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 from runner.sinks.health import Health
 from runner.web.headline import headline
 from runner.web.words import age, count, listed, moment, span

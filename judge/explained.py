@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from probes.core import Verdict
-from runner.observation import Check, Observation
+from judge.observation import Check, Observation
 
 _LOUDNESS = {"none": 0, "ticket": 1, "page": 2}  # by a check's `alert`
 

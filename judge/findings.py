@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from probes.core import Reason, Verdict
-from runner.observation import Observation
+from judge.observation import Observation
 
 
 def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from probes.core import Reason, Verdict
-from runner.judge.findings import finding
-from runner.observation import Check, Observation
+from judge.findings import finding
+from judge.observation import Check, Observation
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")

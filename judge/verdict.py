@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from probes.core import Verdict
-from runner.judge.proof import Proof, prove
-from runner.judge.slo import event
-from runner.observation import Check, Observation, Slo
+from judge.proof import Proof, prove
+from judge.slo import event
+from judge.observation import Check, Observation, Slo
 
 NOT_RUN = "was not run"
 _SHORTEST = 7  # signs of a shortened revision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probes.core import Verdict
-from runner.observation import Observation, Slo
+from judge.observation import Observation, Slo
 
 
 def event(observation: Observation, slo: Slo) -> bool | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from probes.core import Reason
-from runner.observation import Observation
+from judge.observation import Observation
 
 TLS = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.HOSTNAME, Reason.UNTRUSTED, Reason.CHAIN, Reason.TLS})
 _ONE = {Reason.REFUSED: "refuses", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "resets", Reason.TIMEOUT: "doesn't answer"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner.judge.intervals import at_least, at_most, holm, lower_bound, runs_needed, upper_bound
-from runner.observation import Check, Slo
+from judge.intervals import at_least, at_most, holm, lower_bound, runs_needed, upper_bound
+from judge.observation import Check, Slo
 
 
 @dataclass(frozen=True, slots=True)

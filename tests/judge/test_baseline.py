@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.judge.baseline import chance_slower, compare, compare_all, could_tell, durations, findings, pairwise_ratio
-from runner.judge.verdict import Finding, Outcome
+from judge.baseline import chance_slower, compare, compare_all, could_tell, durations, findings, pairwise_ratio
+from judge.verdict import Finding, Outcome
 from tests.support.observations import failed, made_check, passed, unknown
 
 few = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5]), min_size=1, max_size=5)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.redact import MARK, Redactor
+from judge.redact import MARK, Redactor
 
 SECRET = "p@ss/wörd+\"<'1&2 %"
 WAYS: dict[str, Callable[[str], str]] = {

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.judge.explained import Explained
-from runner.observation import Check
+from judge.explained import Explained
+from judge.observation import Check
 from tests.support.observations import failed, made_check, passed, unknown
 
 DATABASE = made_check("database")

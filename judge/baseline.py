@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from statistics import NormalDist, median
 
 from probes.core import Verdict
-from runner.judge.intervals import holm
-from runner.judge.verdict import Finding, Outcome
-from runner.observation import Observation
+from judge.intervals import holm
+from judge.verdict import Finding, Outcome
+from judge.observation import Observation
 
 FLOOR = 0.10  # a share: 10 % slower
 ALPHA = 0.05

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from probes.core import Reason, Verdict
-from runner.judge.proof import Proof
-from runner.judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
-from runner.observation import Observation
+from judge.proof import Proof
+from judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
+from judge.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
