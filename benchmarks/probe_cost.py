@@ -33,7 +33,7 @@ from probes.kinds.http import Http
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Slo
-from runner.plan.model import Every, Plan, Planned
+from runner.config.plan import Every, Plan, Planned
 from runner.sinks.metrics import Metrics
 from runner.state import open_ledger
 

@@ -20,7 +20,7 @@ from runner.gate.settings import Before
 from runner.gate.watch import Change, Outage, Watch
 from judge.report import Report
 from judge.observation import Observation
-from runner.plan.model import Plan
+from runner.config.plan import Plan
 from runner.reports.table import fact
 from runner.sinks.health import Health
 from runner.sinks.metrics import Metrics

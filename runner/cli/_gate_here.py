@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.gate.run import Result
     from runner.gate.settings import Before
     from judge.report import Report
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 
 async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) -> Report:

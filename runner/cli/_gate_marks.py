@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runner.annotations import Deployment, Recorder
     from runner.annotations.recorder import Outcome
     from judge.report import Report
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 _PATIENCE = 10.0  # seconds that a Grafana which is down may hold up a deployment, at its start and at its end
 _MOST_REASONS = 5

@@ -16,7 +16,7 @@ from runner.cli._options import Command, unusable
 if TYPE_CHECKING:
     from runner.gate.settings import Settings
     from judge.verdict import Outcome
-    from runner.plan.model import GateRules
+    from runner.config.plan import GateRules
 
 
 class _Unit(click.ParamType[Any]):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtests.result import LoadReport
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 _PATIENCE = 10.0  # seconds that a Grafana which is down may hold up the end of a run
 _MOST_REASONS = 5

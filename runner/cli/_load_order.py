@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loadtests.result import Spend
     from loadtests.tasks import Playable
     from probes.target import Rule, Target
-    from runner.plan.model import Plan, Scenario
+    from runner.config.plan import Plan, Scenario
 
 
 _TASK = 30.0  # seconds that a task of loadtests/ may take
@@ -71,8 +71,8 @@ def at_rate(plan: Plan, target: Target, order: Order, rate: float) -> Order:
 
 
 def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
-    from runner.plan.errors import PlanError
-    from runner.plan.load import load
+    from runner.config.errors import PlanError
+    from runner.config.read import load
 
     try:
         names = _names(config)
@@ -89,8 +89,8 @@ def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
 
 def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
     """The names of the file's targets and of its journeys, whose values the order needs."""
-    from runner.plan.nodes import Keys
-    from runner.plan.yaml import read as read_yaml
+    from runner.config.nodes import Keys
+    from runner.config.document import read as read_yaml
 
     root = read_yaml(config)
     targets, checks = root.get("targets"), root.get("checks")
@@ -104,8 +104,8 @@ def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
 
 def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
     """The one target that says load: true; a target whose values aren't set here can't be meant."""
-    from runner.plan.errors import PlanError
-    from runner.plan.load import load
+    from runner.config.errors import PlanError
+    from runner.config.read import load
 
     found = []
     for name in names:

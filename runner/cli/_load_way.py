@@ -9,7 +9,7 @@ from runner.cli._options import unusable
 
 if TYPE_CHECKING:
     from probes.wire.tls import Tls
-    from runner.plan.model import Planned
+    from runner.config.plan import Planned
 
 # Settings of a journey that would measure something else if they were left out.
 ELSEWHERE = {

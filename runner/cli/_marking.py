@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probes.core import Clock
     from runner.annotations import Deployment, Patience, Recorder
     from runner.annotations.recorder import Outcome
-    from runner.plan.model import Marking, Plan
+    from runner.config.plan import Marking, Plan
 
 NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
 EMPTY = "Grafana: nothing is marked: the address in grafana: is empty; set its variable"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 Command = Callable[..., Any]
 
@@ -47,8 +47,8 @@ def load_plan(
     probing: bool = True,
 ) -> Plan:
     """The plan of a file, for a command that serves nothing; ends it with exit 2 and every problem where there is one."""
-    from runner.plan.errors import PlanError
-    from runner.plan.load import load
+    from runner.config.errors import PlanError
+    from runner.config.read import load
 
     try:
         return load(

@@ -24,9 +24,9 @@ from runner.engine.execute import Execute
 from runner.engine.quiet import settle
 from runner.engine.reload import Reload
 from runner.engine.schedule import Schedule
-from runner.engine.slots import slots
+from runner.config.slots import slots
 from judge.observation import Observation, Sink
-from runner.plan.model import Plan
+from runner.config.plan import Plan
 from judge.redact import Redactor
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health

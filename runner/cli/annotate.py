@@ -15,7 +15,7 @@ from runner.cli._options import config_option, load_plan, unusable
 if TYPE_CHECKING:
     from runner.annotations import Deployment, Flushed, Recorder
     from runner.annotations.recorder import Outcome
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 T = TypeVar("T")
 VERDICTS = ("pass", "fail", "inconclusive")

@@ -80,7 +80,7 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
     import uvloop
 
     from demo.run import StandIn, UnknownFault, control_file
-    from runner.plan.errors import PlanError
+    from runner.config.errors import PlanError
     from runner.web.serve import CannotListenError
 
     try:
@@ -96,7 +96,7 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
 async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
     from runner.cli._service import running, signals
     from runner.engine.clock import SystemClock
-    from runner.plan.load import load
+    from runner.config.read import load
 
     stop = asyncio.Event()
     click.echo("starting the stand-in: PostgreSQL, Redis, the API, the model, two partners")

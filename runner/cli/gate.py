@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.annotations import Deployment
     from runner.gate.settings import Before
     from judge.report import Report
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 
 @click.command("gate", short_help="Ask after a deployment whether the right release works.")

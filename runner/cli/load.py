@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
     from runner.cli._load_order import Wish
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 
 @click.command("load", short_help="Hold the SLOs against a load.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from probes.core import Clock
     from runner.engine.execute import Execute
     from judge.observation import Observation
-    from runner.plan.model import Plan, Planned
+    from runner.config.plan import Plan, Planned
 
 
 @click.command("probe", short_help="Run checks once, now, and draw where the time went.")

@@ -21,7 +21,7 @@ def command(config: Path) -> None:
     """
     import uvloop
 
-    from runner.plan.errors import PlanError
+    from runner.config.errors import PlanError
     from runner.web.serve import CannotListenError
 
     try:
@@ -33,7 +33,7 @@ def command(config: Path) -> None:
 async def _run(config: Path) -> None:
     from runner.cli._service import running, signals
     from runner.engine.clock import SystemClock
-    from runner.plan.load import load
+    from runner.config.read import load
 
     stop = asyncio.Event()
     async with running(

@@ -10,7 +10,7 @@ import click
 from runner.cli._options import load_plan, selection_options
 
 if TYPE_CHECKING:
-    from runner.plan.model import Plan
+    from runner.config.plan import Plan
 
 DAY = 86400.0
 
@@ -39,7 +39,7 @@ def _told(plan: Plan) -> dict[str, Any]:
     """The same for programs: seconds, and numbers as they are."""
     from dataclasses import asdict
 
-    from runner.plan.limits import limits
+    from runner.config.rates import limits
 
     checks = [planned.check for planned in plan.checks]
     return {
@@ -82,7 +82,7 @@ def _called(plan: Plan) -> list[str]:
 
 
 def _asked(plan: Plan) -> list[str]:
-    from runner.plan.limits import limits
+    from runner.config.rates import limits
 
     return [
         f"over its limit: {load.target} is asked {_rate(load.asks, load.window)} and allows {load.limit:,.0f}; {load.hint}"

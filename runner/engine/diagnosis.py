@@ -19,7 +19,7 @@ from runner.engine.execute import Execute, Log
 from runner.engine.reasons import result_of
 from judge.trials import TLS, Outcome, Trials, diagnosed
 from judge.observation import Finding, Observation
-from runner.plan.model import Planned
+from runner.config.plan import Planned
 
 AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing
 AT_ONCE = 4

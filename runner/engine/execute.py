@@ -19,7 +19,7 @@ from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.records import observations
 from runner.engine.references import References, Uplink
 from judge.observation import Observation
-from runner.plan.model import Plan, Planned
+from runner.config.plan import Plan, Planned
 from judge.redact import Redactor
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from probes.core import Ask, Ledger, Refused
 from probes.target import FREE_METHODS, Target, origin, plain_path
-from runner.plan.model import Planned
+from runner.config.plan import Planned
 
 _VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")
 _NEXT_TO_NOTHING = 0.01  # of a limit's window: by so much longer than need be a slot may count as taken

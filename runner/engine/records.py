@@ -8,7 +8,7 @@ from typing import Any
 from probes.core import Context, Reason, Result, Verdict
 from runner.engine.bounds import Bounded, short
 from judge.observation import Check, Observation
-from runner.plan.model import Planned
+from runner.config.plan import Planned
 from judge.redact import Redactor
 
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from runner.engine.execute import Log
-from runner.plan.errors import PlanError
-from runner.plan.model import Plan
+from runner.config.errors import PlanError
+from runner.config.plan import Plan
 
 Content = Mapping[Path, str]  # what tells one content from another, by file
 

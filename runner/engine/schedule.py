@@ -19,9 +19,9 @@ from probes.core import Clock, Withheld
 from runner.engine.cadences import Cadences, Timer
 from runner.engine.entries import Entry, beat_of, beats
 from runner.engine.execute import Log
-from runner.engine.slots import first, slots
+from runner.config.slots import first, slots
 from judge.observation import Check, Observation, Sink
-from runner.plan.model import Plan, Planned
+from runner.config.plan import Plan, Planned
 
 CAP = 200  # runs in flight
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep

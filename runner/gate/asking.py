@@ -12,7 +12,7 @@ from probes.http.message import Request
 from probes.http.probe import Endpoint
 from probes.target import Revision, Target
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Planned
+from runner.config.plan import Every, Planned
 
 _NOBODY_THERE = (502, 503, 504)  # what a balancer says while nothing is behind it
 _TIMEOUT = 5.0  # seconds

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from probes.fields import Duration, Percent
 from runner.gate.settings import Before, Settings
 from judge.observation import Check
-from runner.plan.model import GateRules, Plan, Planned
+from runner.config.plan import GateRules, Plan, Planned
 
 LONGEST = 1800.0  # seconds: so long a gate may wait, and so long it may judge
 

@@ -15,7 +15,7 @@ from runner.gate.settings import Settings, Shown
 from judge.findings import finding
 from judge.verdict import Rules, Run, Runs, can_change
 from judge.observation import Check, Observation
-from runner.plan.model import Planned
+from runner.config.plan import Planned
 
 Attempt = tuple[Observation, ...]  # of a check, and its parts
 

@@ -15,7 +15,7 @@ from runner.gate.settings import Before, Settings, Shown
 from judge import baseline
 from judge.report import Report, redacted, report
 from judge.verdict import Finding, Outcome, Rules, decide
-from runner.plan.model import Plan
+from runner.config.plan import Plan
 from judge.redact import Redactor
 
 

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from probes.core import Probe
 from probes.fields import UNITS
 from probes.target import Target
-from runner.plan.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
+from runner.config.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
 Schema = dict[str, Any]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from probes.core import Verdict
 from judge.observation import Finding, Observation
-from runner.plan.model import Plan
+from runner.config.plan import Plan
 
 _TEXT = 4096  # characters kept of a text that is too long to keep whole
 

@@ -23,7 +23,7 @@ from probes.core import Clock, Verdict
 from judge.findings import finding
 from judge.slo import event
 from judge.observation import Check, Finding, Observation
-from runner.plan.model import After, Plan, Planned
+from runner.config.plan import After, Plan, Planned
 from runner.sinks.values import iso
 
 FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")

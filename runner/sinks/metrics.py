@@ -15,7 +15,7 @@ from probes.core import Clock, Probe
 from probes.families import Family
 from judge.explained import Explained
 from judge.observation import Check, Observation
-from runner.plan.model import After, Plan, Planned
+from runner.config.plan import After, Plan, Planned
 from runner.sinks import process
 from runner.sinks.exposition import OPENMETRICS, TEXT, Exposition, Piece, line, wants_openmetrics
 from runner.sinks.families import LAG_EDGES, OF_CHECKS, OF_THE_RUNNER, edges, head_of

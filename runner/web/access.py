@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runner.plan.model import Server
+from runner.config.plan import Server
 
 OPEN = ("/-/healthy", "/-/ready")
 _OURS = (".localhost", ".internal", ".svc", ".svc.cluster.local")

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from probes.core import Clock
-from runner.plan.model import Plan, Server
+from runner.config.plan import Plan, Server
 from runner.sinks import process
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State

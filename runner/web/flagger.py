@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from judge.report import Report
 from judge.verdict import Outcome
-from runner.plan.model import Server
+from runner.config.plan import Server
 from runner.reports.table import write
 
 Carry = Callable[[Mapping[str, Any], str], Awaitable[Report]]

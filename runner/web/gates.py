@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 
 from probes.core import Clock
 from judge.report import Report, to_json
-from runner.plan.model import Server
+from runner.config.plan import Server
 from runner.web.access import refuse_operating
 
 LONGEST = 1024 * 1024  # bytes of a request: a baseline may be in it

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from judge.report import Report, to_json
 from judge.verdict import Outcome
-from runner.plan.model import Server
+from runner.config.plan import Server
 from runner.web import flagger
 from tests.support.outrider import ROOT, report
 

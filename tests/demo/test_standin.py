@@ -13,7 +13,7 @@ from demo.control import Declined, NoDemo, announce, control_file, send, withdra
 from demo.run import ASK, FAULTS, TRY, look
 from demo.servers import HOST, Postgres, Redis
 from demo.standin import StandIn
-from runner.plan.load import load
+from runner.config.read import load
 from tests.demo.conftest import FORWARDED, QUICK
 
 ROOT = Path(__file__).parents[2]

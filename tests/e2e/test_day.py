@@ -18,8 +18,8 @@ from runner.engine.emit import Emit
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
 from judge.observation import Observation
-from runner.plan.load import load
-from runner.plan.model import Every, Plan
+from runner.config.read import load
+from runner.config.plan import Every, Plan
 from runner.state import STATE_FILE, open_ledger
 from tests.support.simulation import Simulation
 

@@ -23,8 +23,8 @@ from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.findings import finding
 from judge.observation import Observation
-from runner.plan.load import load
-from runner.plan.model import Plan
+from runner.config.read import load
+from runner.config.plan import Plan
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]

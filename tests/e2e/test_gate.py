@@ -18,8 +18,8 @@ from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.gate.run import Gate
 from runner.gate.settings import Settings, Unseen
-from runner.plan.load import load
-from runner.plan.model import Plan
+from runner.config.read import load
+from runner.config.plan import Plan
 from runner.state import open_ledger
 from tests.support.balancer import Balancer, Release
 from tests.support.grafana import TOKEN, StandInGrafana

@@ -21,7 +21,7 @@ from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.quiet import settle
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Plan, Planned
+from runner.config.plan import Every, Plan, Planned
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]

@@ -23,7 +23,7 @@ from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Plan, Planned
+from runner.config.plan import Every, Plan, Planned
 from runner.state import open_ledger
 from tests.faults.askings import ASKINGS, Place, asked, kind_of
 from tests.faults.rows import PASSES, ROWS, Case, Reasons, Row

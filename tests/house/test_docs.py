@@ -11,7 +11,7 @@ import pytest
 
 import probes
 from runner.cli._load_metrics import FAMILIES as OF_A_LOAD
-from runner.plan.load import load
+from runner.config.read import load
 from runner.sinks.families import OF_CHECKS, OF_THE_PROCESS, OF_THE_RUNNER
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ FLOORS = (
     {"cli"},
 )
 # Records without behaviour: what a Check and an Observation are is everybody's; what a Plan is, of those from its floor up.
-PLAN_RECORDS = "runner.plan.model"
+PLAN_RECORDS = "runner.config.plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +252,8 @@ BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
         {"probes/expect/assertions.py": "from probes.http.probe import ask", "probes/http/probe.py": "import httpx"},
         "probes/http/probe.py:1: probes.expect.assertions reaches httpx;",
     ),
-    (rooms_import_from_below, {"judge/slo.py": "from runner.plan.model import Plan"}, "judge.slo imports runner.plan.model,"),
-    (rooms_import_from_below, {"runner/sinks/health.py": "from runner.plan import load"}, "runner.sinks.health imports runner.plan,"),
+    (rooms_import_from_below, {"judge/slo.py": "from runner.config.plan import Plan"}, "judge.slo imports runner.config.plan,"),
+    (rooms_import_from_below, {"runner/sinks/health.py": "from runner.config import load"}, "runner.sinks.health imports runner.config,"),
     (rooms_import_from_below, {"runner/web/page.py": "from runner.gate import decide"}, "runner.web.page imports runner.gate,"),
     (rooms_import_from_below, {"runner/gate/rounds.py": "from ..cli import main"}, "runner.gate.rounds imports runner.cli,"),
     (rooms_import_from_below, {"runner/attic.py": "import json"}, "runner.attic stands on no floor;"),

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from probes import Probe, discover
 from probes.core import Reason, Verdict
 from judge.observation import Observation
-from runner.plan.secrets import of_settings
+from runner.config.secret_names import of_settings
 from tests.support import servers
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks

@@ -17,8 +17,8 @@ from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.permits import Limits
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Plan, Planned
-from runner.plan.secrets import of_settings
+from runner.config.plan import Every, Plan, Planned
+from runner.config.secret_names import of_settings
 from runner.state import open_ledger
 
 TRIES = 20

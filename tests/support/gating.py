@@ -14,7 +14,7 @@ from runner.gate.asking import Asked
 from runner.gate.run import Gate, Result
 from runner.gate.settings import Before, Settings
 from judge.observation import Check, Observation, Slo
-from runner.plan.model import Every, Plan, Planned
+from runner.config.plan import Every, Plan, Planned
 from tests.support.clock import FakeClock
 
 P95 = Slo("p95", Decimal("0.95"), 30 * 86400.0, threshold=0.5)

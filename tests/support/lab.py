@@ -17,7 +17,7 @@ from probes.wire.wire import Wire
 from runner.engine.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Plan, Planned
+from runner.config.plan import Every, Plan, Planned
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import ShiftedClock
 

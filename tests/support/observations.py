@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from probes.core import Context, Probe, Reason, Result, Verdict
 from probes.families import Family, fact_family, phase_family
 from judge.observation import Check, Observation, Slo
-from runner.plan.model import Every, Plan, Planned, Server
+from runner.config.plan import Every, Plan, Planned, Server
 
 NOON = 1_795_521_600.0  # 2026-11-24 12:00:00 UTC
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -9,7 +9,7 @@ from functools import cache
 import httpx
 
 from judge.observation import Check, Observation
-from runner.plan.model import Plan, Server
+from runner.config.plan import Plan, Server
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.metrics import Metrics

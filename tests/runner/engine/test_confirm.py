@@ -10,7 +10,7 @@ import pytest
 from probes.core import Reason, Verdict, Withheld
 from runner.engine.confirm import Confirm
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Planned
+from runner.config.plan import Every, Planned
 from tests.support.observations import Made
 from tests.support.simulation import Simulation
 

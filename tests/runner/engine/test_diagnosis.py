@@ -19,7 +19,7 @@ from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
 from runner.engine.diagnosis import AGAIN, MOST, Diagnosis, burst
 from judge.observation import Check, Finding, Observation
-from runner.plan.model import Every, Planned
+from runner.config.plan import Every, Planned
 from tests.support import servers
 from tests.support.addresses import NAME, several
 from tests.support.ca import Authority

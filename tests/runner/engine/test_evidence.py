@@ -11,7 +11,7 @@ from probes.target import Target
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
 from judge.observation import Check, Observation
-from runner.plan.model import Every, Planned
+from runner.config.plan import Every, Planned
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.lab import Lab, lab

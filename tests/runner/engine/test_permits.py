@@ -13,7 +13,7 @@ from probes.fields import Rate
 from probes.target import Rule, Target
 from runner.engine.permits import Permits
 from judge.observation import Check
-from runner.plan.model import Every, Planned
+from runner.config.plan import Every, Planned
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import FakeClock
 

@@ -14,8 +14,8 @@ import pytest
 from runner.engine.cadences import Beats, regular
 from runner.engine.chores import Chores
 from runner.engine.reload import Reload
-from runner.plan.errors import NOWHERE, PlanError, Problem
-from runner.plan.model import Plan
+from runner.config.errors import NOWHERE, PlanError, Problem
+from runner.config.plan import Plan
 from tests.support.clock import FakeClock
 from tests.support.simulation import Simulation
 

@@ -15,10 +15,10 @@ from probes.core import Context, Probe, Result, Verdict, Withheld
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.clock import SystemClock
 from runner.engine.schedule import CAP, Schedule
-from runner.engine.slots import fraction, grace
+from runner.config.slots import fraction, grace
 from judge.observation import Check, Observation
-from runner.plan.cron import zone
-from runner.plan.model import Cron, Every, Plan, Planned
+from runner.config.cron import zone
+from runner.config.plan import Cron, Every, Plan, Planned
 from tests.support.clock import NOON
 from tests.support.simulation import Simulation
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runner.gate.request import read, selected
-from runner.plan.model import GateRules
+from runner.config.plan import GateRules
 from tests.support.observations import made_check, made_plan
 
 

@@ -13,8 +13,8 @@ from probes import discover
 from probes.core import Context, Probe, Result
 from probes.fields import Duration, Size
 from probes.kinds.booking import Search
-from runner.plan.nodes import Items, Keys, Node
-from runner.plan.yaml import read
+from runner.config.nodes import Items, Keys, Node
+from runner.config.document import read
 from runner.render.schema import schema
 
 ROOT = Path(__file__).parents[3]

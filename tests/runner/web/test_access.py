@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from runner.plan.model import Server
+from runner.config.plan import Server
 from runner.web.access import HEADERS, answers_to, may_read
 from tests.support.site import Site, site
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from judge.report import Report
 from judge.verdict import Outcome
-from runner.plan.model import Server
+from runner.config.plan import Server
 from runner.web.gates import LONGEST, Carry, Gates, Routes
 from tests.support.clock import FakeClock
 from tests.support.outrider import report

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runner.plan.model import Plan, Planned
+from runner.config.plan import Plan, Planned
 
 _ROUND = (1, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds that a person would write
 

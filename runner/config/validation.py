@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from runner.plan import secrets, values, wording
-from runner.plan.errors import Mark, Path, PlanError, Problem, did_you_mean
-from runner.plan.filling import ROUNDS, Filling, Sketch
-from runner.plan.nodes import Keys, Node, Scalar, find, scalars
+from runner.config import messages, placeholders, secret_names
+from runner.config.errors import Mark, Path, PlanError, Problem, did_you_mean
+from runner.config.filling import ROUNDS, Filling, Sketch
+from runner.config.nodes import Keys, Node, Scalar, find, scalars
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,7 +37,7 @@ class Reading:
 
     def __init__(self, file: FilePath, root: Keys, environ: Mapping[str, str]) -> None:
         self.file, self.root, self.environ = file, root, environ
-        self.real = values.Real(environ, file.parent)
+        self.real = placeholders.Real(environ, file.parent)
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
         self.filled_in: set[str] = set()  # texts that hold a value from elsewhere
@@ -48,7 +48,7 @@ class Reading:
 
     def finish(self) -> frozenset[str]:
         """The secrets worth redacting, where no problem was found. Raises PlanError, without a secret in it."""
-        found = frozenset(filter(secrets.worth_redacting, self.secrets))
+        found = frozenset(filter(secret_names.worth_redacting, self.secrets))
         if self.problems:
             shown = [secret for secret in found if len(secret) >= _SHORTEST]
             clean = [Problem(p.at, p.path, _without(p.message, shown), p.option) for p in self.problems]
@@ -94,7 +94,7 @@ class Reading:
         """A key without a value is a line that somebody forgot: it never means the default."""
         for key, entry in node.entries.items():
             if isinstance(entry.node, Scalar) and entry.node.value is None:
-                self.report(entry.node.at, (*path, key), wording.EMPTY)
+                self.report(entry.node.at, (*path, key), messages.EMPTY)
 
     def _say(self, errors: list[Any], model: type[BaseModel], part: Part, filling: Filling) -> None:
         """Reports pydantic's errors; of several about one place (the branches of a union) the one that says most."""
@@ -107,7 +107,7 @@ class Reading:
             elif error["type"] == "extra_forbidden":
                 found = (1, at, _unknown_key(walked, model, part))
             else:
-                message = _concealed(wording.message(error, node), node, filling)
+                message = _concealed(messages.message(error, node), node, filling)
                 found = (2 if error["type"] in _TELLING else 1, node.at if walked else at, message)
             if walked not in best or best[walked][0] < found[0]:
                 best[walked] = found
@@ -118,7 +118,7 @@ class Reading:
 def _unknown_key(walked: Path, model: type[BaseModel], part: Part) -> str:
     """`no such setting of kind redis; did you mean round_trip?`."""
     top = len(walked) == 1
-    known = {*wording.known_keys(model, walked[:-1]), *(part.also_known if top else ())}
+    known = {*messages.known_keys(model, walked[:-1]), *(part.also_known if top else ())}
     owner = part.what if top else _owner(walked)
     return f"no such setting of {owner}{did_you_mean(str(walked[-1]), known)}"
 
@@ -136,7 +136,7 @@ def _concealed(message: str, node: Node, filling: Filling) -> str:
     filled = filling.filled.get(id(node))
     if filled is None:
         return message
-    source = " and ".join(f"${{{name}}}" if name != values.FROM_FILE else "a file" for name in dict.fromkeys(filled.names))
+    source = " and ".join(f"${{{name}}}" if name != placeholders.FROM_FILE else "a file" for name in dict.fromkeys(filled.names))
     if any(secret and secret in message for secret in filled.secrets):
         return f"the value from {source} doesn't fit (it is not shown)"
     return f"{message} (the value comes from {source})"

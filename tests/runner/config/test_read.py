@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from runner.plan.cron import shortest_gap
-from runner.plan.errors import PlanError
-from runner.plan.load import load
-from runner.plan.model import Cron, Every, Plan
+from runner.config.cron import shortest_gap
+from runner.config.errors import PlanError
+from runner.config.read import load
+from runner.config.plan import Cron, Every, Plan
 
 Write = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from hashlib import blake2b
 
 from apscheduler.triggers.base import BaseTrigger
 
-from runner.plan.cron import trigger
-from runner.plan.model import After, Every, Planned
+from runner.config.cron import trigger
+from runner.config.plan import After, Every, Planned
 
 SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
 GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that

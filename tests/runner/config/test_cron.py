@@ -11,7 +11,7 @@ from apscheduler.triggers.base import BaseTrigger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.plan.cron import parse, shortest_gap, trigger
+from runner.config.cron import parse, shortest_gap, trigger
 
 ANGELES = "America/Los_Angeles"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runner.plan import secrets, values
-from runner.plan.errors import Path
-from runner.plan.nodes import Items, Keys, Node, Scalar
+from runner.config import placeholders, secret_names
+from runner.config.errors import Path
+from runner.config.nodes import Items, Keys, Node, Scalar
 
 Sketch = Mapping[str, str] | None
-"""How a part is read: None for real; in a sketch the variables that count, while texts stand in for all other values."""
+"""How a part is read: None for real; in a sketch the variables that count, while texts stand in for all other placeholders."""
 
 if TYPE_CHECKING:
-    from runner.plan.reading import Reading
+    from runner.config.validation import Reading
 
 # What may stand in for a value that isn't there, tried in turn until the field takes it.
 STAND_IN = "stand-in"
@@ -29,7 +29,7 @@ class Filling:
 
     def __init__(self, reading: Reading, path: Path, *, sketch: Sketch) -> None:
         self._reading, self._path, self._sketch = reading, path, sketch
-        self.filled: dict[int, values.Filled] = {}
+        self.filled: dict[int, placeholders.Filled] = {}
         self.standing: dict[int, int] = {}
         self._addresses: set[int] = set()
 
@@ -51,16 +51,16 @@ class Filling:
         if id(node) in self.standing:
             return self._stand_in(node)
         try:
-            source = self._reading.real if self._sketch is None else values.StandIns(self._sketch, "")
-            filled = values.fill(values.parse(node.text), source)
-        except values.Unfilled as problem:
+            source = self._reading.real if self._sketch is None else placeholders.StandIns(self._sketch, "")
+            filled = placeholders.fill(placeholders.parse(node.text), source)
+        except placeholders.Unfilled as problem:
             at = node.holes[problem.hole] if problem.hole < len(node.holes) else node.at
             self._reading.report(at, self._path + path, problem.message)
             return self._stand(node, path)
-        if isinstance(source, values.StandIns) and source.used:
+        if isinstance(source, placeholders.StandIns) and source.used:
             return self._stand(node, path)
         self.filled[id(node)] = filled
-        self._reading.secrets |= filled.secrets | set(secrets.of_url(filled.text))
+        self._reading.secrets |= filled.secrets | set(secret_names.of_url(filled.text))
         self._reading.filled_in.add(filled.text)
         return filled.text
 
@@ -74,8 +74,8 @@ class Filling:
     def _stand_in(self, node: Scalar) -> str:
         text = _STAND_INS[self.standing[id(node)] % len(_STAND_INS)]
         try:
-            return values.fill(values.parse(node.text), values.StandIns(self._sketch or {}, text)).text
-        except values.Unfilled:
+            return placeholders.fill(placeholders.parse(node.text), placeholders.StandIns(self._sketch or {}, text)).text
+        except placeholders.Unfilled:
             return text
 
     def advance(self, nodes: Collection[int]) -> None:

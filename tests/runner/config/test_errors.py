@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.plan.errors import NOWHERE, Mark, Path, PlanError, Problem, did_you_mean, spoken, unknown
+from runner.config.errors import NOWHERE, Mark, Path, PlanError, Problem, did_you_mean, spoken, unknown
 
 
 @pytest.mark.parametrize(

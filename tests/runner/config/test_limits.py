@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.plan.limits import Load, limits
-from runner.plan.load import load
+from runner.config.rates import Load, limits
+from runner.config.read import load
 
 
 def asked(tmp_path: Path, limit: str, checks: str) -> tuple[Load, ...]:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from probes.core import Probe
-from runner.plan import secrets as secrets_of
-from runner.plan.checks import Book, planned
-from runner.plan.filling import Sketch
-from runner.plan.loads import load_rules
-from runner.plan.model import GateRules, Marking, Plan, Planned, Server
-from runner.plan.names import judge_names, judge_names_of
-from runner.plan.nodes import Keys, find
-from runner.plan.reading import Part, Reading
-from runner.plan.sections import Defaults, GateKeys, General, GrafanaKeys, Section, ServerKeys
-from runner.plan.select import Choice, choose
-from runner.plan.targets import slos, targets
-from runner.plan.yaml import read
+from runner.config import secret_names
+from runner.config.checks import Book, planned
+from runner.config.filling import Sketch
+from runner.config.scenarios import load_rules
+from runner.config.plan import GateRules, Marking, Plan, Planned, Server
+from runner.config.names import judge_names, judge_names_of
+from runner.config.nodes import Keys, find
+from runner.config.validation import Part, Reading
+from runner.config.sections import Defaults, GateKeys, General, GrafanaKeys, Section, ServerKeys
+from runner.config.selection import Choice, choose
+from runner.config.targets import slos, targets
+from runner.config.document import read
 
 S = TypeVar("S", bound=Section)
 HIGHEST_PORT = 65535
@@ -159,7 +159,7 @@ def _grafana(reading: Reading, *, sketch: Sketch) -> Marking | None:
     if keys is None or sketch is not None or not keys.url.get_secret_value():
         return None
     url, token = keys.url.get_secret_value(), keys.token.get_secret_value()
-    reading.secrets |= {token, *secrets_of.of_url(url)}
+    reading.secrets |= {token, *secret_names.of_url(url)}
     return Marking(url, token, keys.api, keys.namespace, keys.dashboard, keys.panel)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from runner.plan.errors import Mark, Path
+from runner.config.errors import Mark, Path
 
 Value = None | bool | int | float | str
 

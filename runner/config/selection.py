@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from runner.plan.errors import NOWHERE, did_you_mean
-from runner.plan.filling import Sketch
-from runner.plan.nodes import Entry, Keys
-from runner.plan.reading import Part, Reading
-from runner.plan.sections import CheckKeys, Section
+from runner.config.errors import NOWHERE, did_you_mean
+from runner.config.filling import Sketch
+from runner.config.nodes import Entry, Keys
+from runner.config.validation import Part, Reading
+from runner.config.sections import CheckKeys, Section
 
 
 class _Early(Section):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from probes.core import Probe
-from runner.plan.errors import did_you_mean
+from runner.config.errors import did_you_mean
 
 _STEP = "step."
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from runner.plan.errors import Path, did_you_mean
-from runner.plan.nodes import Items, Keys, Node, Scalar
+from runner.config.errors import Path, did_you_mean
+from runner.config.nodes import Items, Keys, Node, Scalar
 
 EMPTY = "is empty; write a value, or remove the line"
 _PLAIN = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runner.plan.secrets import is_secret_name
+from runner.config.secret_names import is_secret_name
 
 LARGEST_SECRET = 1_000_000  # bytes of a file that ${file:...} names
 FROM_FILE = "file:"  # among the names that a text was filled in from: no variable is called so

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from probes.fields import Rate
 from probes.target import Rule
-from runner.plan.errors import Path, unknown
-from runner.plan.filling import STAND_IN, Sketch
-from runner.plan.model import Cost
-from runner.plan.nodes import Entry, Keys, find
-from runner.plan.reading import Part, Reading
-from runner.plan.sections import LimitKeys
+from runner.config.errors import Path, unknown
+from runner.config.filling import STAND_IN, Sketch
+from runner.config.plan import Cost
+from runner.config.nodes import Entry, Keys, find
+from runner.config.validation import Part, Reading
+from runner.config.sections import LimitKeys
 
 _LIKE_A_RATE = re.compile(r"\s*[\d.]+\s*/|.*/\s*\d*(?:ms|s|m|h|d)\s*\Z")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from runner.plan.secrets import is_secret_name, of_settings, of_url, worth_redacting
+from runner.config.secret_names import is_secret_name, of_settings, of_url, worth_redacting
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.plan.values import Real, Unfilled, fill, parse
+from runner.config.placeholders import Real, Unfilled, fill, parse
 
 NAMES = ("A", "B_2", "EMPTY", "NOT_SET")
 

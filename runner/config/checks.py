@@ -11,15 +11,15 @@ from typing import Any
 from probes.core import Ask, Probe
 from probes.target import Target, plain_path
 from judge.observation import Check, Slo
-from runner.plan import cron, secrets
-from runner.plan.errors import Path, unknown
-from runner.plan.filling import STAND_IN, Sketch
-from runner.plan.measures import knows
-from runner.plan.model import Cron, Every, Planned
-from runner.plan.nodes import Entry, Keys, Scalar, find
-from runner.plan.reading import Part, Reading
-from runner.plan.sections import CheckKeys, Defaults
-from runner.plan.targets import Named
+from runner.config import cron, secret_names
+from runner.config.errors import Path, unknown
+from runner.config.filling import STAND_IN, Sketch
+from runner.config.measures import knows
+from runner.config.plan import Cron, Every, Planned
+from runner.config.nodes import Entry, Keys, Scalar, find
+from runner.config.validation import Part, Reading
+from runner.config.sections import CheckKeys, Defaults
+from runner.config.targets import Named
 
 COMMON = frozenset(CheckKeys.model_fields)
 
@@ -62,7 +62,7 @@ def planned(entry: Entry, book: Book) -> Planned | None:
     if read is None or made is None or schedule is None:
         return None
     if book.sketch is None:
-        reading.secrets |= set(secrets.of_settings(made[0], reading.filled_in))
+        reading.secrets |= set(secret_names.of_settings(made[0], reading.filled_in))
     draft.judge_asks(made[0])
     draft.judge_confirm(made[0])
     return draft.planned(made[0], made[1], schedule, slos)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from judge.observation import Slo
-from runner.plan.checks import Book
-from runner.plan.costs import costs_of
-from runner.plan.errors import Path, unknown
-from runner.plan.filling import STAND_IN, Sketch
-from runner.plan.model import LoadRules, Scenario
-from runner.plan.nodes import Entry, Keys, find
-from runner.plan.reading import Part, Reading
-from runner.plan.sections import LoadKeys, ScenarioKeys
+from runner.config.checks import Book
+from runner.config.costs import costs_of
+from runner.config.errors import Path, unknown
+from runner.config.filling import STAND_IN, Sketch
+from runner.config.plan import LoadRules, Scenario
+from runner.config.nodes import Entry, Keys, find
+from runner.config.validation import Part, Reading
+from runner.config.sections import LoadKeys, ScenarioKeys
 
 
 def load_rules(reading: Reading, books: tuple[Book, Book], *, sketch: Sketch, loading: str | None) -> LoadRules:

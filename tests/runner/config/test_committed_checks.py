@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.plan.limits import limits
-from runner.plan.load import load
-from runner.plan.model import Plan
+from runner.config.rates import limits
+from runner.config.read import load
+from runner.config.plan import Plan
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.plan.errors import Path, unknown
-from runner.plan.filling import STAND_IN
-from runner.plan.model import Planned
-from runner.plan.nodes import Entry, Items, Keys, Node, find
-from runner.plan.reading import Reading
+from runner.config.errors import Path, unknown
+from runner.config.filling import STAND_IN
+from runner.config.plan import Planned
+from runner.config.nodes import Entry, Items, Keys, Node, find
+from runner.config.validation import Reading
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _LONGEST = 63

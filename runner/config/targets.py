@@ -11,12 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from probes.target import Target
 from judge.observation import Slo
-from runner.plan import secrets
-from runner.plan.errors import Mark
-from runner.plan.filling import Sketch
-from runner.plan.nodes import Entry, Keys
-from runner.plan.reading import ALREADY_SAID, Part, Reading
-from runner.plan.sections import SloKeys
+from runner.config import secret_names
+from runner.config.errors import Mark
+from runner.config.filling import Sketch
+from runner.config.nodes import Entry, Keys
+from runner.config.validation import ALREADY_SAID, Part, Reading
+from runner.config.sections import SloKeys
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def targets(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[
         if found is None:
             return None
         if sketch is None:
-            reading.secrets |= set(secrets.of_settings(found[0], reading.filled_in))
+            reading.secrets |= set(secret_names.of_settings(found[0], reading.filled_in))
         return found[0]
 
     return Named(section.entries if section else {}, make)

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from runner.plan.errors import NOWHERE, Mark, PlanError, Problem
-from runner.plan.nodes import LONGEST_NUMBER, Entry, Items, Keys, Node, Scalar
+from runner.config.errors import NOWHERE, Mark, PlanError, Problem
+from runner.config.nodes import LONGEST_NUMBER, Entry, Items, Keys, Node, Scalar
 
 LARGEST_FILE = 1_000_000  # bytes
 MOST_NODES = 100_000  # values, aliases expanded

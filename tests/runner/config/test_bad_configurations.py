@@ -12,8 +12,8 @@ from probes.kinds.postgres import Postgres
 from probes.kinds.redis import Redis
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
-from runner.plan.errors import PlanError
-from runner.plan.load import load
+from runner.config.errors import PlanError
+from runner.config.read import load
 
 BAD = Path(__file__).parent / "bad"
 KINDS: dict[str, type[Probe]] = {

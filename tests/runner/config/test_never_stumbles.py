@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probes import discover
-from runner.plan.errors import PlanError
-from runner.plan.load import load
+from runner.config.errors import PlanError
+from runner.config.read import load
 
 ROOT = Path(__file__).parents[3]
 

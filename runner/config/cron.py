@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from runner.plan.errors import did_you_mean
+from runner.config.errors import did_you_mean
 
 if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
