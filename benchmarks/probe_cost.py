@@ -30,7 +30,7 @@ import uvloop
 
 from probes.wire.wire import Wire
 from probes.kinds.http import Http
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Slo
 from runner.config.plan import Every, Plan, Planned

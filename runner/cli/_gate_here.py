@@ -27,7 +27,7 @@ async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) 
     from rich.console import Console
 
     from probes.wire.wire import Wire
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
     from runner.engine.execute import Execute
     from runner.gate.run import Gate
     from runner.reports.table import Board

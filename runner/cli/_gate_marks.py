@@ -61,7 +61,7 @@ class Marks:
 async def marking(plan: Plan | None, deployment: Deployment | None) -> AsyncIterator[Marks]:
     """Marks the start at once, if there is a deployment to mark."""
     from runner.annotations import Patience
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
 
     clock = SystemClock()
     if plan is None or deployment is None or plan.grafana is None:

@@ -79,7 +79,7 @@ class _Caller:
 
     async def carried(self, request: Mapping[str, Any]) -> Report:
         """Its report, or one that says that nothing is proven."""
-        from runner.engine.clock import SystemClock
+        from runner.clock import SystemClock
 
         clock, stop = SystemClock(), asyncio.Event()
         started, lost_at = clock.time(), clock.monotonic()

@@ -29,7 +29,7 @@ async def mark(plan: Plan, report: LoadReport) -> None:
     from loadtests.reports import words
     from runner.annotations import Patience
     from runner.annotations.record import load_run
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
 
     if plan.grafana is None:
         return

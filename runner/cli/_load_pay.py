@@ -64,7 +64,7 @@ def sent(report: LoadReport, spend: Spend) -> int:
 @asynccontextmanager
 async def _ledger(state: Path | None) -> AsyncIterator[tuple[StateLedger, float]]:
     """The ledger, and what time it is."""
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
     from runner.state import open_ledger
 
     clock = SystemClock()

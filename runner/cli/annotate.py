@@ -83,7 +83,7 @@ def flush(config: Path, *, require: bool) -> None:
 def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str, version: str, detail: str = "", require: bool) -> None:
     from dataclasses import replace
 
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
 
     plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
     told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
@@ -106,7 +106,7 @@ async def _recorded(recorder: Recorder, deployment: Deployment) -> Outcome:
 
 async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
     from runner.annotations import Patience
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
 
     if plan.grafana is None:
         raise AssertionError  # has_grafana has told

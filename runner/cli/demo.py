@@ -94,8 +94,8 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
 
 
 async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
-    from runner.cli._service import running, signals
-    from runner.engine.clock import SystemClock
+    from runner.service.service import running, signals
+    from runner.clock import SystemClock
     from runner.config.read import load
 
     stop = asyncio.Event()

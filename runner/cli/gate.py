@@ -84,7 +84,7 @@ def _before(baseline: Path | None) -> Before | None:
 
 
 def _deployment(plan: Plan, identity: str | None, given: Given, *, require: bool) -> Deployment | None:
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
 
     has_grafana(plan, require=require)  # without one the deployment is told all the same, to the jobs that come later
     now = SystemClock().time()

@@ -40,7 +40,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     from dataclasses import replace
 
     from probes.wire.wire import Wire
-    from runner.engine.clock import SystemClock
+    from runner.clock import SystemClock
     from runner.engine.execute import Execute
     from judge.findings import finding
     from runner.state import open_ledger

@@ -31,8 +31,8 @@ def command(config: Path) -> None:
 
 
 async def _run(config: Path) -> None:
-    from runner.cli._service import running, signals
-    from runner.engine.clock import SystemClock
+    from runner.service.service import running, signals
+    from runner.clock import SystemClock
     from runner.config.read import load
 
     stop = asyncio.Event()

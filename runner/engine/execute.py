@@ -16,7 +16,7 @@ from runner.engine.blame import blamed
 from runner.engine.lag import Heartbeat
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
-from runner.engine.records import observations
+from runner.engine.observations import observations
 from runner.engine.references import References, Uplink
 from judge.observation import Observation
 from runner.config.plan import Plan, Planned

@@ -14,7 +14,7 @@ import pytest
 from demo.standin import StandIn
 from probes.core import Verdict
 from probes.wire.wire import Wire
-from runner.engine.emit import Emit
+from runner.sinks.dispatch import Emit
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
 from judge.observation import Observation

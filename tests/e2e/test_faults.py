@@ -19,7 +19,7 @@ import pytest
 from demo.standin import StandIn
 from probes.core import Reason, Verdict
 from probes.wire.wire import Wire
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.findings import finding
 from judge.observation import Observation

@@ -14,7 +14,7 @@ from demo._site import Site
 from demo.servers import Postgres, Redis
 from demo.standin import StandIn
 from probes.wire.wire import Wire
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.gate.run import Gate
 from runner.gate.settings import Settings, Unseen

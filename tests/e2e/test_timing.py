@@ -17,9 +17,9 @@ import uvloop
 
 from probes.wire.wire import Wire
 from probes.kinds.http import Http
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.engine.quiet import settle
+from runner.service.quiet import settle
 from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned
 from runner.state import open_ledger

@@ -20,7 +20,7 @@ from demo import servers as real
 from probes.core import Reason, Verdict
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned

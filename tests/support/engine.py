@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from probes.core import Probe, Reason
 from probes.target import Target
 from probes.wire.wire import Wire
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from runner.engine.permits import Limits
 from judge.observation import Check, Observation

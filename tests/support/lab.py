@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from probes.core import Ask, Context, Probe, Reason, Result
 from probes.target import Target
 from probes.wire.wire import Wire
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.execute import Execute
 from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned

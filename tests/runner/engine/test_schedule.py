@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from probes.core import Context, Probe, Result, Verdict, Withheld
 from runner.engine.cadences import Beats, LoopTimer
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.engine.schedule import CAP, Schedule
 from runner.config.slots import fraction, grace
 from judge.observation import Check, Observation

@@ -190,7 +190,7 @@ SPENDER = """
 import asyncio, random, sys, time
 from pathlib import Path
 from probes.core import Withheld
-from runner.engine.clock import SystemClock
+from runner.clock import SystemClock
 from runner.state import open_ledger
 
 async def main():

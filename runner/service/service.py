@@ -14,15 +14,15 @@ from typing import Any, TextIO
 
 from probes.core import Clock
 from probes.wire.wire import Wire
-from runner.cli._deployments import LOOK, SEND, Deployments
+from runner.service.deployments import LOOK, SEND, Deployments
 from runner.engine.cadences import Beats, LoopTimer
-from runner.engine.chores import Chores
+from runner.service.background import Chores
 from runner.engine.confirm import Confirm
 from runner.engine.diagnosis import Diagnosis
-from runner.engine.emit import Emit
+from runner.sinks.dispatch import Emit
 from runner.engine.execute import Execute
-from runner.engine.quiet import settle
-from runner.engine.reload import Reload
+from runner.service.quiet import settle
+from runner.service.reload import Reload
 from runner.engine.schedule import Schedule
 from runner.config.slots import slots
 from judge.observation import Observation, Sink

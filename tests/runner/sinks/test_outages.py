@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runner.gate.watch import Change, Outage, Watch
+from runner.sinks.outages import Change, Outage, Watch
 from judge.observation import Observation
 from tests.support.observations import NOON, failed, made_check, passed, unknown
 

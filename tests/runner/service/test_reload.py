@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from runner.engine.cadences import Beats, regular
-from runner.engine.chores import Chores
-from runner.engine.reload import Reload
+from runner.service.background import Chores
+from runner.service.reload import Reload
 from runner.config.errors import NOWHERE, PlanError, Problem
 from runner.config.plan import Plan
 from tests.support.clock import FakeClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from probes.core import Reason, Verdict
-from runner.engine.emit import Emit
+from runner.sinks.dispatch import Emit
 from judge.observation import Check, Finding, Observation
 
 DATABASE = Check("database", "postgres", 1)

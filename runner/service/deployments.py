@@ -17,7 +17,7 @@ from runner.gate.asking import Place, places
 from runner.gate.request import GateRequest, read, selected
 from runner.gate.run import Gate
 from runner.gate.settings import Before
-from runner.gate.watch import Change, Outage, Watch
+from runner.sinks.outages import Change, Outage, Watch
 from judge.report import Report
 from judge.observation import Observation
 from runner.config.plan import Plan

@@ -1,0 +1,1 @@
+"""`outrider run`: the always-on runner put together, its reload and what it does about deployments."""
