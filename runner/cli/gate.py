@@ -73,7 +73,7 @@ def _plan_for_marks(config: Path, *, needed: bool) -> Plan | None:
 def _before(baseline: Path | None) -> Before | None:
     if baseline is None:
         return None
-    from runner.gate.before import load
+    from runner.gate.baseline_file import load
 
     try:
         return load(baseline)
@@ -103,12 +103,12 @@ async def _carried_out(
     quiet: bool,
 ) -> tuple[Report, bool]:
     """The report, and whether its mark stands in Grafana. Ctrl-C ends the gate with a verdict so far; twice ends it at once."""
-    from runner.cli._gate_here import here
-    from runner.cli._gate_marks import marking
+    from runner.gate.local import here
+    from runner.gate.annotation import marking
 
     async with marking(plan, deployment) as marks:
         if given.via:
-            from runner.cli._gate_via import via
+            from runner.gate.remote import via
 
             told = await via(given, before, tags=tags, checks=checks)
         elif plan is not None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from probes.core import Clock, Reason, Verdict
 from runner.engine.confirm import NOT_AGAIN, SPACE
-from runner.gate.asking import Observing
-from runner.gate.beside import Beside
+from runner.gate.addresses import Observing
+from runner.gate.run_revisions import Beside
 from runner.gate.settings import Settings, Shown
 from judge.findings import finding
 from judge.verdict import Rules, Run, Runs, can_change

@@ -13,9 +13,9 @@ from probes.core import Clock
 from runner.annotations import Event, Patience, outage, revision_change
 from runner.cli._marking import recording
 from runner.engine.execute import Execute, Log
-from runner.gate.asking import Place, places
+from runner.gate.addresses import Place, places
 from runner.gate.request import GateRequest, read, selected
-from runner.gate.run import Gate
+from runner.gate.gate import Gate
 from runner.gate.settings import Before
 from runner.sinks.outages import Change, Outage, Watch
 from judge.report import Report

@@ -16,7 +16,7 @@ from demo.standin import StandIn
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.engine.execute import Execute
-from runner.gate.run import Gate
+from runner.gate.gate import Gate
 from runner.gate.settings import Settings, Unseen
 from runner.config.read import load
 from runner.config.plan import Plan

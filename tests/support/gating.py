@@ -10,8 +10,8 @@ from decimal import Decimal
 from probes.core import Reason, Verdict
 from probes.target import Revision, Target
 from probes.kinds.http import Http
-from runner.gate.asking import Asked
-from runner.gate.run import Gate, Result
+from runner.gate.addresses import Asked
+from runner.gate.gate import Gate, Result
 from runner.gate.settings import Before, Settings
 from judge.observation import Check, Observation, Slo
 from runner.config.plan import Every, Plan, Planned

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.gate.before import load, save
+from runner.gate.baseline_file import load, save
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:

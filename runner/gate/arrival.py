@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probes.core import Clock, Reason, Verdict
-from runner.gate.asking import Heard, Observing, Place, reachable
+from runner.gate.addresses import Heard, Observing, Place, reachable
 from runner.gate.settings import Shown
 from judge.intervals import what_answers_prove
 from judge.verdict import Finding, Outcome, same_revision

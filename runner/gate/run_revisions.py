@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from probes.core import Verdict
 from probes.http.session import UNTOLD
-from runner.gate.asking import Observing, Place
+from runner.gate.addresses import Observing, Place
 from judge.verdict import same_revision
 from judge.observation import Observation
 

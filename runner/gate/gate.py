@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from probes.core import Clock
-from runner.gate.asking import Observing, places
-from runner.gate.beside import Beside
-from runner.gate.revision import Arrival, Waiting
+from runner.gate.addresses import Observing, places
+from runner.gate.run_revisions import Beside
+from runner.gate.arrival import Arrival, Waiting
 from runner.gate.rounds import Rounds
 from runner.gate.settings import Before, Settings, Shown
 from judge import baseline

@@ -16,7 +16,7 @@ from runner.cli._options import our_version
 if TYPE_CHECKING:
     from runner.cli._gate_options import Given
     from runner.engine.execute import Execute
-    from runner.gate.run import Result
+    from runner.gate.gate import Result
     from runner.gate.settings import Before
     from judge.report import Report
     from runner.config.plan import Plan
@@ -29,7 +29,7 @@ async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) 
     from probes.wire.wire import Wire
     from runner.clock import SystemClock
     from runner.engine.execute import Execute
-    from runner.gate.run import Gate
+    from runner.gate.gate import Gate
     from runner.reports.table import Board
     from runner.state import open_ledger
 
@@ -53,7 +53,7 @@ async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) 
 
 
 def _save(plan: Plan, given: Given, result: Result) -> None:
-    from runner.gate.before import save
+    from runner.gate.baseline_file import save
 
     if given.save is None:
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli._gate_here import interruptible
+from runner.gate.local import interruptible
 from runner.cli._options import unusable
 
 if TYPE_CHECKING:
