@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.cli._marking import has_grafana, recording, tell
+from runner.grafana.deployment import has_grafana, recording, tell
 from runner.cli._options import load_plan
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def plan_for_mark(config: Path) -> Plan:
 async def mark(plan: Plan, report: LoadReport) -> None:
     """Marks the run. A Grafana that is down changes no verdict: the mark waits in the spool, and that is said."""
     from loadtests.reports import words
-    from runner.annotations import Patience
-    from runner.annotations.record import load_run
+    from runner.grafana import Patience
+    from runner.grafana.events import load_run
     from runner.clock import SystemClock
 
     if plan.grafana is None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from runner.cli._marking import deployment_of, deployment_options, has_grafana, put_out, recording, tell
+from runner.grafana.deployment import deployment_of, deployment_options, has_grafana, put_out, recording, tell
 from runner.cli._options import config_option, load_plan, unusable
 
 if TYPE_CHECKING:
-    from runner.annotations import Deployment, Flushed, Recorder
-    from runner.annotations.recorder import Outcome
+    from runner.grafana import Deployment, Flushed, Recorder
+    from runner.grafana.recorder import Outcome
     from runner.config.plan import Plan
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ async def _recorded(recorder: Recorder, deployment: Deployment) -> Outcome:
 
 
 async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
-    from runner.annotations import Patience
+    from runner.grafana import Patience
     from runner.clock import SystemClock
 
     if plan.grafana is None:

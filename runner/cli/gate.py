@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.cli._gate_options import Given, gate_options
-from runner.cli._marking import deployment_of, deployment_options, has_grafana, put_out
+from runner.grafana.deployment import deployment_of, deployment_options, has_grafana, put_out
 from runner.cli._options import load_plan, selection_options, unusable
 from runner.cli._reports import deliver_reports, report_options
 
 if TYPE_CHECKING:
-    from runner.annotations import Deployment
+    from runner.grafana import Deployment
     from runner.gate.settings import Before
     from judge.report import Report
     from runner.config.plan import Plan

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.cli._marking import recording, tell
+from runner.grafana.deployment import recording, tell
 
 if TYPE_CHECKING:
-    from runner.annotations import Deployment, Recorder
-    from runner.annotations.recorder import Outcome
+    from runner.grafana import Deployment, Recorder
+    from runner.grafana.recorder import Outcome
     from judge.report import Report
     from runner.config.plan import Plan
 
@@ -36,7 +36,7 @@ class Marks:
 
     async def finish(self, report: Report) -> bool:
         """Makes of it a region. Whether it stands in Grafana (also True where nothing is to be marked)."""
-        from runner.annotations import State
+        from runner.grafana import State
 
         if self._recorder is None or self._deployment is None or self._starting is None:
             return True
@@ -60,7 +60,7 @@ class Marks:
 @asynccontextmanager
 async def marking(plan: Plan | None, deployment: Deployment | None) -> AsyncIterator[Marks]:
     """Marks the start at once, if there is a deployment to mark."""
-    from runner.annotations import Patience
+    from runner.grafana import Patience
     from runner.clock import SystemClock
 
     clock = SystemClock()

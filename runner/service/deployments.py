@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from probes.core import Clock
-from runner.annotations import Event, Patience, outage, revision_change
-from runner.cli._marking import recording
+from runner.grafana import Event, Patience, outage, revision_change
+from runner.grafana.deployment import recording
 from runner.engine.execute import Execute, Log
 from runner.gate.addresses import Place, places
 from runner.gate.request import GateRequest, read, selected

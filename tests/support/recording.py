@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from runner.annotations import Deployment, Grafana, Kept, Patience, Recorder, Settings, Spool
+from runner.grafana import Deployment, Grafana, Kept, Patience, Recorder, Settings, Spool
 from tests.support.clock import FakeClock
 from tests.support.grafana import TOKEN
 

@@ -4,12 +4,12 @@ A mark stands there once, however often it is told, and is read back. A Grafana 
 in the spool. See `recorder` for what the commands call.
 """
 
-from runner.annotations.ci import Job, detect, write_outputs
-from runner.annotations.grafana import Grafana, Put
-from runner.annotations.record import Deployment, Event, outage, revision_change
-from runner.annotations.recorder import Flushed, Outcome, Recorder, State
-from runner.annotations.spool import Kept, Spool
-from runner.annotations.transport import Patience, Refused, Settings, Unavailable
+from runner.grafana.ci import Job, detect, write_outputs
+from runner.grafana.annotations import Grafana, Put
+from runner.grafana.events import Deployment, Event, outage, revision_change
+from runner.grafana.recorder import Flushed, Outcome, Recorder, State
+from runner.grafana.spool import Kept, Spool
+from runner.grafana.transport import Patience, Refused, Settings, Unavailable
 
 __all__ = [
     "Deployment",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from runner.annotations.record import Event
+from runner.grafana.events import Event
 
 FILE = "annotations.jsonl"
 _LOCK = "annotations.lock"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from runner.annotations import Patience, Settings, State
+from runner.grafana import Patience, Settings, State
 from tests.support import servers
 from tests.support.grafana import StandInGrafana
 from tests.support.recording import desk, done, release

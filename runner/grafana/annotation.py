@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from runner.annotations.record import OPEN, Event
+from runner.grafana.events import OPEN, Event
 
 
 @dataclass(frozen=True, slots=True)

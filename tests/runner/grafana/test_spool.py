@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.annotations import Spool
+from runner.grafana import Spool
 from tests.support.recording import FINISHED, STARTED, done, release
 
 

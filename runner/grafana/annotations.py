@@ -11,11 +11,11 @@ from urllib.parse import quote
 import httpx
 
 from probes.core import Clock
-from runner.annotations.apis import Apis
-from runner.annotations.legacy import Legacy
-from runner.annotations.marks import Api, Written, joined, same
-from runner.annotations.record import OPEN, UNFINISHED, Event, labelled, worded
-from runner.annotations.transport import Patience, Refused, Settings, Transport, Unavailable, persist
+from runner.grafana.apis import Apis
+from runner.grafana.legacy import Legacy
+from runner.grafana.annotation import Api, Written, joined, same
+from runner.grafana.events import OPEN, UNFINISHED, Event, labelled, worded
+from runner.grafana.transport import Patience, Refused, Settings, Transport, Unavailable, persist
 
 _GONE = (404, 410)
 _LONG_AFTER = 3600.0  # seconds

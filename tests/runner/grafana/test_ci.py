@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.annotations import Job, detect, write_outputs
+from runner.grafana import Job, detect, write_outputs
 
 GITHUB = {
     "GITHUB_RUN_ID": "12345",

@@ -15,8 +15,8 @@ from runner.cli._options import Command, unusable
 
 if TYPE_CHECKING:
     from probes.core import Clock
-    from runner.annotations import Deployment, Patience, Recorder
-    from runner.annotations.recorder import Outcome
+    from runner.grafana import Deployment, Patience, Recorder
+    from runner.grafana.recorder import Outcome
     from runner.config.plan import Marking, Plan
 
 NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
@@ -52,7 +52,7 @@ async def recording(marking: Marking, folder: Path | None, clock: Clock, patienc
     import httpx
     from pydantic import SecretStr
 
-    from runner.annotations import Grafana, Recorder, Settings, Spool
+    from runner.grafana import Grafana, Recorder, Settings, Spool
 
     settings = Settings(marking.url, SecretStr(marking.token), marking.api, marking.namespace)
     client = await asyncio.to_thread(httpx.AsyncClient)  # it reads the authorities from the disk
@@ -63,7 +63,7 @@ async def recording(marking: Marking, folder: Path | None, clock: Clock, patienc
 
 def deployment_of(plan: Plan, identity: str | None, *, revision: str = "", made_up: str = "") -> Deployment | None:
     """The deployment that this command belongs to; `made_up` is its id where neither an option nor a CI gives one (None without)."""
-    from runner.annotations import Deployment, detect
+    from runner.grafana import Deployment, detect
 
     job = detect(os.environ)
     name = identity or (job.id if job else made_up)
@@ -89,7 +89,7 @@ def tell(outcome: Outcome) -> None:
 
 def put_out(deployment: Deployment) -> None:
     """Tells the jobs that come later what ties them together."""
-    from runner.annotations import write_outputs
+    from runner.grafana import write_outputs
 
     click.echo(f"deployment {deployment.id}", err=True)
     if file := os.environ.get("GITHUB_OUTPUT"):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.annotations import Event, outage
-from runner.annotations.marks import Written, end_of, joined, same, start_of
-from runner.annotations.record import OPEN, labelled, name_of
+from runner.grafana import Event, outage
+from runner.grafana.annotation import Written, end_of, joined, same, start_of
+from runner.grafana.events import OPEN, labelled, name_of
 from tests.support.recording import FINISHED, STARTED, done, release
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.annotations.marks import Written, end_of, same, start_of
-from runner.annotations.record import Event
-from runner.annotations.transport import Refused, Transport, Unavailable
+from runner.grafana.annotation import Written, end_of, same, start_of
+from runner.grafana.events import Event
+from runner.grafana.transport import Refused, Transport, Unavailable
 
 PATH = "/api/annotations"
 _LIMIT = 100

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.annotations.marks import Written, end_of, start_of
-from runner.annotations.record import OPEN, Event, name_of
-from runner.annotations.transport import Refused, Transport, Unavailable
+from runner.grafana.annotation import Written, end_of, start_of
+from runner.grafana.events import OPEN, Event, name_of
+from runner.grafana.transport import Refused, Transport, Unavailable
 
 GROUP = "annotation.grafana.app/v0alpha1"
 _LIMIT = 100

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from probes.core import Clock
-from runner.annotations.grafana import Grafana, Put
-from runner.annotations.record import Deployment, Event, labelled
-from runner.annotations.spool import Kept, Spool
-from runner.annotations.transport import Refused, Unavailable
+from runner.grafana.annotations import Grafana, Put
+from runner.grafana.events import Deployment, Event, labelled
+from runner.grafana.spool import Kept, Spool
+from runner.grafana.transport import Refused, Unavailable
 
 ABANDONED = 6 * 3600.0  # seconds after which a deployment that nobody finished is taken for dead
 _MOST_TRIES = 5  # of a record that Grafana refuses for what it is

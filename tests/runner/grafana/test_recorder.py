@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.annotations import Patience, State, outage, revision_change
+from runner.grafana import Patience, State, outage, revision_change
 from tests.support.grafana import TOKEN, StandInGrafana
 from tests.support.recording import FINISHED, STARTED, desk, done, release
 
