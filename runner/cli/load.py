@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli._load_mark import mark, plan_for_mark
+from runner.load.annotation import mark, plan_for_mark
 from runner.cli._load_reports import FORMATS, load_reports
 from runner.cli._options import config_option, unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
-    from runner.cli._load_order import Wish
+    from runner.load.order import Wish
     from runner.config.plan import Plan
 
 
@@ -74,8 +74,8 @@ def command(
     from loadtests.order import as_json as written
     from loadtests.shapes import peak
     from probes.core import Withheld
-    from runner.cli._load_order import at_rate, read
-    from runner.cli._load_run import most_that_holds, paid_run
+    from runner.load.order import at_rate, read
+    from runner.load.process import most_that_holds, paid_run
     from judge.redact import Redactor
 
     wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
@@ -107,7 +107,7 @@ def command(
 def _pay_for_another(plan: Plan, order: Order) -> None:
     """Pays for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back."""
     from probes.core import Withheld
-    from runner.cli._load_pay import pay
+    from runner.load.quota import pay
 
     try:
         asyncio.run(pay(plan.state, order.spends, order.duration + order.drain))
@@ -117,8 +117,8 @@ def _pay_for_another(plan: Plan, order: Order) -> None:
 
 def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
     """What takes each snapshot: the bar, and the metrics where they are asked for."""
-    from runner.cli._load_metrics import LoadMetrics, address, serving
-    from runner.cli._load_view import View, consoles
+    from runner.load.metrics import LoadMetrics, address, serving
+    from runner.load.view import View, consoles
 
     _, err = consoles()
     view = View(err, order.scenario)
@@ -143,7 +143,7 @@ def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Pr
 def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
     """The verdict, or the data that was asked for in its place; the other reports beside it."""
     from runner.cli._load_reports import deliver
-    from runner.cli._load_view import consoles, told
+    from runner.load.view import consoles, told
 
     if "-" not in wanted.values():
         told(consoles()[0], report)
@@ -152,7 +152,7 @@ def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
 
 def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> Wish:
     from probes.fields import Rate, positive_seconds
-    from runner.cli._load_order import Wish
+    from runner.load.order import Wish
 
     given = {name: more.pop(name) for name in ("warm_up", "cool_down", "pause")}
     try:

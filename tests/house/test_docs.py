@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 
 import probes
-from runner.cli._load_metrics import FAMILIES as OF_A_LOAD
+from runner.load.metrics import FAMILIES as OF_A_LOAD
 from runner.config.read import load
 from runner.sinks.families import OF_CHECKS, OF_THE_PROCESS, OF_THE_RUNNER
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cli._load_metrics import FAMILIES, LoadMetrics, address, serving
-from tests.runner.cli.test_load_view import NOW
+from runner.load.metrics import FAMILIES, LoadMetrics, address, serving
+from tests.runner.load.test_view import NOW
 
 
 def metrics() -> LoadMetrics:

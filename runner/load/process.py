@@ -27,7 +27,7 @@ def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell
     """Runs one order; no text of the report holds a secret. Raises Withheld where a limit doesn't leave room for all: nothing is sent."""
     from loadtests.order import as_json
     from probes.core import Withheld
-    from runner.cli._load_pay import pay, settle
+    from runner.load.quota import pay, settle
 
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
     report = _sent(as_json(order), redactor, tell)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from loadtests.result import LoadReport, Progress
-from runner.cli._load_view import View, told
+from runner.load.view import View, told
 from tests.loadtests.reporting import report, searched
 
 NOW = Progress(

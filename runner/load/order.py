@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
-from runner.cli._load_way import judge_ways, tls_of
+from runner.load.connection import judge_ways, tls_of
 from runner.cli._options import our_version, unusable
 
 if TYPE_CHECKING:
