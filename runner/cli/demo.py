@@ -13,7 +13,7 @@ import click
 from runner.cli._options import config_option, our_version, unusable
 
 if TYPE_CHECKING:
-    from demo.run import StandIn
+    from demo.introduction import StandIn
     from judge.observation import Observation
 
 
@@ -64,7 +64,7 @@ def _seconds(duration: str | None) -> float | None:
 
 
 def _switch(turned_on: str | None, turned_off: str | None) -> None:
-    from demo.run import Declined, NoDemo, send
+    from demo.introduction import Declined, NoDemo, send
 
     try:
         if turned_off:
@@ -79,7 +79,7 @@ def _switch(turned_on: str | None, turned_off: str | None) -> None:
 def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limits: bool, embedded: bool) -> None:
     import uvloop
 
-    from demo.run import StandIn, UnknownFault, control_file
+    from demo.introduction import StandIn, UnknownFault, control_file
     from runner.config.errors import PlanError
     from runner.web.serve import CannotListenError
 
@@ -154,7 +154,7 @@ class _Teller:
 
 
 def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> None:
-    from demo.run import ASK, TRY, TRY_LOAD, look
+    from demo.introduction import ASK, TRY, TRY_LOAD, look
 
     click.echo(
         f"\n  the page       {page}\n  metrics        {page}metrics\n  health         {page}health/metrics\n  the journal    {journal}\n"

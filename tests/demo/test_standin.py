@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from demo.control import Declined, NoDemo, announce, control_file, send, withdraw
-from demo.run import ASK, FAULTS, TRY, look
+from demo.introduction import ASK, FAULTS, TRY, look
 from demo.servers import HOST, Postgres, Redis
 from demo.standin import StandIn
 from runner.config.read import load
