@@ -7,6 +7,7 @@ RUN python -m venv --without-pip /opt/outrider \
 RUN python -m pip install --quiet --no-cache-dir --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY probes probes
+COPY judge judge
 COPY runner runner
 COPY loadtests loadtests
 COPY demo demo

@@ -28,12 +28,12 @@ from pathlib import Path
 import httpx
 import uvloop
 
-from probes.wire.wire import Wire
-from probes.kinds.http import Http
-from runner.clock import SystemClock
-from runner.engine.execute import Execute
 from judge.observation import Check, Slo
+from probes.kinds.http import Http
+from probes.wire.wire import Wire
+from runner.clock import SystemClock
 from runner.config.plan import Every, Plan, Planned
+from runner.engine.execute import Execute
 from runner.sinks.metrics import Metrics
 from runner.state import open_ledger
 

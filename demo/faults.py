@@ -8,15 +8,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from demo.standin import StandIn
-
-Switch = Callable[["StandIn"], Awaitable[None]]
+from demo._app import Api
+from demo.servers import Postgres, Redis
 
 
-async def _nothing(_: StandIn) -> None:
+class Target(Protocol):
+    """What a fault may touch: demo.standin.StandIn."""
+
+    api: Api
+    postgres: Postgres
+    redis: Redis
+
+    def show_certificate(self, which: Literal["good", "expired", "wrong_host"]) -> None: ...
+
+
+Switch = Callable[[Target], Awaitable[None]]
+
+
+async def _nothing(_: Target) -> None:
     """The routes ask for the fault's word."""
 
 
@@ -30,27 +41,27 @@ class Fault:
     off: Switch = _nothing
 
 
-async def _clear_lockout(standin: StandIn) -> None:
+async def _clear_lockout(standin: Target) -> None:
     standin.api.auth.lockout.clear()
 
 
-async def _change_password(standin: StandIn) -> None:
+async def _change_password(standin: Target) -> None:
     await standin.postgres.change_password()
 
 
-async def _restore_password(standin: StandIn) -> None:
+async def _restore_password(standin: Target) -> None:
     await standin.postgres.restore_password()
 
 
-async def _show_expired(standin: StandIn) -> None:
+async def _show_expired(standin: Target) -> None:
     standin.show_certificate("expired")
 
 
-async def _show_wrong_host(standin: StandIn) -> None:
+async def _show_wrong_host(standin: Target) -> None:
     standin.show_certificate("wrong_host")
 
 
-async def _show_good(standin: StandIn) -> None:
+async def _show_good(standin: Target) -> None:
     standin.show_certificate("good")
 
 

@@ -10,19 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist, median
 
-from probes.core import Verdict
 from judge.intervals import holm
-from judge.verdict import Finding, Outcome
 from judge.observation import Observation
+from judge.verdict import Finding, Outcome
+from probes.core import Verdict
 
 FLOOR = 0.10  # a share: 10 % slower
 ALPHA = 0.05
 _COUNTED = 40  # samples in all up to which the distribution is counted out; beyond, the normal one is within 0.001 of it
 _PAIRED = 300  # samples of a side that the pairwise ratio is taken of; of more, so many evenly spaced quantiles
 _SHORTEST = 1e-9  # seconds: a duration of zero has no ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was measured before the deployment: seconds of passed runs by check, and which revision each target told."""
+
+    durations: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    said: str = ""  # where it comes from, for a person
 
 
 @dataclass(frozen=True, slots=True)

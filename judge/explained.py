@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from probes.core import Verdict
 from judge.observation import Check, Observation
+from probes.core import Verdict
 
 _LOUDNESS = {"none": 0, "ticket": 1, "page": 2}  # by a check's `alert`
 

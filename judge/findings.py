@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from probes.core import Reason, Verdict
 from judge.observation import Observation
+from probes.core import Reason, Verdict
 
 
 def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:

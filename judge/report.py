@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from probes.core import Reason, Verdict
+from judge.observation import Observation
 from judge.proof import Proof
 from judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
-from judge.observation import Observation
+from probes.core import Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from probes.core import Verdict
 from judge.observation import Observation, Slo
+from probes.core import Verdict
 
 
 def event(observation: Observation, slo: Slo) -> bool | None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from probes.core import Verdict
+from judge.observation import Check, Observation, Slo
 from judge.proof import Proof, prove
 from judge.slo import event
-from judge.observation import Check, Observation, Slo
+from probes.core import Verdict
 
 NOT_RUN = "was not run"
 _SHORTEST = 7  # signs of a shortened revision

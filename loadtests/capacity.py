@@ -6,9 +6,9 @@ from collections.abc import Generator as Generating
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from judge.verdict import Outcome
 from loadtests.histogram import merged
 from loadtests.result import Capacity, LoadReport, Point, Reason
-from judge.verdict import Outcome
 
 _GROWS = 2.0  # times as long in the last third as in the first
 _FELT = 0.1  # seconds more, at least

@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
+from judge.verdict import Outcome
 from loadtests.judge import Facts, breach, budget_used, judge
 from loadtests.order import Order, as_data
 from loadtests.record import Record, from_message
@@ -23,7 +24,6 @@ from loadtests.sending import Refused
 from loadtests.tasks import login_of, wanted
 from loadtests.users import ClosedUser, OpenUser, Seat
 from probes.core import Failed
-from judge.verdict import Outcome
 
 LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain
 _FEWEST = 3  # seconds that say how busy a worker was at its worst

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from judge.intervals import runs_needed
+from judge.verdict import Outcome, combined, same_revision
 from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record
 from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
 from loadtests.sentences import percent, sentence, span
 from loadtests.shapes import peak
-from judge.intervals import runs_needed
-from judge.verdict import Outcome, combined, same_revision
 
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
 BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least

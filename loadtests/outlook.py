@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from judge.intervals import runs_needed
 from loadtests.order import Order
 from loadtests.result import Spend
 from loadtests.shapes import expected
 from loadtests.tasks import Playable, requests_of
-from judge.intervals import runs_needed
 
 _NAMED = 4  # routes; more are counted
 BESIDE = 4  # requests beside the load: a login, two looks at the revision, one to spare

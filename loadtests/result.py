@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from loadtests.histogram import Histogram
 from judge.verdict import Outcome
+from loadtests.histogram import Histogram
 
 FORMAT = 1
 

@@ -16,6 +16,7 @@ import gevent
 from geventhttpclient.client import HTTPClient
 from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 
+from judge.redact import Redactor
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record
 from loadtests.tasks import Playable
@@ -23,7 +24,6 @@ from probes.core import Failed, Reason
 from probes.http.message import Answer, Request
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
-from judge.redact import Redactor
 
 LEAVING = 5.0  # seconds for the steps that are `always`
 _GLANCE = 0.1

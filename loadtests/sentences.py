@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from judge.verdict import Outcome
 from loadtests.order import SloOrder
 from loadtests.result import Window
-from judge.verdict import Outcome
 
 
 def sentence(

@@ -1,4 +1,4 @@
-"""What to ask: one public file is one kind of check, named as the file; `discover` is the only registry."""
+"""WHAT to ask. A kind imports its public names from here; `discover` is the only registry of kinds."""
 
 from __future__ import annotations
 
@@ -6,24 +6,62 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard
 
-from probes.core import Probe
+from probes.core import Ask, Clock, Failed, Ledger, Measurements, Reason, Refused, Result, Sender, Span, Stretch, Verdict, Withheld
+from probes.families import Family, fact_family, info_family, keyed_family, phase_family
+from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size, host_and_port
+from probes.probe import Context, Probe
 
-__all__ = ["Probe", "discover"]
+__all__ = [
+    "Ask",
+    "Clock",
+    "Context",
+    "Duration",
+    "Failed",
+    "Family",
+    "Host",
+    "Ledger",
+    "Measurements",
+    "OptionalFile",
+    "Percent",
+    "Port",
+    "Probe",
+    "Rate",
+    "Reason",
+    "Refused",
+    "Result",
+    "Secret",
+    "Sender",
+    "Size",
+    "Span",
+    "Stretch",
+    "Verdict",
+    "Withheld",
+    "discover",
+    "fact_family",
+    "host_and_port",
+    "info_family",
+    "keyed_family",
+    "phase_family",
+]
+
+_KINDS = f"{__name__}.kinds"
 
 
-def discover(path: Iterable[str] | None = None, package: str = __name__) -> dict[str, type[Probe]]:
-    """Every kind by name: the public modules of this folder, then the entry points of group `outrider.probes`.
+def discover(path: Iterable[str] | None = None, package: str = _KINDS) -> dict[str, type[Probe]]:
+    """Every kind by name: the public files and folders of `kinds/`, then the entry points of group `outrider.probes`.
 
-    Raises TypeError where a public module holds no Probe or several, or where two kinds have one name.
+    Raises TypeError where one of them holds no Probe or several, or where two kinds have one name.
     """
-    names = sorted(m.name for m in pkgutil.iter_modules(list(path or __path__)) if not m.name.startswith("_"))
+    folders = list(path) if path else [str(Path(__file__).with_name("kinds"))]
+    names = sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_"))
     kinds = {name: _the_probe_of(importlib.import_module(f"{package}.{name}")) for name in names}
     for entry in entry_points(group="outrider.probes"):
         if entry.name in kinds:
-            raise TypeError(f"two kinds are called {entry.name}: probes/{entry.name}.py and {entry.value}")
+            raise TypeError(f"two kinds are called {entry.name}: {kinds[entry.name].__module__} and {entry.value}")
         kinds[entry.name] = entry.load()
     return kinds
 
@@ -31,7 +69,7 @@ def discover(path: Iterable[str] | None = None, package: str = __name__) -> dict
 def _the_probe_of(module: ModuleType) -> type[Probe]:
     own = [thing for thing in vars(module).values() if _is_kind(thing) and thing.__module__ == module.__name__]
     if len(own) != 1:
-        raise TypeError(f"{module.__name__} holds {len(own)} kinds; a public file of probes/ is exactly one Probe")
+        raise TypeError(f"{module.__name__} holds {len(own)} kinds; a file or folder of probes/kinds/ is exactly one Probe")
     return own[0]
 
 

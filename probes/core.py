@@ -1,25 +1,15 @@
-"""The ground floor of the house: what a kind of check is, what a run is handed, and what it gives back.
+"""The ground floor of the house: verdicts and reasons, what a run measures, and what it is handed.
 
-Everything else in Outrider may import this module; it imports nothing of Outrider.
+Everything else in Outrider may import this module; it imports nothing of Outrider. A kind of check stands in probes.probe.
 """
 
 from __future__ import annotations
 
-import random
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-
-from pydantic import BaseModel, ConfigDict
-
-from probes.families import Family
-
-if TYPE_CHECKING:
-    from probes.wire.endpoint import Door, Variation
-    from probes.wire.wire import Wire
+from typing import Any, Protocol
 
 
 class Verdict(StrEnum):
@@ -187,38 +177,19 @@ class Ask:
     where: tuple[str | int, ...] = ()
 
 
-class Context:
-    """The notebook of one run: phases, facts, evidence. It outlives a run that was cut short.
+class Measurements:
+    """What one run measures: phases, facts, evidence. It outlives a run that was cut short.
 
     So a timeout still says in which phase the run stood, and keeps the phases before it.
     """
 
-    def __init__(
-        self,
-        *,
-        check: str,
-        wire: Wire,
-        clock: Clock,
-        ledger: Ledger,
-        sender: Sender,
-        permit: Callable[[str, str], Awaitable[None]],
-        deadline: float,
-        rng: random.Random,
-    ) -> None:
-        self.check = check
-        self.wire = wire
+    def __init__(self, clock: Clock, deadline: float) -> None:
         self.clock = clock
-        self.ledger = ledger
-        self.sender = sender
-        self.permit = permit  # awaited with (method, url) before every send; raises Refused or Withheld
         self.deadline = deadline  # by clock.monotonic()
-        self.rng = rng
         self.started = clock.monotonic()
         self.spans: list[Span] = []
         self.facts: dict[str, Any] = {}
         self.evidence: dict[str, Any] = {}
-        self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
-        self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
         self.step = ""  # the step of a journey that is under way
         self.halted_in = ""  # the innermost phase that an exception left: where the run stood when it was cut short
         self.halted_step = ""
@@ -267,58 +238,3 @@ class Context:
     def remaining(self) -> float:
         """Seconds until the deadline, not below 0."""
         return max(0.0, self.deadline - self.clock.monotonic())
-
-    def conceal(self, secret: str) -> str:
-        """Marks a value learnt in this run as a secret, and returns it."""
-        self.secrets.add(secret)
-        return secret
-
-
-class Probe(BaseModel, ABC):
-    """A kind: its settings and its asking, together. One public file in `probes/` is one kind, named as the file.
-
-    Frozen; unknown keys are errors. `run` lets network errors and timeouts escape: runner.engine.execute alone makes
-    verdicts of exceptions. `Failed` says that the target is unwell.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    examples: ClassVar[tuple[dict[str, Any], ...]] = ()
-    families: ClassVar[tuple[Family, ...]] = ()
-    errors: ClassVar[dict[type[Exception], Reason]] = {}  # what its libraries raise; the engine knows OSError, ssl and timeouts
-
-    def asks(self) -> tuple[Ask, ...]:
-        """The HTTP requests that one run may send, redirects aside."""
-        return ()
-
-    def part_names(self) -> tuple[str, ...]:
-        """The parts that every Result of this check carries (observations of their own, `check/part`)."""
-        return ()
-
-    def part_compares(self) -> Mapping[str, str]:
-        """For a part, the check that measures the same by itself (`compare_with`)."""
-        return {}
-
-    def afterwards(self) -> float:
-        """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
-        return 0.0
-
-    def repeatable(self) -> bool:
-        """Whether all of it may be asked again at once: it sends nothing but GET, HEAD and OPTIONS, logs nobody in, costs nothing."""
-        return all(ask.method in ("GET", "HEAD", "OPTIONS") for ask in self.asks())
-
-    def door(self) -> Door | None:
-        """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
-        return None
-
-    def varied(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
-        """The same asking with one thing changed; None where its kind can't, or mustn't be asked twice."""
-        return None
-
-    @abstractmethod
-    def address(self) -> str:
-        """What is asked, for a person: no secret in it."""
-
-    @abstractmethod
-    async def run(self, ctx: Context) -> Result:
-        """Asks once. Raises Failed, Refused, Withheld, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""

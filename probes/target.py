@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, model_validator
 
-from probes.wire.addresses import AddressField
-from probes.http.message import Answer
-from probes.fields import Rate
 from probes.expect.patterns import JsonPath
+from probes.fields import Rate
+from probes.http.message import Answer
+from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHOD_PATH = re.compile(r"([A-Z]+) (/\S*)\Z")

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from judge.verdict import Outcome
 from loadtests.histogram import Histogram, merged
 from loadtests.reports import plot
 from loadtests.reports.words import count, percent, rate, span, threshold
 from loadtests.result import Capacity, LoadReport, Second
-from judge.verdict import Outcome
 
 MOST_COLUMNS = 240  # more would be narrower than a person sees
 SHADES = 7

@@ -13,11 +13,11 @@ from importlib.resources import files
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from judge.verdict import Outcome
 from loadtests.histogram import Histogram, merged
 from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
 from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
-from judge.verdict import Outcome
 
 SHAPE = {Outcome.PASS: "open", Outcome.FAIL: "closed", Outcome.INCONCLUSIVE: "unsure"}
 _PLACES = ("report.html", "page.css")

@@ -11,8 +11,8 @@ import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET  # only written here, never parsed
 
-from loadtests.result import Judgement, LoadReport, Reason
 from judge.verdict import Outcome
+from loadtests.result import Judgement, LoadReport, Reason
 
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to write
 

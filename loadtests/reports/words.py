@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from loadtests.result import LoadReport
 from judge.verdict import Outcome
+from loadtests.result import LoadReport
 
 WORD = {Outcome.PASS: "holds", Outcome.FAIL: "broken", Outcome.INCONCLUSIVE: "not proven"}
 

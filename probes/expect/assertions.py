@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from probes.expect.conditions import Condition
 from probes.core import Failed, Reason
-from probes.http.message import Answer
-from probes.fields import Duration
+from probes.expect.conditions import Condition
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
+from probes.fields import Duration
+from probes.http.message import Answer
 
 
 def version(value: Any) -> Any:

@@ -12,8 +12,8 @@ from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from probes.core import Failed, Reason
-from probes.http.message import Answer
 from probes.expect.patterns import whole_characters
+from probes.http.message import Answer
 
 _CLASS = re.compile(r"([1-5])xx\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from probes.wire.addresses import literal, refusal
-from probes.http.exchange import Connection, Sent
-from probes.core import Context, Failed, Reason, Refused
+from probes.core import Failed, Reason, Refused
 from probes.fields import host_and_port
+from probes.http.exchange import Connection, Sent
 from probes.http.http1 import Http1
 from probes.http.http2 import Http2
+from probes.probe import Context
+from probes.wire.addresses import literal, refusal
 from probes.wire.proxy import Proxy
-from probes.wire.stream import Stream
 from probes.wire.settings import Way
+from probes.wire.stream import Stream
 
 Origin = tuple[str, str, int]  # scheme, host, port
 

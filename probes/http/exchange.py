@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from probes.core import Context, Failed, Reason
+from probes.core import Failed, Measurements, Reason
 from probes.wire.stream import Stream
 
 HEAD_CAP = 64 * 1024  # bytes of an answer's head
@@ -29,7 +29,7 @@ class Exchange(ABC):
 
     version = "1.1"
 
-    def __init__(self, ctx: Context, stream: Stream, method: str) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream, method: str) -> None:
         self.ctx = ctx
         self.stream = stream
         self.status = 0
@@ -141,7 +141,7 @@ class Connection(ABC):
         self.stream = stream
 
     @abstractmethod
-    async def send(self, ctx: Context, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
         """Sends a request. Its answer is read from what is returned."""
 
     @abstractmethod

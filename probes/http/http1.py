@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httptools
 
+from probes.core import Failed, Measurements, Reason, Refused
 from probes.http.exchange import Connection, Exchange, Sent
-from probes.core import Context, Failed, Reason, Refused
 from probes.wire.stream import Stream
 
 _BODILESS = {204, 304}
@@ -14,7 +14,7 @@ _BODILESS = {204, 304}
 class Http1(Connection):
     """A connection of HTTP/1.1."""
 
-    async def send(self, ctx: Context, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
         exchange = Exchange1(ctx, self.stream, sent.method)
         await self.stream.write(_head(sent) + sent.body)
         return exchange
@@ -39,7 +39,7 @@ def refuse_line_breaks(sent: Sent) -> None:
 class Exchange1(Exchange):
     """One request and its answer; the C parser calls the `on_` methods."""
 
-    def __init__(self, ctx: Context, stream: Stream, method: str) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream, method: str) -> None:
         super().__init__(ctx, stream, method)
         self._keep = False
         self._surplus = False

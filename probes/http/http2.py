@@ -18,8 +18,8 @@ from h2.events import (
 from h2.exceptions import DenialOfServiceError, H2Error, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 
+from probes.core import Failed, Measurements, Reason
 from probes.http.exchange import HEAD_CAP, Connection, Exchange, Sent
-from probes.core import Context, Failed, Reason
 from probes.wire.stream import Stream
 
 WINDOW = 1024 * 1024  # bytes that a server may send before it hears from us
@@ -50,7 +50,7 @@ class Http2(Connection):
         self._greeted = False  # the server has sent its settings
         self.goodbye: Goodbye | None = None
 
-    async def send(self, ctx: Context, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
         if not self._opened:
             self.h2.initiate_connection()
             self.h2.increment_flow_control_window(WINDOW)
@@ -166,7 +166,7 @@ class Exchange2(Exchange):
 
     version = "2"
 
-    def __init__(self, ctx: Context, connection: Http2, number: int, method: str) -> None:
+    def __init__(self, ctx: Measurements, connection: Http2, number: int, method: str) -> None:
         super().__init__(ctx, connection.stream, method)
         self._connection = connection
         self._number = number

@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
+from probes.families import Family, fact_family, phase_family
+from probes.http.decoding import ENCODINGS
+from probes.http.message import Answer, Request
+from probes.http.oauth2 import OAuth2
+from probes.http.session import BODY_CAP, OnData, Visit
+from probes.probe import Context, Probe
+from probes.target import TargetRef
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
-from probes.core import Context, Probe
-from probes.http.decoding import ENCODINGS
 from probes.wire.endpoint import Door, Variation
-from probes.http.message import Answer, Request
-from probes.families import Family, fact_family, phase_family
-from probes.http.oauth2 import OAuth2
 from probes.wire.proxy import Proxy
-from probes.target import TargetRef
-from probes.wire.tls import Tls, tls_families
-from probes.http.session import BODY_CAP, OnData, Visit
 from probes.wire.settings import Way
+from probes.wire.tls import Tls, tls_families
 
 __all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "ask", "http_families", "network_families"]
 

@@ -12,15 +12,16 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from probes.http.redirects import following
-from probes.http.exchange import Connection, Exchange, Sent
+from probes.core import Failed, Reason, Refused
 from probes.http.connect import Origin, beside, connected, is_relayed
 from probes.http.cookies import Cookies
-from probes.core import Context, Failed, Reason, Refused
 from probes.http.decoding import Decoder
-from probes.http.message import Answer, Request
+from probes.http.exchange import Connection, Exchange, Sent
 from probes.http.http1 import refuse_line_breaks
+from probes.http.message import Answer, Request
 from probes.http.oauth2 import OAuth2, Token, token
+from probes.http.redirects import following
+from probes.probe import Context
 from probes.wire.settings import Way
 from probes.wire.wire import Place
 
@@ -78,7 +79,7 @@ class Visit:
                 return self._not_unauthorized(ctx, answer)
             if hop == redirects:
                 raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {follow_up.url}")
-            request = following
+            request = follow_up
         raise AssertionError  # count() never ends
 
     # -- tokens

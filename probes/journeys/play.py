@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from probes.core import Failed
+from probes.expect.template import as_text
 from probes.http.message import Answer, Request
 from probes.journeys.steps import Step
-from probes.expect.template import as_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from probes.expect.assertions import Expect, document
 from probes.core import Failed, Reason
-from probes.http.message import Answer
+from probes.expect.assertions import Expect, document
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.template import fill, fill_json, fill_path, variables
+from probes.http.message import Answer
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"

@@ -7,14 +7,13 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from probes import Ask, Context, Failed, Family, Reason, Result
 from probes.expect.assertions import json_faults, pair_text, paired
 from probes.expect.conditions import Condition
-from probes.core import Ask, Context, Failed, Reason, Result
-from probes.http.message import Answer, Request
-from probes.families import Family
-from probes.http.probe import Endpoint, http_families
 from probes.expect.patterns import JsonPath, shown
 from probes.expect.status import Statuses, any_success, judge_status
+from probes.http.message import Answer, Request
+from probes.http.probe import Endpoint, http_families
 
 _WELL = frozenset({"healthy", "ok", "ready", "up", "pass", "alive"})
 _UNWELL = frozenset({"unhealthy", "not_ready", "not ready", "error", "down", "fail", "failed", "critical", "shutdown"})

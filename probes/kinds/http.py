@@ -9,11 +9,9 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from probes import Ask, Context, Family, Result, Size
 from probes.expect.assertions import Expect
-from probes.core import Ask, Context, Result
 from probes.http.message import Request
-from probes.families import Family
-from probes.fields import Size
 from probes.http.probe import BODY_CAP, Endpoint, http_families
 
 

@@ -8,10 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
+from probes import Ask, Context, Duration, Failed, Family, Reason, Refused, Result, Withheld, keyed_family
 from probes.expect.assertions import duration
-from probes.core import Ask, Context, Failed, Reason, Refused, Result, Withheld
-from probes.families import Family, keyed_family
-from probes.fields import Duration
 from probes.http.probe import Endpoint, Visit, http_families
 from probes.journeys.play import Moves, Play
 from probes.journeys.steps import Step, check_steps

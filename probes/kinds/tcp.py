@@ -8,14 +8,12 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from probes.core import Context, Failed, Probe, Reason, Result
+from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, phase_family
 from probes.expect.dialogue import Dialogue, Heard, Step, judge_names
-from probes.wire.endpoint import Door
-from probes.families import Family, fact_family, phase_family
-from probes.fields import Host, Port, host_and_port
-from probes.http.probe import network_families
-from probes.wire.stream import Stream
 from probes.expect.template import fill
+from probes.http.probe import network_families
+from probes.wire.endpoint import Door
+from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
 _ENDS = {"crlf": b"\r\n", "lf": b"\n", "none": b""}

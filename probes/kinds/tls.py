@@ -11,11 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from probes.core import Context, Failed, Probe, Reason, Result
-from probes.wire.endpoint import Door
-from probes.families import Family, fact_family, phase_family
-from probes.fields import Duration, Host, Port, host_and_port
+from probes import Context, Duration, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, phase_family
 from probes.http.probe import network_families
+from probes.wire.endpoint import Door
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, broken, tls_families
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from probes.wire.tls import Tls
 from probes.wire.settings import Way
+from probes.wire.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)

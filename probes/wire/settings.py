@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from probes.wire.addresses import Family
 from probes.http.oauth2 import OAuth2
+from probes.wire.addresses import Family
 from probes.wire.proxy import Proxy
 from probes.wire.tls import Tls
 

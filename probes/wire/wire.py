@@ -14,14 +14,14 @@ import ssl
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from probes.wire.addresses import in_order, record_types, refusal
+from probes.core import Failed, Measurements, Reason, Refused
 from probes.http.exchange import Connection
-from probes.core import Context, Failed, Reason, Refused
 from probes.http.oauth2 import Tokens
+from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.resolver import Resolver
+from probes.wire.settings import Way
 from probes.wire.stream import Stream
 from probes.wire.tls import Certificate, Tls, facts, failure, presented, verified
-from probes.wire.settings import Way
 
 FRESH = 10.0  # seconds for which a TLS context's files are believed not to have changed
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
@@ -91,7 +91,7 @@ class Wire:
         else:
             self._kept[place] = connection
 
-    async def dial(self, ctx: Context, host: str, port: int, way: Way | None = None) -> socket.socket:
+    async def dial(self, ctx: Measurements, host: str, port: int, way: Way | None = None) -> socket.socket:
         """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
 
         Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
@@ -105,7 +105,7 @@ class Wire:
         ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
         return sock
 
-    async def resolve(self, ctx: Context, host: str, way: Way | None = None) -> Sequence[str]:
+    async def resolve(self, ctx: Measurements, host: str, way: Way | None = None) -> Sequence[str]:
         """The addresses of a host that may be reached, in the order in which they are tried: phase `resolve`. Raises as `dial`."""
         with ctx.phase("resolve") as stretch:
             addresses = await self._addresses(ctx, host, way)
@@ -114,7 +114,7 @@ class Wire:
         self._forbid(addresses, host, way.allowed if way else ())
         return addresses
 
-    async def _addresses(self, ctx: Context, host: str, way: Way | None) -> Sequence[str]:
+    async def _addresses(self, ctx: Measurements, host: str, way: Way | None) -> Sequence[str]:
         if way is None:
             return await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
         if way.resolve and way.resolve[0] == host:
@@ -144,7 +144,7 @@ class Wire:
         return made.context
 
     async def stream(
-        self, ctx: Context, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), way: Way | None = None
+        self, ctx: Measurements, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), way: Way | None = None
     ) -> Stream:
         """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
         context = await self.tls_context(tls, alpn) if tls else None
@@ -157,7 +157,7 @@ class Wire:
                 raise
         return stream
 
-    async def secure(self, ctx: Context, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
+    async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
         """Shakes hands on an open connection. Raises Failed with the exact reason; the chain is in facts and evidence."""
         name = tls.server_name or host
         with ctx.phase("tls") as stretch:
@@ -169,7 +169,7 @@ class Wire:
         self._note_tls(ctx, stream, verified_by=context)
         tls.judge_version(ctx.facts.get("tls_version"))
 
-    def _note_tls(self, ctx: Context, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
+    def _note_tls(self, ctx: Measurements, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
         """OpenSSL keeps a piece of a chain also where it did not hold, or nobody asked: that one is not verified."""
         if stream.tls is None:
             return []
@@ -189,7 +189,7 @@ class Wire:
         return self._certificates[der]
 
 
-async def open_stream(ctx: Context, sock: socket.socket) -> Stream:
+async def open_stream(ctx: Measurements, sock: socket.socket) -> Stream:
     """A Stream over a socket that `dial` connected; the socket is closed where that can't be done."""
     loop = asyncio.get_running_loop()
     try:
@@ -200,7 +200,7 @@ async def open_stream(ctx: Context, sock: socket.socket) -> Stream:
     return stream
 
 
-async def _first_to_connect(ctx: Context, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
+async def _first_to_connect(ctx: Measurements, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
     """The first connection that stands, and when it stood; the other attempts are ended."""
     if len(addresses) == 1:  # the plain case, without a task around it
         try:
@@ -236,7 +236,7 @@ async def _end(running: dict[asyncio.Task[tuple[socket.socket, float]], str]) ->
             outcome[0].close()
 
 
-async def _connect(ctx: Context, address: str, port: int) -> tuple[socket.socket, float]:
+async def _connect(ctx: Measurements, address: str, port: int) -> tuple[socket.socket, float]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from typing import Any
 
 import click
+
+from runner.usage import Unusable
 
 
 class Commands(click.Group):
@@ -22,6 +25,14 @@ class Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; what it can't use is said on standard error, and ends it with exit 2."""
+        try:
+            return super().invoke(ctx)
+        except Unusable as error:
+            click.echo(str(error), err=True)
+            raise click.exceptions.Exit(2) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from runner.cli._options import Command, unusable
+from runner.cli._options import Command
+from runner.usage import unusable
 
 if TYPE_CHECKING:
-    from runner.gate.settings import Settings
     from judge.verdict import Outcome
     from runner.config.plan import GateRules
+    from runner.gate.settings import Settings
 
 
 class _Unit(click.ParamType[Any]):

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from runner.usage import unusable
 
 if TYPE_CHECKING:
     from runner.config.plan import Plan
@@ -34,6 +36,13 @@ def selection_options(command: Command) -> Command:
     for name, help_text in (("check", "Only the check of this name."), ("tag", "Only checks that carry this tag.")):
         command = click.option(f"--{name}", f"{name}s", multiple=True, metavar=name.upper(), help=help_text)(command)
     return config_option(command)
+
+
+def deployment_options(command: Command) -> Command:
+    """--deployment and --require: what ties a deployment's start to its finish."""
+    said = "What ties its start to its finish.  [default: the CI's run and attempt]"
+    command = click.option("--require", is_flag=True, help="Exit 1 unless the mark stands in Grafana.")(command)
+    return click.option("--deployment", default=None, metavar="ID", help=said)(command)
 
 
 def load_plan(
@@ -64,12 +73,6 @@ def load_plan(
         )
     except PlanError as error:
         unusable(str(error))
-
-
-def unusable(message: str) -> NoReturn:
-    """Ends the command: usage or configuration, exit 2."""
-    click.echo(message, err=True)
-    raise click.exceptions.Exit(2)
 
 
 def our_version() -> str:

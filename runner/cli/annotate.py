@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from runner.grafana.deployment import deployment_of, deployment_options, has_grafana, put_out, recording, tell
-from runner.cli._options import config_option, load_plan, unusable
+from runner.cli._options import config_option, deployment_options, load_plan
+from runner.usage import unusable
 
 if TYPE_CHECKING:
+    from runner.config.plan import Plan
     from runner.grafana import Deployment, Flushed, Recorder
     from runner.grafana.recorder import Outcome
-    from runner.config.plan import Plan
 
 T = TypeVar("T")
 VERDICTS = ("pass", "fail", "inconclusive")
@@ -57,6 +57,8 @@ def finish(config: Path, deployment: str | None, verdict: str, revision: str, re
 @config_option
 def flush(config: Path, *, require: bool) -> None:
     """Send what Grafana didn't take before."""
+    from runner.grafana.deployment import has_grafana
+
     plan = load_plan(config, marking=True, probing=False)
     if not has_grafana(plan, require=require):
         return
@@ -84,6 +86,7 @@ def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str,
     from dataclasses import replace
 
     from runner.clock import SystemClock
+    from runner.grafana.deployment import deployment_of, has_grafana, put_out, tell
 
     plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
     told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
@@ -105,8 +108,9 @@ async def _recorded(recorder: Recorder, deployment: Deployment) -> Outcome:
 
 
 async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
-    from runner.grafana import Patience
     from runner.clock import SystemClock
+    from runner.grafana import Patience
+    from runner.grafana.deployment import recording
 
     if plan.grafana is None:
         raise AssertionError  # has_grafana has told

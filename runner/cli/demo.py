@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli._options import config_option, our_version, unusable
+from runner.cli._options import config_option, our_version
+from runner.usage import unusable
 
 if TYPE_CHECKING:
     from demo.introduction import StandIn
@@ -94,9 +95,9 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
 
 
 async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
-    from runner.service.service import running, signals
     from runner.clock import SystemClock
     from runner.config.read import load
+    from runner.service.service import running, signals
 
     stop = asyncio.Event()
     click.echo("starting the stand-in: PostgreSQL, Redis, the API, the model, two partners")
@@ -142,7 +143,7 @@ class _Teller:
         self.waiting: set[str] = set()
 
     def __call__(self, seen: Observation) -> None:
-        from runner.reports import _waterfall as waterfall
+        from runner.reports import waterfall
 
         if self._verdicts.get(seen.check.name) != seen.verdict:
             waterfall.write_one(self._console, seen, width=self.width, file=self._file)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.cli._gate_options import Given, gate_options
-from runner.grafana.deployment import deployment_of, deployment_options, has_grafana, put_out
-from runner.cli._options import load_plan, selection_options, unusable
+from runner.cli._options import deployment_options, load_plan, our_version, selection_options
 from runner.cli._reports import deliver_reports, report_options
+from runner.usage import unusable
 
 if TYPE_CHECKING:
-    from runner.grafana import Deployment
-    from runner.gate.settings import Before
+    from judge.baseline import Before
     from judge.report import Report
     from runner.config.plan import Plan
+    from runner.grafana import Deployment
 
 
 @click.command("gate", short_help="Ask after a deployment whether the right release works.")
@@ -85,6 +85,7 @@ def _before(baseline: Path | None) -> Before | None:
 
 def _deployment(plan: Plan, identity: str | None, given: Given, *, require: bool) -> Deployment | None:
     from runner.clock import SystemClock
+    from runner.grafana.deployment import deployment_of, has_grafana
 
     has_grafana(plan, require=require)  # without one the deployment is told all the same, to the jobs that come later
     now = SystemClock().time()
@@ -103,8 +104,9 @@ async def _carried_out(
     quiet: bool,
 ) -> tuple[Report, bool]:
     """The report, and whether its mark stands in Grafana. Ctrl-C ends the gate with a verdict so far; twice ends it at once."""
-    from runner.gate.local import here
     from runner.gate.annotation import marking
+    from runner.gate.local import here
+    from runner.grafana.deployment import put_out
 
     async with marking(plan, deployment) as marks:
         if given.via:
@@ -112,7 +114,7 @@ async def _carried_out(
 
             told = await via(given, before, tags=tags, checks=checks)
         elif plan is not None:
-            told = await here(plan, given, before, quiet=quiet)
+            told = await here(plan, given, before, version=our_version(), quiet=quiet)
         else:
             raise AssertionError  # without --via there is a plan
         stands = await marks.finish(told)

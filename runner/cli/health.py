@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from runner.cli._options import unusable
+from runner.usage import unusable
 
 
 @click.command("health", short_help="Ask the runner on this machine whether it lives.")

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.load.annotation import mark, plan_for_mark
 from runner.cli._load_reports import FORMATS, load_reports
-from runner.cli._options import config_option, unusable
+from runner.cli._options import config_option, load_plan, our_version
+from runner.usage import unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.result import LoadReport, Progress
-    from runner.load.order import Wish
     from runner.config.plan import Plan
+    from runner.load.order import Wish
 
 
 @click.command("load", short_help="Hold the SLOs against a load.")
@@ -71,12 +71,14 @@ def command(
     that may not be (a target without load: true, above a ceiling or a limit, a request that isn't allowed) ends with 2 before a
     packet is sent.
     """
+    from judge.redact import Redactor
     from loadtests.order import as_json as written
     from loadtests.shapes import peak
     from probes.core import Withheld
+    from runner.grafana.deployment import has_grafana
+    from runner.load.annotation import mark
     from runner.load.order import at_rate, read
     from runner.load.process import most_that_holds, paid_run
-    from judge.redact import Redactor
 
     wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
     plan, target, order = read(config, _wish(scenario, rate, duration, more, find_capacity=find_capacity))
@@ -86,7 +88,9 @@ def command(
         return
     if importlib.util.find_spec("locust") is None:
         unusable("a load needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
-    marked = plan_for_mark(config) if annotate else None
+    marked = load_plan(config, marking=True, probing=False) if annotate else None
+    if marked is not None:
+        has_grafana(marked, require=False)  # before anything is sent: an empty address is said, and exit 2 where there is no section
     _say_beforehand(order, find_capacity=find_capacity)
     with ExitStack() as served:
         run = partial(paid_run, plan.state, Redactor(plan.secrets), tell=_shown(order, metrics, served))
@@ -172,7 +176,7 @@ def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find
         unusable("outrider load: --pause belongs to a closed loop; open arrivals come when they are due")
     if times["warm_up"] + times["cool_down"] >= seconds:
         unusable("outrider load: --warm-up and --cool-down leave nothing to judge")
-    return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, **times, **more)
+    return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)
 
 
 def _say_beforehand(order: Order, *, find_capacity: bool) -> None:

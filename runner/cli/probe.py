@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli._options import load_plan, our_version, selection_options, unusable
+from runner.cli._options import load_plan, our_version, selection_options
+from runner.usage import unusable
 
 if TYPE_CHECKING:
-    from probes.core import Clock
-    from runner.engine.execute import Execute
     from judge.observation import Observation
+    from probes.core import Clock
     from runner.config.plan import Plan, Planned
+    from runner.engine.execute import Execute
 
 
 @click.command("probe", short_help="Run checks once, now, and draw where the time went.")
@@ -39,10 +40,10 @@ async def _probe(plan: Plan) -> list[Observation]:
     import random
     from dataclasses import replace
 
+    from judge.findings import finding
     from probes.wire.wire import Wire
     from runner.clock import SystemClock
     from runner.engine.execute import Execute
-    from judge.findings import finding
     from runner.state import open_ledger
 
     clock = SystemClock()
@@ -74,8 +75,8 @@ async def _observed(execute: Execute, planned: Planned, clock: Clock) -> tuple[O
 
 
 def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
-    from runner.reports import _observations as report
-    from runner.reports import _waterfall as waterfall
+    from runner.reports import observations as report
+    from runner.reports import waterfall
 
     if as_json:
         click.echo(report.observations(seen))

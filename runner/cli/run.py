@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli._options import config_option, our_version, unusable
+from runner.cli._options import config_option, our_version
+from runner.usage import unusable
 
 
 @click.command("run", short_help="Probe for ever, and serve what is seen.")
@@ -31,9 +32,9 @@ def command(config: Path) -> None:
 
 
 async def _run(config: Path) -> None:
-    from runner.service.service import running, signals
     from runner.clock import SystemClock
     from runner.config.read import load
+    from runner.service.service import running, signals
 
     stop = asyncio.Event()
     async with running(

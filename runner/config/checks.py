@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from probes.core import Ask, Probe
-from probes.target import Target, plain_path
 from judge.observation import Check, Slo
+from probes.core import Ask
+from probes.probe import Probe
+from probes.target import Target, plain_path
 from runner.config import cron, secret_names
 from runner.config.errors import Path, unknown
 from runner.config.filling import STAND_IN, Sketch
 from runner.config.measures import knows
-from runner.config.plan import Cron, Every, Planned
 from runner.config.nodes import Entry, Keys, Scalar, find
-from runner.config.validation import Part, Reading
+from runner.config.plan import Cron, Every, Planned
 from runner.config.sections import CheckKeys, Defaults
 from runner.config.targets import Named
+from runner.config.validation import Part, Reading
 
 COMMON = frozenset(CheckKeys.model_fields)
 

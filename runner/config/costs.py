@@ -10,10 +10,10 @@ from probes.fields import Rate
 from probes.target import Rule
 from runner.config.errors import Path, unknown
 from runner.config.filling import STAND_IN, Sketch
-from runner.config.plan import Cost
 from runner.config.nodes import Entry, Keys, find
-from runner.config.validation import Part, Reading
+from runner.config.plan import Cost
 from runner.config.sections import LimitKeys
+from runner.config.validation import Part, Reading
 
 _LIKE_A_RATE = re.compile(r"\s*[\d.]+\s*/|.*/\s*\d*(?:ms|s|m|h|d)\s*\Z")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from probes.core import Probe
+from probes.probe import Probe
 from runner.config.errors import did_you_mean
 
 _STEP = "step."

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from runner.config.errors import Path, unknown
 from runner.config.filling import STAND_IN
-from runner.config.plan import Planned
 from runner.config.nodes import Entry, Items, Keys, Node, find
+from runner.config.plan import Planned
 from runner.config.validation import Reading
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from probes.core import Probe
-from probes.target import Rule, Target
 from judge.observation import Check, Slo
+from probes.probe import Probe
+from probes.target import Rule, Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from probes.core import Probe
+from probes.probe import Probe
 from runner.config import secret_names
 from runner.config.checks import Book, planned
+from runner.config.document import read
 from runner.config.filling import Sketch
-from runner.config.scenarios import load_rules
-from runner.config.plan import GateRules, Marking, Plan, Planned, Server
 from runner.config.names import judge_names, judge_names_of
 from runner.config.nodes import Keys, find
-from runner.config.validation import Part, Reading
+from runner.config.plan import GateRules, Marking, Plan, Planned, Server
+from runner.config.scenarios import load_rules
 from runner.config.sections import Defaults, GateKeys, General, GrafanaKeys, Section, ServerKeys
 from runner.config.selection import Choice, choose
 from runner.config.targets import slos, targets
-from runner.config.document import read
+from runner.config.validation import Part, Reading
 
 S = TypeVar("S", bound=Section)
 HIGHEST_PORT = 65535

@@ -9,10 +9,10 @@ from runner.config.checks import Book
 from runner.config.costs import costs_of
 from runner.config.errors import Path, unknown
 from runner.config.filling import STAND_IN, Sketch
-from runner.config.plan import LoadRules, Scenario
 from runner.config.nodes import Entry, Keys, find
-from runner.config.validation import Part, Reading
+from runner.config.plan import LoadRules, Scenario
 from runner.config.sections import LoadKeys, ScenarioKeys
+from runner.config.validation import Part, Reading
 
 
 def load_rules(reading: Reading, books: tuple[Book, Book], *, sketch: Sketch, loading: str | None) -> LoadRules:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from runner.config.errors import NOWHERE, did_you_mean
 from runner.config.filling import Sketch
 from runner.config.nodes import Entry, Keys
-from runner.config.validation import Part, Reading
 from runner.config.sections import CheckKeys, Section
+from runner.config.validation import Part, Reading
 
 
 class _Early(Section):

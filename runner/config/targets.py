@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from probes.target import Target
 from judge.observation import Slo
+from probes.target import Target
 from runner.config import secret_names
 from runner.config.errors import Mark
 from runner.config.filling import Sketch
 from runner.config.nodes import Entry, Keys
-from runner.config.validation import ALREADY_SAID, Part, Reading
 from runner.config.sections import SloKeys
+from runner.config.validation import ALREADY_SAID, Part, Reading
 
 T = TypeVar("T")
 

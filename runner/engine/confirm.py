@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from judge.observation import Observation
 from probes.core import Clock, Reason, Verdict, Withheld
+from runner.config.plan import Planned
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
-from judge.observation import Observation
-from runner.config.plan import Planned
 
 SPACE = 1.0  # seconds between two re-checks, where the interval is no shorter than twenty times that
 _SHARE = 20

@@ -13,13 +13,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from probes.core import Clock, Context, Failed, Reason, Refused, Verdict, Withheld
-from probes.wire.endpoint import Door, Variation
-from runner.engine.execute import Execute, Log
-from runner.engine.reasons import result_of
-from judge.trials import TLS, Outcome, Trials, diagnosed
 from judge.observation import Finding, Observation
+from judge.trials import TLS, Outcome, Trials, diagnosed
+from probes.core import Clock, Failed, Reason, Refused, Verdict, Withheld
+from probes.probe import Context
+from probes.wire.endpoint import Door, Variation
 from runner.config.plan import Planned
+from runner.engine.execute import Execute
+from runner.engine.reasons import result_of
+from runner.sinks.journal import Log
 
 AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing
 AT_ONCE = 4

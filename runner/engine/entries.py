@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from apscheduler.triggers.base import BaseTrigger
 
-from runner.engine.cadences import Handle, regular
-from runner.config.slots import fraction, grace
 from runner.config.cron import trigger
 from runner.config.plan import After, Every, Planned
+from runner.config.slots import fraction, grace
+from runner.engine.cadences import Handle, regular
 
 LONGEST_BEAT = 60.0  # seconds: a timer runs by the monotonic clock, and no longer than this out of step with the wall's
 AT_ONCE = 500  # checks that one beat looks at: setting their timers takes some milliseconds

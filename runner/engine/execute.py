@@ -10,22 +10,23 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from probes.core import Clock, Context, Reason, Result, Sender, Verdict, Withheld
+from judge.observation import Observation
+from judge.redact import Redactor
+from probes.core import Clock, Reason, Result, Sender, Verdict, Withheld
+from probes.probe import Context
 from probes.wire.wire import Wire
+from runner.config.plan import Plan, Planned
 from runner.engine.blame import blamed
 from runner.engine.lag import Heartbeat
+from runner.engine.observations import observations
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
-from runner.engine.observations import observations
 from runner.engine.references import References, Uplink
-from judge.observation import Observation
-from runner.config.plan import Plan, Planned
-from judge.redact import Redactor
+from runner.sinks.journal import Log
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
 _REDACTORS = 64  # kept: one takes a millisecond to make
 _CUT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
-Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
 
 
 @dataclass(slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from probes.core import Context, Reason, Result, Verdict
-from runner.engine.bounds import Bounded, short
 from judge.observation import Check, Observation
-from runner.config.plan import Planned
 from judge.redact import Redactor
+from probes.core import Reason, Result, Verdict
+from probes.probe import Context
+from runner.config.plan import Planned
+from runner.engine.bounds import Bounded, short
 
 
 def observations(

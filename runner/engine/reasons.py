@@ -8,7 +8,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from probes.core import Context, Failed, Probe, Reason, Refused, Result, Verdict, Withheld
+from probes.core import Failed, Reason, Refused, Result, Verdict, Withheld
+from probes.probe import Context, Probe
 from probes.wire.tls import broken
 
 _OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target

@@ -12,9 +12,10 @@ import math
 import ssl
 from collections.abc import Callable, Sequence
 
-from probes.core import Clock, Context, Failed, Refused, Result, Verdict, Withheld
+from probes.core import Clock, Failed, Refused, Result, Verdict, Withheld
 from probes.http.message import Request
 from probes.http.probe import ask
+from probes.probe import Context
 from probes.target import origin
 from runner.engine.blame import NETWORK, Heard, cut_off
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from judge.observation import Check, Observation, Sink
 from probes.core import Clock, Withheld
+from runner.config.plan import Plan, Planned
+from runner.config.slots import first, slots
 from runner.engine.cadences import Cadences, Timer
 from runner.engine.entries import Entry, beat_of, beats
-from runner.engine.execute import Log
-from runner.config.slots import first, slots
-from judge.observation import Check, Observation, Sink
-from runner.config.plan import Plan, Planned
+from runner.sinks.journal import Log
 
 CAP = 200  # runs in flight
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep

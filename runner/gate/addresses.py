@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from probes.core import Ask, Context, Reason, Result, Verdict
+from judge.observation import Check, Observation
+from probes.core import Ask, Reason, Result, Verdict
 from probes.http.message import Request
 from probes.http.probe import Endpoint
+from probes.probe import Context
 from probes.target import Revision, Target
-from judge.observation import Check, Observation
 from runner.config.plan import Every, Planned
 
 _NOBODY_THERE = (502, 503, 504)  # what a balancer says while nothing is behind it

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from judge.report import Report
+from runner.clock import SystemClock
+from runner.config.plan import Plan
+from runner.grafana import Deployment, Patience, Recorder, State
 from runner.grafana.deployment import recording, tell
-
-if TYPE_CHECKING:
-    from runner.grafana import Deployment, Recorder
-    from runner.grafana.recorder import Outcome
-    from judge.report import Report
-    from runner.config.plan import Plan
+from runner.grafana.recorder import Outcome
 
 _PATIENCE = 10.0  # seconds that a Grafana which is down may hold up a deployment, at its start and at its end
 _MOST_REASONS = 5
@@ -36,8 +34,6 @@ class Marks:
 
     async def finish(self, report: Report) -> bool:
         """Makes of it a region. Whether it stands in Grafana (also True where nothing is to be marked)."""
-        from runner.grafana import State
-
         if self._recorder is None or self._deployment is None or self._starting is None:
             return True
         begun = await self._starting
@@ -60,9 +56,6 @@ class Marks:
 @asynccontextmanager
 async def marking(plan: Plan | None, deployment: Deployment | None) -> AsyncIterator[Marks]:
     """Marks the start at once, if there is a deployment to mark."""
-    from runner.grafana import Patience
-    from runner.clock import SystemClock
-
     clock = SystemClock()
     if plan is None or deployment is None or plan.grafana is None:
         yield Marks(None, None)

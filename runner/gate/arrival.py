@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from judge.intervals import what_answers_prove
+from judge.verdict import Finding, Outcome, same_revision
 from probes.core import Clock, Reason, Verdict
 from runner.gate.addresses import Heard, Observing, Place, reachable
 from runner.gate.settings import Shown
-from judge.intervals import what_answers_prove
-from judge.verdict import Finding, Outcome, same_revision
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.25, 5.0, 1.5  # seconds; seconds; times
 _SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.gate.settings import Before
+from judge.baseline import Before
 from judge.report import iso
 
 _VERSION = 1

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from probes.core import Clock
-from runner.gate.addresses import Observing, places
-from runner.gate.run_revisions import Beside
-from runner.gate.arrival import Arrival, Waiting
-from runner.gate.rounds import Rounds
-from runner.gate.settings import Before, Settings, Shown
 from judge import baseline
+from judge.baseline import Before
+from judge.redact import Redactor
 from judge.report import Report, redacted, report
 from judge.verdict import Finding, Outcome, Rules, decide
+from probes.core import Clock
 from runner.config.plan import Plan
-from judge.redact import Redactor
+from runner.gate.addresses import Observing, places
+from runner.gate.arrival import Arrival, Waiting
+from runner.gate.rounds import Rounds
+from runner.gate.run_revisions import Beside
+from runner.gate.settings import Settings, Shown
 
 
 @dataclass(frozen=True, slots=True)

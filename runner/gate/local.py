@@ -7,38 +7,31 @@ import contextlib
 import random
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
-from runner.cli._options import our_version
+from judge.baseline import Before
+from judge.report import Report
+from probes.wire.wire import Wire
+from runner.cli._gate_options import Given
+from runner.clock import SystemClock
+from runner.config.plan import Plan
+from runner.engine.execute import Execute
+from runner.gate.baseline_file import save
+from runner.gate.gate import Gate, Result
+from runner.reports.table import Board
+from runner.state import open_ledger
 
-if TYPE_CHECKING:
-    from runner.cli._gate_options import Given
-    from runner.engine.execute import Execute
-    from runner.gate.gate import Result
-    from runner.gate.settings import Before
-    from judge.report import Report
-    from runner.config.plan import Plan
 
-
-async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) -> Report:
+async def here(plan: Plan, given: Given, before: Before | None, *, version: str, quiet: bool) -> Report:
     """Its report; what was measured is saved where that was asked for."""
-    from rich.console import Console
-
-    from probes.wire.wire import Wire
-    from runner.clock import SystemClock
-    from runner.engine.execute import Execute
-    from runner.gate.gate import Gate
-    from runner.reports.table import Board
-    from runner.state import open_ledger
-
     clock, stop, settings = SystemClock(), asyncio.Event(), given.settings(plan.gate)
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
     if not ledger.durable:
         click.echo(f"budgets and limits are counted in memory only: {ledger.why}", err=True)
     wire = Wire()
-    execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=our_version())
+    execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=version)
     board = Board(Console(highlight=False, stderr=quiet), tuple(one.check for one in plan.checks), rounds=settings.rounds)
     try:
         with interruptible(stop, execute), board:
@@ -53,7 +46,6 @@ async def here(plan: Plan, given: Given, before: Before | None, *, quiet: bool) 
 
 
 def _save(plan: Plan, given: Given, result: Result) -> None:
-    from runner.gate.baseline_file import save
 
     if given.save is None:
         return

@@ -7,19 +7,18 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import httpx
 
+from judge.baseline import Before
+from judge.report import Report, from_json, report
+from judge.verdict import Finding, Outcome, decide
+from runner.cli._gate_options import Given
+from runner.clock import SystemClock
 from runner.gate.local import interruptible
-from runner.cli._options import unusable
-
-if TYPE_CHECKING:
-    import httpx
-
-    from runner.cli._gate_options import Given
-    from runner.gate.settings import Before
-    from judge.report import Report
+from runner.usage import unusable
 
 _LOOK = 20.0  # seconds that one question for news may be open
 _PATIENCE = 120.0  # seconds for which a runner that can't be reached is asked again
@@ -28,8 +27,6 @@ _PAUSE = 1.0
 
 async def via(given: Given, before: Before | None, *, tags: tuple[str, ...], checks: tuple[str, ...]) -> Report:
     """The runner's report. Ends the command with exit 2 for a request that it refuses; what it can't tell is inconclusive."""
-    import httpx
-
     token = await asyncio.to_thread(_token, given.token_file)
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(16), "Prefer": "respond-async"}
     client = await asyncio.to_thread(lambda: httpx.AsyncClient(base_url=given.via, headers=headers, timeout=_LOOK + 10.0))
@@ -79,8 +76,6 @@ class _Caller:
 
     async def carried(self, request: Mapping[str, Any]) -> Report:
         """Its report, or one that says that nothing is proven."""
-        from runner.clock import SystemClock
-
         clock, stop = SystemClock(), asyncio.Event()
         started, lost_at = clock.time(), clock.monotonic()
         with interruptible(stop):
@@ -103,7 +98,6 @@ class _Caller:
         click.echo(f"gate {self._id} runs at {self._client.base_url}", err=True)
 
     async def _news(self, stop: asyncio.Event) -> Report | None:
-        from judge.report import from_json
 
         if stop.is_set() and not self._ended:
             await self._ask("DELETE", f"/api/gate/{self._id}")
@@ -128,7 +122,6 @@ class _Caller:
             raise _LostError("the runner's report can't be read: it may be of another version") from None
 
     async def _ask(self, method: str, path: str, **more: Any) -> Any:
-        import httpx
 
         try:
             answer = await self._client.request(method, path, **more)
@@ -162,8 +155,5 @@ async def _pause(stop: asyncio.Event) -> None:
 
 def _nothing(why: str, expect: str, started: float, finished: float) -> Report:
     """The runner is lost: nothing is proven."""
-    from judge.report import report
-    from judge.verdict import Finding, Outcome, decide
-
     decision = decide((), also=[Finding(Outcome.INCONCLUSIVE, why)])
     return report(decision, (), started=started, finished=finished, revision=expect)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from probes.fields import Duration, Percent
-from runner.gate.settings import Before, Settings
+from judge.baseline import Before
 from judge.observation import Check
+from probes.fields import Duration, Percent
 from runner.config.plan import GateRules, Plan, Planned
+from runner.gate.settings import Settings
 
 LONGEST = 1800.0  # seconds: so long a gate may wait, and so long it may judge
 

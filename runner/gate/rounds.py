@@ -7,15 +7,15 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from judge.findings import finding
+from judge.observation import Check, Observation
+from judge.verdict import Rules, Run, Runs, can_change
 from probes.core import Clock, Reason, Verdict
+from runner.config.plan import Planned
 from runner.engine.confirm import NOT_AGAIN, SPACE
 from runner.gate.addresses import Observing
 from runner.gate.run_revisions import Beside
 from runner.gate.settings import Settings, Shown
-from judge.findings import finding
-from judge.verdict import Rules, Run, Runs, can_change
-from judge.observation import Check, Observation
-from runner.config.plan import Planned
 
 Attempt = tuple[Observation, ...]  # of a check, and its parts
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from judge.observation import Observation
+from judge.verdict import same_revision
 from probes.core import Verdict
 from probes.http.session import UNTOLD
 from runner.gate.addresses import Observing, Place
-from judge.verdict import same_revision
-from judge.observation import Observation
 
 
 class Beside:

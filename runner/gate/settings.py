@@ -1,9 +1,8 @@
-"""What a gate is asked to do, and what it is told of the time before the deployment."""
+"""What a gate is asked to do, and who is shown what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from judge.observation import Observation
@@ -24,15 +23,6 @@ class Settings:
     pace_of_span: float = 2.0  # the same where it judges for a span: 2 minutes make 60 rounds, enough to decide a p95
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What was measured before the deployment: seconds of passed runs by check, and which revision each target told."""
-
-    durations: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    revisions: Mapping[str, str] = field(default_factory=dict)
-    said: str = ""  # where it comes from, for a person
-
-
 class Shown(Protocol):
     """Who is shown what goes on while it goes on."""
 
@@ -43,13 +33,3 @@ class Shown(Protocol):
     def ran(self, seen: Observation, *, judged: bool = True) -> None:
         """One run is over."""
         ...
-
-
-class Unseen:
-    """Shows nobody anything."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def ran(self, seen: Observation, *, judged: bool = True) -> None:
-        """Nothing."""

@@ -4,8 +4,8 @@ A mark stands there once, however often it is told, and is read back. A Grafana 
 in the spool. See `recorder` for what the commands call.
 """
 
-from runner.grafana.ci import Job, detect, write_outputs
 from runner.grafana.annotations import Grafana, Put
+from runner.grafana.ci import Job, detect, write_outputs
 from runner.grafana.events import Deployment, Event, outage, revision_change
 from runner.grafana.recorder import Flushed, Outcome, Recorder, State
 from runner.grafana.spool import Kept, Spool

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import httpx
 
 from probes.core import Clock
-from runner.grafana.apis import Apis
-from runner.grafana.legacy import Legacy
 from runner.grafana.annotation import Api, Written, joined, same
+from runner.grafana.apis import Apis
 from runner.grafana.events import OPEN, UNFINISHED, Event, labelled, worded
+from runner.grafana.legacy import Legacy
 from runner.grafana.transport import Patience, Refused, Settings, Transport, Unavailable, persist
 
 _GONE = (404, 410)

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import httpx
+from pydantic import SecretStr
 
-from runner.cli._options import Command, unusable
-
-if TYPE_CHECKING:
-    from probes.core import Clock
-    from runner.grafana import Deployment, Patience, Recorder
-    from runner.grafana.recorder import Outcome
-    from runner.config.plan import Marking, Plan
+from probes.core import Clock
+from runner.config.plan import Marking, Plan
+from runner.grafana import Deployment, Grafana, Patience, Recorder, Settings, Spool, detect, write_outputs
+from runner.grafana.recorder import Outcome
+from runner.usage import unusable
 
 NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
 EMPTY = "Grafana: nothing is marked: the address in grafana: is empty; set its variable"
-
-
-def deployment_options(command: Command) -> Command:
-    """--deployment and --require: what ties a deployment's start to its finish."""
-    said = "What ties its start to its finish.  [default: the CI's run and attempt]"
-    command = click.option("--require", is_flag=True, help="Exit 1 unless the mark stands in Grafana.")(command)
-    return click.option("--deployment", default=None, metavar="ID", help=said)(command)
 
 
 def has_grafana(plan: Plan, *, require: bool) -> bool:
@@ -47,13 +40,6 @@ def has_grafana(plan: Plan, *, require: bool) -> bool:
 @asynccontextmanager
 async def recording(marking: Marking, folder: Path | None, clock: Clock, patience: Patience) -> AsyncIterator[Recorder]:
     """A recorder with its spool in the state folder; its client is closed at the end."""
-    import random
-
-    import httpx
-    from pydantic import SecretStr
-
-    from runner.grafana import Grafana, Recorder, Settings, Spool
-
     settings = Settings(marking.url, SecretStr(marking.token), marking.api, marking.namespace)
     client = await asyncio.to_thread(httpx.AsyncClient)  # it reads the authorities from the disk
     async with client:
@@ -63,8 +49,6 @@ async def recording(marking: Marking, folder: Path | None, clock: Clock, patienc
 
 def deployment_of(plan: Plan, identity: str | None, *, revision: str = "", made_up: str = "") -> Deployment | None:
     """The deployment that this command belongs to; `made_up` is its id where neither an option nor a CI gives one (None without)."""
-    from runner.grafana import Deployment, detect
-
     job = detect(os.environ)
     name = identity or (job.id if job else made_up)
     if not name:
@@ -89,8 +73,6 @@ def tell(outcome: Outcome) -> None:
 
 def put_out(deployment: Deployment) -> None:
     """Tells the jobs that come later what ties them together."""
-    from runner.grafana import write_outputs
-
     click.echo(f"deployment {deployment.id}", err=True)
     if file := os.environ.get("GITHUB_OUTPUT"):
         try:

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from runner.grafana.deployment import has_grafana, recording, tell
-from runner.cli._options import load_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from loadtests.result import LoadReport
-    from runner.config.plan import Plan
+from loadtests.reports import words
+from loadtests.result import LoadReport
+from runner.clock import SystemClock
+from runner.config.plan import Plan
+from runner.grafana import Patience
+from runner.grafana.deployment import recording, tell
+from runner.grafana.events import load_run
 
 _PATIENCE = 10.0  # seconds that a Grafana which is down may hold up the end of a run
 _MOST_REASONS = 5
 
 
-def plan_for_mark(config: Path) -> Plan:
-    """The plan with its Grafana, before anything is sent: an empty address is said, and exit 2 where there is no section."""
-    plan = load_plan(config, marking=True, probing=False)
-    has_grafana(plan, require=False)
-    return plan
-
-
 async def mark(plan: Plan, report: LoadReport) -> None:
     """Marks the run. A Grafana that is down changes no verdict: the mark waits in the spool, and that is said."""
-    from loadtests.reports import words
-    from runner.grafana import Patience
-    from runner.grafana.events import load_run
-    from runner.clock import SystemClock
-
     if plan.grafana is None:
         return
     clock = SystemClock()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.cli._options import unusable
-
-if TYPE_CHECKING:
-    from probes.wire.tls import Tls
-    from runner.config.plan import Planned
+from probes.core import Failed
+from probes.wire.tls import Tls
+from runner.config.plan import Planned
+from runner.usage import unusable
 
 # Settings of a journey that would measure something else if they were left out.
 ELSEWHERE = {
@@ -32,8 +31,6 @@ def judge_ways(journeys: Iterable[Planned]) -> None:
 
 def tls_of(journeys: Iterable[Planned], scenario: str) -> dict[str, Any]:
     """The TLS settings that they have in common, as data. Ends the command with exit 2 where they differ, or a file can't be read."""
-    from probes.core import Failed
-
     found = list(dict.fromkeys(_tls(planned.probe) for planned in journeys))
     if len(found) > 1:
         unusable(f"scenario {scenario}: its journeys differ in tls:, and a load has one for all; nothing was sent")

@@ -8,21 +8,24 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic import SecretStr
 
+from loadtests import order as orders
+from loadtests.order import JourneyOrder, Order
+from loadtests.outlook import Purse, spends
+from loadtests.result import Spend
+from loadtests.shapes import peak, stages
+from loadtests.tasks import Playable, asks_of, playable, unfillable
+from probes.target import Rule, Target, plain_path
+from runner.config.document import read as read_yaml
+from runner.config.errors import PlanError
+from runner.config.nodes import Keys
+from runner.config.plan import Plan, Scenario
+from runner.config.read import load
 from runner.load.connection import judge_ways, tls_of
-from runner.cli._options import our_version, unusable
-
-if TYPE_CHECKING:
-    from loadtests.order import JourneyOrder, Order
-    from loadtests.outlook import Purse
-    from loadtests.result import Spend
-    from loadtests.tasks import Playable
-    from probes.target import Rule, Target
-    from runner.config.plan import Plan, Scenario
-
+from runner.usage import unusable
 
 _TASK = 30.0  # seconds that a task of loadtests/ may take
 _LEAVING = 10.0  # and then the steps that are `always`, with some to spare
@@ -49,6 +52,7 @@ class Wish:
     bind: str
     seed: int
     abort_on_breach: bool
+    version: str  # of Outrider, for the sender
 
 
 def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
@@ -64,15 +68,11 @@ def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
 
 def at_rate(plan: Plan, target: Target, order: Order, rate: float) -> Order:
     """The same order at a constant rate of so many a second, with what it spends then."""
-    from loadtests.shapes import stages
-
     made = replace(order, shape="constant", stages=stages("constant", rate, order.duration))
     return replace(made, spends=_spends(plan, target, made))
 
 
 def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
-    from runner.config.errors import PlanError
-    from runner.config.read import load
 
     try:
         names = _names(config)
@@ -89,9 +89,6 @@ def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
 
 def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
     """The names of the file's targets and of its journeys, whose values the order needs."""
-    from runner.config.nodes import Keys
-    from runner.config.document import read as read_yaml
-
     root = read_yaml(config)
     targets, checks = root.get("targets"), root.get("checks")
     journeys = [
@@ -104,9 +101,6 @@ def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
 
 def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
     """The one target that says load: true; a target whose values aren't set here can't be meant."""
-    from runner.config.errors import PlanError
-    from runner.config.read import load
-
     found = []
     for name in names:
         try:
@@ -122,8 +116,6 @@ def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
 
 
 def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
-    from loadtests import order as orders
-    from loadtests.shapes import stages
 
     journeys = {p.check.name: p for p in plan.checks if p.target is not None and p.target.name == target.name}
     mixed = {name: planned for name, planned in journeys.items() if name in scenario.mix}
@@ -172,7 +164,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         abort_on_breach=wish.abort_on_breach,
         config=plan.path.name if plan.path else "",
         line=scenario.line,
-        version=our_version(),
+        version=wish.version,
     )
     return replace(made, spends=_spends(plan, target, made))
 
@@ -194,8 +186,6 @@ def _bind(wish: Wish) -> tuple[str, int]:
 
 def _tasks(order: Order) -> Mapping[str, Playable]:
     """What the mix plays. Ends the command with exit 2 where that can't be."""
-    from loadtests.tasks import playable
-
     try:
         return playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
@@ -204,14 +194,11 @@ def _tasks(order: Order) -> Mapping[str, Playable]:
 
 def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
     """What the run takes at most of the target's limit, and of what its requests cost others."""
-    from loadtests.outlook import spends
-
     tasks = _tasks(order)
     return tuple(spends(order, tasks, tuple(_purses(plan, target))))
 
 
 def _purses(plan: Plan, target: Target) -> Iterator[Purse]:
-    from loadtests.outlook import Purse
 
     if limit := target.limit:
         yield Purse(f"target {target.name}", target.name, limit.amount, limit.window)
@@ -221,13 +208,11 @@ def _purses(plan: Plan, target: Target) -> Iterator[Purse]:
 
 
 def _matches(rule: Rule, base: str, method: str, path: str) -> bool:
-    from probes.target import plain_path
 
     return rule.matches(method, plain_path(base + path))
 
 
 def _journey(probe: Any, timeout: float) -> JourneyOrder:
-    from loadtests.order import JourneyOrder
 
     headers = {name: value.get_secret_value() for name, value in probe.headers.items()}
     return JourneyOrder(tuple(as_written(step) for step in probe.steps), headers, timeout)
@@ -257,7 +242,6 @@ def _plain(value: Any, key: str = "") -> Any:
 
 
 def _judge_ceiling(plan: Plan, order: Order) -> None:
-    from loadtests.shapes import peak
 
     rate = peak(order.stages) if order.stages else 0.0
     if rate > plan.load.rate:
@@ -268,8 +252,6 @@ def _judge_ceiling(plan: Plan, order: Order) -> None:
 
 def _judge_rules(target: Target, order: Order) -> None:
     """Every request of the mix against the target's own rules."""
-    from loadtests.tasks import asks_of, unfillable
-
     tasks = _tasks(order)
     if said := unfillable(order, tasks):
         unusable(f"scenario {order.scenario}: {said}; nothing was sent")

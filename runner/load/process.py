@@ -9,26 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from loadtests.order import Order
-    from loadtests.result import LoadReport, Progress
-    from judge.redact import Redactor
+from judge.redact import Redactor
+from loadtests.capacity import Search, ended, search, shown
+from loadtests.order import Order, as_json
+from loadtests.result import LoadReport, Progress, progress_from, report_from
+from probes.core import Withheld
+from runner.load.quota import pay, settle
 
 Tell = Callable[["Progress"], None]
 
 
 def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
     """Runs one order; no text of the report holds a secret. Raises Withheld where a limit doesn't leave room for all: nothing is sent."""
-    from loadtests.order import as_json
-    from probes.core import Withheld
-    from runner.load.quota import pay, settle
-
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
     report = _sent(as_json(order), redactor, tell)
     if paid:
@@ -44,9 +41,6 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
 
     Where a limit leaves no room for a further trial the search ends with what it has found. Raises Withheld for the first.
     """
-    from loadtests.capacity import Search, ended, search, shown
-    from probes.core import Withheld
-
     reports: dict[float, LoadReport] = {}
     moves = search(Search(rate=rate, ceiling=ceiling))
     trial = next(moves)
@@ -94,7 +88,6 @@ def _ended_in_order(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _heard(process: subprocess.Popen[str], redactor: Redactor, tell: Tell) -> LoadReport | None:
-    from loadtests.result import progress_from, report_from
 
     assert process.stdout  # noqa: S101 - as above
     told = -1

@@ -6,22 +6,19 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from loadtests.result import LoadReport, Spend
-    from runner.state import StateLedger
+from loadtests.outlook import BESIDE
+from loadtests.result import LoadReport, Spend
+from probes.core import Withheld
+from runner.clock import SystemClock
+from runner.state import AHEAD, StateLedger, open_ledger
 
 Paid = list[tuple["Spend", tuple[int, ...]]]
 
 
 async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
     """Takes slots of each limit for a run of so many seconds, from the ledger that the probes share; of all, or of none and Withheld."""
-    from probes.core import Withheld
-    from runner.state import AHEAD
-
     taken: Paid = []
     counted = [spend for spend in spends if spend.purse]
     if not counted:
@@ -53,8 +50,6 @@ async def settle(state: Path | None, paid: Paid, report: LoadReport) -> None:
 
 def sent(report: LoadReport, spend: Spend) -> int:
     """How many of the run's requests a limit has paid for; what was sent beside the load counts as sent."""
-    from loadtests.outlook import BESIDE
-
     done = {task.name: task.done for task in report.tasks if task.kind == "request"}
     if spend.requests:
         return sum(done.get(name, 0) for name in spend.requests)
@@ -64,9 +59,6 @@ def sent(report: LoadReport, spend: Spend) -> int:
 @asynccontextmanager
 async def _ledger(state: Path | None) -> AsyncIterator[tuple[StateLedger, float]]:
     """The ledger, and what time it is."""
-    from runner.clock import SystemClock
-    from runner.state import open_ledger
-
     clock = SystemClock()
     ledger = await asyncio.to_thread(open_ledger, state, clock)
     try:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from loadtests.reports import words
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.live import Live
-
-    from loadtests.result import Capacity, LoadReport, Progress
+from loadtests.result import Capacity, LoadReport, Progress
 
 EVERY = 10.0  # seconds between two plain lines
 _BAR = 28
@@ -35,7 +33,6 @@ class View:
         """The bar's place, for as long as the run goes on."""
         if not self._console.is_terminal:
             return nullcontext()
-        from rich.live import Live
 
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         return self._live
@@ -50,7 +47,6 @@ class View:
 
 
 def _bar(scenario: str, now: Progress, *, wide: bool) -> RenderableType:
-    from rich.text import Text
 
     done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
     when, _, figures = now_line(now).partition(" · ")
@@ -85,8 +81,6 @@ def budget_line(now: Progress) -> list[str]:
 
 def told(console: Console, report: LoadReport) -> None:
     """The verdict first, then why, what was judged, and whether the generator may be believed."""
-    from rich.text import Text
-
     verdict = str(report.verdict)
     first = Text.assemble((verdict.upper(), f"bold {_COLOUR[verdict]}"), "  ", words.headline(report))
     console.print(first, soft_wrap=True)
@@ -133,6 +127,4 @@ def _most(texts: list[str]) -> list[str]:
 
 def consoles() -> tuple[Console, Console]:
     """Standard output and standard error, coloured where they are terminals and NO_COLOR isn't set."""
-    from rich.console import Console
-
     return Console(highlight=False), Console(file=sys.stderr, highlight=False)

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from probes.core import Probe
 from probes.fields import UNITS
+from probes.probe import Probe
 from probes.target import Target
 from runner.config.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 

@@ -1,7 +1,7 @@
-"""What a person or a program reads of a result. One public file is one format of a gate's report; its name is its option's name.
+"""What a person or a program reads of a result. A file that holds `FORMAT` is one format of a gate's report; its name is its option's name.
 
-A format's file holds `FORMAT`. `formats()` is the only registry: `outrider gate --NAME [FILE]` asks for any number of them at
-once. The files that begin with an underscore write single observations, for `outrider probe`.
+`formats()` is the only registry: `outrider gate --NAME [FILE]` asks for any number of them at once. `waterfall` and
+`observations` write single observations, for `outrider probe`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class Format:
 
 def formats() -> dict[str, Format]:
     """Every format by its name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    return {name: importlib.import_module(f"{__name__}.{name}").FORMAT for name in names}
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found = {name: getattr(importlib.import_module(f"{__name__}.{name}"), "FORMAT", None) for name in names}
+    return {name: form for name, form in found.items() if form is not None}
 
 
 def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from probes.core import Verdict
+from judge.observation import Check, Observation
 from judge.report import CheckRow, Report
 from judge.verdict import Outcome
-from judge.observation import Check, Observation
+from probes.core import Verdict
 from runner.reports import Format
 
 _STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "unknown": "yellow", "": "dim"}

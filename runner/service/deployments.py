@@ -9,21 +9,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from judge.baseline import Before
+from judge.observation import Observation
+from judge.report import Report
 from probes.core import Clock
+from runner.config.plan import Plan
+from runner.engine.execute import Execute
+from runner.gate.addresses import Place, places
+from runner.gate.gate import Gate
+from runner.gate.request import GateRequest, read, selected
 from runner.grafana import Event, Patience, outage, revision_change
 from runner.grafana.deployment import recording
-from runner.engine.execute import Execute, Log
-from runner.gate.addresses import Place, places
-from runner.gate.request import GateRequest, read, selected
-from runner.gate.gate import Gate
-from runner.gate.settings import Before
-from runner.sinks.outages import Change, Outage, Watch
-from judge.report import Report
-from judge.observation import Observation
-from runner.config.plan import Plan
 from runner.reports.table import fact
 from runner.sinks.health import Health
+from runner.sinks.journal import Log
 from runner.sinks.metrics import Metrics
+from runner.sinks.outages import Change, Outage, Watch
 from runner.web.gates import Carry
 
 LOOK = 30.0  # seconds between two looks at a revision that no judged answer tells

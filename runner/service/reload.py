@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from runner.engine.execute import Log
 from runner.config.errors import PlanError
 from runner.config.plan import Plan
+from runner.sinks.journal import Log
 
 Content = Mapping[Path, str]  # what tells one content from another, by file
 

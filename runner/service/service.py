@@ -12,22 +12,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from judge.observation import Observation, Sink
+from judge.redact import Redactor
 from probes.core import Clock
 from probes.wire.wire import Wire
-from runner.service.deployments import LOOK, SEND, Deployments
+from runner.config.plan import Plan
+from runner.config.slots import slots
 from runner.engine.cadences import Beats, LoopTimer
-from runner.service.background import Chores
 from runner.engine.confirm import Confirm
 from runner.engine.diagnosis import Diagnosis
-from runner.sinks.dispatch import Emit
 from runner.engine.execute import Execute
+from runner.engine.schedule import Schedule
+from runner.service.background import Chores
+from runner.service.deployments import LOOK, SEND, Deployments
 from runner.service.quiet import settle
 from runner.service.reload import Reload
-from runner.engine.schedule import Schedule
-from runner.config.slots import slots
-from judge.observation import Observation, Sink
-from runner.config.plan import Plan
-from judge.redact import Redactor
+from runner.sinks.dispatch import Emit
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.journal import Bridge, Journal

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from runner.engine.execute import Log
 from judge.findings import finding
 from judge.observation import Finding, Observation, Sink
+from runner.sinks.journal import Log
 
 _SAY_AGAIN = 100  # failures of one sink between two lines in the log
 

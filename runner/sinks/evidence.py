@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from probes.core import Verdict
 from judge.observation import Finding, Observation
+from probes.core import Verdict
 from runner.config.plan import Plan
 
 _TEXT = 4096  # characters kept of a text that is too long to keep whole

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from probes.families import Family
 from judge.observation import Slo
+from probes.families import Family
 from runner.sinks.exposition import Head
 
 DURATION = "probe_run_duration_seconds"

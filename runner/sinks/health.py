@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from probes.core import Clock, Verdict
 from judge.findings import finding
-from judge.slo import event
 from judge.observation import Check, Finding, Observation
+from judge.slo import event
+from probes.core import Clock, Verdict
 from runner.config.plan import After, Plan, Planned
 from runner.sinks.values import iso
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from probes.core import Clock, Verdict
 from judge.observation import Finding, Observation
+from probes.core import Clock, Verdict
 from runner.sinks.values import iso, plain
 
+Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _FRAMES = 12  # of a traceback: where it happened, without the values of any local
 

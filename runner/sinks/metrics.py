@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
-from probes.core import Clock, Probe
-from probes.families import Family
 from judge.explained import Explained
 from judge.observation import Check, Observation
+from probes.core import Clock
+from probes.families import Family
+from probes.probe import Probe
 from runner.config.plan import After, Plan, Planned
 from runner.sinks import process
 from runner.sinks.exposition import OPENMETRICS, TEXT, Exposition, Piece, line, wants_openmetrics

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from judge.baseline import Before, durations
+from judge.observation import Observation
+from judge.verdict import same_revision
 from probes.core import Verdict
 from probes.http.session import UNTOLD
-from runner.gate.settings import Before
-from judge.baseline import durations
-from judge.verdict import same_revision
-from judge.observation import Observation
 
 _GONE = 600.0  # seconds after which a revision that comes back is a change of its own: a rollback, not an old instance's last answer
 _FAILURES = 2  # runs in a row that make an outage: a single one may be a blip of the runner's own

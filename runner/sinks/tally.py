@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from judge.observation import Check, Observation, Slo
+from judge.slo import event
 from probes.core import Verdict
 from probes.families import Family
-from judge.slo import event
-from judge.observation import Check, Observation, Slo
 from runner.sinks.exposition import Piece, exemplar, labelled, line, number
 from runner.sinks.families import DURATION
 from runner.sinks.histogram import Histogram

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from probes.core import Clock, Withheld
 from judge.observation import Observation
+from probes.core import Clock, Withheld
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")

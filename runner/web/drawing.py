@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from probes.core import Verdict
 from judge.observation import Observation
+from probes.core import Verdict
 from runner.web.words import moment, span
 
 HEIGHT = 24.0

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from probes.core import Clock
 from judge.report import Report, to_json
+from probes.core import Clock
 from runner.config.plan import Server
 from runner.web.access import refuse_operating
 

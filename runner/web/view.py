@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from probes.core import Verdict
 from judge.observation import Observation, Slo
+from probes.core import Verdict
 from runner.sinks.health import State
 from runner.sinks.values import iso
 from runner.web import drawing

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from demo.standin import StandIn
+from judge.observation import Observation
 from probes.core import Verdict
 from probes.wire.wire import Wire
-from runner.sinks.dispatch import Emit
+from runner.config.plan import Every, Plan
+from runner.config.read import load
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
-from judge.observation import Observation
-from runner.config.read import load
-from runner.config.plan import Every, Plan
+from runner.sinks.dispatch import Emit
 from runner.state import STATE_FILE, open_ledger
 from tests.support.simulation import Simulation
 

@@ -17,14 +17,14 @@ import httpx
 import pytest
 
 from demo.standin import StandIn
+from judge.findings import finding
+from judge.observation import Observation
 from probes.core import Reason, Verdict
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
-from runner.engine.execute import Execute
-from judge.findings import finding
-from judge.observation import Observation
-from runner.config.read import load
 from runner.config.plan import Plan
+from runner.config.read import load
+from runner.engine.execute import Execute
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]

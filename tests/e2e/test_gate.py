@@ -13,19 +13,28 @@ import pytest
 from demo._site import Site
 from demo.servers import Postgres, Redis
 from demo.standin import StandIn
+from judge.observation import Observation
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
+from runner.config.plan import Plan
+from runner.config.read import load
 from runner.engine.execute import Execute
 from runner.gate.gate import Gate
-from runner.gate.settings import Settings, Unseen
-from runner.config.read import load
-from runner.config.plan import Plan
+from runner.gate.settings import Settings
 from runner.state import open_ledger
 from tests.support.balancer import Balancer, Release
 from tests.support.grafana import TOKEN, StandInGrafana
 from tests.support.road import CHECKS, NEW, OLD, Road, by_header, gate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+class Silent:
+    """Shows nobody what a gate does."""
+
+    def say(self, text: str) -> None: ...
+
+    def ran(self, seen: Observation, *, judged: bool = True) -> None: ...
 
 
 async def test_a_good_release_passes_in_under_fifteen_seconds(road: Road) -> None:
@@ -170,7 +179,7 @@ async def _verdict(plan: Plan) -> str:
     ledger = await asyncio.to_thread(open_ledger, None, clock)
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version="0")
     settings = Settings(expect=NEW, rounds=60, pace=0.0)
-    gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=asyncio.Event(), shown=Unseen())
+    gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=asyncio.Event(), shown=Silent())
     try:
         return str((await gate.run()).report.verdict)
     finally:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.result import LoadReport
 from judge.verdict import Outcome
+from loadtests.result import LoadReport
 from tests.support.load_site import ROOT, Run, Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]

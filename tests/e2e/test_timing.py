@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from probes.wire.wire import Wire
+from judge.observation import Check, Observation
 from probes.kinds.http import Http
+from probes.wire.wire import Wire
 from runner.clock import SystemClock
+from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
 from runner.service.quiet import settle
-from judge.observation import Check, Observation
-from runner.config.plan import Every, Plan, Planned
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]

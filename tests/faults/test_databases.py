@@ -13,10 +13,11 @@ import asyncpg
 import pytest
 
 from demo import servers as real
-from probes.core import Probe, Reason, Verdict
+from judge.observation import Observation
+from probes.core import Reason, Verdict
 from probes.kinds.postgres import Postgres
 from probes.kinds.redis import Redis
-from judge.observation import Observation
+from probes.probe import Probe
 from tests.faults.askings import SECRET, Place, asked
 from tests.faults.words import WORDS
 from tests.support.ca import Authority

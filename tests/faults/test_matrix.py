@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from probes.core import Verdict
 from judge.observation import Observation
+from probes.core import Verdict
 from tests.faults.askings import ASKINGS, KINDS, SECRET, Place, asked, kind_of
 from tests.faults.rows import CERTIFICATES, ROWS, Case, Row
 from tests.support import servers

@@ -12,10 +12,10 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
+from judge.observation import Observation
 from probes.core import Reason, Verdict
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
-from judge.observation import Observation
 from tests.faults.askings import ASKINGS, SECRET, Place, asked, kind_of
 from tests.support import servers
 from tests.support.engine import Observer

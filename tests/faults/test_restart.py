@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from demo import servers as real
+from judge.observation import Observation
 from probes.core import Reason, Verdict
 from probes.kinds.http import Http
-from judge.observation import Observation
 from tests.faults.askings import ASKINGS, Place, asked, kind_of
 from tests.faults.rows import NO_CONNECTION
 from tests.faults.well import BEHIND_TLS, Front, fronting, well

@@ -17,13 +17,13 @@ import dns.rcode
 import pytest
 
 from demo import servers as real
+from judge.observation import Check, Observation
 from probes.core import Reason, Verdict
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
-from runner.engine.execute import Execute
-from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned
+from runner.engine.execute import Execute
 from runner.state import open_ledger
 from tests.faults.askings import ASKINGS, Place, asked, kind_of
 from tests.faults.rows import PASSES, ROWS, Case, Reasons, Row

@@ -10,8 +10,8 @@ import promql_parser
 import pytest
 
 import probes
-from runner.load.metrics import FAMILIES as OF_A_LOAD
 from runner.config.read import load
+from runner.load.metrics import FAMILIES as OF_A_LOAD
 from runner.sinks.families import OF_CHECKS, OF_THE_PROCESS, OF_THE_RUNNER
 
 ROOT = Path(__file__).parents[2]

@@ -221,7 +221,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(image: Path) -> None:
     (wheel,) = (image / "src/dist").glob("*.whl")
     metadata = f"{wheel.name.split('-py3')[0]}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
-        assert {name.split("/")[0] for name in archive.namelist()} == {"probes", "runner", "demo", "loadtests", metadata}
+        assert {name.split("/")[0] for name in archive.namelist()} == {"probes", "judge", "runner", "demo", "loadtests", metadata}
 
 
 @pytest.mark.slow

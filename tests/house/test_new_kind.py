@@ -1,4 +1,4 @@
-"""A new kind is one file: the one that CONTRIBUTING.md shows, dropped into a copy of the packages, works everywhere at once."""
+"""A new kind is one file or folder: the one that CONTRIBUTING.md shows, dropped into a copy of the packages, works everywhere at once."""
 
 from __future__ import annotations
 
@@ -47,14 +47,16 @@ def greet(server: socket.socket) -> None:
             connection.sendall(b"220 good morning\r\n")
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    """A copy of the packages with the new kind in it, and not another file touched."""
-    for room in ("probes", "runner"):
+@pytest.fixture(params=["greeting.py", "greeting/__init__.py"])
+def house(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the packages with the new kind in it, as a file and as a folder, and not another file touched."""
+    for room in ("probes", "judge", "runner"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (kind,) = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
-    (tmp_path / "probes/greeting.py").write_text(kind, encoding="utf-8")
+    place = tmp_path / "probes/kinds" / request.param
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(kind, encoding="utf-8")
     return tmp_path
 
 

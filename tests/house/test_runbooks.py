@@ -39,11 +39,11 @@ def test_every_reason_of_a_run_that_can_not_be_told_has_a_step() -> None:
 @pytest.mark.parametrize(
     ("runbook", "words", "kind"),
     [
-        ("database.md", "no connection is left", "_asyncpg.py"),
-        ("database.md", "the server lets nobody in now", "_asyncpg.py"),
-        ("cache.md", "no connection is left", "redis.py"),
-        ("cache.md", "the server is not ready", "redis.py"),
-        ("cache.md", "was refused: ", "redis.py"),
+        ("database.md", "no connection is left", "postgres/connection.py"),
+        ("database.md", "the server lets nobody in now", "postgres/connection.py"),
+        ("cache.md", "no connection is left", "redis/__init__.py"),
+        ("cache.md", "the server is not ready", "redis/__init__.py"),
+        ("cache.md", "was refused: ", "redis/__init__.py"),
     ],
 )
 def test_words_that_a_runbook_quotes_are_those_that_are_said(runbook: str, words: str, kind: str) -> None:
@@ -51,7 +51,7 @@ def test_words_that_a_runbook_quotes_are_those_that_are_said(runbook: str, words
     status = re.search(r"\d\. `status`.*?(?=\d\. `|\*\*)", text_of(runbook))
     assert status
     assert words in status[0]
-    assert re.search(rf"Reason\.STATUS, f\"[^\"]*{re.escape(words)}", (ROOT / "probes" / kind).read_text(encoding="utf-8"))
+    assert re.search(rf"Reason\.STATUS, f\"[^\"]*{re.escape(words)}", (ROOT / "probes/kinds" / kind).read_text(encoding="utf-8"))
 
 
 def test_asking_by_hand_is_told_for_each_way_of_running() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.tree import ROOT, Module, build, modules
 
-PRODUCT = ("probes", "runner", "demo", "loadtests")
+PRODUCT = ("probes", "judge", "runner", "demo", "loadtests")
 LONGEST_FILE = 350
 LONGEST_TEST_FILE = 450  # a test file is a list, and reads well a little longer
 LONGEST_FUNCTION = 60
@@ -25,7 +25,7 @@ TOP = frozenset(
     """
     .ci .dockerignore .editorconfig .gitattributes .github .gitignore .pre-commit-config.yaml .yamllint.yaml
     CHANGELOG.md CONTRIBUTING.md Dockerfile LICENSE Makefile README.md SECURITY.md benchmarks checks.schema.json checks.yaml
-    demo docker-compose.yml docs infrastructure loadtests probes pyproject.toml requirements runner tests
+    demo docker-compose.yml docs infrastructure judge loadtests probes pyproject.toml requirements runner tests
     """.split(),
 )
 
@@ -152,8 +152,8 @@ def modules_hold_no_state(root: Path) -> list[str]:
 
 
 def every_kind_has_its_test(root: Path) -> list[str]:
-    """A public file in probes/ is a kind, and tests/probes/test_<kind>.py tests it."""
-    kinds = [file.stem for file in sorted((root / "probes").glob("*.py")) if not file.stem.startswith("_")]
+    """A public file or folder in probes/kinds/ is a kind, and tests/probes/test_<kind>.py tests it."""
+    kinds = [entry.stem for entry in sorted((root / "probes/kinds").glob("[!_]*"))]
     return [f"tests/probes/test_{kind}.py is missing" for kind in kinds if not (root / f"tests/probes/test_{kind}.py").is_file()]
 
 
@@ -202,7 +202,8 @@ BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
     (modules_hold_no_state, {"runner/state.py": "KNOWN = ['a']\ndef f():\n    KNOWN.append('b')"}, "runner/state.py:1: KNOWN is state"),
     (modules_hold_no_state, {"runner/state.py": "import threading\nLOCK = threading.Lock()"}, "runner/state.py:2: LOCK is state"),
     (modules_hold_no_state, {"runner/state.py": "N = 0\ndef f():\n    global N\n    N = 1"}, "runner/state.py:3: global N"),
-    (every_kind_has_its_test, {"probes/ping.py": ""}, "tests/probes/test_ping.py is missing"),
+    (every_kind_has_its_test, {"probes/kinds/ping.py": ""}, "tests/probes/test_ping.py is missing"),
+    (every_kind_has_its_test, {"probes/kinds/ping/__init__.py": ""}, "tests/probes/test_ping.py is missing"),
     (the_top_is_what_the_house_names, {"scripts/deploy.sh": ""}, "scripts is not among"),
 )
 

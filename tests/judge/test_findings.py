@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from probes.core import Reason, Verdict
 from judge.findings import finding
 from judge.observation import Check, Observation
+from probes.core import Reason, Verdict
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")

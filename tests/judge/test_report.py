@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from probes.core import Reason, Verdict
+from judge.observation import Check, Observation, Slo
 from judge.report import could_not_run, report
 from judge.verdict import NOT_RUN, Outcome, Run, Runs, decide
-from judge.observation import Check, Observation, Slo
+from probes.core import Reason, Verdict
 
 P95 = Slo("p95", Decimal("0.95"), 2592000.0, threshold=0.5)
 API = Check("api", "http", 29, slos=(P95,))

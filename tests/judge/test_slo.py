@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from judge.slo import event
 from judge.observation import Slo
+from judge.slo import event
 from tests.support.observations import AVAILABILITY, P95, STORY, failed, made_check, passed, unknown
 
 CHECK = made_check()

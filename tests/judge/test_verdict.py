@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.core import Reason
-from judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide, same_revision
 from judge.observation import Check, Observation, Slo
+from judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide, same_revision
+from probes.core import Reason
 from tests.support.observations import AVAILABILITY, P95, failed, made_check, passed, unknown
 
 API = made_check("api", slos=(P95,))

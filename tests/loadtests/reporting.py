@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from judge.verdict import Outcome
 from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record
 from loadtests.result import Capacity, LoadReport, Point, Spend, Stage, Worker
-from judge.verdict import Outcome
 
 SLOS = (SloOrder("p95", 0.95, 0.5), SloOrder("availability", 0.999))
 BEGAN = 1764000000.0

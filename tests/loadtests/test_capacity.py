@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from judge.verdict import Outcome
 from loadtests.capacity import Search, Trial, ended, growth, search, shown
 from loadtests.histogram import Histogram
 from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Record
 from loadtests.result import Capacity, LoadReport, Mark, Second
-from judge.verdict import Outcome
 
 ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
 EMPTY = judge(ORDER, Record(), Facts(0.0, 9.0))

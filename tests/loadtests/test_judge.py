@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from judge.verdict import Outcome
 from loadtests.judge import Facts, breach, budget_used, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record, good
 from loadtests.result import LoadReport, Stage, Worker, as_json, report_from
-from judge.verdict import Outcome
 
 P95 = SloOrder("p95", 0.95, 0.5)
 AVAILABLE = SloOrder("availability", 0.99)

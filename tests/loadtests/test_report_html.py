@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from judge.verdict import Outcome
 from loadtests.judge import Facts, judge
 from loadtests.record import Record
 from loadtests.reports.charts import MOST_COLUMNS, columns
 from loadtests.reports.html import write
 from loadtests.result import LoadReport, Reason, Second
-from judge.verdict import Outcome
 from tests.loadtests.reporting import BEGAN, order, record, report, searched
 
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}"

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import xmlschema
 
+from judge.verdict import Outcome
 from loadtests.reports.json import write as write_json
 from loadtests.reports.junit import write
 from loadtests.result import LoadReport, report_from
-from judge.verdict import Outcome
 from tests.loadtests.reporting import report, searched
 
 

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from probes.kinds.ai.chat import Usage
-from probes.core import Context, Failed, Reason, Refused, Result, Withheld
-from probes.wire.wire import Wire
+from probes.core import Failed, Reason, Refused, Result, Withheld
 from probes.kinds.ai import Ai
+from probes.kinds.ai.chat import Usage
+from probes.probe import Context
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.clock import FakeClock
 from tests.support.context import LedgerInMemory, Permit, make_context

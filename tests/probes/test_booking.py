@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse
 
+from probes.core import Failed, Reason, Verdict
 from probes.expect.contract import breaches, mock_mark
-from probes.core import Context, Failed, Reason, Verdict
-from probes.kinds.booking.partners import PARTNERS, Read
-from probes.wire.wire import Wire
 from probes.kinds.booking import Booking
+from probes.kinds.booking.partners import PARTNERS, Read
+from probes.probe import Context
+from probes.wire.wire import Wire
 from tests.support.clock import FakeClock
 from tests.support.context import Permit, make_context
 from tests.support.web import serving

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from judge.observation import Observation
 from probes import Probe, discover
 from probes.core import Reason, Verdict
-from judge.observation import Observation
 from runner.config.secret_names import of_settings
 from tests.support import servers
 from tests.support.engine import Observer

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.core import Context
+from probes.probe import Context
 from probes.wire.wire import Wire
 from tests.support.context import make_context
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
+from probes.kinds.dns import Dns, address_and_port, system_servers
 from probes.kinds.dns.exchange import read_message
 from probes.wire.wire import Wire
-from probes.kinds.dns import Dns, address_and_port, system_servers
-from judge.observation import Observation
 from tests.support import servers
 from tests.support.context import make_context
 from tests.support.engine import Observer

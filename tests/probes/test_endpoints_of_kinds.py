@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from probes import discover
-from probes.core import Probe
-from probes.wire.endpoint import Variation
-from probes.target import Target
 from probes.kinds.http import Http
 from probes.kinds.tcp import Tcp
 from probes.kinds.websocket import WebSocket
+from probes.probe import Probe
+from probes.target import Target
+from probes.wire.endpoint import Variation
 
 KINDS = discover()
 DOORLESS = {"dns", "icmp"}  # they connect to nothing

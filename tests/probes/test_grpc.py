@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes.core import Failed, Reason, Refused, Verdict
-from probes.kinds.grpc.messages import SERVING, check_request, serving_status
-from probes.kinds.grpc import Grpc
 from judge.observation import Observation
+from probes.core import Failed, Reason, Refused, Verdict
+from probes.kinds.grpc import Grpc
+from probes.kinds.grpc.messages import SERVING, check_request, serving_status
 from tests.support import calls, servers
 from tests.support.ca import Authority, make_authority
 from tests.support.calls import GRPC, Call

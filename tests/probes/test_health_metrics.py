@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from probes.core import Failed, Reason, Result, Verdict
-from probes.wire.wire import Wire
 from probes.kinds.health_metrics import HealthMetrics
+from probes.wire.wire import Wire
 from tests.support.context import make_context
 from tests.support.web import serving
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from probes.core import Failed, Reason, Refused, Verdict
+from probes.kinds.http import Http
 from probes.target import Target
 from probes.wire.wire import Wire
-from probes.kinds.http import Http
 from tests.support import servers
 from tests.support.asking import answer, ask, failure
 from tests.support.ca import Authority

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes.core import Failed, Reason, Verdict
-from probes.kinds.icmp.echo import V4, V6, Echoes, Version, checksum, open_socket
-from probes.kinds.icmp import Icmp
 from judge.observation import Observation
+from probes.core import Failed, Reason, Verdict
+from probes.kinds.icmp import Icmp
+from probes.kinds.icmp.echo import V4, V6, Echoes, Version, checksum, open_socket
 from tests.support.clock import RealClock
 from tests.support.context import context
 from tests.support.engine import Observer

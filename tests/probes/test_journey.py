@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from probes.core import Context, Failed, Reason, Result, Withheld
-from probes.wire.wire import Wire
+from probes.core import Failed, Reason, Result, Withheld
 from probes.kinds.journey import Journey
+from probes.probe import Context
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.clock import FakeClock
 from tests.support.context import LedgerInMemory, Permit, make_context

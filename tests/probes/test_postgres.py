@@ -12,10 +12,10 @@ import pytest
 import uvloop
 
 from demo import servers as real
-from probes.core import Reason, Verdict
-from probes.wire.wire import Wire
-from probes.kinds.postgres import Postgres, plain
 from judge.observation import Observation
+from probes.core import Reason, Verdict
+from probes.kinds.postgres import Postgres, plain
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import make_context

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from probes.kinds.postgres import Postgres
 from probes.kinds.postgres.dsn import read_dsn
 from probes.wire.tls import Tls
-from probes.kinds.postgres import Postgres
 
 
 @pytest.mark.parametrize(

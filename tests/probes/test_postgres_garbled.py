@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.core import Reason, Verdict
-from probes.kinds.postgres.frames import Frames, Malformed
-from probes.kinds.postgres import Postgres
 from judge.observation import Observation
+from probes.core import Reason, Verdict
+from probes.kinds.postgres import Postgres
+from probes.kinds.postgres.frames import Frames, Malformed
 from tests.support import servers
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks

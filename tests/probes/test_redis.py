@@ -10,12 +10,12 @@ import uvloop
 from pydantic import ValidationError
 
 from demo import servers as real
+from judge.observation import Observation
 from probes.core import Reason, Verdict
+from probes.kinds.redis import Redis
 from probes.kinds.redis.url import read_redis_url
 from probes.wire.tls import Tls
 from probes.wire.wire import Wire
-from probes.kinds.redis import Redis
-from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import make_context

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.core import Context, Reason, Verdict
-from probes.wire.wire import Wire
-from probes.kinds.tls import Handshake, in_words
 from judge.observation import Observation
+from probes.core import Reason, Verdict
+from probes.kinds.tls import Handshake, in_words
+from probes.probe import Context
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import NAMES, Authority
 from tests.support.context import make_context

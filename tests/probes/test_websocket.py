@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
-from probes.core import Reason, Refused, Verdict
-from probes.target import Target
-from probes.kinds.websocket import WebSocket
 from judge.observation import Observation
+from probes.core import Reason, Refused, Verdict
+from probes.kinds.websocket import WebSocket
+from probes.target import Target
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import Permit, context

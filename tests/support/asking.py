@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from probes.core import Context, Failed, Result
+from probes.core import Failed, Result
 from probes.kinds.http import Http
+from probes.probe import Context
 
 
 def answer(body: bytes = b"", *headers: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:

@@ -6,7 +6,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from probes.core import Clock, Context, Refused, Sender, Withheld
+from probes.core import Clock, Refused, Sender, Withheld
+from probes.probe import Context
 from probes.wire.wire import Wire
 from tests.support.clock import RealClock
 

@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from probes.core import Probe, Reason
+from judge.observation import Check, Observation
+from probes.core import Reason
+from probes.probe import Probe
 from probes.target import Target
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
-from runner.engine.execute import Execute
-from runner.engine.permits import Limits
-from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned
 from runner.config.secret_names import of_settings
+from runner.engine.execute import Execute
+from runner.engine.permits import Limits
 from runner.state import open_ledger
 
 TRIES = 20

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from judge.baseline import Before
+from judge.observation import Check, Observation, Slo
 from probes.core import Reason, Verdict
-from probes.target import Revision, Target
 from probes.kinds.http import Http
+from probes.target import Revision, Target
+from runner.config.plan import Every, Plan, Planned
 from runner.gate.addresses import Asked
 from runner.gate.gate import Gate, Result
-from runner.gate.settings import Before, Settings
-from judge.observation import Check, Observation, Slo
-from runner.config.plan import Every, Plan, Planned
+from runner.gate.settings import Settings
 from tests.support.clock import FakeClock
 
 P95 = Slo("p95", Decimal("0.95"), 30 * 86400.0, threshold=0.5)

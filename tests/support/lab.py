@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
-from probes.core import Ask, Context, Probe, Reason, Result
+from judge.observation import Check, Observation
+from probes.core import Ask, Reason, Result
+from probes.probe import Context, Probe
 from probes.target import Target
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
-from runner.engine.execute import Execute
-from judge.observation import Check, Observation
 from runner.config.plan import Every, Plan, Planned
+from runner.engine.execute import Execute
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import ShiftedClock
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from probes.core import Context, Probe, Reason, Result, Verdict
-from probes.families import Family, fact_family, phase_family
 from judge.observation import Check, Observation, Slo
+from probes.core import Reason, Result, Verdict
+from probes.families import Family, fact_family, phase_family
+from probes.probe import Context, Probe
 from runner.config.plan import Every, Plan, Planned, Server
 
 NOON = 1_795_521_600.0  # 2026-11-24 12:00:00 UTC

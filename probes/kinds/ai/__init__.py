@@ -8,16 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from probes import Ask, Context, Duration, Failed, Family, Reason, Refused, Result, Withheld, fact_family
 from probes.expect.assertions import Patterns, Texts, duration, judge_latency
-from probes.kinds.ai.budget import Budget, Prices, Purse
-from probes.kinds.ai.chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
-from probes.core import Ask, Context, Failed, Reason, Refused, Result, Withheld
-from probes.http.message import Answer, Request
-from probes.families import Family, fact_family
-from probes.fields import Duration
-from probes.http.probe import Endpoint, http_families
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
+from probes.http.message import Answer, Request
+from probes.http.probe import Endpoint, http_families
+from probes.kinds.ai.budget import Budget, Prices, Purse
+from probes.kinds.ai.chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
 
 _REASONS = {401: Reason.AUTH, 403: Reason.AUTH, 429: Reason.THROTTLED}
 _BAD_REQUEST = 400

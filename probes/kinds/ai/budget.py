@@ -10,9 +10,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from probes import Ledger, Rate, Withheld
 from probes.kinds.ai.chat import Usage
-from probes.core import Ledger, Withheld
-from probes.fields import Rate
 
 _PRICE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})/1 ?(k|K|M)\Z")
 _TOKENS = {"k": 1000, "K": 1000, "M": 1_000_000}

@@ -11,17 +11,16 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
+from probes import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
 from probes.expect.assertions import duration
 from probes.expect.contract import breaches, mock_mark
-from probes.core import Ask, Context, Failed, Reason, Result
-from probes.http.message import Answer, Request
-from probes.families import Family, fact_family, keyed_family
-from probes.fields import UNITS
-from probes.http.probe import Endpoint, http_families
-from probes.kinds.booking.partners import PARTNERS, Partner, Read
 from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
 from probes.expect.template import fill, fill_json, fill_path
+from probes.fields import UNITS
+from probes.http.message import Answer, Request
+from probes.http.probe import Endpoint, http_families
+from probes.kinds.booking.partners import PARTNERS, Partner, Read
 
 _PLACE = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
 _DISTANCE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(km|mi)\Z")

@@ -19,12 +19,10 @@ import dns.resolver
 import dns.reversename
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from probes.core import Context, Failed, Probe, Reason, Result
-from probes.kinds.dns.exchange import over_tcp, over_udp
-from probes.families import Family, fact_family, phase_family
-from probes.fields import host_and_port
-from probes.http.probe import network_families
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, phase_family
 from probes.expect.patterns import Pattern
+from probes.http.probe import network_families
+from probes.kinds.dns.exchange import over_tcp, over_udp
 
 SHOWN = 20  # records kept as evidence
 

@@ -9,7 +9,7 @@ from typing import cast
 import dns.exception
 import dns.message
 
-from probes.core import Context, Failed, Reason
+from probes import Context, Failed, Reason
 
 AGAIN = 1.0  # seconds after which a datagram is sent again: one that is lost is no outage
 

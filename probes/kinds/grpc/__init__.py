@@ -7,17 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from probes import Ask, Context, Failed, Family, Host, Port, Probe, Reason, Refused, Result, fact_family, host_and_port
+from probes.expect.status import Statuses, judge_status
 from probes.http.exchange import Exchange, Sent
-from probes.core import Ask, Context, Failed, Probe, Reason, Refused, Result
-from probes.wire.endpoint import Door
-from probes.http.message import Answer
-from probes.families import Family, fact_family
-from probes.fields import Host, Port, host_and_port
-from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
-from probes.http.probe import network_families
 from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
-from probes.expect.status import Statuses, judge_status
+from probes.http.message import Answer
+from probes.http.probe import network_families
+from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
+from probes.wire.endpoint import Door
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from probes.core import Failed, Reason
+from probes import Failed, Reason
 from probes.expect.patterns import shown
 
 CHECK = "/grpc.health.v1.Health/Check"

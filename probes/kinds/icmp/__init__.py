@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from probes.wire.addresses import Family as IpFamily
+from probes import Context, Duration, Failed, Family, Host, Probe, Reason, Result, fact_family
 from probes.expect.assertions import duration, judge_latency
-from probes.core import Context, Failed, Probe, Reason, Result
-from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
-from probes.families import Family, fact_family
-from probes.fields import Duration, Host, positive_seconds
+from probes.fields import positive_seconds
 from probes.http.probe import network_families
+from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
+from probes.wire.addresses import Family as IpFamily
 from probes.wire.settings import Way
 
 _MARK = 16  # bytes of a payload that no other request has

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from probes.core import Clock, Failed, Reason
+from probes import Clock, Failed, Reason
 
 # Numbers of linux/in.h, linux/in6.h, asm-generic/socket.h and linux/errqueue.h that Python doesn't name
 _SO_TIMESTAMPNS = 35

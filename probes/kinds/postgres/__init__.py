@@ -8,15 +8,13 @@ from typing import Any, ClassVar, Self
 import asyncpg
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from probes.kinds.postgres.connection import SILENCE, Loop, enter, in_words, open_for
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, phase_family
 from probes.expect.conditions import Condition
-from probes.core import Context, Failed, Probe, Reason, Result
-from probes.wire.endpoint import Door
-from probes.kinds.postgres.dsn import Dsn, read_dsn
-from probes.families import Family, fact_family, info_family, phase_family
-from probes.fields import host_and_port
-from probes.http.probe import network_families
 from probes.expect.patterns import shown
+from probes.http.probe import network_families
+from probes.kinds.postgres.connection import SILENCE, Loop, enter, in_words, open_for
+from probes.kinds.postgres.dsn import Dsn, read_dsn
+from probes.wire.endpoint import Door
 from probes.wire.tls import Tls, tls_families
 
 

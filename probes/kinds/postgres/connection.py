@@ -10,7 +10,7 @@ from typing import Any, cast
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from probes.core import Context, Failed, Reason
+from probes import Context, Failed, Reason
 from probes.kinds.postgres.dsn import Dsn
 from probes.kinds.postgres.frames import BROKEN, Guard
 from probes.wire.handover import CAP, Session

@@ -11,12 +11,10 @@ import redis.exceptions as said
 from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
-from probes.core import Context, Failed, Probe, Reason, Result
-from probes.wire.endpoint import Door
-from probes.families import Family, fact_family, info_family, phase_family
-from probes.fields import host_and_port
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, phase_family
 from probes.http.probe import network_families
 from probes.kinds.redis.url import RedisUrl, read_redis_url
+from probes.wire.endpoint import Door
 from probes.wire.handover import CAP, Session
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families

@@ -11,20 +11,19 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from wsproto.events import Request
 
+from probes import Ask, Context, Failed, Family, Probe, Reason, Refused, Result, fact_family, info_family, phase_family
 from probes.expect.assertions import Expect, Patterns, Texts
 from probes.expect.conditions import Condition
-from probes.core import Ask, Context, Failed, Probe, Reason, Refused, Result
 from probes.expect.dialogue import Hex
-from probes.wire.endpoint import Door
-from probes.http.message import Answer
-from probes.families import Family, fact_family, info_family, phase_family
-from probes.http.probe import network_families
 from probes.expect.patterns import JsonPath
 from probes.expect.status import Statuses, judge_status
-from probes.wire.stream import Stream
-from probes.target import TargetRef
-from probes.wire.tls import Tls, tls_families
+from probes.http.message import Answer
+from probes.http.probe import network_families
 from probes.kinds.websocket.connection import Rejected, Socket
+from probes.target import TargetRef
+from probes.wire.endpoint import Door
+from probes.wire.stream import Stream
+from probes.wire.tls import Tls, tls_families
 
 _LEAVING = 1.0  # seconds for which the server's goodbye is waited for: without it the run has passed all the same
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}

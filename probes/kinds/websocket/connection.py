@@ -23,7 +23,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from probes.core import Context, Failed, Reason, Refused
+from probes import Context, Failed, Reason, Refused
 from probes.expect.patterns import shown
 from probes.wire.stream import Stream
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from probes.expect.assertions import Expect
 from probes.core import Failed, Reason
-from probes.http.message import Answer
+from probes.expect.assertions import Expect
 from probes.expect.patterns import Pattern
 from probes.expect.status import throttled_until
+from probes.http.message import Answer
 
 SENT = ("date", "Tue, 24 Nov 2026 14:02:11 GMT")
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
 from probes.expect.dialogue import CAP, LINE_CAP, LINES, Heard, Step
 from probes.kinds.tcp import Tcp
-from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.engine import Observer

@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from probes.http.cookies import Cookies
 from probes.core import Verdict
-from probes.wire.wire import Wire
+from probes.http.cookies import Cookies
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.asking import answer, ask
 from tests.support.context import make_context

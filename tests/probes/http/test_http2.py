@@ -6,8 +6,8 @@ import pytest
 from hpack import Encoder
 
 from probes.core import Reason, Verdict
-from probes.wire.wire import Wire
 from probes.kinds.http import Http
+from probes.wire.wire import Wire
 from tests.support import http2, servers
 from tests.support.asking import answer, ask, failure
 from tests.support.ca import Authority

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from probes.core import Failed, Reason, Verdict
-from probes.wire.wire import Wire
 from probes.kinds.http import Http
+from probes.wire.wire import Wire
 from tests.support import http2, servers
 from tests.support.asking import answer, ask, failure
 from tests.support.ca import Authority

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from probes.core import Reason, Verdict
-from probes.wire.wire import Wire
 from probes.kinds.http import Http
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.asking import answer, ask, failure
 from tests.support.clock import RealClock

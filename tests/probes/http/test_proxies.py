@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from probes.core import Reason, Refused, Verdict
-from probes.wire.wire import Wire
 from probes.kinds.http import Http
+from probes.wire.wire import Wire
 from tests.support import http2, servers
 from tests.support.asking import answer, ask, failure
 from tests.support.ca import Authority

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.wire.addresses import in_order, literal, refusal
 from probes.core import Failed, Reason, Refused, Verdict
-from probes.wire.resolver import Resolver
-from probes.target import Target
-from probes.wire.wire import Wire
 from probes.kinds.http import Http
+from probes.target import Target
+from probes.wire.addresses import in_order, literal, refusal
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.asking import answer, ask
 from tests.support.context import make_context

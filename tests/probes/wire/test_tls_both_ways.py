@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import trustme
 
+from judge.observation import Observation
 from probes.core import Reason, Verdict
-from probes.wire.tls import Tls
 from probes.kinds.http import Http
 from probes.kinds.tls import Handshake
-from judge.observation import Observation
+from probes.wire.tls import Tls
 from tests.support.engine import Observer
 from tests.support.handshakes import shaking
 from tests.support.leaks import no_leaks

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from runner.cli._reports import deliver_reports, report_options
 from judge.report import Report
 from judge.verdict import Finding, Outcome
+from runner.cli._reports import deliver_reports, report_options
 
 REPORT = Report(Outcome.FAIL, (Finding(Outcome.FAIL, "api: status: 503", "api", 29),), (), (), 0.0, 11.0)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from probes.core import Probe
 from probes.kinds.health_metrics import HealthMetrics
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
@@ -12,6 +11,7 @@ from probes.kinds.postgres import Postgres
 from probes.kinds.redis import Redis
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
+from probes.probe import Probe
 from runner.config.errors import PlanError
 from runner.config.read import load
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.config.plan import Plan
 from runner.config.rates import limits
 from runner.config.read import load
-from runner.config.plan import Plan
 
 ROOT = Path(__file__).parents[3]
 

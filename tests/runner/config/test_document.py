@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.config.document import LARGEST_FILE, parse, read
 from runner.config.errors import PlanError
 from runner.config.nodes import Items, Keys, Node, Scalar, core
-from runner.config.document import LARGEST_FILE, parse, read
 
 
 def plain(node: Node) -> Any:

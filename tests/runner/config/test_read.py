@@ -8,8 +8,8 @@ import pytest
 
 from runner.config.cron import shortest_gap
 from runner.config.errors import PlanError
-from runner.config.read import load
 from runner.config.plan import Cron, Every, Plan
+from runner.config.read import load
 
 Write = Callable[..., Path]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from probes.core import Reason, Verdict, Withheld
-from runner.engine.confirm import Confirm
 from judge.observation import Check, Observation
+from probes.core import Reason, Verdict, Withheld
 from runner.config.plan import Every, Planned
+from runner.engine.confirm import Confirm
 from tests.support.observations import Made
 from tests.support.simulation import Simulation
 

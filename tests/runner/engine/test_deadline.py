@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from probes.core import Context, Reason, Result, Verdict
+from probes.core import Reason, Result, Verdict
+from probes.probe import Context
 from tests.support import servers
 from tests.support.lab import Run, lab, later, never, raising
 

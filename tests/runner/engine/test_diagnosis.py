@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from probes.core import Probe, Reason, Verdict
+from judge.observation import Check, Finding, Observation
+from probes.core import Reason, Verdict
 from probes.fields import Rate
-from probes.target import Target
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
 from probes.kinds.redis import Redis
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
-from runner.engine.diagnosis import AGAIN, MOST, Diagnosis, burst
-from judge.observation import Check, Finding, Observation
+from probes.probe import Probe
+from probes.target import Target
 from runner.config.plan import Every, Planned
+from runner.engine.diagnosis import AGAIN, MOST, Diagnosis, burst
 from tests.support import servers
 from tests.support.addresses import NAME, several
 from tests.support.ca import Authority

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from judge.observation import Check, Observation
 from probes.core import Reason
-from probes.target import Target
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
-from judge.observation import Check, Observation
+from probes.target import Target
 from runner.config.plan import Every, Planned
 from tests.support import servers
 from tests.support.ca import Authority

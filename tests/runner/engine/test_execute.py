@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from probes.core import Context, Failed, Reason, Result, Verdict, Withheld
+from probes.core import Failed, Reason, Result, Verdict, Withheld
 from probes.fields import Rate
+from probes.probe import Context
 from probes.target import Target
 from tests.support.lab import lab, raising, scripted
 

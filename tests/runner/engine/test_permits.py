@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from probes.core import Ask, Context, Probe, Refused, Result, Withheld
-from probes.fields import Rate
-from probes.target import Rule, Target
-from runner.engine.permits import Permits
 from judge.observation import Check
+from probes.core import Ask, Refused, Result, Withheld
+from probes.fields import Rate
+from probes.probe import Context, Probe
+from probes.target import Rule, Target
 from runner.config.plan import Every, Planned
+from runner.engine.permits import Permits
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import FakeClock
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from probes.core import Context, Failed, Reason, Refused, Verdict
+from probes.core import Failed, Reason, Refused, Verdict
+from probes.probe import Context
 from tests.support.lab import LibraryError, SpecialError, lab, raising
 
 

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from judge.observation import Observation
 from probes.core import Failed, Reason, Result, Verdict
 from runner.engine.blame import Heard, cut_off
-from judge.observation import Observation
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.lab import Lab, lab, raising

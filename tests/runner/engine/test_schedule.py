@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.core import Context, Probe, Result, Verdict, Withheld
-from runner.engine.cadences import Beats, LoopTimer
-from runner.clock import SystemClock
-from runner.engine.schedule import CAP, Schedule
-from runner.config.slots import fraction, grace
 from judge.observation import Check, Observation
+from probes.core import Result, Verdict, Withheld
+from probes.probe import Context, Probe
+from runner.clock import SystemClock
 from runner.config.cron import zone
 from runner.config.plan import Cron, Every, Plan, Planned
+from runner.config.slots import fraction, grace
+from runner.engine.cadences import Beats, LoopTimer
+from runner.engine.schedule import CAP, Schedule
 from tests.support.clock import NOON
 from tests.support.simulation import Simulation
 

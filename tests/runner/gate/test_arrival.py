@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from probes.core import Reason, Verdict
-from runner.gate.settings import Before, Settings
+from judge.baseline import Before
 from judge.verdict import Outcome
+from probes.core import Reason, Verdict
+from runner.gate.settings import Settings
 from tests.support.gating import BY_PATH, HEADER, Reply, Road, gated, plan
 
 NEW, OLD = "new1234", "old5678"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from runner.gate.request import read, selected
 from runner.config.plan import GateRules
+from runner.gate.request import read, selected
 from tests.support.observations import made_check, made_plan
 
 

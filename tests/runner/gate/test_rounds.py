@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from probes.core import Reason, Verdict
-from runner.gate.settings import Before, Settings
+from judge.baseline import Before
 from judge.verdict import Outcome
+from probes.core import Reason, Verdict
+from runner.gate.settings import Settings
 from tests.support.gating import P95, Reply, Road, gated, plan
 
 BROKEN = Reply(verdict=Verdict.FAIL, reason=Reason.STATUS)

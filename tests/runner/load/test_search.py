@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from judge.verdict import Outcome
 from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Record
 from loadtests.result import LoadReport
 from runner.load.process import most_that_holds
-from judge.verdict import Outcome
 
 ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
 

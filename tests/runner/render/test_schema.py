@@ -10,11 +10,12 @@ import pytest
 from pydantic import WithJsonSchema
 
 from probes import discover
-from probes.core import Context, Probe, Result
+from probes.core import Result
 from probes.fields import Duration, Size
 from probes.kinds.booking import Search
-from runner.config.nodes import Items, Keys, Node
+from probes.probe import Context, Probe
 from runner.config.document import read
+from runner.config.nodes import Items, Keys, Node
 from runner.render.schema import schema
 
 ROOT = Path(__file__).parents[3]

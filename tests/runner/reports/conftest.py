@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from probes.core import Reason, Verdict
+from judge.observation import Check, Observation, Slo
 from judge.report import Report, report
 from judge.verdict import Finding, Outcome, Run, Runs, decide
-from judge.observation import Check, Observation, Slo
+from probes.core import Reason, Verdict
 
 P95 = Slo("p95", Decimal("0.95"), 2592000.0, threshold=0.5)
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from probes.core import Verdict
-from judge.report import CheckRow, Report, from_json, redacted, to_json
-from judge.verdict import Finding, Outcome
 from judge.observation import Check, Observation
 from judge.redact import Redactor
+from judge.report import CheckRow, Report, from_json, redacted, to_json
+from judge.verdict import Finding, Outcome
+from probes.core import Verdict
 from runner.reports import deliver, formats
 from runner.reports import github as actions
 from runner.reports.markdown import escaped

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from probes.core import Reason, Span
 from judge.observation import Observation
-from runner.reports import _observations, _waterfall
+from probes.core import Reason, Span
+from runner.reports import observations, waterfall
 from tests.support.observations import failed, made_check, passed
 
 API = made_check("api")
@@ -19,7 +19,7 @@ def drawn(seen: Observation, *, terminal: bool = True) -> list[str]:
     """What is written, without its colours."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, highlight=False, no_color=True)
-    _waterfall.write(console, [seen], file="checks.yaml")
+    waterfall.write(console, [seen], file="checks.yaml")
     return [line.strip() for line in out.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\x1b[2m", "").splitlines()]
 
 
@@ -75,7 +75,7 @@ def test_times_that_may_be_ours_are_said_to_be() -> None:
 def test_json_holds_every_span_with_its_offset() -> None:
     """Scripts can draw the waterfall themselves."""
     seen = replace(passed(API, 0.3, **spans(("connect", 0.0, 0.25, ""), ("processing", 0.25, 0.3, "story"))))
-    assert _observations.observation(seen)["spans"] == [
+    assert observations.observation(seen)["spans"] == [
         {"name": "connect", "start": 0.0, "end": 0.25},
         {"name": "processing", "start": 0.25, "end": 0.3, "step": "story"},
     ]

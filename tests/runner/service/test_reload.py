@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from runner.config.errors import NOWHERE, PlanError, Problem
+from runner.config.plan import Plan
 from runner.engine.cadences import Beats, regular
 from runner.service.background import Chores
 from runner.service.reload import Reload
-from runner.config.errors import NOWHERE, PlanError, Problem
-from runner.config.plan import Plan
 from tests.support.clock import FakeClock
 from tests.support.simulation import Simulation
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from judge.observation import Check, Finding, Observation
 from probes.core import Reason, Verdict
 from runner.sinks.dispatch import Emit
-from judge.observation import Check, Finding, Observation
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")

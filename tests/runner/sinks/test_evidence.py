@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from probes.core import Verdict
 from judge.observation import Finding
+from probes.core import Verdict
 from runner.sinks.evidence import Evidence
 from tests.support.observations import NOON, failed, made_check, made_plan, passed, unknown
 

@@ -17,9 +17,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 
+from judge.observation import Observation
 from probes import discover
 from probes.core import Reason, Verdict
-from judge.observation import Observation
 from runner.sinks import process
 from runner.sinks.exposition import Exposition, Head, Piece, escape, line
 from runner.sinks.families import OF_CHECKS, OF_THE_PROCESS, OF_THE_RUNNER, edges, head_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from probes.core import Reason
 from judge.observation import Observation
+from probes.core import Reason
 from runner.sinks.health import FLAGS, Health, all_of
 from tests.support.observations import AVAILABILITY, NOON, P95, Hands, failed, made_check, made_plan, passed, unknown
 

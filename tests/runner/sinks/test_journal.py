@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.core import Reason
 from judge.observation import Finding
+from probes.core import Reason
 from runner.sinks.journal import Bridge, Entry, Journal, render
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, passed, unknown
 

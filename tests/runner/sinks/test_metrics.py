@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from probes.core import Reason
 from probes.families import Family, fact_family
-from runner.config.slots import slots
 from runner.config.plan import Cron
+from runner.config.slots import slots
 from runner.sinks.metrics import Metrics
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runner.sinks.outages import Change, Outage, Watch
 from judge.observation import Observation
+from runner.sinks.outages import Change, Outage, Watch
 from tests.support.observations import NOON, failed, made_check, passed, unknown
 
 API = made_check("api", target="api")

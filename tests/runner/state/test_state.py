@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.core import Verdict, Withheld
 from judge.observation import Check, Observation
+from probes.core import Verdict, Withheld
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from probes.core import Reason
 from judge.observation import Finding
+from probes.core import Reason
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site
 

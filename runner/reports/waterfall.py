@@ -9,8 +9,8 @@ from itertools import pairwise
 from rich.console import Console
 from rich.text import Text
 
-from probes.core import Span, Verdict
 from judge.observation import Observation
+from probes.core import Span, Verdict
 
 _STYLE = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
 _BAR = 30  # signs that the whole run's time is drawn with

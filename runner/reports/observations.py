@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from probes.core import Span
 from judge.observation import Observation
+from probes.core import Span
 
 
 def observation(seen: Observation) -> dict[str, Any]:
