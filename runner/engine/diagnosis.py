@@ -147,7 +147,7 @@ class _Burst:
         return Trials(connected, asked, whole, shaken)
 
     async def _addresses(self) -> Sequence[str]:
-        ctx = self._notebook(_CONNECT)
+        ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
                 found = await ctx.wire.resolve(ctx, self._door.host, self._door.way)
@@ -201,7 +201,7 @@ class _Burst:
         return Outcome(seen.reason, status if isinstance(status, int) else None, seen.message)
 
     async def _tried(self, attempt: Callable[[Context], Awaitable[None]]) -> Outcome:
-        ctx = self._notebook(_CONNECT)
+        ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
                 await attempt(ctx)
@@ -210,8 +210,8 @@ class _Burst:
             return Outcome(result.reason, message=result.message) if result else Outcome(Reason.UNREACHABLE, message=str(error))
         return Outcome()
 
-    def _notebook(self, seconds: float) -> Context:
-        return self._execute.aside(self._planned.check.name, self._clock.monotonic() + seconds)
+    def _context(self, seconds: float) -> Context:
+        return self._execute.contexts.unlimited(self._planned.check.name, self._clock.monotonic() + seconds)
 
 
 async def _nothing() -> None:

@@ -6,17 +6,17 @@ import asyncio
 import logging
 import random
 import traceback
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from judge.observation import Observation
 from judge.redact import Redactor
-from probes.core import Clock, Reason, Result, Sender, Verdict, Withheld
+from probes.core import Clock, Reason, Result, Verdict, Withheld
 from probes.probe import Context
 from probes.wire.wire import Wire
 from runner.config.plan import Plan, Planned
 from runner.engine.blame import blamed
+from runner.engine.contexts import Contexts
 from runner.engine.lag import Heartbeat
 from runner.engine.observations import observations
 from runner.engine.permits import Limits, Permits
@@ -26,7 +26,7 @@ from runner.sinks.journal import Log
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
 _REDACTORS = 64  # kept: one takes a millisecond to make
-_CUT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
+_CUT_SHORT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class _Run:
     planned: Planned
     ctx: Context
     permits: Permits
-    at: float
+    at: float  # when it started, seconds since the epoch
     task: asyncio.Task[Result] | None = None
-    stalled: Callable[[], float] = float  # seconds that our own loop stood still meanwhile
+    stalled: Callable[[], float] = float  # seconds for which the runner's loop has stood still during the run
     cut: bool = False  # by `cut_short`
     seconds: float = 0.0  # until its verdict was known
 
@@ -48,25 +48,11 @@ class _Run:
             moment = self.ctx.clock.monotonic() if self.ctx.decided is None else self.ctx.decided
             self.seconds = moment - self.ctx.started
 
-    def told(self, result: Result) -> float:
-        """The seconds that the observation tells: those of the phases, none of our own; at a deadline, all of them."""
+    def latency(self, result: Result) -> float:
+        """The seconds that the observation reports: those of the phases, none of the runner's own; at a deadline, all of them."""
         if result.reason is Reason.TIMEOUT or not self.ctx.spans:
             return self.seconds
         return min(self.seconds, self.ctx.waited)
-
-
-async def _run(run: _Run) -> Result:
-    try:
-        return await run.planned.probe.run(run.ctx)
-    except SystemExit as error:
-        raise RuntimeError("the probe tried to end the process") from error
-
-
-def _checked(result: object) -> Result:
-    """Kinds come from elsewhere, too: what isn't a Result is a fault of the kind."""
-    if not isinstance(result, Result):
-        raise TypeError(f"run returned {type(result).__name__} instead of a Result")
-    return result
 
 
 class Execute:
@@ -84,18 +70,16 @@ class Execute:
         log: Log | None = None,
     ) -> None:
         self._plan = plan
-        self._wire = wire
         self._ledger = ledger
         self._clock = clock
-        self._rng = rng
-        self._version = version
         self._log = log or logging.getLogger("outrider.engine").log
-        self._redactors: dict[frozenset[str], Redactor] = {}  # by what a run learnt
+        self._redactors: dict[frozenset[str], Redactor] = {}  # by the secrets that a run learnt
         self._heartbeat = Heartbeat(clock)
-        self.uplink = Uplink(References(plan.references, lambda deadline: self.aside("references", deadline), clock))
+        self.contexts = Contexts(wire, ledger, clock, rng, version)
+        self.uplink = Uplink(References(plan.references, lambda deadline: self.contexts.unlimited("references", deadline), clock))
         self._running: dict[int, _Run] = {}
+        self._tasks: set[asyncio.Task[Result]] = set()
         self._closing = False
-        self._asking: set[asyncio.Task[Result]] = set()
 
     async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
         """Runs a check once: its observation first, then those of its parts.
@@ -107,13 +91,13 @@ class Execute:
         """
         run = self._begin(planned)
         try:
-            result = await self._paid(run)
+            result = await self._verdict(run)
         except Withheld as withheld:
             if not by_hand:
                 raise
             result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
         result = await self.uplink.judged(planned.check.target or planned.check.address, result)
-        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=lag)
+        return self._observations(run, result, lag)
 
     async def attempt(self, planned: Planned, *, share: float) -> Observation:
         """Runs a (varied) check for a diagnosis: nobody is blamed and nothing is counted, but its requests against their limits.
@@ -121,34 +105,16 @@ class Execute:
         Raises Withheld where they would use more than `share` of one.
         """
         run = self._begin(planned, share)
-        result = await self._paid(run)
-        return observations(planned, run.ctx, result, self._redact(run), at=run.at, seconds=run.told(result), lag=0.0)[0]
-
-    def aside(self, name: str, deadline: float) -> Context:
-        """A notebook for what is no check's run: no target's request, and not limited. `deadline` by the clock's monotonic hand."""
-
-        async def permit(method: str, url: str) -> None:
-            """The plan names it: it may be asked."""
-
-        return Context(
-            check=name,
-            wire=self._wire,
-            clock=self._clock,
-            ledger=self._ledger,
-            sender=self._sender(name),
-            permit=permit,
-            deadline=deadline,
-            rng=self._rng,
-        )
+        return self._observations(run, await self._verdict(run), lag=0.0)[0]
 
     def redacted(self, text: str) -> str:
         """The text without any secret of the plan."""
-        return self._redact_of(frozenset()).text(text)
+        return self._redactor(frozenset()).text(text)
 
     def cut_short(self) -> None:
         """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled.
 
-        One whose verdict is known is left to leave in order, for as long as its kind may take.
+        A run that already has its verdict may finish its clean-up, for as long as its kind may take.
         """
         self._closing = True
         for run in self._running.values():
@@ -156,103 +122,73 @@ class Execute:
                 run.cut = True
                 run.task.cancel()
 
-    # One run, from its permits to its verdict
-
     def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
         permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time, share)
-        ctx = Context(
-            check=planned.check.name,
-            wire=self._wire,
-            clock=self._clock,
-            ledger=self._ledger,
-            sender=self._sender(planned.check.name),
-            permit=permits,
-            deadline=self._clock.monotonic() + planned.timeout,
-            rng=self._rng,
-        )
-        told = planned.target.revision if planned.target else None
-        ctx.revision_header = (told.header or "") if told else ""
-        return _Run(planned, ctx, permits, self._clock.time())
+        return _Run(planned, self.contexts.of_check(planned, permits), permits, self._clock.time())
 
-    def _sender(self, name: str) -> Sender:
-        trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
-        return Sender(
-            user_agent=f"Outrider/{self._version} (check {name}; +synthetic monitoring)",
-            trace_id=trace.hex,
-            span_id=f"{self._rng.getrandbits(64) or 1:016x}",
-            request_id=str(trace),
-        )
-
-    async def _paid(self, run: _Run) -> Result:
-        """The verdict of a run that pays before it asks. The time that paying takes is none of the target's."""
+    async def _verdict(self, run: _Run) -> Result:
+        """Acquires the run's quota, runs its probe, turns what it raises into a verdict, and gives back the quota that was not used."""
+        planned, ctx = run.planned, run.ctx
         try:
-            await run.permits.open(run.planned.timeout + run.planned.probe.afterwards() + STUBBORN)
-            run.at, run.ctx.started = self._clock.time(), self._clock.monotonic()
-            run.ctx.deadline = run.ctx.started + run.planned.timeout
-            return await self._judged(run)
+            await run.permits.acquire(planned.timeout + planned.probe.afterwards() + STUBBORN)
+            # The clock starts now: waiting for quota must not count as the target's latency.
+            run.at, ctx.started = self._clock.time(), self._clock.monotonic()
+            ctx.deadline = ctx.started + planned.timeout
+            with self._heartbeat.watch() as run.stalled:
+                try:
+                    result = await self._run_probe(run)
+                except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
+                    error = unwrapped(raised)
+                    if isinstance(error, Withheld):
+                        raise error from None
+                    result = result_of(error, planned.probe, ctx) or self._unexpected(run, error)
+                run.decide()
+                stalled = run.stalled()
+            ctx.facts["loop_lag"] = round(stalled, 3)
+            return blamed(result, seconds=run.seconds, stalled=stalled, timeout=planned.timeout)
         finally:
-            await self._settle(run)
-
-    async def _settle(self, run: _Run) -> None:
-        try:
-            await run.permits.close()
-        except Withheld as withheld:  # what was paid stays paid, which is the safe side
-            self._log(logging.WARNING, f"{run.planned.check.name}: slots can't be given back: {withheld.message}")
-
-    async def _judged(self, run: _Run) -> Result:
-        with self._heartbeat.watch() as run.stalled:
             try:
-                result = await self._asked(run)
-            except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
-                error = unwrapped(raised)
-                if isinstance(error, Withheld):
-                    raise error from None
-                result = result_of(error, run.planned.probe, run.ctx) or self._our_fault(run, error)
-            run.decide()
-            stalled = run.stalled()
-        run.ctx.facts["loop_lag"] = round(stalled, 3)
-        return blamed(result, seconds=run.seconds, stalled=stalled, timeout=run.planned.timeout)
+                await run.permits.settle()
+            except Withheld as withheld:  # what was taken stays taken, which is the safe side
+                self._log(logging.WARNING, f"{planned.check.name}: slots can't be given back: {withheld.message}")
 
-    async def _asked(self, run: _Run) -> Result:
-        """The probe's own result, or whatever it raises; at the deadline, and where it is cut short, ours."""
+    async def _run_probe(self, run: _Run) -> Result:
+        """The probe's own result, or whatever it raises, from a task of its own that is cancelled at the deadline."""
         if self._closing:
-            return _CUT
-        run.task = asyncio.create_task(_run(run), name=f"check {run.planned.check.name}")
-        self._asking.add(run.task)
-        run.task.add_done_callback(self._has_ended)
+            return _CUT_SHORT
+        planned, ctx = run.planned, run.ctx
+        run.task = task = asyncio.create_task(_contained(run), name=f"check {planned.check.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._has_ended)
         self._running[id(run)] = run
         try:
-            late = await self._ended(run, run.task)
+            await asyncio.wait({task}, timeout=planned.timeout)
+            if not task.done() and (stalled := min(run.stalled(), planned.timeout)):
+                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time that the runner's loop took from it
+            late = not run.cut and not task.done() and ctx.decided is None
+            if run.cut or late:
+                run.decide()
+            elif not task.done():  # its verdict is known: it may leave in order
+                await asyncio.wait({task}, timeout=planned.probe.afterwards())
+            await self._cancel(run, task)
         except asyncio.CancelledError:  # whoever asked has gone
-            await self._end(run, run.task)
+            await self._cancel(run, task)
             raise
         finally:
             del self._running[id(run)]
         if late:
-            return timed_out(run.planned.timeout, run.ctx)
+            return timed_out(planned.timeout, ctx)
         if run.cut:
-            return _CUT
-        if run.task.cancelled():
+            return _CUT_SHORT
+        if task.cancelled():
             raise RuntimeError("the run cancelled itself")
-        return _checked(run.task.result())
+        result: object = task.result()  # kinds come from elsewhere, too
+        if not isinstance(result, Result):
+            raise TypeError(f"run returned {type(result).__name__} instead of a Result")
+        return result
 
-    async def _ended(self, run: _Run, task: asyncio.Task[Result]) -> bool:
-        """Waits until the run has ended, or was made to: True where it had no verdict at its deadline."""
-        await asyncio.wait({task}, timeout=run.planned.timeout)
-        if not task.done() and (ours := min(run.stalled(), run.planned.timeout)):
-            await asyncio.wait({task}, timeout=ours)  # the time that our own loop took is the run's again
-        if run.cut or (not task.done() and run.ctx.decided is None):
-            late = not run.cut
-            run.decide()
-            await self._end(run, task)
-            return late
-        if not task.done():
-            await asyncio.wait({task}, timeout=run.planned.probe.afterwards())
-            await self._end(run, task)
-        return False
-
-    async def _end(self, run: _Run, task: asyncio.Task[Result]) -> None:
-        """Cancels a run and waits for its end, but not for ever: one that won't end is left to itself, and said."""
+    async def _cancel(self, run: _Run, task: asyncio.Task[Result]) -> None:
+        """Cancels a run and waits for its end, but not for ever: one that won't end is left to itself, and that is logged."""
         if task.done():
             return
         task.cancel()
@@ -262,23 +198,36 @@ class Execute:
             self._log(logging.ERROR, f"{run.planned.check.name}: kind {run.planned.check.kind} doesn't end when it is cancelled")
 
     def _has_ended(self, task: asyncio.Task[Result]) -> None:
-        self._asking.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio doesn't complain where the verdict was already known
 
-    def _our_fault(self, run: _Run, error: BaseException) -> Result:
-        """An exception that nobody foresaw is a fault of ours, logged with its place; never a red light for the target."""
+    def _unexpected(self, run: _Run, error: BaseException) -> Result:
+        """Turns an unexpected exception into unknown / internal and logs its traceback. It never marks the target as down."""
         frames = "".join(traceback.format_exception(error))  # without the values of variables
-        self._log(logging.ERROR, self._redact(run).text(f"{run.planned.check.name}: kind {run.planned.check.kind} broke\n{frames}"))
+        message = f"{run.planned.check.name}: kind {run.planned.check.kind} broke\n{frames}"
+        self._log(logging.ERROR, self._redactor_of(run).text(message))
         return Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe broke: {type(error).__name__}: {error}")
 
-    def _redact(self, run: _Run) -> Redactor:
-        """The plan's redactor, or one that knows the run's secrets too: made once where those are the same each time."""
-        return self._redact_of(frozenset(run.ctx.secrets - self._plan.secrets))
+    def _observations(self, run: _Run, result: Result, lag: float) -> tuple[Observation, ...]:
+        redactor, seconds = self._redactor_of(run), run.latency(result)
+        return observations(run.planned, run.ctx, result, redactor, at=run.at, seconds=seconds, lag=lag)
 
-    def _redact_of(self, learnt: frozenset[str]) -> Redactor:
+    def _redactor_of(self, run: _Run) -> Redactor:
+        """The plan's redactor, or one that knows the secrets that the run learnt too."""
+        return self._redactor(frozenset(run.ctx.secrets - self._plan.secrets))
+
+    def _redactor(self, learnt: frozenset[str]) -> Redactor:
         if learnt not in self._redactors:
             if len(self._redactors) > _REDACTORS:
                 self._redactors.clear()
             self._redactors[learnt] = Redactor(self._plan.secrets | learnt)
         return self._redactors[learnt]
+
+
+async def _contained(run: _Run) -> Result:
+    """The probe's run. A kind that calls sys.exit() must not end the runner."""
+    try:
+        return await run.planned.probe.run(run.ctx)
+    except SystemExit as error:
+        raise RuntimeError("the probe tried to end the process") from error

@@ -46,8 +46,8 @@ class Permits:
         self._until = 0.0
         self._shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
 
-    async def open(self, longest: float) -> None:
-        """Pays for the run's requests, which are sent within `longest` seconds. Raises Withheld; `close` gives back what was paid."""
+    async def acquire(self, longest: float) -> None:
+        """Pays for the run's requests, which are sent within `longest` seconds. Raises Withheld; `settle` gives back what was paid."""
         self._until = self._now() + longest
         counts: dict[str, int] = {}
         for ask in self._asks:
@@ -71,7 +71,7 @@ class Permits:
             self._used += free[:1]
             del free[:1]
 
-    async def close(self) -> None:
+    async def settle(self) -> None:
         """Dates what was sent, and gives back what was not; saves the write where that changes next to nothing."""
         unused = [slot for free in self._free.values() for slot in free]
         if unused or (self._used and self._until - self._now() > self._shortest * _NEXT_TO_NOTHING):

@@ -52,7 +52,7 @@ async def permits(
     """The permits of one run of it, opened."""
     async with ledger() as kept:
         made = Permits(planned(*asked, target=target), {t.name: t for t in targets}, kept, FakeClock().time)
-        await made.open(5.0)
+        await made.acquire(5.0)
         yield made
 
 
@@ -148,10 +148,10 @@ async def test_whoever_asks_a_limited_host_pays_its_limit() -> None:
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("3/1m"))
     async with ledger(clock) as kept:
         own = Permits(planned(("GET", "http://api.test/health")), {"api": limited}, kept, clock.time)
-        await own.open(5.0)
+        await own.acquire(5.0)
         assert await kept.taken("api", 60) == 1
         await own("GET", "http://api.test/health")
-        await own.close()
+        await own.settle()
         assert await kept.taken("api", 60) == 1
 
 
@@ -164,6 +164,6 @@ async def test_a_run_that_pays_two_targets_pays_both_or_none() -> None:
     async with ledger(clock) as kept:
         run = Permits(planned(*asked), {"first": first, "second": second}, kept, clock.time)
         with pytest.raises(Withheld, match="limit of second: 0 of 1 in 1 min are taken, and this needs 2"):
-            await run.open(5.0)
-        await run.close()
+            await run.acquire(5.0)
+        await run.settle()
         assert await kept.taken("first", 60) == 0

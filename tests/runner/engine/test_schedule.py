@@ -308,7 +308,7 @@ async def test_unchanged_checks_keep_their_rhythm_over_a_reload() -> None:
     assert len(world.runs.of("goes")) == ran_before
     assert reloaded <= world.runs.of("new")[0] <= reloaded + 10
     assert any(reloaded <= at <= reloaded + 10 for at in world.runs.of("changes"))
-    assert set(world.schedule.upcoming()) == {"stays", "changes", "new"}
+    assert set(world.schedule._checks) == {"stays", "changes", "new"}
 
 
 async def test_a_run_of_a_removed_check_ends_unseen() -> None:

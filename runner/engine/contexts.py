@@ -1,0 +1,60 @@
+"""Makes contexts: what one run is handed, over the wire, ledger and clock of one plan."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+
+from probes.core import Clock, Ledger, Sender
+from probes.probe import Context
+from probes.wire.wire import Wire
+from runner.config.plan import Planned
+
+
+class Contexts:
+    """The contexts of one plan's runs. They share nothing but the wire, the ledger and the clock."""
+
+    def __init__(self, wire: Wire, ledger: Ledger, clock: Clock, rng: random.Random, version: str) -> None:
+        self._wire = wire
+        self._ledger = ledger
+        self._clock = clock
+        self._rng = rng
+        self._version = version
+
+    def of_check(self, planned: Planned, permit: Callable[[str, str], Awaitable[None]]) -> Context:
+        """For a run of a check. Its deadline is the check's timeout from now."""
+        ctx = self._make(planned.check.name, permit, self._clock.monotonic() + planned.timeout)
+        revision = planned.target.revision if planned.target else None
+        ctx.revision_header = (revision.header or "") if revision else ""
+        return ctx
+
+    def unlimited(self, name: str, deadline: float) -> Context:
+        """For a request of the runner's own (a reference, a trial at the connection): no target's, and not limited.
+
+        `deadline` by the clock's `monotonic`.
+        """
+        return self._make(name, _allow, deadline)
+
+    def _make(self, name: str, permit: Callable[[str, str], Awaitable[None]], deadline: float) -> Context:
+        trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
+        sender = Sender(
+            user_agent=f"Outrider/{self._version} (check {name}; +synthetic monitoring)",
+            trace_id=trace.hex,
+            span_id=f"{self._rng.getrandbits(64) or 1:016x}",
+            request_id=str(trace),
+        )
+        return Context(
+            check=name,
+            wire=self._wire,
+            clock=self._clock,
+            ledger=self._ledger,
+            sender=sender,
+            permit=permit,
+            deadline=deadline,
+            rng=self._rng,
+        )
+
+
+async def _allow(method: str, url: str) -> None:
+    """The plan names the address: it may be asked."""
