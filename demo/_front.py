@@ -15,7 +15,7 @@ from demo._database import Gate
 from demo._limits import SlidingWindow
 from demo._meter import Meter
 from demo._site import Line, line_of
-from demo._world import Visit, World, who
+from demo._world import ReceivedRequest, World, who
 
 HOURLY = 1000
 UNLIMITED = ("/health", "/metrics", "/docs", "/openapi.json", "/api/health")
@@ -63,17 +63,17 @@ class Front:
         """Takes one request through."""
         passage = _Passage(scope, Headers(scope=scope), line_of(scope), self._world.clock.monotonic())
 
-        async def answer(message: Message) -> None:
+        async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
                 passage.status = message["status"]
-                self._mark(MutableHeaders(scope=message), passage)
+                self._add_headers(MutableHeaders(scope=message), passage)
             elif message["type"] == "http.response.body":
                 passage.sent += len(message.get("body", b""))
             await send(message)
 
         self._meter.active.inc()
         try:
-            await self._take(passage, receive, answer)
+            await self._take(passage, receive, respond)
         finally:
             self._meter.active.dec()
             self._note(passage)
@@ -141,7 +141,7 @@ class Front:
         passage.line.reset()
         await passage.line.gone.wait()
 
-    def _mark(self, headers: MutableHeaders, passage: _Passage) -> None:
+    def _add_headers(self, headers: MutableHeaders, passage: _Passage) -> None:
         seconds = self._world.clock.monotonic() - passage.started
         headers["X-Request-ID"] = str(uuid.uuid4())  # always a fresh one: the real one ignores what comes in
         headers["X-Process-Time"] = f"{seconds:.6f}"
@@ -164,7 +164,7 @@ class Front:
         scope, agent = passage.scope, passage.headers.get("user-agent", "")
         identity = passage.headers.get("x-request-id", ""), passage.headers.get("traceparent", "")
         now = self._world.clock.time()
-        self._world.visit(Visit(now, "api", who(agent), agent, scope["method"], passage.path, passage.status, *identity))
+        self._world.record(ReceivedRequest(now, "api", who(agent), agent, scope["method"], passage.path, passage.status, *identity))
         if not passage.path.startswith("/metrics"):
             endpoint = getattr(scope.get("route"), "path", "other")  # the route, not the raw path: a scan makes no series
             seconds = self._world.clock.monotonic() - passage.started

@@ -18,18 +18,18 @@ class Guard:
 
     def watch(self, pid: int, number: int) -> None:
         """A server to end by this signal."""
-        self._tell(f"watch {pid} {number}")
+        self._send(f"watch {pid} {number}")
 
     def forget(self, pid: int) -> None:
         """A server that has ended."""
-        self._tell(f"forget {pid}")
+        self._send(f"forget {pid}")
 
     def dismiss(self) -> None:
         """Everything is cleaned up already."""
-        self._tell("done")
+        self._send("done")
         self._process.communicate()
 
-    def _tell(self, words: str) -> None:
+    def _send(self, words: str) -> None:
         if self._process.stdin is not None and self._process.poll() is None:
             self._process.stdin.write(words.encode() + b"\n")
             self._process.stdin.flush()

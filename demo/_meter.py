@@ -19,10 +19,10 @@ class Meter:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        ways = ("method", "endpoint")
-        self.requests = Counter("http_requests_total", "Requests answered", (*ways, "status"), registry=registry)
-        self.duration = Histogram("http_request_duration_seconds", "Time to answer a request", ways, registry=registry)
-        self.sent = Summary("http_response_size_bytes", "Size of the answers", ways, registry=registry)
+        labels = ("method", "endpoint")
+        self.requests = Counter("http_requests_total", "Requests answered", (*labels, "status"), registry=registry)
+        self.duration = Histogram("http_request_duration_seconds", "Time to answer a request", labels, registry=registry)
+        self.sent = Summary("http_response_size_bytes", "Size of the answers", labels, registry=registry)
         self.active = Gauge("http_requests_active", "Requests under way", registry=registry)
         self.ai = Histogram(
             "ai_request_duration_seconds", "Time the model took", ("service", "operation"), buckets=AI_EDGES, registry=registry
@@ -43,9 +43,9 @@ class Meter:
         self.commission = Counter("commission_earned_total", "Commission earned", ("partner", "currency"), registry=registry)
         self.two_factor = Gauge("user_2fa_enabled", "Users with a second factor", registry=registry)
         Info("worker", "The worker process", registry=registry).info({"pid": str(os.getpid()), "python_version": platform.python_version()})
-        self._a_day_on_the_road()
+        self._day_of_traffic()
 
-    def _a_day_on_the_road(self) -> None:
+    def _day_of_traffic(self) -> None:
         """Figures that only users' bookings move: no probe may book, and a dashboard wants to be seen filled."""
         for partner, begun, made in (("opentable", 42, 9), ("recreation", 17, 4)):
             self.initiated.labels(partner).inc(begun)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from demo._world import MODEL, Visit, World, who
+from demo._world import MODEL, ReceivedRequest, World, who
 
 MODELS = (MODEL, "gemini-1.5-flash", "gemini-2.0-flash-001", "gpt-4o-mini")
 TALE = (
@@ -72,7 +72,7 @@ class Model:
 
     def _note(self, request: Request, status: int) -> None:
         agent = request.headers.get("user-agent", "")
-        self._world.visit(Visit(self._world.clock.time(), "ai", who(agent), agent, request.method, request.url.path, status))
+        self._world.record(ReceivedRequest(self._world.clock.time(), "ai", who(agent), agent, request.method, request.url.path, status))
 
     async def models(self, request: Request) -> Response:
         """Which models there are."""
@@ -89,12 +89,12 @@ class Model:
         prompt = " ".join(str(part.get("text", "")) for content in body.get("contents", []) for part in content.get("parts", []))
         if not prompt:
             return self._refuse(request, 400, "INVALID_ARGUMENT", "contents is not specified", google=True)
-        said = reply(model, prompt, (body.get("generationConfig") or {}).get("maxOutputTokens"))
+        made = reply(model, prompt, (body.get("generationConfig") or {}).get("maxOutputTokens"))
         self._note(request, 200)
         if method == "generateContent":
             await self._think()
-            return JSONResponse(_gemini_chunk(said, said.text, said.tokens, last=True))
-        events = [_gemini_chunk(said, piece, n, last=n == said.tokens) for n, piece in enumerate(said.pieces, 1)]
+            return JSONResponse(_gemini_chunk(made, made.text, made.tokens, last=True))
+        events = [_gemini_chunk(made, piece, n, last=n == made.tokens) for n, piece in enumerate(made.pieces, 1)]
         return self._stream([json.dumps(event) for event in events], [])
 
     async def openai(self, request: Request) -> Response:
@@ -106,13 +106,13 @@ class Model:
         if body.get("model") not in MODELS:
             return self._refuse(request, 404, "model_not_found", f"The model `{body.get('model')}` does not exist", google=False)
         prompt = " ".join(str(message.get("content", "")) for message in body.get("messages", []))
-        said = reply(body["model"], prompt, body.get("max_completion_tokens") or body.get("max_tokens"))
+        made = reply(body["model"], prompt, body.get("max_completion_tokens") or body.get("max_tokens"))
         self._note(request, 200)
         if not body.get("stream"):
             await self._think()
-            return JSONResponse(_openai_whole(said))
+            return JSONResponse(_openai_whole(made))
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return self._stream([json.dumps(event) for event in _openai_chunks(said, usage=usage)], ["[DONE]"])
+        return self._stream([json.dumps(event) for event in _openai_chunks(made, usage=usage)], ["[DONE]"])
 
     def _gemini_trouble(self, key: str, model: str, method: str) -> tuple[int, str, str] | None:
         if (trouble := self._trouble(key)) is not None:
@@ -179,40 +179,40 @@ def _without_end(events: list[str]) -> list[str]:
     return [json.dumps(event) for event in half]
 
 
-def _gemini_chunk(said: Reply, text: str, so_far: int, *, last: bool) -> dict[str, Any]:
+def _gemini_chunk(made: Reply, text: str, so_far: int, *, last: bool) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
     if last:
-        candidate["finishReason"] = "MAX_TOKENS" if said.cut else "STOP"
-    usage = {"promptTokenCount": said.prompt_tokens, "candidatesTokenCount": so_far, "totalTokenCount": said.prompt_tokens + so_far}
-    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": said.model, "responseId": uuid.uuid4().hex}
+        candidate["finishReason"] = "MAX_TOKENS" if made.cut else "STOP"
+    usage = {"promptTokenCount": made.prompt_tokens, "candidatesTokenCount": so_far, "totalTokenCount": made.prompt_tokens + so_far}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": made.model, "responseId": uuid.uuid4().hex}
 
 
-def _openai_usage(said: Reply) -> dict[str, int]:
-    return {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.tokens, "total_tokens": said.prompt_tokens + said.tokens}
+def _openai_usage(made: Reply) -> dict[str, int]:
+    return {"prompt_tokens": made.prompt_tokens, "completion_tokens": made.tokens, "total_tokens": made.prompt_tokens + made.tokens}
 
 
-def _openai_whole(said: Reply) -> dict[str, Any]:
-    message = {"role": "assistant", "content": said.text}
-    choice = {"index": 0, "message": message, "finish_reason": "length" if said.cut else "stop"}
+def _openai_whole(made: Reply) -> dict[str, Any]:
+    message = {"role": "assistant", "content": made.text}
+    choice = {"index": 0, "message": message, "finish_reason": "length" if made.cut else "stop"}
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": 0,
-        "model": said.model,
+        "model": made.model,
         "choices": [choice],
-        "usage": _openai_usage(said),
+        "usage": _openai_usage(made),
     }
 
 
-def _openai_chunks(said: Reply, *, usage: bool) -> list[dict[str, Any]]:
-    base = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": 0, "model": said.model}
+def _openai_chunks(made: Reply, *, usage: bool) -> list[dict[str, Any]]:
+    base = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": 0, "model": made.model}
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
     chunks = [chunk({"role": "assistant", "content": ""})]
-    chunks += [chunk({"content": piece}) for piece in said.pieces]
-    chunks.append(chunk({}, "length" if said.cut else "stop"))
+    chunks += [chunk({"content": piece}) for piece in made.pieces]
+    chunks.append(chunk({}, "length" if made.cut else "stop"))
     if usage:
-        chunks.append({**base, "choices": [], "usage": _openai_usage(said)})
+        chunks.append({**base, "choices": [], "usage": _openai_usage(made)})
     return chunks

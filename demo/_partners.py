@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from demo._limits import SlidingWindow
-from demo._world import Visit, World, who
+from demo._world import ReceivedRequest, World, who
 
 OPENTABLE_BASE, RECREATION_BASE = "/v2", "/api/v1"
 RECREATION_AVAILABILITY = "/api/camps/availability/campground"
@@ -41,14 +41,16 @@ class _Partner:
         """A fault of this partner as a whole."""
         return None
 
-    def guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def guarded(self, respond: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Fault, key and limit before the answer; the visit after it."""
 
         async def guard(request: Request) -> Response:
-            response = self.fault() or self._refusal(self.key_of(request)) or await answer(request)
+            response = self.fault() or self._refusal(self.key_of(request)) or await respond(request)
             agent = request.headers.get("user-agent", "")
-            self._world.visit(
-                Visit(self._world.clock.time(), self.part, who(agent), agent, request.method, request.url.path, response.status_code)
+            self._world.record(
+                ReceivedRequest(
+                    self._world.clock.time(), self.part, who(agent), agent, request.method, request.url.path, response.status_code
+                )
             )
             return response
 
@@ -82,7 +84,7 @@ class OpenTable(_Partner):
     def app(self) -> Starlette:
         """The ASGI application."""
         paths = {"/restaurants/search": self.search, "/restaurants/{id}/availability": self.availability}
-        reads = [Route(OPENTABLE_BASE + path, self.guarded(answer)) for path, answer in paths.items()]
+        reads = [Route(OPENTABLE_BASE + path, self.guarded(respond)) for path, respond in paths.items()]
         writes = [
             Route(f"{OPENTABLE_BASE}/reservations", self.guarded(self.booked), methods=["POST"]),
             Route(f"{OPENTABLE_BASE}/reservations/{{id}}", self.guarded(self.booked), methods=["DELETE", "PUT"]),

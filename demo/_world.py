@@ -15,7 +15,7 @@ REVISION = "4f1c9e7"
 PROBE_USER = "outrider-probe@roadtrip.example"
 DEMO_USER, DEMO_PASSWORD = "rider@roadtrip.example", "open-road-2026"
 MODEL = "gemini-2.0-flash"
-KEPT_VISITS = 100_000
+KEPT_REQUESTS = 100_000
 
 
 class SystemClock:
@@ -56,7 +56,7 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ReceivedRequest:
     """One request that reached a part of the stand-in. `who` is "outrider" or "user", by the User-Agent."""
 
     at: float
@@ -86,15 +86,15 @@ class World:
     version: str = VERSION
     revision: str = REVISION
     faults: set[str] = field(default_factory=set)
-    visits: deque[Visit] = field(default_factory=lambda: deque(maxlen=KEPT_VISITS))
+    requests: deque[ReceivedRequest] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
     counts: Counter[tuple[str, str, str, str, int]] = field(default_factory=Counter)  # part, who, method, path, status
     forbidden: list[str] = field(default_factory=list)  # bookings, shutdowns and other things that no probe may set going
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def visit(self, visit: Visit) -> None:
+    def record(self, request: ReceivedRequest) -> None:
         """Notes a request that has been answered."""
-        self.visits.append(visit)
-        self.counts[visit.part, visit.who, visit.method, visit.path, visit.status] += 1
+        self.requests.append(request)
+        self.counts[request.part, request.who, request.method, request.path, request.status] += 1
 
     def asked(self, who: str | None = None, *, part: str | None = None, path: str | None = None, status: int | None = None) -> int:
         """How many requests of this kind there were; None stands for any."""

@@ -125,10 +125,10 @@ def send(turn: Turn, name: str, file: Path | None = None) -> str:
         where = json.loads((file or control_file()).read_text())
         url, headers = f"{where['url']}/faults/{name}", {"Authorization": f"Bearer {where['token']}"}
         with httpx.Client(trust_env=False, timeout=60) as client:
-            answer = client.request("POST" if turn == "on" else "DELETE", url, headers=headers)
+            response = client.request("POST" if turn == "on" else "DELETE", url, headers=headers)
     except (OSError, ValueError, TypeError, LookupError, httpx.TransportError) as problem:
         raise NoDemo("no demo is running; start one with: outrider demo") from problem
-    body = answer.json()
-    if not answer.is_success:
+    body = response.json()
+    if not response.is_success:
         raise Declined(body["error"])
     return f"{name} is on: {body['summary']}" if turn == "on" else f"{name} is off"

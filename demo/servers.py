@@ -183,17 +183,17 @@ class Redis(Server):
 
     async def follow_a_dead_primary(self) -> None:
         """Makes it a read-only replica of an address where nobody is: it reads, and refuses every write (READONLY)."""
-        await self._say("REPLICAOF", HOST, "1")
+        await self._command("REPLICAOF", HOST, "1")
 
     async def lead_again(self) -> None:
         """Makes it a primary again."""
-        await self._say("REPLICAOF", "NO", "ONE")
+        await self._command("REPLICAOF", "NO", "ONE")
 
     async def empty(self) -> None:
         """Forgets every key."""
-        await self._say("FLUSHALL")
+        await self._command("FLUSHALL")
 
-    async def _say(self, *words: str) -> None:
+    async def _command(self, *words: str) -> None:
         import redis.asyncio  # noqa: PLC0415 - a module named like what it starts
 
         client = redis.asyncio.Redis.from_url(self.app_url, socket_timeout=5, driver_info=None)

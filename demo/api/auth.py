@@ -81,9 +81,9 @@ class Auth:
         token = secrets.token_urlsafe(32)
         self._sessions[token] = _Session(user, self._world.clock.time() + WEEK)
         body = {"access_token": token, "token_type": "bearer", "refresh_token": secrets.token_urlsafe(32), "expires_in": WEEK}
-        answer = JSONResponse(body)
-        answer.set_cookie("session_id", secrets.token_urlsafe(16), httponly=True, samesite="lax", secure=True)
-        return answer
+        response = JSONResponse(body)
+        response.set_cookie("session_id", secrets.token_urlsafe(16), httponly=True, samesite="lax", secure=True)
+        return response
 
     def _refused(self, left: int) -> Trouble:
         self._meter.logins_failed.labels("password").inc()

@@ -73,9 +73,9 @@ class Booking:
         name = "apikey" if partner == "recreation" else "Authorization"
         headers = {name: ("" if name == "apikey" else "Bearer ") + self._world.secrets.application_key}
         try:
-            answer = await self._client.get(f"{self._partners[partner]}/{path}", params=params, headers=headers, timeout=30)
-            answer.raise_for_status()
-            found = answer.json()
+            response = await self._client.get(f"{self._partners[partner]}/{path}", params=params, headers=headers, timeout=30)
+            response.raise_for_status()
+            found = response.json()
         except (httpx.HTTPError, ValueError):
             return None
         await self._cache.put(key, found, KEPT)

@@ -91,7 +91,7 @@ class Trips:
         if kept is not None:
             return JSONResponse({**kept, "from_cache": True})
         self._count(user)
-        body = await self._tell(form)
+        body = await self._write(form)
         if not body["metadata"]["is_fallback"]:
             await self._cache.put(key, body, KEPT)
         if form.save and user is not None:
@@ -107,22 +107,22 @@ class Trips:
         details = {"limit": STORIES_A_DAY, "retry_after": wait}
         raise Trouble(429, f"Daily limit of {STORIES_A_DAY} stories reached", details=details, headers={"Retry-After": str(wait)})
 
-    async def _tell(self, form: StoryForm) -> dict[str, Any]:
+    async def _write(self, form: StoryForm) -> dict[str, Any]:
         start = self._world.clock.monotonic()
         text = await self._ask_model(form)
         seconds = self._world.clock.monotonic() - start
         self._meter.ai.labels("vertex-ai", "story").observe(seconds)
-        told, canned = text or CANNED, text is None
+        story, canned = text or CANNED, text is None
         metadata = {
             "generation_time": round(seconds, 3),
-            "word_count": len(told.split()),
+            "word_count": len(story.split()),
             "provider": "fallback" if canned else "google",
             "model": "fallback" if canned else MODEL,
             "sentiment": "positive",
             "is_fallback": canned,
         }
         whole = {"location": form.location.model_dump(), "interests": form.interests, "style": form.style}
-        return {"id": str(uuid.uuid4()), "text": told, **whole, "metadata": metadata, "saved": False}
+        return {"id": str(uuid.uuid4()), "text": story, **whole, "metadata": metadata, "saved": False}
 
     async def _ask_model(self, form: StoryForm) -> str | None:
         """The model's text, or None when it fails in whatever way: the caller covers it up, as the real one does."""
@@ -132,11 +132,11 @@ class Trips:
         question = {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": {"maxOutputTokens": 600}}
         key = {"x-goog-api-key": self._world.secrets.application_key}
         try:
-            answer = await self._client.post(
+            response = await self._client.post(
                 f"{self._ai_url}/v1beta/models/{MODEL}:generateContent", json=question, headers=key, timeout=60
             )
-            answer.raise_for_status()
-            return str(answer.json()["candidates"][0]["content"]["parts"][0]["text"])
+            response.raise_for_status()
+            return str(response.json()["candidates"][0]["content"]["parts"][0]["text"])
         except (httpx.HTTPError, ValueError, LookupError):
             return None
 

@@ -96,8 +96,8 @@ class Voice:
         """One turn of the assistant, by text."""
         self._auth.need_user(request)
         body = await json_of(request)
-        heard = str((body.get("voice_input") or {}).get("text", "")) if isinstance(body, dict) else ""
-        return JSONResponse({"response": {"text": f"You said: {heard[:200]}", "intent": "smalltalk"}, "session_id": str(uuid.uuid4())})
+        spoken = str((body.get("voice_input") or {}).get("text", "")) if isinstance(body, dict) else ""
+        return JSONResponse({"response": {"text": f"You said: {spoken[:200]}", "intent": "smalltalk"}, "session_id": str(uuid.uuid4())})
 
     async def book(self, request: Request) -> Response:
         """Books in the real one: no probe may come here. Here it is only noted."""

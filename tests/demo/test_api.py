@@ -194,7 +194,7 @@ async def test_outrider_is_told_from_the_users(standin: StandIn, api: httpx.Asyn
     await api.get("/api/tts/voices", headers={"User-Agent": "Outrider/0.1 (check api)", "traceparent": "00-1-2-01"})
     await api.get("/api/tts/voices")
     assert (standin.world.asked("outrider"), standin.world.asked("user", path="/api/tts/voices")) == (1, 1)
-    assert standin.world.visits[0].traceparent == "00-1-2-01"
+    assert standin.world.requests[0].traceparent == "00-1-2-01"
 
 
 async def test_no_limits_lifts_the_limiter(standin: StandIn, api: httpx.AsyncClient) -> None:

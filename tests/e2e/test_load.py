@@ -89,12 +89,12 @@ async def test_two_workers_send_what_one_sends() -> None:
 async def test_what_may_not_be_is_not_sent() -> None:
     """No load: true, a rate above the ceiling, a target's limit: exit 2 and a sentence, and the target saw nothing."""
     async with standin() as (one, environ):
-        before = len(one.world.visits)
+        before = len(one.world.requests)
         shut = await load("roadtrip", environ={**environ, "LOADABLE": "false"})
         fast = await load("roadtrip", "--rate", "500/s", environ=environ)
         much = await load("roadtrip", "--rate", "50/s", environ={**environ, "API_LIMIT": "900/1h"})
         unknown = await load("roadtrips", environ=environ)
-        after = len(one.world.visits)
+        after = len(one.world.requests)
 
     assert [shut[0], fast[0], much[0], unknown[0]] == [2, 2, 2, 2]
     assert "load: true" in shut[2]

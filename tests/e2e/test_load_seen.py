@@ -78,10 +78,10 @@ async def test_a_busy_port_ends_it_before_a_packet() -> None:
         busy.listen()
         async with StandIn(limits=False) as one:
             environ = {**os.environ, **one.environment(), "API_LIMIT": "1000000/1h"}
-            before = len(one.world.visits)
+            before = len(one.world.requests)
             process = await started("-m", "runner.cli", "load", "journeys", "--metrics", str(busy.getsockname()[1]), environ=environ)
             _, err = await process.communicate()
-            assert len(one.world.visits) == before
+            assert len(one.world.requests) == before
 
     assert process.returncode == 2
     assert "nothing was sent" in err.decode()

@@ -174,11 +174,11 @@ async def test_redis_readonly_replica(runs: Observer, cache: real.Redis) -> None
 
 async def test_redis_out_of_memory(runs: Observer, cache: real.Redis) -> None:
     """status, with OOM and what passes, of a server that really has no memory left."""
-    await cache._say("CONFIG", "SET", "maxmemory", "1")
+    await cache._command("CONFIG", "SET", "maxmemory", "1")
     try:
         seen = await _seen(runs, _redis(cache), "redis")
     finally:
-        await cache._say("CONFIG", "SET", "maxmemory", "64mb")
+        await cache._command("CONFIG", "SET", "maxmemory", "64mb")
     assert _told(seen) == (Verdict.FAIL, Reason.STATUS)
     assert "OOM" in seen.message
     assert seen.message.startswith("PING passes")

@@ -100,7 +100,7 @@ def well(postgres: real.Postgres, redis: real.Redis) -> dict[str, Make]:
 
 async def let_in(redis: real.Redis) -> None:
     """Gives the probe's user the suite's secret as another password."""
-    await redis._say("ACL", "SETUSER", real.PROBE, f">{SECRET}")
+    await redis._command("ACL", "SETUSER", real.PROBE, f">{SECRET}")
 
 
 class Front:
