@@ -7,7 +7,6 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from demo._process import HOST
+from runner.web.serve import EventServer
 
 GRACE = 1  # seconds that answers under way have at the end
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST, not FIN
@@ -60,26 +60,13 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = extensions
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, which are the command's, and ended by events, not by polls."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-        self.leaving = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
+class _Server(EventServer):
+    """The runner's own server, with the application's Date header, and with connections that end at once."""
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.leaving.wait(), 1.0)
+                await asyncio.wait_for(self.stopping.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -102,7 +89,7 @@ class Site:
         self._app = app
         self._tls = tls
         self.port = port
-        self._server: _Uvicorn | None = None
+        self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -134,7 +121,7 @@ class Site:
             raise
         listener.setblocking(False)  # noqa: FBT003 - the library's signature
         self.port = listener.getsockname()[1]
-        self._server = _Uvicorn(config)
+        self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve([listener]), name=f"demo site {self.port}")
         await self._server.up.wait()
 
@@ -143,6 +130,6 @@ class Site:
         if self._server is None or self._task is None:
             return
         self._server.should_exit = True
-        self._server.leaving.set()
+        self._server.stopping.set()
         await self._task
         self._server = self._task = None

@@ -18,7 +18,7 @@ class CannotListenError(Exception):
     """The address can't be listened on; the message says which, why and what to do."""
 
 
-class _Server(uvicorn.Server):
+class EventServer(uvicorn.Server):
     """uvicorn's server, started and stopped by events: the command line owns the signals, and nothing polls."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -41,7 +41,7 @@ class _Server(uvicorn.Server):
 class Listening:
     """A server that listens. `host` and `port` are those really bound (port 0 asks for a free one)."""
 
-    def __init__(self, server: _Server, task: asyncio.Task[None], sock: socket.socket) -> None:
+    def __init__(self, server: EventServer, task: asyncio.Task[None], sock: socket.socket) -> None:
         self.host, self.port = sock.getsockname()[:2]
         self._server = server
         self._task = task
@@ -88,7 +88,7 @@ def _why(error: OSError, host: str, port: int) -> str:
 async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Listening:
     """Serves until `stop`. Returns when connections are accepted. Raises CannotListenError."""
     sock = bind(host, port)
-    server = _Server(
+    server = EventServer(
         uvicorn.Config(
             app,
             log_config=None,
