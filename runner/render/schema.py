@@ -30,10 +30,6 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
 
         kinds = discover()
-    return json.dumps(_schema(kinds), indent=2, ensure_ascii=False) + "\n"
-
-
-def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
     models: list[type[BaseModel]] = [
         *kinds.values(),
         General,
@@ -49,10 +45,16 @@ def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
     refs, made = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     found: Schema = {name: _tidy(one) for name, one in made["$defs"].items()} | {"placeholder": _PLACEHOLDER}
     named = {model: refs[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
-    _hide(found[named[Target]], "name")
+    target = found[named[Target]]  # its name is the key that it stands under, not the user's to write
+    del target["properties"]["name"]
+    target["required"].remove("name")
     for kind, model in kinds.items():
         _make_check(found[named[model]], kind, found[named[CheckKeys]]["properties"])
-    checks = _by_name(_check({kind: named[model] for kind, model in kinds.items()}), "What is asked, and how often.")
+    branches = [
+        {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": _ref(named[kinds[kind]])} for kind in sorted(kinds)
+    ]
+    check = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(kinds)}}, "allOf": branches}
+    checks = _by_name(check, "What is asked, and how often.")
     sections = {
         "defaults": _ref(named[Defaults]),
         "targets": _by_name(_ref(named[Target]), "What may be asked, said once."),
@@ -72,7 +74,8 @@ def _schema(kinds: Mapping[str, type[Probe]]) -> Schema:
         "additionalProperties": False,
         "required": ["version", "checks"],
     }
-    return whole | {"$defs": {name: found[name] for name in sorted(_used(whole, found))}}
+    whole |= {"$defs": {name: found[name] for name in sorted(_used(whole, found))}}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def _used(one: Any, definitions: Schema) -> set[str]:
@@ -92,28 +95,12 @@ def _used(one: Any, definitions: Schema) -> set[str]:
     return names
 
 
-def _hide(one: Schema, name: str) -> None:
-    """Takes out a key that isn't the user's to write."""
-    del one["properties"][name]
-    one["required"].remove(name)
-
-
 def _ref(name: str) -> Schema:
     return {"$ref": _REF.format(model=name)}
 
 
 def _by_name(entry: Schema, description: str) -> Schema:
     return {"type": "object", "description": description, "propertyNames": _NAMES, "additionalProperties": entry}
-
-
-def _check(kinds: Mapping[str, str]) -> Schema:
-    """A check: its kind says which other keys it has."""
-    branches = [{"if": _of_kind(kind), "then": _ref(name)} for kind, name in sorted(kinds.items())]
-    return {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(kinds)}}, "allOf": branches}
-
-
-def _of_kind(kind: str) -> Schema:
-    return {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
 
 
 def _make_check(one: Schema, kind: str, common: Mapping[str, Any]) -> None:
