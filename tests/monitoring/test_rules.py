@@ -103,6 +103,7 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
         ("CheckDown", "for: 1m", "for: 0s"),
         ("CheckDown", "for: 1m", "for: 2m"),
         ("CheckDown", 'severity: "{{ $labels.alert }}"', "severity: page"),
+        ("CheckDown", '{{ reReplaceAll "/.*" "" $labels.check }}', "{{ $labels.check }}"),
         ("CheckUnknown", '{alert!="none"}', ""),
         ("CheckUnknown", "for: 5m", "for: 1m"),
         ("CheckUnknown", "severity: ticket", 'severity: "{{ $labels.alert }}"'),
