@@ -1,8 +1,9 @@
--- The role that Outrider's postgres checks log in as: it can log in, and read what everybody may read, and nothing else.
+-- Creates the role that Outrider's postgres checks use. The role can log in and read what everybody may read, and nothing
+-- else.
 --
 --   psql --set=password="$(cat outrider-password)" --dbname=roadtrip --file=docs/setup.sql
 --
--- Run it as often as you like: it makes the role, or brings it back to this state. Afterwards:
+-- You can run it as often as you like: it creates the role, or resets it to this state. Afterwards:
 --   DATABASE_URL=postgresql://outrider:...@db:5432/roadtrip
 
 \set ON_ERROR_STOP on
@@ -15,11 +16,11 @@ BEGIN;
 
 SELECT 'CREATE ROLE outrider' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'outrider') \gexec
 
--- A check holds one connection for the time of a run. Four leave room for two runners and their checks by hand, and a
--- prober gone wild can't take the application's connections away.
+-- A check uses one connection for the time of a run. Four are enough for two runners and for checks by hand, and a faulty
+-- probe can't take the application's connections away.
 ALTER ROLE outrider WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 4 PASSWORD :'password';
 
--- The probe asks for these itself. They stand here too, for whoever comes by with its password.
+-- The probe sets these itself. They are set here as well, for anybody else who uses its password.
 ALTER ROLE outrider SET default_transaction_read_only = on;
 ALTER ROLE outrider SET statement_timeout = '5s';
 ALTER ROLE outrider SET lock_timeout = '1s';
@@ -27,7 +28,7 @@ ALTER ROLE outrider SET idle_in_transaction_session_timeout = '5s';
 
 SELECT format('GRANT CONNECT ON DATABASE %I TO outrider', current_database()) \gexec
 
--- `select 1` needs no table. A check that reads one needs its own grant:
+-- `select 1` needs no table. A check that reads a table needs a grant of its own:
 --   GRANT SELECT ON public.trips TO outrider;
 
 COMMIT;

@@ -29,9 +29,9 @@ def test_every_test_that_is_named_is_there() -> None:
 
 def test_every_threat_names_a_test() -> None:
     """Against each there is something that a test keeps."""
-    rows = [line for line in PAGE.partition("| threat |")[2].splitlines()[2:] if line.startswith("| ")]
-    assert rows
-    assert [row.split("|")[1].strip() for row in rows if not re.search(r"\[`test_\w+`", row)] == []
+    threats = PAGE.partition("\n## Threats and defences\n")[2].partition("\n## ")[0].split("\n### ")[1:]
+    assert threats
+    assert [threat.splitlines()[0] for threat in threats if not re.search(r"\[`test_\w+`", threat)] == []
 
 
 def test_brackets_hold_tests_alone() -> None:
