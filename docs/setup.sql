@@ -1,5 +1,5 @@
--- Creates the role that Outrider's postgres checks use. The role can log in and read what everybody may read, and nothing
--- else.
+-- Creates the role that Outrider's postgres checks use. The role can log in and read what everybody may read,
+-- and nothing else.
 --
 --   psql --set=password="$(cat outrider-password)" --dbname=roadtrip --file=docs/setup.sql
 --
@@ -16,8 +16,8 @@ BEGIN;
 
 SELECT 'CREATE ROLE outrider' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'outrider') \gexec
 
--- A check uses one connection for the time of a run. Four are enough for two runners and for checks by hand, and a faulty
--- probe can't take the application's connections away.
+-- A check uses one connection for the time of a run. Four are enough for two runners and for checks by hand, and a
+-- faulty probe can't take the application's connections away.
 ALTER ROLE outrider WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 4 PASSWORD :'password';
 
 -- The probe sets these itself. They are set here as well, for anybody else who uses its password.
