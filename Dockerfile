@@ -1,4 +1,5 @@
-# The runner: no tests, no build tools, no pip, and nothing that the demo or a load stands on. Every package is locked with its hashes.
+# The image of the runner: without tests, build tools and pip, and without the packages that only the demo or load
+# tests need. Every package is locked with its hashes.
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/build.txt requirements/runtime.txt requirements/
@@ -18,15 +19,15 @@ FROM python:3.12-slim-bookworm
 LABEL org.opencontainers.image.title="Outrider" \
       org.opencontainers.image.description="Synthetic monitoring for the AI Road Trip Storyteller" \
       org.opencontainers.image.licenses="MIT"
-# The base brings pip, and a copy of it in ensurepip: nothing is to be installed here.
+# The base image contains pip, and a copy of it in ensurepip. Nothing must be installed here, so both are removed.
 RUN python -m pip uninstall --quiet --yes pip \
  && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')"
-# Budgets and limits live here. A volume keeps them across containers; where it can't be written they are kept in
+# The folder of budgets and limits. A volume keeps them across containers. If it can't be written, they are kept in
 # memory, and the journal says so.
 RUN install --directory --owner=65532 --group=65532 --mode=0750 /var/lib/outrider
 COPY --from=build /opt/outrider /opt/outrider
 COPY checks.yaml /etc/outrider/checks.yaml
-# A container is reached from outside, so it listens on every address; on a bare machine the default is loopback.
+# A container is reached from outside, so the runner listens on every address here. Elsewhere the default is loopback.
 ENV PATH=/opt/outrider/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

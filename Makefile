@@ -1,30 +1,31 @@
-# Two commands to begin with: `make demo` and `make test`. Each makes .venv first, from the locks in requirements/.
+# Begin with `make demo` and `make test`. Both create .venv first, from the lock files in requirements/.
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint drift marked lock clean
 
-# Compiled modules are kept: the tests start this command often, and two workers import the same files.
+# Keep compiled modules: the tests start the command often, and two workers import the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
-# Two workers, as CI has two cores; a test that needs more time or other programs carries a marker, and runs in `check`.
+# Two workers, because CI has two cores. A test that needs more time or other programs has a marker, and runs in
+# `check`.
 WORKERS ?= 2
 ARGS ?=
 
-help: ## say what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
-install: ## make .venv with everything for development in it (.venv/bin/outrider)
+install: ## create .venv with everything for development (.venv/bin/outrider)
 	@sh requirements/install.sh
 
-demo: install ## the stand-in and the runner together; ARGS="--duration 20s" passes arguments on
+demo: install ## run the stand-in and the runner together; ARGS="--duration 20s" passes arguments on
 	@$(BIN)/outrider demo $(ARGS)
 
-test: install ## the tests, under a minute and without a network; ARGS="-k redis" passes arguments on
+test: install ## run the quick tests, without a network; ARGS="-k redis" passes arguments on
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-check: lint drift marked ## what CI runs beside the tests: style, types, drift, the long tests
+check: lint drift marked ## run the other checks of CI: style, types, generated files, the long tests
 
-lint: install ## style and types
+lint: install ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -35,16 +36,16 @@ lint: install ## style and types
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci docs/ci/gitlab-ci.yml
 
-drift: install ## fail where generated files are stale, or checks.yaml isn't what its schema says
+drift: install ## fail if generated files are out of date, or checks.yaml does not fit its schema
 	$(BIN)/outrider render --check
 	$(BIN)/check-jsonschema --schemafile checks.schema.json checks.yaml
 
-marked: install ## the tests that take minutes, or need Prometheus' programs or a browser
+marked: install ## run the tests that take minutes, or need the programs of Prometheus or a browser
 	@BIN=$(BIN) WORKERS=$(WORKERS) sh .ci/marked $(ARGS)
 
-lock: install ## write requirements/*.txt anew, from pyproject.toml
+lock: install ## write requirements/*.txt again, from pyproject.toml
 	@sh requirements/lock.sh
 
-clean: ## remove .venv and what tools left behind
+clean: ## remove .venv and the caches of the tools
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

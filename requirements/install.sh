@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes .venv with everything for development in it, from the locks beside this file. `make install` calls it.
+# Creates .venv with everything for development, from the lock files beside this file. `make install` calls it.
 #
-# Quick and offline when nothing has changed: .venv/installed says what it was made from, and is written last, so that
-# an install that failed or was cut short is taken up again the next time. PYTHON=... chooses another Python.
+# If nothing has changed, it is quick and needs no network: .venv/installed contains a fingerprint of the input, and
+# is written last. So an installation that failed or was interrupted is repeated the next time. PYTHON=... chooses
+# another Python.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,21 +11,22 @@ VENV=.venv
 STAMP=$VENV/installed
 OLDEST="3.11"
 
-# What belongs to somebody else's Python must not reach into ours.
+# Settings of another Python must not change this one.
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV 2>/dev/null || true
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Prints "major.minor" of a Python that is 3.11 or later; fails for anything else, absent commands included.
+# Prints "major.minor" of a Python that is 3.11 or later. Fails for anything else, also for a command that doesn't
+# exist.
 version_of() {
     "$1" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
 has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
-# The Pythons to try. Up to 3.12 everything comes ready-made; above, Redis is compiled, so those come last.
+# The Pythons to try. Up to 3.12 all packages exist as wheels; above, Redis is compiled, so those versions come last.
 candidates() {
     if [ -n "${PYTHON:-}" ]; then
         echo "$PYTHON"
@@ -48,7 +50,7 @@ find_python() {
         die "$without_venv is Python $(version_of "$without_venv") but has no venv and pip; on Debian: apt-get install python$(version_of "$without_venv")-venv"
     fi
     if [ -n "${PYTHON:-}" ]; then
-        die "PYTHON=$PYTHON is no Python $OLDEST or later"
+        die "PYTHON=$PYTHON is not Python $OLDEST or later"
     fi
     if command -v python3 >/dev/null 2>&1; then
         die "needs Python $OLDEST or later; python3 here is $(python3 -V 2>&1). If a newer one has another name: make install PYTHON=..."
@@ -56,12 +58,12 @@ find_python() {
     die "needs Python $OLDEST or later with venv, and found none; on Debian: apt-get install python3 python3-venv"
 }
 
-# What the environment is made from: the locks, the project's own metadata, and the place (scripts carry it).
+# The input of the environment: the lock files, the project's metadata, and the path (scripts in .venv contain it).
 fingerprint() {
     { pwd; cat pyproject.toml requirements/build.txt requirements/dev.txt requirements/install.sh; } | cksum
 }
 
-# Twice quiet: errors alone. What a machine's own pip configuration warns of is no matter of ours.
+# --quiet twice: errors only. Warnings about the machine's own pip configuration don't concern this project.
 pip() { "$VENV/bin/python" -m pip install --quiet --quiet "$@"; }
 
 made_here() { [ -f "$VENV/place" ] && [ "$(cat "$VENV/place")" = "$(pwd)" ]; }
@@ -71,22 +73,22 @@ make_venv() {
         return
     fi
     python=$(find_python) || exit 1
-    say "1/4 making $VENV with $python (Python $(version_of "$python"))"
-    "$python" -m venv --clear "$VENV" || die "$python could not make $VENV; see above"
+    say "1/4 creating $VENV with $python (Python $(version_of "$python"))"
+    "$python" -m venv --clear "$VENV" || die "$python could not create $VENV; see above"
     pwd >"$VENV/place"
 }
 
 fill_venv() {
     say "2/4 build tools"
-    pip --require-hashes --requirement requirements/build.txt || die "the build tools did not install; see above, then run make install again"
+    pip --require-hashes --requirement requirements/build.txt || die "the build tools could not be installed; see above, then run make install again"
     case "$(version_of "$VENV/bin/python")" in
-        3.11 | 3.12) say "3/4 what Outrider, its demo and its tests stand on: some 100 MB the first time" ;;
-        *) say "3/4 what Outrider, its demo and its tests stand on; Redis may be compiled, which takes a minute and needs gcc and make" ;;
+        3.11 | 3.12) say "3/4 packages for Outrider, its demo and its tests: about 100 MB the first time" ;;
+        *) say "3/4 packages for Outrider, its demo and its tests; Redis may be compiled, which takes a minute and needs gcc and make" ;;
     esac
-    # The build tools are locked too: no package fetches others of its own while it is built.
-    pip --require-hashes --no-build-isolation --requirement requirements/dev.txt || die "a package did not install; see above, then run make install again"
+    # The build tools are locked too, so that no package downloads others while it is built.
+    pip --require-hashes --no-build-isolation --requirement requirements/dev.txt || die "a package could not be installed; see above, then run make install again"
     say "4/4 Outrider itself"
-    pip --no-deps --no-build-isolation --editable . || die "Outrider itself did not install; see above"
+    pip --no-deps --no-build-isolation --editable . || die "Outrider itself could not be installed; see above"
 }
 
 wanted=$(fingerprint)

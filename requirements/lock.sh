@@ -1,11 +1,11 @@
 #!/bin/sh
-# Writes the locks beside this file from pyproject.toml: every package with its hashes, for every platform and Python
-# from 3.11 on, and without a registry's address, so that each user's own pip configuration says where packages come
-# from. `make lock` calls it; `make lock UPGRADE=1` takes newer versions, otherwise those in the locks are kept.
+# Writes the lock files beside this file from pyproject.toml: every package with its hashes, for every platform and for
+# Python 3.11 and later. They contain no registry's address, so that each user's own pip configuration decides where
+# packages come from. `make lock` calls it. `make lock UPGRADE=1` uses newer versions; without it the locked ones stay.
 set -eu
 cd "$(dirname "$0")/.."
 
-UV=0.13.9  # the lock's form may change with it
+UV=0.13.9  # another version may write another format
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -21,7 +21,7 @@ compile() {
 }
 
 compile dev.txt pyproject.toml --all-extras --group dev
-# The others follow dev.txt, so that what is tested is what is shipped.
+# The other lock files use the versions of dev.txt, so that the tested versions are the shipped ones.
 compile build.txt --group build --constraint requirements/dev.txt
 compile runtime.txt pyproject.toml --constraint requirements/dev.txt
 compile load.txt pyproject.toml --extra load --constraint requirements/dev.txt

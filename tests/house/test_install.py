@@ -73,7 +73,7 @@ def test_a_chosen_python_that_is_too_old_is_refused(checkout: Path) -> None:
     """PYTHON=... is taken at its word, and not silently replaced by another."""
     done = install(checkout, {"python3": WITHOUT_REGISTRY, "old": OLD}, PYTHON="old")
     assert done.returncode == 1
-    assert done.stderr == "install: PYTHON=old is no Python 3.11 or later\n"
+    assert done.stderr == "install: PYTHON=old is not Python 3.11 or later\n"
 
 
 def test_a_python_without_venv_is_told_apart(checkout: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_failed_install_leaves_no_stamp(checkout: Path) -> None:
     first = install(checkout, {"python3": WITHOUT_REGISTRY})
     assert first.returncode == 1
     assert "ERROR: no answer" in first.stderr
-    assert first.stderr.endswith("install: the build tools did not install; see above, then run make install again\n")
+    assert first.stderr.endswith("install: the build tools could not be installed; see above, then run make install again\n")
     assert not (checkout / ".venv/installed").exists()
     second = install(checkout, {"python3": WITHOUT_REGISTRY})
     assert second.returncode == 1
