@@ -56,7 +56,7 @@ def test_words_that_a_runbook_quotes_are_those_that_are_said(runbook: str, words
 
 def test_asking_by_hand_is_told_for_each_way_of_running() -> None:
     """The commands name what docker-compose.yml and docs/running.md name: the service, the deployment, the unit's own paths."""
-    where = text_of("check-down.md").partition("## Where to ask")[2]
+    where = text_of("check-down.md").partition("## Where to run it")[2]
     running = (ROOT / "docs/running.md").read_text(encoding="utf-8")
     assert "docker compose exec outrider outrider probe NAME" in where
     assert "outrider" in yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
@@ -72,7 +72,7 @@ def test_asking_by_hand_is_told_for_each_way_of_running() -> None:
 @pytest.mark.parametrize("runbook", sorted(path.name for path in RUNBOOKS.glob("*.md") if "outrider probe NAME" in path.read_text("utf-8")))
 def test_who_is_told_to_ask_is_told_where(runbook: str) -> None:
     """Beside the command stands the link to how it is run there."""
-    assert "#where-to-ask" in text_of(runbook)
+    assert "#where-to-run-it" in text_of(runbook)
 
 
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name)
