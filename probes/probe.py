@@ -40,6 +40,19 @@ class Context(Measurements):
         self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
         self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
 
+    def side_context(self, *, permit: Callable[[str, str], Awaitable[None]] | None = None, deadline: float | None = None) -> Context:
+        """A context for a side request of the same run: what it measures is kept apart from what the run measures of its target."""
+        return Context(
+            check=self.check,
+            wire=self.wire,
+            clock=self.clock,
+            ledger=self.ledger,
+            sender=self.sender,
+            permit=permit or self.permit,
+            deadline=self.deadline if deadline is None else deadline,
+            rng=self.rng,
+        )
+
     def conceal(self, secret: str) -> str:
         """Marks a value learnt in this run as a secret, and returns it."""
         self.secrets.add(secret)

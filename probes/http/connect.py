@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from probes.core import Failed, Reason, Refused
 from probes.fields import host_and_port
 from probes.http.exchange import Connection, Sent
@@ -67,26 +65,12 @@ async def _open_tunnel(ctx: Context, proxy: Proxy, stream: Stream, where: bytes)
     headers = ((b"Host", where), *((name.encode(), value.encode()) for name, value in proxy.headers().items()))
     with ctx.phase("proxy") as stretch:
         try:
-            exchange = await Http1(stream).send(beside(ctx, ctx.permit), Sent("CONNECT", where, "http", headers, b""))
+            exchange = await Http1(stream).send(ctx.side_context(), Sent("CONNECT", where, "http", headers, b""))
             await exchange.receive_head()
         except (Failed, OSError) as error:
             raise proxy.unreached(error) from error
         stretch.end = stream.last_read_at
     proxy.judge_tunnel(exchange.status)
-
-
-def beside(ctx: Context, permit: Callable[[str, str], Awaitable[None]]) -> Context:
-    """A notebook for what is not the target's."""
-    return Context(
-        check=ctx.check,
-        wire=ctx.wire,
-        clock=ctx.clock,
-        ledger=ctx.ledger,
-        sender=ctx.sender,
-        permit=permit,
-        deadline=ctx.deadline,
-        rng=ctx.rng,
-    )
 
 
 def _speaking(stream: Stream, http: str, *, secure: bool) -> Connection:

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from probes.core import Failed, Reason, Refused
-from probes.http.connect import Origin, beside, connected, is_relayed
+from probes.http.connect import Origin, connected, is_relayed
 from probes.http.cookies import Cookies
 from probes.http.decoding import Decoder
 from probes.http.exchange import Connection, Exchange, Sent
@@ -100,7 +100,7 @@ class Visit:
             if (method, url) != (asked.method, asked.url):
                 raise Refused(f"{method} {url} is not what is sent to a token endpoint")
 
-        aside = beside(ctx, permit)
+        aside = ctx.side_context(permit=permit)
         try:
             async with Visit(self._way.to_tokens(oauth2)) as visit:
                 answer = await visit.ask(aside, asked)

@@ -116,16 +116,7 @@ class Journey(Endpoint):
 
     async def _leave(self, ctx: Context, visit: Visit, play: Play) -> str:
         """Plays the steps with `always` on time of their own, and says how it went. The verdict is known, and stays."""
-        aside = Context(
-            check=ctx.check,
-            wire=ctx.wire,
-            clock=ctx.clock,
-            ledger=ctx.ledger,
-            sender=ctx.sender,
-            permit=ctx.permit,
-            deadline=ctx.clock.monotonic() + LEAVING,
-            rng=ctx.rng,
-        )
+        aside = ctx.side_context(deadline=ctx.clock.monotonic() + LEAVING)
         try:
             async with asyncio.timeout(LEAVING):
                 await self._play(aside, visit, play.leaving())
