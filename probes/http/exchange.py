@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from probes.core import Failed, Measurements, Reason
@@ -37,7 +37,6 @@ class Exchange(ABC):
         self.trailers: Fields = ()  # what came behind the body, where the version of HTTP brings it
         self.pieces: list[bytes] = []
         self.body_bytes = 0
-        self.first_byte_at = 0.0
         self.begun = False  # something of the answer has come
         self.head_done = False
         self.done = False
@@ -61,7 +60,7 @@ class Exchange(ABC):
         """Phase `processing`: from the request written to the answer's first byte."""
         with self.ctx.phase("processing") as stretch:
             data = await self._first_bytes()
-            stretch.end = self.first_byte_at = self.stream.last_read_at
+            stretch.end = self.stream.last_read_at
         taken = 0
         while True:
             taken += len(data)
@@ -83,7 +82,8 @@ class Exchange(ABC):
         """The body's pieces as they come: phase `transfer`."""
         self.ctx.mark("transfer", self.stream.last_read_at, self.stream.last_read_at)  # there, though all came with the head
         while True:
-            for piece in self._take():
+            pieces, self.pieces = self.pieces, []
+            for piece in pieces:
                 yield piece
             if self.done:
                 return
@@ -96,10 +96,6 @@ class Exchange(ABC):
                 self.done = True
             else:
                 raise self.broken_off()
-
-    def _take(self) -> Iterable[bytes]:
-        pieces, self.pieces = self.pieces, []
-        return pieces
 
     async def _read(self, *, ending: bool = False) -> bytes:
         try:
