@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 import httpx
 
@@ -47,7 +47,7 @@ class Response:
         """When the socket last gave bytes or its end (`clock.monotonic()`)."""
         return self._exchange.stream.last_read_at
 
-    async def body(self, cap: int) -> AsyncIterator[bytes]:
+    async def body(self, cap: int) -> AsyncGenerator[bytes, None]:
         """The body's pieces as they come, decoded. At its end the connection goes back to the pool.
 
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where it breaks off, Failed(PROTOCOL) for what isn't encoded as declared.
@@ -71,7 +71,7 @@ class Response:
     def abort(self) -> None:
         """Closes the connection at once, unless the body was read to its end: then the pool has it, or another request."""
         if not self._ended:
-            self._connection.stream.abort()
+            self._pool.drop(self._connection)
 
 
 class ConnectionPool:
@@ -82,7 +82,8 @@ class ConnectionPool:
 
     def __init__(self, way: Way) -> None:
         self.way = way
-        self._connections: dict[Origin, Connection] = {}
+        self._connections: dict[Origin, Connection] = {}  # those that wait for a request
+        self._lent: set[Connection] = set()  # those whose response is being read
         self._used_by: Context | None = None
 
     def close(self) -> None:
@@ -91,12 +92,19 @@ class ConnectionPool:
             for origin in list(self._connections)[:_MOST_KEPT]:
                 place = Place(self._used_by.check, origin, self.way)
                 self._used_by.wire.keep(place, self._connections.pop(origin))
-        for connection in self._connections.values():
+        for connection in (*self._connections.values(), *self._lent):
             connection.stream.abort()
         self._connections.clear()
+        self._lent.clear()
+
+    def drop(self, connection: Connection) -> None:
+        """Closes a connection at once."""
+        self._lent.discard(connection)
+        connection.stream.abort()
 
     def put_back(self, ctx: Context, origin: Origin, connection: Connection, exchange: Exchange) -> None:
         """Takes a connection whose response is read, where it can carry another request; one for each origin."""
+        self._lent.discard(connection)
         if not exchange.reusable() or origin in self._connections:
             connection.stream.abort()
             return
@@ -121,6 +129,7 @@ class ConnectionPool:
         except BaseException:
             connection.stream.abort()
             raise
+        self._lent.add(connection)
         return Response(self, ctx, origin, connection, exchange)
 
     def _as_sent(self, request: httpx.Request, origin: Origin, body: bytes) -> Sent:

@@ -1,4 +1,4 @@
-"""What the kinds over HTTP share: where they ask (Endpoint) and how (ask): redirects, the body's cap, evidence."""
+"""What the kinds over HTTP share: where they ask (Endpoint), how (its visit), and what is measured of it (families)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_va
 
 from probes.families import Family, fact_family, phase_family
 from probes.http.decoding import ENCODINGS
-from probes.http.message import Answer, Request
 from probes.http.oauth2 import OAuth2
 from probes.http.session import BODY_CAP, OnData, Visit
-from probes.probe import Context, Probe
+from probes.probe import Probe
 from probes.target import TargetRef
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
@@ -22,7 +21,7 @@ from probes.wire.proxy import Proxy
 from probes.wire.settings import Way
 from probes.wire.tls import Tls, tls_families
 
-__all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "ask", "http_families", "network_families"]
+__all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "http_families", "network_families"]
 
 
 def _version(value: Any) -> Any:
@@ -143,7 +142,7 @@ class Endpoint(Probe):
 
 
 def http_families() -> tuple[Family, ...]:
-    """The blackbox_exporter's families for HTTP and TLS, filled by every run of `ask`."""
+    """The blackbox_exporter's families for HTTP and TLS, filled by every request of a visit or a transport."""
     return (
         phase_family(
             "probe_http_duration_seconds",
@@ -167,23 +166,3 @@ def network_families() -> tuple[Family, ...]:
         fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", "dns_lookup"),
         fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", "ip_protocol"),
     )
-
-
-async def ask(
-    ctx: Context,
-    request: Request,
-    *,
-    tls: Tls | None = None,
-    cap: int = BODY_CAP,
-    redirects: int = 0,
-    on_data: OnData | None = None,
-) -> Answer:
-    """Sends one request and returns the answer whole; `on_data` gets each piece of the body with the moment it came.
-
-    Follows at most so many redirects; with none asked for, the redirect itself is the answer.
-    Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
-    Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the wire raises.
-    Several requests of one run share more when they are asked in one Visit.
-    """
-    async with Visit(Way(tls=tls or Tls())) as visit:
-        return await visit.ask(ctx, request, cap=cap, redirects=redirects, on_data=on_data)

@@ -12,12 +12,13 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from probes.core import Failed, Reason, Refused
+from probes.core import Failed, Reason
 from probes.http.cookies import Cookies
 from probes.http.message import Answer, Request
-from probes.http.oauth2 import OAuth2, Token, token
+from probes.http.oauth2 import OAuth2, Token
 from probes.http.pool import BODY_CAP, PORTS, UNTOLD, ConnectionPool
 from probes.http.redirects import following
+from probes.http.transport import access_token
 from probes.probe import Context
 from probes.wire.settings import Way
 
@@ -49,7 +50,12 @@ class Visit:
     async def ask(
         self, ctx: Context, request: Request, *, cap: int = BODY_CAP, redirects: int = 0, on_data: OnData | None = None
     ) -> Answer:
-        """As probes.http.probe.ask, with what this visit has learnt."""
+        """Sends one request and returns the answer whole; `on_data` gets each piece of the body with the moment it came.
+
+        Follows at most so many redirects; with none asked for, the redirect itself is the answer.
+        Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
+        Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the permit and the wire raise.
+        """
         if self._way.oauth2:
             request = await self._authorized(ctx, request, self._way.oauth2)
         started = ctx.clock.monotonic()
@@ -65,35 +71,11 @@ class Visit:
             request = follow_up
         raise AssertionError  # count() never ends
 
-    # -- tokens
-
     async def _authorized(self, ctx: Context, request: Request, oauth2: OAuth2) -> Request:
         if any(name.lower() == "authorization" for name in request.headers):
             return request
-        with ctx.phase("token"):
-            self._token = await ctx.wire.tokens.get(oauth2, ctx.clock.time, lambda: self._fetch(ctx, oauth2))
-        ctx.conceal(self._token.value)
+        self._token = await access_token(ctx, self._way, oauth2)
         return replace(request, headers={**request.headers, "Authorization": f"Bearer {self._token.value}"})
-
-    async def _fetch(self, ctx: Context, oauth2: OAuth2) -> Token:
-        """Asks the token endpoint, with a notebook of its own: what it measures is not the target's."""
-        asked = oauth2.request()
-
-        async def permit(method: str, url: str) -> None:
-            if (method, url) != (asked.method, asked.url):
-                raise Refused(f"{method} {url} is not what is sent to a token endpoint")
-
-        aside = ctx.side_context(permit=permit)
-        try:
-            async with Visit(self._way.to_tokens(oauth2)) as visit:
-                answer = await visit.ask(aside, asked)
-        except Failed as failed:
-            raise Failed(failed.reason, f"the token endpoint: {failed.message}") from failed
-        except OSError as error:
-            raise type(error)(error.errno, f"the token endpoint: {error.strerror or error}") from error
-        finally:
-            ctx.evidence["token"] = {"url": asked.url, "status": aside.facts.get("status_code"), "phases": aside.phases}
-        return token(answer, ctx.clock.time())
 
     def _not_unauthorized(self, ctx: Context, answer: Answer) -> Answer:
         """A refused token is not used again; that it was refused is this run's verdict all the same."""

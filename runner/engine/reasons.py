@@ -36,10 +36,23 @@ _CERTIFICATES: dict[int, tuple[Reason, str]] = {
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """The exception that counts in a group: the first that is more than a cancellation; any other exception as it is."""
+    """The exception that counts in a group: the first that is more than a cancellation; any other exception as it is.
+
+    A decision counts also where a library raised its own exception from it, as httpx's transport on the wire does.
+    """
     leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
-    decisions = [leaf for leaf in leaves if isinstance(leaf, Withheld | Refused | Failed)]
+    decisions = [cause for leaf in leaves for cause in _causes(leaf) if isinstance(cause, Withheld | Refused | Failed)]
     return (decisions or leaves or [error])[0]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what it was raised from, and so on; each once."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = cause.__cause__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -84,15 +97,11 @@ def _result(reason: Reason, message: str) -> Result:
 
 def _by_cause(error: BaseException, probe: Probe, ctx: Context) -> tuple[Reason, str] | None:
     """What the network did, where that is known of the error or of what it was raised from; else what its kind says it is."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
+    for cause in _causes(error):
         if (declared := _declared(cause, probe)) and not isinstance(cause.__cause__, OSError):
             return declared, _said(cause)
         if known := _known(cause, ctx):
             return known
-        seen.add(id(cause))
-        cause = cause.__cause__
     return (declared, _said(error)) if (declared := _declared(error, probe)) else None
 
 

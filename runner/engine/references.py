@@ -12,9 +12,10 @@ import math
 import ssl
 from collections.abc import Callable, Sequence
 
+import httpx
+
 from probes.core import Clock, Failed, Refused, Result, Verdict, Withheld
-from probes.http.message import Request
-from probes.http.probe import ask
+from probes.http.transport import HttpTransport
 from probes.probe import Context
 from probes.target import origin
 from runner.engine.blame import NETWORK, Heard, cut_off
@@ -58,12 +59,14 @@ class References:
         named = not _is_address(host)
         ctx = self._make_context(self._clock.monotonic() + WITHIN)
         try:
-            async with asyncio.timeout(WITHIN):
-                await ask(ctx, Request("GET", url), cap=_CAP)
-        except Failed as failed:  # a certificate that doesn't hold, an answer too long: somebody out there said so
-            return Heard(host, there=failed.reason not in NETWORK, named=named)
-        except (OSError, Refused, Withheld) as error:
-            return Heard(host, there=isinstance(error, ssl.SSLError), named=named)
+            async with asyncio.timeout(WITHIN), httpx.AsyncClient(transport=HttpTransport(ctx, cap=_CAP)) as client:
+                await client.get(url)
+        except httpx.TransportError as error:  # a certificate that doesn't hold, an answer too long: somebody out there said so
+            cause = error.__cause__
+            there = cause.reason not in NETWORK if isinstance(cause, Failed) else isinstance(cause, ssl.SSLError)
+            return Heard(host, there=there, named=named)
+        except (TimeoutError, Refused, Withheld, httpx.InvalidURL):
+            return Heard(host, there=False, named=named)
         return Heard(host, there=True, named=named)
 
 
