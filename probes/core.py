@@ -131,7 +131,10 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who asks, as the target sees it. `request_id` is the trace id in UUID form: one id finds a run in both journals."""
+    """Who asks, as the target sees it. `request_id` is the trace id in UUID form: one id finds a run in both journals.
+
+    What is no check's run has no ids, and sends none.
+    """
 
     user_agent: str
     trace_id: str  # 32 hex digits
@@ -140,6 +143,8 @@ class Sender:
 
     def headers(self) -> dict[str, str]:
         """The headers that every probe of our own targets carries (W3C trace context level 1, sampled)."""
+        if not self.trace_id:
+            return {"User-Agent": self.user_agent}
         return {
             "User-Agent": self.user_agent,
             "X-Request-ID": self.request_id,

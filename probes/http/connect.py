@@ -37,7 +37,7 @@ async def connected(ctx: Context, way: Way, origin: Origin) -> Connection:
 async def _to_proxy(ctx: Context, way: Way, proxy: Proxy, host: str) -> Stream:
     """A connection to the proxy. It resolves the target's name itself: only an address can be checked here."""
     address = literal(host)
-    if address and (why := refusal(address, host, way.allowed)):
+    if address and not way.any_address and (why := refusal(address, host, way.allowed)):
         raise Refused(why)
     ctx.evidence["proxy"] = host_and_port(proxy.host, proxy.port)
     try:

@@ -32,11 +32,11 @@ class Proxy:
     authorization: str = field(default="", repr=False)
 
     @classmethod
-    def read(cls, text: str) -> Proxy:
-        """Reads http://user:password@host:port. Raises ValueError with what to write instead."""
+    def read(cls, text: str, *, port: int = 8080) -> Proxy:
+        """Reads http://user:password@host:port; `port` is that of one without. Raises ValueError with what to write instead."""
         try:
             split = urlsplit(text)
-            port = split.port or 8080
+            port = split.port or port
         except ValueError:
             raise ValueError("is no address; write it like http://proxy.example:3128") from None
         if split.scheme != "http" or not split.hostname or split.path.strip("/") or split.query:

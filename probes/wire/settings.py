@@ -23,6 +23,7 @@ class Way:
     ip: Family = "any"
     resolve: tuple[str, str] | None = None  # a host, and the address to connect to instead of resolving it
     allowed: frozenset[str] = frozenset()  # addresses that may be reached though they are link-local or metadata
+    any_address: bool = False  # for what is no check: nothing is forbidden of the host that an operator named
 
     def alpn(self) -> tuple[str, ...]:
         """What is offered in a TLS handshake, the preferred first."""

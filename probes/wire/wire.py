@@ -111,7 +111,8 @@ class Wire:
             addresses = await self._addresses(ctx, host, way)
         ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
         ctx.evidence["addresses"] = list(addresses)
-        self._forbid(addresses, host, way.allowed if way else ())
+        if not (way and way.any_address):
+            self._forbid(addresses, host, way.allowed if way else ())
         return addresses
 
     async def _addresses(self, ctx: Measurements, host: str, way: Way | None) -> Sequence[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +72,3 @@ def load_plan(
         )
     except PlanError as error:
         unusable(str(error))
-
-
-def our_version() -> str:
-    """The version that is installed."""
-    return version("outrider")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli._options import config_option, our_version
+from runner import our_version
+from runner.cli._options import config_option
 from runner.usage import unusable
 
 if TYPE_CHECKING:

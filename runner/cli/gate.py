@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from runner import our_version
 from runner.cli._gate_options import Given, gate_options
-from runner.cli._options import deployment_options, load_plan, our_version, selection_options
+from runner.cli._options import deployment_options, load_plan, selection_options
 from runner.cli._reports import deliver_reports, report_options
 from runner.usage import unusable
 

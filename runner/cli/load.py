@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner import our_version
 from runner.cli._load_reports import FORMATS, load_reports
-from runner.cli._options import config_option, load_plan, our_version
+from runner.cli._options import config_option, load_plan
 from runner.usage import unusable
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli._options import load_plan, our_version, selection_options
+from runner import our_version
+from runner.cli._options import load_plan, selection_options
 from runner.usage import unusable
 
 if TYPE_CHECKING:

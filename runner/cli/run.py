@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli._options import config_option, our_version
+from runner import our_version
+from runner.cli._options import config_option
 from runner.usage import unusable
 
 

@@ -15,6 +15,8 @@ import httpx
 from judge.baseline import Before
 from judge.report import Report, from_json, report
 from judge.verdict import Finding, Outcome, decide
+from probes.http.standalone import StandaloneTransport, environment_proxy
+from runner import our_version
 from runner.cli._gate_options import Given
 from runner.clock import SystemClock
 from runner.gate.local import interruptible
@@ -23,14 +25,19 @@ from runner.usage import unusable
 _LOOK = 20.0  # seconds that one question for news may be open
 _PATIENCE = 120.0  # seconds for which a runner that can't be reached is asked again
 _PAUSE = 1.0
+_MOST_BYTES = 64 * 2**20  # of a report
 
 
 async def via(given: Given, before: Before | None, *, tags: tuple[str, ...], checks: tuple[str, ...]) -> Report:
     """The runner's report. Ends the command with exit 2 for a request that it refuses; what it can't tell is inconclusive."""
     token = await asyncio.to_thread(_token, given.token_file)
+    try:
+        environment_proxy(httpx.URL(given.via))
+    except (ValueError, httpx.InvalidURL) as error:
+        unusable(f"--via {given.via}: {error}")
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(16), "Prefer": "respond-async"}
-    client = await asyncio.to_thread(lambda: httpx.AsyncClient(base_url=given.via, headers=headers, timeout=_LOOK + 10.0))
-    async with client:
+    transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{our_version()}", cap=_MOST_BYTES)
+    async with httpx.AsyncClient(transport=transport, base_url=given.via, headers=headers, timeout=_LOOK + 10.0) as client:
         return await _Caller(client, given.expect_revision).carried(_request(given, before, tags, checks))
 
 

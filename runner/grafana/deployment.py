@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
-import httpx
 from pydantic import SecretStr
 
 from probes.core import Clock
+from runner import our_version
 from runner.config.plan import Marking, Plan
 from runner.grafana import Deployment, Grafana, Patience, Recorder, Settings, Spool, detect, write_outputs
 from runner.grafana.recorder import Outcome
+from runner.grafana.transport import http_client
 from runner.usage import unusable
 
 NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
@@ -41,8 +42,7 @@ def has_grafana(plan: Plan, *, require: bool) -> bool:
 async def recording(marking: Marking, folder: Path | None, clock: Clock, patience: Patience) -> AsyncIterator[Recorder]:
     """A recorder with its spool in the state folder; its client is closed at the end."""
     settings = Settings(marking.url, SecretStr(marking.token), marking.api, marking.namespace)
-    client = await asyncio.to_thread(httpx.AsyncClient)  # it reads the authorities from the disk
-    async with client:
+    async with http_client(clock, f"Outrider/{our_version()}") as client:
         grafana = Grafana(settings, client, clock=clock, sleep=asyncio.sleep, rng=random.SystemRandom(), patience=patience)
         yield Recorder(grafana, Spool(folder) if folder else None, clock)
 

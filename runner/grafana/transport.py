@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from probes.core import Clock
+from probes.core import Clock, Failed, Reason
+from probes.http.standalone import StandaloneTransport
 
 _MOST_BYTES = 4 * 2**20
 _TELLS = 160  # characters of what a refusal says
@@ -100,8 +101,13 @@ class Patience:
     total: float = 30.0
 
 
+def http_client(clock: Clock, user_agent: str) -> httpx.AsyncClient:
+    """The client for a Grafana, to be closed. Proxies and authorities are those of the environment."""
+    return httpx.AsyncClient(transport=StandaloneTransport(clock, user_agent=user_agent, cap=_MOST_BYTES))
+
+
 class Transport:
-    """One question, one answer. The client is the caller's: opened and closed there, with its CA and proxies."""
+    """One question, one answer. The client is the caller's (`http_client`): opened and closed there."""
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient, clock: Clock) -> None:
         self.place = settings.place
@@ -127,25 +133,19 @@ class Transport:
         content = None if body is None else json.dumps(body).encode()
         url = f"{self.place}{path}"  # httpx would take a name and a password in it for more than our token
         try:
-            async with self._client.stream(
+            answer = await self._client.request(
                 method, url, params=params, content=content, headers=headers, timeout=self._settings.timeout, follow_redirects=False
-            ) as answer:
-                return self._understood(answer, await self._read(answer))
+            )
         except httpx.TimeoutException:
             raise Unavailable(f"{self.place} didn't answer {method} {path} within {self._settings.timeout:g} s") from None
         except httpx.RequestError as error:
+            if isinstance(error.__cause__, Failed) and error.__cause__.reason is Reason.SIZE:
+                raise Unavailable(f"{self.place} answered with more than {_MOST_BYTES >> 20} MiB", again=False) from None
             raise Unavailable(f"{self.place} can't be reached: {self._settings.discreet(str(error) or type(error).__name__)}") from None
+        return self._understood(answer)
 
-    async def _read(self, answer: httpx.Response) -> bytes:
-        data = bytearray()
-        async for piece in answer.aiter_bytes():
-            data += piece
-            if len(data) > _MOST_BYTES:
-                raise Unavailable(f"{self.place} answered with more than {_MOST_BYTES >> 20} MiB", again=False)
-        return bytes(data)
-
-    def _understood(self, answer: httpx.Response, body: bytes) -> Any:
-        status = answer.status_code
+    def _understood(self, answer: httpx.Response) -> Any:
+        status, body = answer.status_code, answer.content
         if answer.is_success:
             try:
                 return json.loads(body) if body.strip() else {}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from pydantic import SecretStr
 
 from runner.grafana import Deployment, Grafana, Kept, Patience, Recorder, Settings, Spool
+from runner.grafana.transport import http_client
 from tests.support.clock import FakeClock
 from tests.support.grafana import TOKEN
 
@@ -47,8 +46,7 @@ async def desk(url: str, folder: Path, *, token: str = TOKEN, patience: Patience
         waits.append(seconds)
         clock.advance(seconds)
 
-    no_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading them takes longer than a test
-    async with httpx.AsyncClient(verify=no_authorities) as client:
+    async with http_client(clock, "Outrider/test") as client:
         grafana = Grafana(
             Settings(url, SecretStr(token), **settings),
             client,

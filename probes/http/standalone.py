@@ -1,0 +1,105 @@
+"""httpx on the wire for what is no check's run: Grafana, and the runner that carries out a gate."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from probes.core import Clock, Failed, Refused, Sender, Withheld
+from probes.http.decoding import ENCODINGS
+from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
+from probes.http.transport import as_httpx, send
+from probes.probe import Context
+from probes.wire.proxy import Proxy
+from probes.wire.settings import Way
+from probes.wire.wire import Wire
+
+_LONGEST = 86400.0  # seconds that a request without a timeout may take
+
+
+class StandaloneTransport(httpx.AsyncBaseTransport):
+    """For requests to addresses that an operator names: no permit is asked, no address is forbidden, nothing is counted.
+
+    - httpx's read timeout bounds a request as a whole, from resolving to the last byte of its response.
+    - As httpx's own transport it goes by the environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; SSL_CERT_FILE and
+      SSL_CERT_DIR name the authorities to trust instead of the system's.
+    - All that fails is an httpx.TransportError.
+    """
+
+    def __init__(self, clock: Clock, *, user_agent: str, cap: int = BODY_CAP) -> None:
+        self._clock = clock
+        self._sender = Sender(user_agent, "", "", "")
+        self._cap = cap
+        self._wire = Wire()
+        self._pools: dict[Proxy | None, ConnectionPool] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As httpx.AsyncBaseTransport."""
+        seconds = request.extensions.get("timeout", {}).get("read")
+        ctx = Context(
+            check="",
+            wire=self._wire,
+            clock=self._clock,
+            ledger=_NoLedger(),
+            sender=self._sender,
+            permit=_any_request,
+            deadline=self._clock.monotonic() + (_LONGEST if seconds is None else seconds),
+            rng=random.SystemRandom(),
+        )
+        ends = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        try:
+            return await send(ctx, self._pool(request.url), request, cap=self._cap, ends=ends)
+        except (Failed, OSError) as error:
+            raise as_httpx(error) from error
+        except Refused as refused:
+            raise httpx.LocalProtocolError(refused.message) from refused
+
+    def _pool(self, url: httpx.URL) -> ConnectionPool:
+        try:
+            proxy = environment_proxy(url)
+        except ValueError as error:
+            raise httpx.ProxyError(str(error)) from error
+        if proxy not in self._pools:
+            self._pools[proxy] = ConnectionPool(Way(proxy=proxy, encodings=ENCODINGS, any_address=True))
+        return self._pools[proxy]
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        for pool in self._pools.values():
+            pool.close()
+        await self._wire.aclose()
+
+
+def environment_proxy(url: httpx.URL) -> Proxy | None:
+    """The proxy that the environment names for an address. Raises ValueError, saying what to write, for one that can't be used."""
+    named = getproxies()
+    text = named.get(url.scheme) or named.get("all")
+    if not text or proxy_bypass(url.host) or proxy_bypass(f"{url.host}:{url.port or PORTS.get(url.scheme)}"):
+        return None
+    try:
+        return Proxy.read(text if "://" in text else f"http://{text}", port=80)
+    except ValueError as error:
+        raise ValueError(f"the environment's proxy for {url.scheme}:// {error}") from None
+
+
+async def _any_request(method: str, url: str) -> None:
+    """The operator named it."""
+
+
+class _NoLedger:
+    """Implements probes.core.Ledger where there is nothing to spend."""
+
+    async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:  # noqa: ARG002 - the protocol's
+        raise Withheld("a request outside of a run has no budget")
+
+    async def settle(self, reservation: int, amount: float) -> None:
+        """Nothing was reserved."""
+
+    async def hold(self, key: str, seconds: float, why: str) -> None:
+        """Nothing is held."""
+
+    async def held(self, key: str) -> None:
+        """Nothing is held."""
