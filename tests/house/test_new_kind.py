@@ -1,4 +1,4 @@
-"""A new kind is one file or folder: the one that CONTRIBUTING.md shows, dropped into a copy of the packages, works everywhere at once."""
+"""A new kind is one file or folder: those that CONTRIBUTING.md shows, dropped into a copy of the packages, work everywhere at once."""
 
 from __future__ import annotations
 
@@ -47,16 +47,17 @@ def greet(server: socket.socket) -> None:
             connection.sendall(b"220 good morning\r\n")
 
 
-@pytest.fixture(params=["greeting.py", "greeting/__init__.py"])
+@pytest.fixture(params=["{}.py", "{}/__init__.py"], ids=["file", "folder"])
 def house(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A copy of the packages with the new kind in it, as a file and as a folder, and not another file touched."""
+    """A copy of the packages with the new kinds in it, as files and as folders, and not another file touched."""
     for room in ("probes", "judge", "runner"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (kind,) = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
-    place = tmp_path / "probes/kinds" / request.param
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(kind, encoding="utf-8")
+    kinds = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
+    for name, kind in zip(("greeting", "motd"), kinds, strict=True):
+        place = tmp_path / "probes/kinds" / request.param.format(name)
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(kind, encoding="utf-8")
     return tmp_path
 
 
@@ -66,7 +67,7 @@ def test_the_example_conforms(house: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", house)
     shutil.copytree(ROOT / "demo", house / "demo", ignore=shutil.ignore_patterns("__pycache__"))
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(house)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/probes/test_conformance.py", "-k", "greeting"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/probes/test_conformance.py", "-k", "greeting or motd"]
     done = subprocess.run(command, cwd=house, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
