@@ -47,10 +47,23 @@ async def _to_proxy(ctx: Context, way: Way, proxy: Proxy, host: str) -> Stream:
 
 
 async def _through(ctx: Context, way: Way, proxy: Proxy, origin: Origin) -> Stream:
+    """A connection through the proxy's tunnel; phase `proxy` is from CONNECT sent to the proxy's answer.
+
+    Raises Failed, told as the proxy's, where it opens no tunnel.
+    """
     scheme, host, port = origin
+    where = host_and_port(host, port).encode()
+    headers = ((b"Host", where), *((name.encode(), value.encode()) for name, value in proxy.headers().items()))
     stream = await _to_proxy(ctx, way, proxy, host)
     try:
-        await _open_tunnel(ctx, proxy, stream, host_and_port(host, port).encode())
+        with ctx.phase("proxy") as stretch:
+            try:
+                exchange = await Http1(stream).send(ctx.side_context(), Sent("CONNECT", where, "http", headers, b""))
+                await exchange.receive_head()
+            except (Failed, OSError) as error:
+                raise proxy.unreached(error) from error
+            stretch.end = stream.last_read_at
+        proxy.judge_tunnel(exchange.status)
         if scheme == "https":
             context = await ctx.wire.tls_context(way.tls, way.alpn())
             await ctx.wire.secure(ctx, stream, way.tls, context, host)
@@ -58,19 +71,6 @@ async def _through(ctx: Context, way: Way, proxy: Proxy, origin: Origin) -> Stre
         stream.abort()
         raise
     return stream
-
-
-async def _open_tunnel(ctx: Context, proxy: Proxy, stream: Stream, where: bytes) -> None:
-    """Phase `proxy`: from CONNECT sent to the proxy's answer. Raises Failed, told as the proxy's, where it opens no tunnel."""
-    headers = ((b"Host", where), *((name.encode(), value.encode()) for name, value in proxy.headers().items()))
-    with ctx.phase("proxy") as stretch:
-        try:
-            exchange = await Http1(stream).send(ctx.side_context(), Sent("CONNECT", where, "http", headers, b""))
-            await exchange.receive_head()
-        except (Failed, OSError) as error:
-            raise proxy.unreached(error) from error
-        stretch.end = stream.last_read_at
-    proxy.judge_tunnel(exchange.status)
 
 
 def _speaking(stream: Stream, http: str, *, secure: bool) -> Connection:

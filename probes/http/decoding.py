@@ -138,18 +138,16 @@ class _Zstd(_Layer):
     def _undo(self, piece: bytes, most: int) -> bytes:
         made = bytearray()
         for start in range(0, len(piece), self.slice):
-            self._feed(piece[start : start + self.slice], made)
+            rest = piece[start : start + self.slice]
+            while rest:
+                if self._frame.eof:  # several frames are one body (RFC 8878, 3)
+                    self._frame = self._library.decompressobj()
+                made += self._frame.decompress(rest)
+                rest = self._frame.unused_data if self._frame.eof else b""
             if len(made) >= most:
                 break
         self.ended = self._frame.eof
         return bytes(made)
-
-    def _feed(self, piece: bytes, made: bytearray) -> None:
-        while piece:
-            if self._frame.eof:  # several frames are one body (RFC 8878, 3)
-                self._frame = self._library.decompressobj()
-            made += self._frame.decompress(piece)
-            piece = self._frame.unused_data if self._frame.eof else b""
 
 
 def _layer(name: str, known: Collection[str]) -> _Layer:

@@ -16,17 +16,13 @@ class Http1(Connection):
 
     async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
         exchange = Exchange1(ctx, self.stream, sent.method)
-        await self.stream.write(_head(sent) + sent.body)
+        lines = [b"%s %s HTTP/1.1" % (sent.method.encode("ascii"), sent.target)]
+        lines += [name + b": " + value for name, value in sent.headers]
+        await self.stream.write(b"\r\n".join([*lines, b"", sent.body]))
         return exchange
 
     def alive(self) -> bool:
         return self.stream.quiet()
-
-
-def _head(sent: Sent) -> bytes:
-    lines = [b"%s %s HTTP/1.1" % (sent.method.encode("ascii"), sent.target)]
-    lines += [name + b": " + value for name, value in sent.headers]
-    return b"\r\n".join([*lines, b"", b""])
 
 
 def refuse_line_breaks(sent: Sent) -> None:

@@ -203,7 +203,11 @@ class Exchange2(Exchange):
         if getattr(event, "stream_id", self._number) != self._number:
             return
         if isinstance(event, ResponseReceived):
-            self._head(event)
+            fields = [(bytes(name), bytes(value)) for name, value in event.headers]
+            status = next((value for name, value in fields if name == b":status"), b"")
+            self.status = int(status) if status.isdigit() else 0
+            self.headers = [(name, value) for name, value in fields if not name.startswith(b":")]
+            self.head_done = True
         elif isinstance(event, DataReceived):
             self.body_bytes += len(event.data)
             self.pieces.append(event.data)
@@ -211,24 +215,15 @@ class Exchange2(Exchange):
         elif isinstance(event, StreamEnded):
             self.done = True
         elif isinstance(event, StreamReset) and not self.done:
-            self._reset(int(event.error_code))
+            code = int(event.error_code)
+            if code == ErrorCodes.HTTP_1_1_REQUIRED:
+                raise Failed(Reason.PROTOCOL, "the server wants HTTP/1.1 for this request; write http: 1.1")
+            reason = Reason.TRUNCATED if self.head_done else Reason.RESET
+            raise Failed(reason, f"the server reset the stream {self.so_far()}: {code_name(code)}")
         elif isinstance(event, TrailersReceived):
             self.trailers = tuple((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in event.headers)
         elif isinstance(event, InformationalResponseReceived):
             pass  # not the answer's head
-
-    def _head(self, event: ResponseReceived) -> None:
-        fields = [(bytes(name), bytes(value)) for name, value in event.headers]
-        status = next((value for name, value in fields if name == b":status"), b"")
-        self.status = int(status) if status.isdigit() else 0
-        self.headers = [(name, value) for name, value in fields if not name.startswith(b":")]
-        self.head_done = True
-
-    def _reset(self, code: int) -> None:
-        if code == ErrorCodes.HTTP_1_1_REQUIRED:
-            raise Failed(Reason.PROTOCOL, "the server wants HTTP/1.1 for this request; write http: 1.1")
-        reason = Reason.TRUNCATED if self.head_done else Reason.RESET
-        raise Failed(reason, f"the server reset the stream {self.so_far()}: {code_name(code)}")
 
     def reusable(self) -> bool:
         return self.done and self._connection.alive()

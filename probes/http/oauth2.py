@@ -67,21 +67,19 @@ def token(answer: Answer, now: float) -> Token:
     """The token that an answer carries. Raises Failed, saying that it was the token endpoint that failed."""
     said = _said(answer)
     if answer.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
-        raise Failed(_reason(answer.status), f"the token endpoint answered {answer.status}{_error(said)}")
+        refused = Reason.THROTTLED if answer.status == 429 else Reason.AUTH  # noqa: PLR2004 - HTTP's own numbers
+        reason = refused if 400 <= answer.status < 500 else Reason.STATUS  # noqa: PLR2004 - as above
+        raise Failed(reason, f"the token endpoint answered {answer.status}{_error(said)}")
     value, kind = said.get("access_token"), said.get("token_type", "bearer")
     if not isinstance(value, str) or not value or any(not 0x21 <= ord(sign) <= 0x7E for sign in value):  # noqa: PLR2004 - RFC 6749, A.12
         raise Failed(Reason.SCHEMA, f"the token endpoint's answer holds no access_token{_error(said)}")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise Failed(Reason.SCHEMA, f"the token endpoint gave a token of type {kind!r}, and only bearer is known here")
-    life = _seconds(said.get("expires_in"))
-    return Token(value, now + life - min(EARLY, life / 10))
-
-
-def _seconds(told: Any) -> float:
     try:
-        return max(0.0, float(told))
+        life = max(0.0, float(said.get("expires_in", UNTOLD)))
     except (TypeError, ValueError):
-        return UNTOLD
+        life = UNTOLD
+    return Token(value, now + life - min(EARLY, life / 10))
 
 
 def _said(answer: Answer) -> dict[str, Any]:
@@ -96,12 +94,6 @@ def _error(said: dict[str, Any]) -> str:
     told = [said.get(name) for name in ("error", "error_description")]
     words = ", ".join(json.dumps(word)[1:-1][:_SHOWN] for word in told if isinstance(word, str) and word)
     return f": {words}" if words else ""
-
-
-def _reason(status: int) -> Reason:
-    if status == 429:  # noqa: PLR2004 - HTTP's own number
-        return Reason.THROTTLED
-    return Reason.AUTH if 400 <= status < 500 else Reason.STATUS  # noqa: PLR2004 - HTTP's own numbers
 
 
 class Tokens:

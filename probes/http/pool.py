@@ -20,6 +20,7 @@ EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
 UNTOLD = "none"  # the revision of an answer that tells none, where its target's answers should
 PORTS = {"http": 80, "https": 443}
 _MOST_KEPT = 4  # connections that one run leaves behind: a check asks few origins
+_ENDED = (Reason.TRUNCATED, Reason.RESET)
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
 
@@ -170,7 +171,8 @@ class ConnectionPool:
                 return connection, exchange
         except (Failed, OSError) as error:
             connection.stream.abort()
-            if sent.method not in _REPEATABLE or (exchange and exchange.begun) or not _is_stale(error):
+            has_ended = isinstance(error, ConnectionError) or (isinstance(error, Failed) and error.reason in _ENDED)
+            if sent.method not in _REPEATABLE or (exchange and exchange.begun) or not has_ended:
                 raise
             ctx.halted_in = ctx.halted_step = ""
         except BaseException:
@@ -179,11 +181,6 @@ class ConnectionPool:
         connection.stream.abort()
         ctx.facts["connection_replaced"] = ctx.facts.get("connection_replaced", 0) + 1
         return None
-
-
-def _is_stale(error: Failed | OSError) -> bool:
-    """Whether the connection ended, and nothing else went wrong."""
-    return isinstance(error, ConnectionError) or (isinstance(error, Failed) and error.reason in (Reason.TRUNCATED, Reason.RESET))
 
 
 def _note_response(ctx: Context, exchange: Exchange) -> None:

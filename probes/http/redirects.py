@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urljoin
 
@@ -26,16 +25,9 @@ def following(request: Request, status: int, location: str | None) -> Request | 
         elsewhere = origin(url) != origin(request.url)
     except ValueError as error:
         raise Failed(Reason.REDIRECT, f"the redirect leads to no address: {location[:200]!r}") from error
-    if _becomes_get(request.method, status):
-        request = replace(request, method="GET", body=None, headers=_without_body(request.headers))
+    if (status == 303 and request.method != "HEAD") or (status in (301, 302) and request.method == "POST"):  # noqa: PLR2004 - the codes say it
+        headers = {name: value for name, value in request.headers.items() if not name.lower().startswith("content-")}
+        request = replace(request, method="GET", body=None, headers=headers)
     if elsewhere:
         request = replace(request, headers={}, body=None)
     return replace(request, url=url)
-
-
-def _becomes_get(method: str, status: int) -> bool:
-    return (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST")  # noqa: PLR2004 - the codes say it
-
-
-def _without_body(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}

@@ -15,7 +15,6 @@ import httpx
 from probes.core import Failed, Reason
 from probes.http.cookies import Cookies
 from probes.http.message import Answer, Request
-from probes.http.oauth2 import OAuth2, Token
 from probes.http.pool import BODY_CAP, PORTS, UNTOLD, ConnectionPool
 from probes.http.redirects import following
 from probes.http.transport import access_token
@@ -39,7 +38,6 @@ class Visit:
         self._way = way
         self._cookies = Cookies()
         self._pool = ConnectionPool(way)
-        self._token: Token | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,8 +54,10 @@ class Visit:
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
         Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the permit and the wire raise.
         """
-        if self._way.oauth2:
-            request = await self._authorized(ctx, request, self._way.oauth2)
+        held, oauth2 = None, self._way.oauth2
+        if oauth2 and not any(name.lower() == "authorization" for name in request.headers):
+            held = await access_token(ctx, self._way, oauth2)
+            request = replace(request, headers={**request.headers, "Authorization": f"Bearer {held.value}"})
         started = ctx.clock.monotonic()
         for hop in count():
             ctx.facts["redirects"] = hop
@@ -65,25 +65,13 @@ class Visit:
             answer.seconds -= started
             follow_up = following(request, answer.status, answer.header("location")) if redirects else None
             if follow_up is None:
-                return self._not_unauthorized(ctx, answer)
+                if oauth2 and held and answer.status == _UNAUTHORIZED:
+                    ctx.wire.tokens.drop(oauth2, held)  # it isn't used again; that it was refused is this run's verdict all the same
+                return answer
             if hop == redirects:
                 raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {follow_up.url}")
             request = follow_up
         raise AssertionError  # count() never ends
-
-    async def _authorized(self, ctx: Context, request: Request, oauth2: OAuth2) -> Request:
-        if any(name.lower() == "authorization" for name in request.headers):
-            return request
-        self._token = await access_token(ctx, self._way, oauth2)
-        return replace(request, headers={**request.headers, "Authorization": f"Bearer {self._token.value}"})
-
-    def _not_unauthorized(self, ctx: Context, answer: Answer) -> Answer:
-        """A refused token is not used again; that it was refused is this run's verdict all the same."""
-        if answer.status == _UNAUTHORIZED and self._token and self._way.oauth2:
-            ctx.wire.tokens.drop(self._way.oauth2, self._token)
-        return answer
-
-    # -- one request
 
     async def _answer(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> Answer:
         """One request and its answer; `seconds` is the moment of the last byte, from which the caller takes the start."""

@@ -7,7 +7,6 @@ most once in FRESH seconds for all runs together, and never for longer than WITH
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import ssl
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from probes.core import Clock, Failed, Refused, Result, Verdict, Withheld
 from probes.http.transport import HttpTransport
 from probes.probe import Context
 from probes.target import origin
+from probes.wire.addresses import literal
 from runner.engine.blame import NETWORK, Heard, cut_off
 
 FRESH = 3.0  # seconds for which an answer of the references is believed
@@ -56,7 +56,7 @@ class References:
 
     async def _ask(self, url: str) -> Heard:
         host = origin(url)[1]
-        named = not _is_address(host)
+        named = literal(host) is None
         ctx = self._make_context(self._clock.monotonic() + WITHIN)
         try:
             async with asyncio.timeout(WITHIN), httpx.AsyncClient(transport=HttpTransport(ctx, cap=_CAP)) as client:
@@ -68,14 +68,6 @@ class References:
         except (TimeoutError, Refused, Withheld, httpx.InvalidURL):
             return Heard(host, there=False, named=named)
         return Heard(host, there=True, named=named)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class Uplink:

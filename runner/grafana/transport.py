@@ -211,18 +211,13 @@ async def persist(
     ends = clock.monotonic() + patience.total
     for number in range(1, patience.tries + 1):
         try:
-            return await _within(ends - clock.monotonic(), patience, attempt)
+            async with asyncio.timeout(max(ends - clock.monotonic(), 0.0)):
+                return await attempt()
+        except TimeoutError:
+            raise Unavailable(f"Grafana took longer than {patience.total:g} s", again=False) from None
         except Unavailable as error:
             wait = max(error.after, rng.uniform(0.0, min(patience.most, patience.first * 2.0 ** (number - 1))))
             if not error.again or number == patience.tries or clock.monotonic() + wait > ends:
                 raise
             await sleep(wait)
     raise AssertionError("patience has at least one try")
-
-
-async def _within(seconds: float, patience: Patience, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    try:
-        async with asyncio.timeout(max(seconds, 0.0)):
-            return await attempt()
-    except TimeoutError:
-        raise Unavailable(f"Grafana took longer than {patience.total:g} s", again=False) from None

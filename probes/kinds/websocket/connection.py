@@ -64,7 +64,8 @@ class Socket:
         await self._stream.write(data)
         event = await self._next("before the answer to the handshake")
         if isinstance(event, RejectConnection):
-            raise Rejected(event.status_code, _texts(event.headers), await self._rejection() if event.has_body else b"")
+            headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.headers]
+            raise Rejected(event.status_code, headers, await self._rejection() if event.has_body else b"")
         if not isinstance(event, AcceptConnection):
             raise Failed(Reason.PROTOCOL, f"the handshake is answered by {type(event).__name__}")
         return event
@@ -137,7 +138,8 @@ class Socket:
         """The next event that isn't the server's close. Raises Failed for that one."""
         event = await self._event(when)
         if isinstance(event, CloseConnection):
-            raise self._goodbye(event, when)
+            reason = Reason.PROTOCOL if event.code in _OUR_FAULTS else Reason.TRUNCATED if event.code == _ABNORMAL else Reason.STATUS
+            raise Failed(reason, f"the server closed with {_close(event)} {when}")
         return event
 
     async def _event(self, when: str) -> Event:
@@ -174,10 +176,6 @@ class Socket:
             elif not isinstance(event, Ping):
                 self._events.append(event)
 
-    def _goodbye(self, event: CloseConnection, when: str) -> Failed:
-        reason = Reason.PROTOCOL if event.code in _OUR_FAULTS else Reason.TRUNCATED if event.code == _ABNORMAL else Reason.STATUS
-        return Failed(reason, f"the server closed with {_close(event)} {when}")
-
 
 def _close(event: CloseConnection) -> str:
     try:
@@ -185,10 +183,6 @@ def _close(event: CloseConnection) -> str:
     except ValueError:
         name = ""
     return f"{int(event.code)}{name}{f', {shown(event.reason)}' if event.reason else ''}"
-
-
-def _texts(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
 
 
 def _as_bytes(piece: str | bytes | bytearray) -> bytes:
