@@ -24,8 +24,8 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
     """For requests to addresses that an operator names: no permit is asked, no address is forbidden, nothing is counted.
 
     - httpx's read timeout bounds a request as a whole, from resolving to the last byte of its response.
-    - As httpx's own transport it goes by the environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; SSL_CERT_FILE and
-      SSL_CERT_DIR name the authorities to trust instead of the system's.
+    - It goes by the environment, as httpx's own transport: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; SSL_CERT_FILE and
+      SSL_CERT_DIR. Without these two the system's authorities count, not certifi's.
     - All that fails is an httpx.TransportError.
     """
 

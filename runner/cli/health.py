@@ -1,6 +1,6 @@
 """`outrider health`: asks the runner on this machine whether it lives; for a container's HEALTHCHECK.
 
-By the standard library: a container asks every 30 s in a new process, and our own client takes five times as long to import.
+By the standard library: a container asks every 30 s in a new process, and our own client takes half a second to import.
 """
 
 from __future__ import annotations
