@@ -78,11 +78,13 @@ class Response:
 class ConnectionPool:
     """The connections of one session. Requests to one origin share a connection, one after the other, as a browser's do.
 
-    With `keep_alive` the connections stay in the wire for the check's next run. To be closed.
+    With `keep_alive` the connections stay in the wire for the check's next run. `resends` says whether a GET or HEAD goes out once
+    more where its connection, used before, ends without a byte of an answer. To be closed.
     """
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Way, *, resends: bool = True) -> None:
         self.way = way
+        self._resends = resends
         self._connections: dict[Origin, Connection] = {}  # those that wait for a request
         self._lent: set[Connection] = set()  # those whose response is being read
         self._used_by: Context | None = None
@@ -155,7 +157,7 @@ class ConnectionPool:
     async def _over_used(self, ctx: Context, origin: Origin, sent: Sent) -> tuple[Connection, Exchange] | None:
         """None where there is no such connection, or it turns out to be stale, which says nothing of the target.
 
-        The server may close it just as we send. Then a GET or HEAD, of which no byte was answered, can go out once more.
+        The server may close it just as we send.
         """
         connection = self._connections.pop(origin, None)
         if connection is None and self.way.keep_alive:
@@ -172,7 +174,8 @@ class ConnectionPool:
         except (Failed, OSError) as error:
             connection.stream.abort()
             has_ended = isinstance(error, ConnectionError) or (isinstance(error, Failed) and error.reason in _ENDED)
-            if sent.method not in _REPEATABLE or (exchange and exchange.begun) or not has_ended:
+            repeatable = self._resends and sent.method in _REPEATABLE and not (exchange and exchange.begun)
+            if not (has_ended and repeatable):
                 raise
             ctx.halted_in = ctx.halted_step = ""
         except BaseException:

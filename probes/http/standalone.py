@@ -26,7 +26,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
     - httpx's read timeout bounds a request as a whole, from resolving to the last byte of its response.
     - It goes by the environment, as httpx's own transport: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; SSL_CERT_FILE and
       SSL_CERT_DIR. Without these two the system's authorities count, not certifi's.
-    - All that fails is an httpx.TransportError.
+    - All that fails is an httpx.TransportError, once: whoever asks says whether it is asked again.
     """
 
     def __init__(self, clock: Clock, *, user_agent: str, cap: int = BODY_CAP) -> None:
@@ -63,7 +63,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
         except ValueError as error:
             raise httpx.ProxyError(str(error)) from error
         if proxy not in self._pools:
-            self._pools[proxy] = ConnectionPool(Way(proxy=proxy, encodings=ENCODINGS, any_address=True))
+            self._pools[proxy] = ConnectionPool(Way(proxy=proxy, encodings=ENCODINGS, any_address=True), resends=False)
         return self._pools[proxy]
 
     async def aclose(self) -> None:

@@ -102,6 +102,25 @@ async def test_a_timeout_bounds_the_whole_request(client: httpx.AsyncClient, dri
             await client.get(server.url, timeout=0.3)
 
 
+async def test_a_connection_that_ends_unanswered_is_told(client: httpx.AsyncClient) -> None:
+    """Nothing is asked twice behind the back of who asks, although the connection was good once."""
+    async with servers.serve(Once) as server:
+        await client.get(server.url)
+        with pytest.raises(httpx.RemoteProtocolError, match="closed before any answer came"):
+            await client.get(server.url)
+        assert server.connections == 1
+
+
+class Once(servers.Behaviour):
+    """Answers one request, and closes the connection at the next."""
+
+    asked = 0
+
+    def heard(self) -> None:
+        self.asked += 1
+        self.transport.write(answer()) if self.asked == 1 else self.transport.close()
+
+
 async def test_a_response_beyond_the_cap_is_refused(client: httpx.AsyncClient) -> None:
     """Whoever answers in Grafana's place can't fill the memory."""
     async with servers.canned(answer(b"x" * 1001)) as server:
