@@ -21,7 +21,7 @@ from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record
 from loadtests.tasks import Playable
 from probes.core import Failed, Reason
-from probes.http.message import Answer, Request
+from probes.http.message import Request, Response
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
 
@@ -146,7 +146,7 @@ class Rider:
             moves.send(answer)
         return str(sending.step.capture["token"].take("token", answer))
 
-    def ask(self, path: str) -> Answer:
+    def ask(self, path: str) -> Response:
         """One GET beside the load: which revision answers. Raises as log_in."""
         answer, _ = self._send(Request("GET", self._base + path, dict(self._order.target_headers)), {})
         return answer
@@ -217,7 +217,7 @@ class Rider:
             raise trouble
         return following, ended
 
-    def _send(self, request: Request, jar: dict[str, str]) -> tuple[Answer, dict[str, float]]:
+    def _send(self, request: Request, jar: dict[str, str]) -> tuple[Response, dict[str, float]]:
         """One request and its whole answer; the time of its first piece where it streams. Redirects aren't followed."""
         self._gate.pass_through(request)
         headers = {**self._agent, **request.headers}
@@ -240,7 +240,7 @@ class Rider:
             raise Failed(Reason.PROTOCOL, text) from None
         seconds = time.perf_counter() - begun
         pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
-        answer = Answer(response.get_code(), pairs, body, seconds, request.url)
+        answer = Response(response.get_code(), pairs, body, seconds, request.url)
         if answer.header("content-encoding") == "gzip":
             answer.body = _unzipped(body)
         _keep(jar, pairs)

@@ -10,7 +10,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard
 
-from probes.core import Ask, Clock, Failed, Ledger, Measurements, Reason, Refused, Result, Sender, Span, Stretch, Verdict, Withheld
+from probes.core import (
+    Ask,
+    Clock,
+    Failed,
+    Interval,
+    Ledger,
+    Measurements,
+    PolicyRefused,
+    QuotaRefused,
+    Reason,
+    Result,
+    Sender,
+    Span,
+    Verdict,
+)
 from probes.families import Family, fact_family, info_family, keyed_family, phase_family
 from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size, host_and_port
 from probes.probe import Context, Probe
@@ -23,23 +37,23 @@ __all__ = [
     "Failed",
     "Family",
     "Host",
+    "Interval",
     "Ledger",
     "Measurements",
     "OptionalFile",
     "Percent",
+    "PolicyRefused",
     "Port",
     "Probe",
+    "QuotaRefused",
     "Rate",
     "Reason",
-    "Refused",
     "Result",
     "Secret",
     "Sender",
     "Size",
     "Span",
-    "Stretch",
     "Verdict",
-    "Withheld",
     "discover",
     "fact_family",
     "host_and_port",

@@ -83,7 +83,7 @@ class Failed(Exception):  # noqa: N818 - the field's word: a run failed; it is a
         self.message = message
 
 
-class Withheld(Exception):  # noqa: N818 - as above: a decision, not an accident
+class QuotaRefused(Exception):  # noqa: N818 - as above: a decision, not an accident
     """A limit, a budget or a hold forbids the send: nothing was sent. A scheduled run leaves no observation, only a count."""
 
     def __init__(self, message: str) -> None:
@@ -91,7 +91,7 @@ class Withheld(Exception):  # noqa: N818 - as above: a decision, not an accident
         self.message = message
 
 
-class Refused(Exception):  # noqa: N818 - as above
+class PolicyRefused(Exception):  # noqa: N818 - as above
     """The configuration doesn't allow this request (method, path or address): nothing was sent. Becomes fail / policy."""
 
     def __init__(self, message: str) -> None:
@@ -163,7 +163,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class Stretch:
+class Interval:
     """A phase under way: its start, and its end where the socket's own event tells it (`clock.monotonic()` seconds)."""
 
     start: float
@@ -201,20 +201,20 @@ class Measurements:
         self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run goes on to leave in order
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[Stretch]:
+    def phase(self, name: str) -> Iterator[Interval]:
         """Measures a stretch; stretches of one name add up. An exception is noted and passes through.
 
         Whoever knows the socket's own moments sets `start` or `end` of what it yields, so that no time of ours is counted.
         """
-        stretch = Stretch(self.clock.monotonic())
+        interval = Interval(self.clock.monotonic())
         try:
-            yield stretch
+            yield interval
         except BaseException:
             if not self.halted_in:
                 self.halted_in, self.halted_step = name, self.step
             raise
         finally:
-            self.mark(name, stretch.start, self.clock.monotonic() if stretch.end is None else stretch.end)
+            self.mark(name, interval.start, self.clock.monotonic() if interval.end is None else interval.end)
 
     def mark(self, name: str, start: float, end: float) -> None:
         """Notes a stretch that overlaps others or was timed at the socket's own events (`clock.monotonic()` seconds)."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
 from probes.families import Family
-from probes.wire.endpoint import Door, Variation
+from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.wire import Wire
 
 
@@ -92,7 +92,7 @@ class Probe(BaseModel, ABC):
         """Whether all of it may be asked again at once: it sends nothing but GET, HEAD and OPTIONS, logs nobody in, costs nothing."""
         return all(ask.method in ("GET", "HEAD", "OPTIONS") for ask in self.asks())
 
-    def door(self) -> Door | None:
+    def endpoint(self) -> Endpoint | None:
         """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
         return None
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from probes.expect.patterns import JsonPath
 from probes.fields import Rate
-from probes.http.message import Answer
+from probes.http.message import Response
 from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -87,7 +87,7 @@ class Revision(BaseModel):
             raise ValueError("give either header or json")
         return self
 
-    def read(self, answer: Answer) -> str:
+    def read(self, answer: Response) -> str:
         """The revision that an answer carries; "" where it carries none."""
         if self.header is not None:
             return (answer.header(self.header) or "").strip()

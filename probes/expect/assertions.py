@@ -12,7 +12,7 @@ from probes.expect.conditions import Condition
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.fields import Duration
-from probes.http.message import Answer
+from probes.http.message import Response
 
 
 def version(value: Any) -> Any:
@@ -50,7 +50,7 @@ class Expect(BaseModel):
     headers: dict[str, Condition] = Field(default={}, description="By name, what a header must be.")
     within: Duration | None = Field(default=None, description="The longest that it may take: slower is a failure, latency.")
 
-    def judge(self, answer: Answer) -> None:
+    def judge(self, answer: Response) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
         judge_status(answer, self.status)
         if self.http_version is not None and answer.http_version != self.http_version:
@@ -63,7 +63,7 @@ class Expect(BaseModel):
         if self.within is not None:
             judge_latency("took", answer.seconds, self.within)
 
-    def _judge_text(self, answer: Answer) -> None:
+    def _judge_text(self, answer: Response) -> None:
         if not (self.text or self.not_text or self.regex or self.not_regex):
             return
         body = answer.text()
@@ -148,7 +148,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def document(answer: Answer) -> Any:
+def document(answer: Response) -> Any:
     """The body as JSON. Raises Failed(body) for what is none, saying what it is."""
     try:
         return answer.json()
@@ -157,7 +157,7 @@ def document(answer: Answer) -> Any:
         raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is no JSON: {error}; {_beginning(answer.text())}") from None
 
 
-def _judge_header(name: str, condition: Condition, answer: Answer) -> None:
+def _judge_header(name: str, condition: Condition, answer: Response) -> None:
     value = answer.header(name)
     if value is None:
         if not condition.wants_none:

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from probes.core import Failed, Reason
 from probes.expect.patterns import whole_characters
-from probes.http.message import Answer
+from probes.http.message import Response
 
 _CLASS = re.compile(r"([1-5])xx\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
@@ -73,7 +73,7 @@ def any_success() -> Statuses:
     return Statuses.parse("2xx")
 
 
-def judge_status(answer: Answer, wanted: Statuses) -> None:
+def judge_status(answer: Response, wanted: Statuses) -> None:
     """Raises Failed where the status is not as wanted: auth, throttled (until when), redirect (where to) or status."""
     if answer.status in wanted:
         return
@@ -87,7 +87,7 @@ def judge_status(answer: Answer, wanted: Statuses) -> None:
     raise Failed(Reason.AUTH if answer.status in _AUTH else Reason.STATUS, message)
 
 
-def throttled_until(answer: Answer) -> str:
+def throttled_until(answer: Response) -> str:
     """Until when an answer 429 asks us to wait: a time where it can be told, else how long, else that it doesn't say.
 
     Retry-After (seconds or a date) comes before X-RateLimit-Reset (seconds since the epoch). The answer's own Date makes
@@ -114,7 +114,7 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def error_text(answer: Answer) -> str:
+def error_text(answer: Response) -> str:
     """What an application says of its own failure, in the usual JSON forms, bounded; "" where it says nothing readable."""
     try:
         said = _told(answer.json(), 3)

@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from probes.core import Failed, Reason, Refused
+from probes.core import Failed, PolicyRefused, Reason
 from probes.fields import host_and_port
-from probes.http.exchange import Connection, Sent
+from probes.http.exchange import Connection, OutgoingRequest
 from probes.http.http1 import Http1
 from probes.http.http2 import Http2
 from probes.probe import Context
 from probes.wire.addresses import literal, refusal
 from probes.wire.proxy import Proxy
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from probes.wire.stream import Stream
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
 
-def is_relayed(way: Way, origin: Origin) -> bool:
+def is_relayed(route: Route, origin: Origin) -> bool:
     """Whether the proxy reads the request itself, instead of only opening a tunnel for it."""
-    return way.proxy is not None and origin[0] == "http" and way.http != "2"
+    return route.proxy is not None and origin[0] == "http" and route.http != "2"
 
 
-async def connected(ctx: Context, way: Way, origin: Origin) -> Connection:
+async def connected(ctx: Context, route: Route, origin: Origin) -> Connection:
     """A fresh connection to an origin. Raises what the wire raises, and Failed for what proxies and versions don't grant."""
     scheme, host, port = origin
     secure = scheme == "https"
-    if way.proxy is None:
-        stream = await ctx.wire.stream(ctx, host, port, way.tls if secure else None, way.alpn() if secure else (), way)
-    elif is_relayed(way, origin):
-        stream = await _to_proxy(ctx, way, way.proxy, host)
+    if route.proxy is None:
+        stream = await ctx.wire.stream(ctx, host, port, route.tls if secure else None, route.alpn() if secure else (), route)
+    elif is_relayed(route, origin):
+        stream = await _to_proxy(ctx, route, route.proxy, host)
     else:
-        stream = await _through(ctx, way, way.proxy, origin)
-    return _speaking(stream, way.http, secure=secure)
+        stream = await _through(ctx, route, route.proxy, origin)
+    return _speaking(stream, route.http, secure=secure)
 
 
-async def _to_proxy(ctx: Context, way: Way, proxy: Proxy, host: str) -> Stream:
+async def _to_proxy(ctx: Context, route: Route, proxy: Proxy, host: str) -> Stream:
     """A connection to the proxy. It resolves the target's name itself: only an address can be checked here."""
     address = literal(host)
-    if address and not way.any_address and (why := refusal(address, host, way.allowed)):
-        raise Refused(why)
+    if address and not route.any_address and (why := refusal(address, host, route.allowed)):
+        raise PolicyRefused(why)
     ctx.evidence["proxy"] = host_and_port(proxy.host, proxy.port)
     try:
-        return await ctx.wire.stream(ctx, proxy.host, proxy.port, way=way)
+        return await ctx.wire.stream(ctx, proxy.host, proxy.port, route=route)
     except (Failed, OSError) as error:
         raise proxy.unreached(error) from error
 
 
-async def _through(ctx: Context, way: Way, proxy: Proxy, origin: Origin) -> Stream:
+async def _through(ctx: Context, route: Route, proxy: Proxy, origin: Origin) -> Stream:
     """A connection through the proxy's tunnel; phase `proxy` is from CONNECT sent to the proxy's answer.
 
     Raises Failed, told as the proxy's, where it opens no tunnel.
@@ -54,19 +54,19 @@ async def _through(ctx: Context, way: Way, proxy: Proxy, origin: Origin) -> Stre
     scheme, host, port = origin
     where = host_and_port(host, port).encode()
     headers = ((b"Host", where), *((name.encode(), value.encode()) for name, value in proxy.headers().items()))
-    stream = await _to_proxy(ctx, way, proxy, host)
+    stream = await _to_proxy(ctx, route, proxy, host)
     try:
-        with ctx.phase("proxy") as stretch:
+        with ctx.phase("proxy") as interval:
             try:
-                exchange = await Http1(stream).send(ctx.side_context(), Sent("CONNECT", where, "http", headers, b""))
+                exchange = await Http1(stream).send(ctx.side_context(), OutgoingRequest("CONNECT", where, "http", headers, b""))
                 await exchange.receive_head()
             except (Failed, OSError) as error:
                 raise proxy.unreached(error) from error
-            stretch.end = stream.last_read_at
+            interval.end = stream.last_read_at
         proxy.judge_tunnel(exchange.status)
         if scheme == "https":
-            context = await ctx.wire.tls_context(way.tls, way.alpn())
-            await ctx.wire.secure(ctx, stream, way.tls, context, host)
+            context = await ctx.wire.tls_context(route.tls, route.alpn())
+            await ctx.wire.secure(ctx, stream, route.tls, context, host)
     except BaseException:
         stream.abort()
         raise

@@ -14,7 +14,7 @@ Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class OutgoingRequest:
     """A request as it goes out. `target` is the request line's: a path with its query, or all of it for a proxy."""
 
     method: str
@@ -58,9 +58,9 @@ class Exchange(ABC):
 
     async def receive_head(self) -> None:
         """Phase `processing`: from the request written to the answer's first byte."""
-        with self.ctx.phase("processing") as stretch:
+        with self.ctx.phase("processing") as interval:
             data = await self._first_bytes()
-            stretch.end = self.stream.last_read_at
+            interval.end = self.stream.last_read_at
         taken = 0
         while True:
             taken += len(data)
@@ -69,9 +69,9 @@ class Exchange(ABC):
                 return
             if taken > HEAD_CAP:
                 raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB")
-            with self.ctx.phase("transfer") as stretch:
+            with self.ctx.phase("transfer") as interval:
                 data = await self._read()
-                stretch.end = self.stream.last_read_at
+                interval.end = self.stream.last_read_at
 
     async def _first_bytes(self) -> bytes:
         data = await self._read()
@@ -87,9 +87,9 @@ class Exchange(ABC):
                 yield piece
             if self.done:
                 return
-            with self.ctx.phase("transfer") as stretch:
+            with self.ctx.phase("transfer") as interval:
                 data = await self._read(ending=True)
-                stretch.end = self.stream.last_read_at
+                interval.end = self.stream.last_read_at
             if data:
                 await self.feed(data)
             elif self.ends_with_connection():
@@ -137,7 +137,7 @@ class Connection(ABC):
         self.stream = stream
 
     @abstractmethod
-    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: OutgoingRequest) -> Exchange:
         """Sends a request. Its answer is read from what is returned."""
 
     @abstractmethod

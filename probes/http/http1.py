@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httptools
 
-from probes.core import Failed, Measurements, Reason, Refused
-from probes.http.exchange import Connection, Exchange, Sent
+from probes.core import Failed, Measurements, PolicyRefused, Reason
+from probes.http.exchange import Connection, Exchange, OutgoingRequest
 from probes.wire.stream import Stream
 
 _BODILESS = {204, 304}
@@ -14,7 +14,7 @@ _BODILESS = {204, 304}
 class Http1(Connection):
     """A connection of HTTP/1.1."""
 
-    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: OutgoingRequest) -> Exchange:
         exchange = Exchange1(ctx, self.stream, sent.method)
         lines = [b"%s %s HTTP/1.1" % (sent.method.encode("ascii"), sent.target)]
         lines += [name + b": " + value for name, value in sent.headers]
@@ -25,11 +25,11 @@ class Http1(Connection):
         return self.stream.quiet()
 
 
-def refuse_line_breaks(sent: Sent) -> None:
+def refuse_line_breaks(sent: OutgoingRequest) -> None:
     """Raises Refused for a header that would smuggle in another one, before a byte goes out."""
     for name, value in sent.headers:
         if any(sign in name + value for sign in b"\r\n\0"):
-            raise Refused(f"header {name.decode('ascii', 'replace')!r} holds a line break or a NUL")
+            raise PolicyRefused(f"header {name.decode('ascii', 'replace')!r} holds a line break or a NUL")
 
 
 class Exchange1(Exchange):

@@ -19,7 +19,7 @@ from h2.exceptions import DenialOfServiceError, H2Error, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 
 from probes.core import Failed, Measurements, Reason
-from probes.http.exchange import HEAD_CAP, Connection, Exchange, Sent
+from probes.http.exchange import HEAD_CAP, Connection, Exchange, OutgoingRequest
 from probes.wire.stream import Stream
 
 WINDOW = 1024 * 1024  # bytes that a server may send before it hears from us
@@ -50,7 +50,7 @@ class Http2(Connection):
         self._greeted = False  # the server has sent its settings
         self.goodbye: Goodbye | None = None
 
-    async def send(self, ctx: Measurements, sent: Sent) -> Exchange:
+    async def send(self, ctx: Measurements, sent: OutgoingRequest) -> Exchange:
         if not self._opened:
             self.h2.initiate_connection()
             self.h2.increment_flow_control_window(WINDOW)
@@ -149,7 +149,7 @@ def code_name(code: int) -> str:
         return f"{code:#x}"
 
 
-def _fields(sent: Sent) -> list[tuple[bytes, bytes]]:
+def _fields(sent: OutgoingRequest) -> list[tuple[bytes, bytes]]:
     headers = [(name.lower(), value) for name, value in sent.headers]
     host = next((value for name, value in headers if name == b"host"), b"")
     pseudo = [

@@ -19,7 +19,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """One HTTP answer, whole. `seconds` runs from the send's start (resolving included) to the last byte."""
 
     status: int

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from probes.core import Failed, Reason
-from probes.http.message import Answer, Request
+from probes.http.message import Request, Response
 from probes.wire.tls import Tls
 
 EARLY = 30.0  # seconds before a token's end at which it is no longer used; of a short-lived one a tenth of its life
@@ -63,7 +63,7 @@ class Token:
     until: float
 
 
-def token(answer: Answer, now: float) -> Token:
+def token(answer: Response, now: float) -> Token:
     """The token that an answer carries. Raises Failed, saying that it was the token endpoint that failed."""
     said = _said(answer)
     if answer.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
@@ -82,7 +82,7 @@ def token(answer: Answer, now: float) -> Token:
     return Token(value, now + life - min(EARLY, life / 10))
 
 
-def _said(answer: Answer) -> dict[str, Any]:
+def _said(answer: Response) -> dict[str, Any]:
     try:
         said = answer.json()
     except ValueError:

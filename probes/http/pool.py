@@ -9,11 +9,11 @@ import httpx
 from probes.core import Failed, Reason
 from probes.http.connect import Origin, connected, is_relayed
 from probes.http.decoding import Decoder
-from probes.http.exchange import Connection, Exchange, Fields, Sent
+from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
 from probes.probe import Context
-from probes.wire.settings import Way
-from probes.wire.wire import Place
+from probes.wire.route import Route
+from probes.wire.wire import ConnectionKey
 
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
@@ -25,7 +25,7 @@ _REPEATABLE = frozenset({"GET", "HEAD"})
 _PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
 
 
-class Response:
+class StreamingResponse:
     """A response whose head has come. Its body is read once, to the end; whoever stops before that calls `abort`."""
 
     def __init__(self, pool: ConnectionPool, ctx: Context, origin: Origin, connection: Connection, exchange: Exchange) -> None:
@@ -54,7 +54,7 @@ class Response:
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where it breaks off, Failed(PROTOCOL) for what isn't encoded as declared.
         """
         encoding = ", ".join(value for name, value in self.headers if name == "content-encoding")
-        decoder = Decoder(encoding, cap, self._pool.way.encodings)
+        decoder = Decoder(encoding, cap, self._pool.route.encodings)
         length, beginning = 0, bytearray()
         try:
             async for piece in self._exchange.body():
@@ -82,8 +82,8 @@ class ConnectionPool:
     more where its connection, used before, ends without a byte of an answer. To be closed.
     """
 
-    def __init__(self, way: Way, *, resends: bool = True) -> None:
-        self.way = way
+    def __init__(self, route: Route, *, resends: bool = True) -> None:
+        self.route = route
         self._resends = resends
         self._connections: dict[Origin, Connection] = {}  # those that wait for a request
         self._lent: set[Connection] = set()  # those whose response is being read
@@ -91,9 +91,9 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Leaves to the wire what is to be kept, and aborts the rest."""
-        if self._used_by and self.way.keep_alive:
+        if self._used_by and self.route.keep_alive:
             for origin in list(self._connections)[:_MOST_KEPT]:
-                place = Place(self._used_by.check, origin, self.way)
+                place = ConnectionKey(self._used_by.check, origin, self.route)
                 self._used_by.wire.keep(place, self._connections.pop(origin))
         for connection in (*self._connections.values(), *self._lent):
             connection.stream.abort()
@@ -114,7 +114,7 @@ class ConnectionPool:
         self._connections[origin] = connection
         self._used_by = ctx
 
-    async def send(self, ctx: Context, request: httpx.Request, body: bytes) -> Response:
+    async def send(self, ctx: Context, request: httpx.Request, body: bytes) -> StreamingResponse:
         """Sends a request that the run's permit lets pass, and returns when the response's head is there.
 
         Evidence and facts say what was sent and what came. Raises what `permit` and the wire raise, and Failed.
@@ -127,25 +127,25 @@ class ConnectionPool:
         connection, exchange = await self._over_used(ctx, origin, sent) or await self._over_new(ctx, origin, sent)
         try:
             _note_response(ctx, exchange)
-            if self.way.proxy and is_relayed(self.way, origin):
-                self.way.proxy.judge_answer(exchange.status, exchange.fields())
+            if self.route.proxy and is_relayed(self.route, origin):
+                self.route.proxy.judge_answer(exchange.status, exchange.fields())
         except BaseException:
             connection.stream.abort()
             raise
         self._lent.add(connection)
-        return Response(self, ctx, origin, connection, exchange)
+        return StreamingResponse(self, ctx, origin, connection, exchange)
 
-    def _as_sent(self, request: httpx.Request, origin: Origin, body: bytes) -> Sent:
+    def _as_sent(self, request: httpx.Request, origin: Origin, body: bytes) -> OutgoingRequest:
         target, headers = request.url.raw_path, request.headers.raw
-        if self.way.proxy and is_relayed(self.way, origin):
+        if self.route.proxy and is_relayed(self.route, origin):
             target = str(request.url.copy_with(userinfo=b"", fragment=None)).encode("ascii")
-            headers = [*headers, *((k.encode(), v.encode()) for k, v in self.way.proxy.headers().items())]
-        sent = Sent(request.method, target, request.url.scheme, tuple(headers), body)
+            headers = [*headers, *((k.encode(), v.encode()) for k, v in self.route.proxy.headers().items())]
+        sent = OutgoingRequest(request.method, target, request.url.scheme, tuple(headers), body)
         refuse_line_breaks(sent)
         return sent
 
-    async def _over_new(self, ctx: Context, origin: Origin, sent: Sent) -> tuple[Connection, Exchange]:
-        connection = await connected(ctx, self.way, origin)
+    async def _over_new(self, ctx: Context, origin: Origin, sent: OutgoingRequest) -> tuple[Connection, Exchange]:
+        connection = await connected(ctx, self.route, origin)
         try:
             exchange = await connection.send(ctx, sent)
             await exchange.receive_head()
@@ -154,14 +154,14 @@ class ConnectionPool:
             raise
         return connection, exchange
 
-    async def _over_used(self, ctx: Context, origin: Origin, sent: Sent) -> tuple[Connection, Exchange] | None:
+    async def _over_used(self, ctx: Context, origin: Origin, sent: OutgoingRequest) -> tuple[Connection, Exchange] | None:
         """None where there is no such connection, or it turns out to be stale, which says nothing of the target.
 
         The server may close it just as we send.
         """
         connection = self._connections.pop(origin, None)
-        if connection is None and self.way.keep_alive:
-            connection = ctx.wire.take(Place(ctx.check, origin, self.way))
+        if connection is None and self.route.keep_alive:
+            connection = ctx.wire.take(ConnectionKey(ctx.check, origin, self.route))
         if connection is None:
             return None
         exchange = None

@@ -11,17 +11,17 @@ from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_va
 from probes.families import Family, fact_family, phase_family
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
-from probes.http.session import BODY_CAP, OnData, Visit
+from probes.http.session import BODY_CAP, HttpSession, OnData
 from probes.probe import Probe
 from probes.target import TargetRef
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
-from probes.wire.endpoint import Door, Variation
+from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.proxy import Proxy
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from probes.wire.tls import Tls, tls_families
 
-__all__ = ["BODY_CAP", "Endpoint", "OnData", "Visit", "http_families", "network_families"]
+__all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families", "network_families"]
 
 
 def _version(value: Any) -> Any:
@@ -40,7 +40,7 @@ _Encoding = Literal["zstd", "br", "gzip", "deflate"]
 Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
 
 
-class Endpoint(Probe):
+class HttpProbe(Probe):
     """Where a kind over HTTP asks: a target and a path, or a `url` of its own, to which only its kind's request goes."""
 
     target: TargetRef | None = Field(default=None, description="A name under targets:; its address, headers, rules and limit.")
@@ -96,16 +96,16 @@ class Endpoint(Probe):
         both = {**(self.target.headers if self.target else {}), **self.headers}
         return {name: value.get_secret_value() for name, value in both.items()}
 
-    def visit(self) -> Visit:
+    def session(self) -> HttpSession:
         """A run's stay at its hosts, for `async with`: its requests share connections, cookies and a token."""
-        return Visit(self.way)
+        return HttpSession(self.route)
 
     @cached_property
-    def way(self) -> Way:
+    def route(self) -> Route:
         """How its requests travel."""
         host = urlsplit(self._base()).hostname or ""
         theirs = self.target.allow_addresses if self.target else ()
-        return Way(
+        return Route(
             tls=self.tls,
             http=self.http,
             proxy=Proxy.read(self.proxy.get_secret_value()) if self.proxy else None,
@@ -117,12 +117,12 @@ class Endpoint(Probe):
             allowed=frozenset((*self.allow_addresses, *theirs)),
         )
 
-    def door(self) -> Door:
+    def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         secure = split.scheme == "https"
-        return Door(split.hostname or "", split.port or (443 if secure else 80), self.way, secure)
+        return Endpoint(split.hostname or "", split.port or (443 if secure else 80), self.route, secure)
 
-    def varied(self, variation: Variation) -> Endpoint | None:
+    def varied(self, variation: Variation) -> HttpProbe | None:
         """As Probe.varied."""
         if not self.repeatable():
             return None
@@ -131,7 +131,7 @@ class Endpoint(Probe):
         update |= {} if variation.verify else {"tls": self.tls.model_copy(update={"verify": False})}
         update |= {} if variation.proxy else {"proxy": None}
         other = self.model_copy(update=update)
-        other.__dict__.pop("way", None)  # worked out from the settings before
+        other.__dict__.pop("route", None)  # worked out from the settings before
         return other
 
     def address(self) -> str:

@@ -14,30 +14,30 @@ import httpx
 
 from probes.core import Failed, Reason
 from probes.http.cookies import Cookies
-from probes.http.message import Answer, Request
+from probes.http.message import Request, Response
 from probes.http.pool import BODY_CAP, PORTS, UNTOLD, ConnectionPool
 from probes.http.redirects import following
 from probes.http.transport import access_token
 from probes.probe import Context
-from probes.wire.settings import Way
+from probes.wire.route import Route
 
-__all__ = ["BODY_CAP", "UNTOLD", "OnData", "Visit"]
+__all__ = ["BODY_CAP", "UNTOLD", "HttpSession", "OnData"]
 
 OnData = Callable[[bytes, float], None]
 _UNAUTHORIZED = 401
 
 
-class Visit:
+class HttpSession:
     """What the requests of one run share. To be left (`async with`), so that no connection stays open.
 
     Requests to one origin share a connection, one after the other, as a browser's do. With `keep_alive` the connection stays
     in the wire for the check's next run.
     """
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._cookies = Cookies()
-        self._pool = ConnectionPool(way)
+        self._pool = ConnectionPool(route)
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,16 +47,16 @@ class Visit:
 
     async def ask(
         self, ctx: Context, request: Request, *, cap: int = BODY_CAP, redirects: int = 0, on_data: OnData | None = None
-    ) -> Answer:
+    ) -> Response:
         """Sends one request and returns the answer whole; `on_data` gets each piece of the body with the moment it came.
 
         Follows at most so many redirects; with none asked for, the redirect itself is the answer.
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the answer does,
         Failed(PROTOCOL) for what is no HTTP, Failed(REDIRECT), and whatever the permit and the wire raise.
         """
-        held, oauth2 = None, self._way.oauth2
+        held, oauth2 = None, self._route.oauth2
         if oauth2 and not any(name.lower() == "authorization" for name in request.headers):
-            held = await access_token(ctx, self._way, oauth2)
+            held = await access_token(ctx, self._route, oauth2)
             request = replace(request, headers={**request.headers, "Authorization": f"Bearer {held.value}"})
         started = ctx.clock.monotonic()
         for hop in count():
@@ -73,7 +73,7 @@ class Visit:
             request = follow_up
         raise AssertionError  # count() never ends
 
-    async def _answer(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> Answer:
+    async def _answer(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> Response:
         """One request and its answer; `seconds` is the moment of the last byte, from which the caller takes the start."""
         made = self._made(ctx, request)
         response = await self._pool.send(ctx, made, request.body or b"")
@@ -87,10 +87,10 @@ class Visit:
             response.abort()
             raise
         self._cookies.take(request.url, response.headers)
-        return Answer(response.status, response.headers, bytes(body), response.last_read_at, request.url, response.http_version)
+        return Response(response.status, response.headers, bytes(body), response.last_read_at, request.url, response.http_version)
 
     def _made(self, ctx: Context, request: Request) -> httpx.Request:
-        encodings = ", ".join(self._way.encodings) or "identity"
+        encodings = ", ".join(self._route.encodings) or "identity"
         headers = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
         try:
             made = httpx.Request(request.method, request.url, headers=headers, content=request.body)

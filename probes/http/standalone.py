@@ -8,13 +8,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from probes.core import Clock, Failed, Refused, Sender, Withheld
+from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Sender
 from probes.http.decoding import ENCODINGS
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
 from probes.http.transport import as_httpx, send
 from probes.probe import Context
 from probes.wire.proxy import Proxy
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from probes.wire.wire import Wire
 
 _LONGEST = 86400.0  # seconds that a request without a timeout may take
@@ -54,7 +54,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
             return await send(ctx, self._pool(request.url), request, cap=self._cap, ends=ends)
         except (Failed, OSError) as error:
             raise as_httpx(error) from error
-        except Refused as refused:
+        except PolicyRefused as refused:
             raise httpx.LocalProtocolError(refused.message) from refused
 
     def _pool(self, url: httpx.URL) -> ConnectionPool:
@@ -63,7 +63,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
         except ValueError as error:
             raise httpx.ProxyError(str(error)) from error
         if proxy not in self._pools:
-            self._pools[proxy] = ConnectionPool(Way(proxy=proxy, encodings=ENCODINGS, any_address=True), resends=False)
+            self._pools[proxy] = ConnectionPool(Route(proxy=proxy, encodings=ENCODINGS, any_address=True), resends=False)
         return self._pools[proxy]
 
     async def aclose(self) -> None:
@@ -93,7 +93,7 @@ class _NoLedger:
     """Implements probes.core.Ledger where there is nothing to spend."""
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:  # noqa: ARG002 - the protocol's
-        raise Withheld("a request outside of a run has no budget")
+        raise QuotaRefused("a request outside of a run has no budget")
 
     async def settle(self, reservation: int, amount: float) -> None:
         """Nothing was reserved."""

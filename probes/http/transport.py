@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import httpx
 
-from probes.core import Failed, Reason, Refused
-from probes.http.message import Answer
+from probes.core import Failed, PolicyRefused, Reason
+from probes.http.message import Response
 from probes.http.oauth2 import OAuth2, Token, token
-from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, Response
+from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
 from probes.probe import Context
-from probes.wire.settings import Way
+from probes.wire.route import Route
 
 # What httpx itself raises above its transport: for the `errors` of a kind.
 HTTPX_ERRORS: Mapping[type[Exception], Reason] = {
@@ -44,19 +44,19 @@ class HttpTransport(httpx.AsyncBaseTransport):
       Failed or OSError that the engine makes the verdict of.
     """
 
-    def __init__(self, ctx: Context, way: Way | None = None, *, cap: int = BODY_CAP) -> None:
+    def __init__(self, ctx: Context, route: Route | None = None, *, cap: int = BODY_CAP) -> None:
         self._ctx = ctx
-        self._pool = ConnectionPool(way or Way())
+        self._pool = ConnectionPool(route or Route())
         self._cap = cap
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As httpx.AsyncBaseTransport: one request, redirects are the client's."""
         hop = _follow(request)
         self._ctx.facts["redirects"] = hop
-        held, oauth2 = None, self._pool.way.oauth2
+        held, oauth2 = None, self._pool.route.oauth2
         try:
             if oauth2 and not hop and "authorization" not in request.headers:
-                held = await access_token(self._ctx, self._pool.way, oauth2)
+                held = await access_token(self._ctx, self._pool.route, oauth2)
                 request.headers["Authorization"] = f"Bearer {held.value}"
             response = await send(self._ctx, self._pool, request, cap=self._cap)
         except (Failed, OSError) as error:
@@ -101,7 +101,7 @@ async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, ca
         raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'}: the address must begin with http:// or https:// and a host")
     async with asyncio.timeout_at(ends):
         body = b"".join([piece async for piece in request.stream]) if isinstance(request.stream, httpx.AsyncByteStream) else b""
-        _complete(ctx, pool.way, request, body)
+        _complete(ctx, pool.route, request, body)
         response = await pool.send(ctx, request, body)
     headers = httpx.Headers(list(response.headers))
     if "content-encoding" in headers and request.method != "HEAD":
@@ -111,7 +111,7 @@ async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, ca
     return httpx.Response(response.status, headers=headers, stream=_Body(response, cap, ends), extensions=version)
 
 
-def _complete(ctx: Context, way: Way, request: httpx.Request, body: bytes) -> None:
+def _complete(ctx: Context, route: Route, request: httpx.Request, body: bytes) -> None:
     """The headers as a run sends them: who asks instead of httpx's own name, what can be decoded, and a body's length."""
     headers = request.headers
     if headers.get("user-agent", "").startswith("python-httpx/"):
@@ -121,7 +121,7 @@ def _complete(ctx: Context, way: Way, request: httpx.Request, body: bytes) -> No
     if "transfer-encoding" in headers:
         del headers["transfer-encoding"]
         headers["Content-Length"] = str(len(body))
-    headers["Accept-Encoding"] = ", ".join(way.encodings) or "identity"
+    headers["Accept-Encoding"] = ", ".join(route.encodings) or "identity"
     for name, value in ({"Accept": "*/*"} | ctx.sender.headers()).items():
         headers.setdefault(name, value)
     for pair in filter(None, headers.get("cookie", "").split("; ")):
@@ -131,7 +131,7 @@ def _complete(ctx: Context, way: Way, request: httpx.Request, body: bytes) -> No
 class _Body(httpx.AsyncByteStream):
     """The body as it comes. Where it is closed before its end, the connection is closed with it."""
 
-    def __init__(self, response: Response, cap: int, ends: float | None) -> None:
+    def __init__(self, response: StreamingResponse, cap: int, ends: float | None) -> None:
         self._response = response
         self._pieces = response.body(cap)
         self._ends = ends
@@ -166,25 +166,25 @@ def as_httpx(error: Failed | OSError) -> httpx.TransportError:
     return (httpx.ReadError if reset else httpx.ConnectError)(text)
 
 
-async def access_token(ctx: Context, way: Way, oauth2: OAuth2) -> Token:
+async def access_token(ctx: Context, route: Route, oauth2: OAuth2) -> Token:
     """A token that holds, kept or asked for: phase `token`. Raises Failed and OSError, told as the token endpoint's."""
     with ctx.phase("token"):
-        held = await ctx.wire.tokens.get(oauth2, ctx.clock.time, lambda: _ask_for_token(ctx, way, oauth2))
+        held = await ctx.wire.tokens.get(oauth2, ctx.clock.time, lambda: _ask_for_token(ctx, route, oauth2))
     ctx.conceal(held.value)
     return held
 
 
-async def _ask_for_token(ctx: Context, way: Way, oauth2: OAuth2) -> Token:
+async def _ask_for_token(ctx: Context, route: Route, oauth2: OAuth2) -> Token:
     """Asks the token endpoint in a context of its own: what it measures is not the target's."""
     asked = oauth2.request()
 
     async def permit(method: str, url: str) -> None:
         if (method, url) != (asked.method, asked.url):
-            raise Refused(f"{method} {url} is not what is sent to a token endpoint")
+            raise PolicyRefused(f"{method} {url} is not what is sent to a token endpoint")
 
     side = ctx.side_context(permit=permit)
     try:
-        async with httpx.AsyncClient(transport=HttpTransport(side, way.to_tokens(oauth2))) as client:
+        async with httpx.AsyncClient(transport=HttpTransport(side, route.to_tokens(oauth2))) as client:
             response = await client.request(asked.method, asked.url, headers=asked.headers, content=asked.body)
     except httpx.InvalidURL as error:
         raise Failed(Reason.REDIRECT, f"the token endpoint: the address is none: {error}") from error
@@ -199,4 +199,4 @@ async def _ask_for_token(ctx: Context, way: Way, oauth2: OAuth2) -> Token:
     finally:
         ctx.evidence["token"] = {"url": asked.url, "status": side.facts.get("status_code"), "phases": side.phases}
     headers = tuple(response.headers.multi_items())
-    return token(Answer(response.status_code, headers, response.content, 0.0, asked.url), ctx.clock.time())
+    return token(Response(response.status_code, headers, response.content, 0.0, asked.url), ctx.clock.time())

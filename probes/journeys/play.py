@@ -19,7 +19,7 @@ from typing import Any
 
 from probes.core import Failed
 from probes.expect.template import as_text
-from probes.http.message import Answer, Request
+from probes.http.message import Request, Response
 from probes.journeys.steps import Step
 
 
@@ -31,7 +31,7 @@ class Sending:
     request: Request
 
 
-Moves = Generator[Sending, Answer, None]
+Moves = Generator[Sending, Response, None]
 
 
 class Play:
@@ -80,7 +80,7 @@ class Play:
         headers = typed | self._headers | step.filled_headers(self._values)
         return Request(step.method, self._locate(step.filled_path(self._values)), headers, body)
 
-    def _judge(self, step: Step, answer: Answer) -> None:
+    def _judge(self, step: Step, answer: Response) -> None:
         try:
             step.expect.judge(answer)
         except Failed:
@@ -88,7 +88,7 @@ class Play:
                 self._capture(step, answer)
             raise
 
-    def _capture(self, step: Step, answer: Answer) -> None:
+    def _capture(self, step: Step, answer: Response) -> None:
         for name, capture in step.capture.items():
             value = capture.take(name, answer)
             if capture.secret and not isinstance(value, bool):

@@ -15,7 +15,7 @@ from probes.core import Failed, Reason
 from probes.expect.assertions import Expect, document
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.template import fill, fill_json, fill_path, variables
-from probes.http.message import Answer
+from probes.http.message import Response
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
@@ -40,7 +40,7 @@ class Capture(BaseModel):
             raise ValueError("json goes with neither header nor regex")
         return self
 
-    def take(self, name: str, answer: Answer) -> Any:
+    def take(self, name: str, answer: Response) -> Any:
         """The value. Raises Failed(schema) where the answer has none, and Failed(body) where it is no JSON."""
         if self.json_ is not None:
             found = self.json_.find(document(answer))

@@ -12,8 +12,8 @@ from probes.expect.assertions import json_faults, pair_text, paired
 from probes.expect.conditions import Condition
 from probes.expect.patterns import JsonPath, shown
 from probes.expect.status import Statuses, any_success, judge_status
-from probes.http.message import Answer, Request
-from probes.http.probe import Endpoint, http_families
+from probes.http.message import Request, Response
+from probes.http.probe import HttpProbe, http_families
 
 _WELL = frozenset({"healthy", "ok", "ready", "up", "pass", "alive"})
 _UNWELL = frozenset({"unhealthy", "not_ready", "not ready", "error", "down", "fail", "failed", "critical", "shutdown"})
@@ -28,7 +28,7 @@ class Part(Condition):
     name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", description="Its name; without it the last name of the path.")
 
 
-class HealthMetrics(Endpoint):
+class HealthMetrics(HttpProbe):
     """Reads an API's health report. The check is about the report: that it is there, has its parts and doesn't contradict itself.
 
     A part that is reported as unwell fails the part (`api-report/db_healthy`), not the check. A body that says something
@@ -71,8 +71,8 @@ class HealthMetrics(Endpoint):
         return (Ask("GET", self.location(), ("path",) if self.path else ()),)
 
     async def run(self, ctx: Context) -> Result:
-        async with self.visit() as visit:
-            answer = await visit.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
+        async with self.session() as session:
+            answer = await session.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         report = self._report(answer)
         wrong = self._wrong(answer, report)
         parts, present = self._judged(report)
@@ -84,7 +84,7 @@ class HealthMetrics(Endpoint):
             raise wrong
         return Result.failed(wrong.reason, wrong.message, parts)
 
-    def _report(self, answer: Answer) -> Any:
+    def _report(self, answer: Response) -> Any:
         """The body as JSON. What is none is told by its status first, since an error page is no report."""
         try:
             return answer.json()
@@ -92,7 +92,7 @@ class HealthMetrics(Endpoint):
             judge_status(answer, self.status)
             raise Failed(Reason.BODY, f"the report is no JSON: {error}; it begins {shown(answer.text()[:60])}") from None
 
-    def _wrong(self, answer: Answer, report: Any) -> Failed | None:
+    def _wrong(self, answer: Response, report: Any) -> Failed | None:
         """What is wrong with the report as a whole: a body against its status code, or a status that is not as wanted."""
         if (pair := paired(report)) and pair[1] != answer.status:
             return Failed(Reason.BODY, f"{pair_text(pair[1])}, and came with {answer.status}")

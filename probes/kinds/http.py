@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from probes import Ask, Context, Family, Result, Size
 from probes.expect.assertions import Expect
 from probes.http.message import Request
-from probes.http.probe import BODY_CAP, Endpoint, http_families
+from probes.http.probe import BODY_CAP, HttpProbe, http_families
 
 
 class Basic(BaseModel):
@@ -29,7 +29,7 @@ class Basic(BaseModel):
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
-class Http(Endpoint):
+class Http(HttpProbe):
     """Sends one HTTP request and judges the answer: status, headers, text, JSON, and how long it took."""
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -69,8 +69,8 @@ class Http(Endpoint):
         return (Ask(self.method, self.location(), ("path",) if self.path else ()),)
 
     async def run(self, ctx: Context) -> Result:
-        async with self.visit() as visit:
-            answer = await visit.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+        async with self.session() as session:
+            answer = await session.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
         self.expect.judge(answer)
         return Result.passed(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, Reason, Refused, Result, Withheld, keyed_family
+from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, keyed_family
 from probes.expect.assertions import duration
-from probes.http.probe import Endpoint, Visit, http_families
+from probes.http.probe import HttpProbe, HttpSession, http_families
 from probes.journeys.play import Moves, Play
 from probes.journeys.steps import Step, check_steps
 from probes.target import FREE_METHODS
@@ -18,7 +18,7 @@ from probes.target import FREE_METHODS
 LEAVING = 5.0  # seconds that the steps with `always` have of their own
 
 
-class Journey(Endpoint):
+class Journey(HttpProbe):
     """Plays its steps in order and stops at the first that is not as expected; steps with `always` run in any case.
 
     Each step's seconds are the fact `step.<name>`. After a refused login none is tried again for `lockout`: an account
@@ -83,24 +83,24 @@ class Journey(Endpoint):
             if step.logs_in:
                 await ctx.ledger.held(self._lock(step))
         play = Play(self.steps, locate=self.location, headers=self.base_headers(), conceal=ctx.conceal)
-        async with self.visit() as visit:
+        async with self.session() as session:
             try:
-                await self._play(ctx, visit, play.steps())
+                await self._play(ctx, session, play.steps())
             finally:
                 ctx.decided = ctx.clock.monotonic()
                 if self.afterwards():
-                    ctx.evidence["afterwards"] = await self._leave(ctx, visit, play)
+                    ctx.evidence["afterwards"] = await self._leave(ctx, session, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
         return Result.passed(f"{len(taken)} step{'s'[: len(taken) - 1]} in {duration(sum(taken))}")
 
-    async def _play(self, ctx: Context, visit: Visit, moves: Moves) -> None:
+    async def _play(self, ctx: Context, session: HttpSession, moves: Moves) -> None:
         """Carries requests out and answers in until the moves are at their end."""
         sending = next(moves, None)
         while sending is not None:
             step = sending.step
             ctx.step = step.name
             try:
-                answer = await visit.ask(ctx, sending.request)
+                answer = await session.ask(ctx, sending.request)
             except Failed as failed:
                 moves.throw(failed)  # it comes back with the step's name
                 raise
@@ -114,15 +114,15 @@ class Journey(Endpoint):
                     await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({answer.status})")
                 raise
 
-    async def _leave(self, ctx: Context, visit: Visit, play: Play) -> str:
+    async def _leave(self, ctx: Context, session: HttpSession, play: Play) -> str:
         """Plays the steps with `always` on time of their own, and says how it went. The verdict is known, and stays."""
         aside = ctx.side_context(deadline=ctx.clock.monotonic() + LEAVING)
         try:
             async with asyncio.timeout(LEAVING):
-                await self._play(aside, visit, play.leaving())
+                await self._play(aside, session, play.leaving())
         except TimeoutError:
             return f"{aside.step}: no answer within {LEAVING:g} s"
-        except (Failed, Refused, Withheld, OSError) as error:
+        except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             return str(error)
         finally:
             ctx.secrets |= aside.secrets

@@ -12,7 +12,7 @@ from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, f
 from probes.expect.dialogue import Dialogue, Heard, Step, judge_names
 from probes.expect.template import fill
 from probes.http.probe import network_families
-from probes.wire.endpoint import Door
+from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -68,9 +68,9 @@ class Tcp(Probe):
         """What a dialogue says may do something each time."""
         return not any(step.send or step.send_hex is not None for step in self.dialogue)
 
-    def door(self) -> Door:
+    def endpoint(self) -> Endpoint:
         later = any(step.starttls for step in self.dialogue)
-        return Door.speaking(self.host, self.port, None if later else self.tls)
+        return Endpoint.speaking(self.host, self.port, None if later else self.tls)
 
     async def run(self, ctx: Context) -> Result:
         later = any(step.starttls for step in self.dialogue)
@@ -124,9 +124,9 @@ class _Talk:
     def _failing(self, fact: str) -> Iterator[None]:
         """The fact is true until the expectation is met: at the deadline too."""
         self._ctx.facts[fact] = True
-        with self._ctx.phase("dialogue") as stretch:
+        with self._ctx.phase("dialogue") as interval:
             yield
-            stretch.end = max(stretch.start, self._stream.last_read_at)  # what came before is none of this step's time
+            interval.end = max(interval.start, self._stream.last_read_at)  # what came before is none of this step's time
         self._ctx.facts[fact] = False
 
     async def _line(self, step: Step) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from probes import Context, Duration, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, phase_family
 from probes.http.probe import network_families
-from probes.wire.endpoint import Door
+from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, broken, tls_families
 
@@ -47,8 +47,8 @@ class Handshake(Probe):
     def address(self) -> str:
         return host_and_port(self.host, self.port)
 
-    def door(self) -> Door:
-        return Door.speaking(self.host, self.port, self.tls)
+    def endpoint(self) -> Endpoint:
+        return Endpoint.speaking(self.host, self.port, self.tls)
 
     async def run(self, ctx: Context) -> Result:
         try:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from probes.wire.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Endpoint:
     """One host and port. `secure`: TLS from the first byte, by the way's settings."""
 
     host: str
     port: int
-    way: Way = field(default_factory=Way)
+    route: Route = field(default_factory=Route)
     secure: bool = False
 
     @classmethod
-    def speaking(cls, host: str, port: int, tls: Tls | None) -> Door:
+    def speaking(cls, host: str, port: int, tls: Tls | None) -> Endpoint:
         """A door by a kind's own settings; without `tls` no TLS is spoken there, or only later."""
-        return cls(host, port, Way(tls=tls or Tls()), tls is not None)
+        return cls(host, port, Route(tls=tls or Tls()), tls is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from probes.wire.stream import Stream
 CAP = 1024 * 1024  # bytes that a run may be answered with
 
 
-class Session(asyncio.Transport, asyncio.Protocol):
+class StreamTransport(asyncio.Transport, asyncio.Protocol):
     """A transport towards the library, a protocol towards the socket.
 
     `last_read_at` is when the socket last gave something, so that a phase ends there and not when our loop came round to

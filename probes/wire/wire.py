@@ -14,12 +14,12 @@ import ssl
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from probes.core import Failed, Measurements, Reason, Refused
+from probes.core import Failed, Measurements, PolicyRefused, Reason
 from probes.http.exchange import Connection
 from probes.http.oauth2 import Tokens
 from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.resolver import Resolver
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from probes.wire.stream import Stream
 from probes.wire.tls import Certificate, Tls, facts, failure, presented, verified
 
@@ -28,12 +28,12 @@ NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the n
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConnectionKey:
     """Whose kept connection, where to, and how: no other request may use it."""
 
     check: str
     origin: tuple[str, str, int]  # scheme, host, port
-    way: Way
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Wire:
         self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
         self._certificates: dict[bytes, Certificate] = {}
         self._harmless: set[str] = set()  # addresses that were looked at before
-        self._kept: dict[Place, Connection] = {}
+        self._kept: dict[ConnectionKey, Connection] = {}
         self._closed = False
         self.tokens = Tokens()
 
@@ -74,7 +74,7 @@ class Wire:
         self._contexts.clear()
         self._certificates.clear()
 
-    def take(self, place: Place) -> Connection | None:
+    def take(self, place: ConnectionKey) -> Connection | None:
         """A connection that an earlier run kept for this place, and that is still good for all that is known here."""
         connection = self._kept.pop(place, None)
         if connection is None or connection.alive():
@@ -82,7 +82,7 @@ class Wire:
         connection.stream.abort()
         return None
 
-    def keep(self, place: Place, connection: Connection) -> None:
+    def keep(self, place: ConnectionKey, connection: Connection) -> None:
         """Keeps a connection for the next run that asks the same place; at most one for each."""
         if before := self._kept.pop(place, None):
             before.stream.abort()
@@ -91,39 +91,39 @@ class Wire:
         else:
             self._kept[place] = connection
 
-    async def dial(self, ctx: Measurements, host: str, port: int, way: Way | None = None) -> socket.socket:
+    async def dial(self, ctx: Measurements, host: str, port: int, route: Route | None = None) -> socket.socket:
         """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
 
         Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
         Refused for an address that no check may reach, and the first attempt's OSError where none connects.
         `way` says which family is preferred, which address stands for the host's, and which ones are allowed by name.
         """
-        addresses = await self.resolve(ctx, host, way)
-        with ctx.phase("connect") as stretch:
-            sock, stretch.end = await _first_to_connect(ctx, addresses, port)
+        addresses = await self.resolve(ctx, host, route)
+        with ctx.phase("connect") as interval:
+            sock, interval.end = await _first_to_connect(ctx, addresses, port)
         ip = sock.getpeername()[0]
         ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
         return sock
 
-    async def resolve(self, ctx: Measurements, host: str, way: Way | None = None) -> Sequence[str]:
+    async def resolve(self, ctx: Measurements, host: str, route: Route | None = None) -> Sequence[str]:
         """The addresses of a host that may be reached, in the order in which they are tried: phase `resolve`. Raises as `dial`."""
-        with ctx.phase("resolve") as stretch:
-            addresses = await self._addresses(ctx, host, way)
-        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - stretch.start
+        with ctx.phase("resolve") as interval:
+            addresses = await self._addresses(ctx, host, route)
+        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - interval.start
         ctx.evidence["addresses"] = list(addresses)
-        if not (way and way.any_address):
-            self._forbid(addresses, host, way.allowed if way else ())
+        if not (route and route.any_address):
+            self._forbid(addresses, host, route.allowed if route else ())
         return addresses
 
-    async def _addresses(self, ctx: Measurements, host: str, way: Way | None) -> Sequence[str]:
-        if way is None:
+    async def _addresses(self, ctx: Measurements, host: str, route: Route | None) -> Sequence[str]:
+        if route is None:
             return await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95))
-        if way.resolve and way.resolve[0] == host:
-            return (way.resolve[1],)
-        kinds = record_types(way.ip)
-        found = in_order(await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95), kinds), way.ip)
+        if route.resolve and route.resolve[0] == host:
+            return (route.resolve[1],)
+        kinds = record_types(route.ip)
+        found = in_order(await self._resolver.addresses(host, max(0.01, ctx.remaining() * 0.95), kinds), route.ip)
         if not found:
-            raise Failed(Reason.DNS, f"{host} has no IPv{way.ip} address")
+            raise Failed(Reason.DNS, f"{host} has no IPv{route.ip} address")
         return found
 
     def _forbid(self, addresses: Sequence[str], host: str, allowed: Collection[str]) -> None:
@@ -131,7 +131,7 @@ class Wire:
             if address in self._harmless:
                 continue
             if why := refusal(address, host, allowed):
-                raise Refused(why)
+                raise PolicyRefused(why)
             if not allowed:
                 self._harmless.add(address)
 
@@ -145,11 +145,11 @@ class Wire:
         return made.context
 
     async def stream(
-        self, ctx: Measurements, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), way: Way | None = None
+        self, ctx: Measurements, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), route: Route | None = None
     ) -> Stream:
         """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
         context = await self.tls_context(tls, alpn) if tls else None
-        stream = await open_stream(ctx, await self.dial(ctx, host, port, way))
+        stream = await open_stream(ctx, await self.dial(ctx, host, port, route))
         if tls and context:
             try:
                 await self.secure(ctx, stream, tls, context, host)
@@ -161,12 +161,12 @@ class Wire:
     async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
         """Shakes hands on an open connection. Raises Failed with the exact reason; the chain is in facts and evidence."""
         name = tls.server_name or host
-        with ctx.phase("tls") as stretch:
+        with ctx.phase("tls") as interval:
             try:
                 await stream.handshake(context, name)
             except ssl.SSLError as error:
                 raise failure(error, self._note_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
-            stretch.end = stream.last_read_at
+            interval.end = stream.last_read_at
         self._note_tls(ctx, stream, verified_by=context)
         tls.judge_version(ctx.facts.get("tls_version"))
 

@@ -75,7 +75,7 @@ def command(
     from judge.redact import Redactor
     from loadtests.order import as_json as written
     from loadtests.shapes import peak
-    from probes.core import Withheld
+    from probes.core import QuotaRefused
     from runner.grafana.deployment import has_grafana
     from runner.load.annotation import mark
     from runner.load.order import at_rate, read
@@ -101,8 +101,8 @@ def command(
                 report = most_that_holds(peak(order.stages), plan.load.rate, lambda rate: run(at(rate)))
             else:
                 report = run(order)
-        except Withheld as withheld:
-            unusable(f"{withheld.message}; nothing was sent")
+        except QuotaRefused as refused:
+            unusable(f"{refused.message}; nothing was sent")
     _told(report, wanted)
     if marked is not None:
         asyncio.run(mark(marked, report))
@@ -111,13 +111,13 @@ def command(
 
 def _pay_for_another(plan: Plan, order: Order) -> None:
     """Pays for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back."""
-    from probes.core import Withheld
+    from probes.core import QuotaRefused
     from runner.load.quota import pay
 
     try:
         asyncio.run(pay(plan.state, order.spends, order.duration + order.drain))
-    except Withheld as withheld:
-        unusable(f"{withheld.message}; nothing was sent")
+    except QuotaRefused as refused:
+        unusable(f"{refused.message}; nothing was sent")
 
 
 def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:

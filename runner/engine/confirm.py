@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import replace
 
 from judge.observation import Observation
-from probes.core import Clock, Reason, Verdict, Withheld
+from probes.core import Clock, QuotaRefused, Reason, Verdict
 from runner.config.plan import Planned
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
@@ -63,8 +63,8 @@ class Confirm:
             await self._pause(space)
             try:
                 seen = await self._observer.observe(planned)
-            except Withheld as withheld:
-                rechecks.append(withheld.message)
+            except QuotaRefused as refused:
+                rechecks.append(refused.message)
                 return ()
             if seen[0].verdict is Verdict.PASS:
                 return seen

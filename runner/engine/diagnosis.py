@@ -15,9 +15,9 @@ from dataclasses import replace
 
 from judge.observation import Finding, Observation
 from judge.trials import TLS, Outcome, Trials, diagnosed
-from probes.core import Clock, Failed, Reason, Refused, Verdict, Withheld
+from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Reason, Verdict
 from probes.probe import Context
-from probes.wire.endpoint import Door, Variation
+from probes.wire.endpoint import Endpoint, Variation
 from runner.config.plan import Planned
 from runner.engine.execute import Execute
 from runner.engine.reasons import result_of
@@ -115,9 +115,9 @@ async def burst(execute: Execute, planned: Planned, seen: Observation, since: Ma
 
     `since` says from when on each address has failed, seconds since the epoch.
     """
-    if (door := planned.probe.door()) is None or seen.reason in _OURS:
+    if (endpoint := planned.probe.endpoint()) is None or seen.reason in _OURS:
         return None
-    trials = await _Burst(execute, planned, door, seen, clock).trials()
+    trials = await _Burst(execute, planned, endpoint, seen, clock).trials()
     text = diagnosed(seen, trials, {address: at for address, at in since.items() if at < seen.at})
     if not text:
         return None
@@ -128,13 +128,13 @@ async def burst(execute: Execute, planned: Planned, seen: Observation, since: Ma
 class _Burst:
     """The trials after one failure."""
 
-    def __init__(self, execute: Execute, planned: Planned, door: Door, seen: Observation, clock: Clock) -> None:
-        self._execute, self._planned, self._door, self._seen, self._clock = execute, planned, door, seen, clock
+    def __init__(self, execute: Execute, planned: Planned, endpoint: Endpoint, seen: Observation, clock: Clock) -> None:
+        self._execute, self._planned, self._endpoint, self._seen, self._clock = execute, planned, endpoint, seen, clock
         self._deadline = clock.monotonic() + WITHIN
 
     async def trials(self) -> Trials:
         """What came of them within WITHIN seconds."""
-        if self._door.way.proxy is not None:
+        if self._endpoint.route.proxy is not None:
             return Trials(direct=await self._asked(Variation(proxy=False)))
         addresses = await self._addresses()
         mistrusted = self._seen.reason in TLS
@@ -150,8 +150,8 @@ class _Burst:
         ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
-                found = await ctx.wire.resolve(ctx, self._door.host, self._door.way)
-        except (Failed, Refused, OSError):  # the name doesn't resolve: the failure itself says so
+                found = await ctx.wire.resolve(ctx, self._endpoint.host, self._endpoint.route)
+        except (Failed, PolicyRefused, OSError):  # the name doesn't resolve: the failure itself says so
             return ()
         return list(dict.fromkeys(found))[:_ADDRESSES]
 
@@ -161,10 +161,10 @@ class _Burst:
 
     async def _connected(self, address: str) -> Outcome:
         """TCP alone, to one address."""
-        way = replace(self._door.way, resolve=(self._door.host, address))
+        route = replace(self._endpoint.route, resolve=(self._endpoint.host, address))
 
         async def dial(ctx: Context) -> None:
-            sock = await ctx.wire.dial(ctx, self._door.host, self._door.port, way)
+            sock = await ctx.wire.dial(ctx, self._endpoint.host, self._endpoint.port, route)
             sock.close()
 
         return await self._tried(dial)
@@ -176,10 +176,10 @@ class _Burst:
         """Without a look at the certificate: the whole where it may be asked again, else up to the handshake's end."""
         if outcome := await self._asked(Variation(verify=False)):
             return outcome, False
-        way = replace(self._door.way, tls=self._door.way.tls.model_copy(update={"verify": False}))
+        route = replace(self._endpoint.route, tls=self._endpoint.route.tls.model_copy(update={"verify": False}))
 
         async def shake(ctx: Context) -> None:
-            stream = await ctx.wire.stream(ctx, self._door.host, self._door.port, way.tls, way.alpn(), way)
+            stream = await ctx.wire.stream(ctx, self._endpoint.host, self._endpoint.port, route.tls, route.alpn(), route)
             stream.abort()
 
         return await self._tried(shake), True
@@ -193,7 +193,7 @@ class _Burst:
         timeout = min(self._planned.timeout, left)
         try:
             seen = await self._execute.attempt(replace(self._planned, probe=other, timeout=timeout), share=1 - RESERVE)
-        except Withheld:
+        except QuotaRefused:
             return None
         if seen.verdict is Verdict.UNKNOWN:
             return None
@@ -205,7 +205,7 @@ class _Burst:
         try:
             async with asyncio.timeout(_CONNECT):
                 await attempt(ctx)
-        except (Failed, Refused, OSError) as error:
+        except (Failed, PolicyRefused, OSError) as error:
             result = result_of(error, self._planned.probe, ctx)
             return Outcome(result.reason, message=result.message) if result else Outcome(Reason.UNREACHABLE, message=str(error))
         return Outcome()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from judge.observation import Observation
 from judge.redact import Redactor
-from probes.core import Clock, Reason, Result, Verdict, Withheld
+from probes.core import Clock, QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context
 from probes.wire.wire import Wire
 from runner.config.plan import Plan, Planned
@@ -92,10 +92,10 @@ class Execute:
         run = self._begin(planned)
         try:
             result = await self._verdict(run)
-        except Withheld as withheld:
+        except QuotaRefused as refused:
             if not by_hand:
                 raise
-            result = Result(Verdict.UNKNOWN, Reason.QUOTA, withheld.message)
+            result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
         result = await self.uplink.judged(planned.check.target or planned.check.address, result)
         return self._observations(run, result, lag)
 
@@ -139,7 +139,7 @@ class Execute:
                     result = await self._run_probe(run)
                 except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - the one place where exceptions become verdicts
                     error = unwrapped(raised)
-                    if isinstance(error, Withheld):
+                    if isinstance(error, QuotaRefused):
                         raise error from None
                     result = result_of(error, planned.probe, ctx) or self._unexpected(run, error)
                 run.decide()
@@ -149,8 +149,8 @@ class Execute:
         finally:
             try:
                 await run.permits.settle()
-            except Withheld as withheld:  # what was taken stays taken, which is the safe side
-                self._log(logging.WARNING, f"{planned.check.name}: slots can't be given back: {withheld.message}")
+            except QuotaRefused as refused:  # what was taken stays taken, which is the safe side
+                self._log(logging.WARNING, f"{planned.check.name}: slots can't be given back: {refused.message}")
 
     async def _run_probe(self, run: _Run) -> Result:
         """The probe's own result, or whatever it raises, from a task of its own that is cancelled at the deadline."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from probes.core import Ask, Ledger, Refused
+from probes.core import Ask, Ledger, PolicyRefused
 from probes.target import FREE_METHODS, Target, origin, plain_path
 from runner.config.plan import Planned
 
@@ -63,7 +63,7 @@ class Permits:
         except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead
             reason = f"{url} is no address"
         if reason:
-            raise Refused(reason)
+            raise PolicyRefused(reason)
         if target := self._of(url):
             free = self._free.setdefault(target.name, [])
             if not free:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from probes.core import Failed, Reason, Refused, Result, Verdict, Withheld
+from probes.core import Failed, PolicyRefused, QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context, Probe
 from probes.wire.tls import broken
 
@@ -41,7 +41,7 @@ def unwrapped(error: BaseException) -> BaseException:
     A decision counts also where a library raised its own exception from it, as httpx's transport on the wire does.
     """
     leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
-    decisions = [cause for leaf in leaves for cause in _causes(leaf) if isinstance(cause, Withheld | Refused | Failed)]
+    decisions = [cause for leaf in leaves for cause in _causes(leaf) if isinstance(cause, QuotaRefused | PolicyRefused | Failed)]
     return (decisions or leaves or [error])[0]
 
 
@@ -67,7 +67,7 @@ def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None
     """The verdict that an exception means; None for what nobody foresaw, which is a fault of ours."""
     if isinstance(error, Failed):
         return _result(error.reason, error.message)
-    if isinstance(error, Refused):
+    if isinstance(error, PolicyRefused):
         return Result.failed(Reason.POLICY, error.message)
     if found := _by_cause(error, probe, ctx):
         reason, message = found

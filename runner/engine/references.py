@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import httpx
 
-from probes.core import Clock, Failed, Refused, Result, Verdict, Withheld
+from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Result, Verdict
 from probes.http.transport import HttpTransport
 from probes.probe import Context
 from probes.target import origin
@@ -65,7 +65,7 @@ class References:
             cause = error.__cause__
             there = cause.reason not in NETWORK if isinstance(cause, Failed) else isinstance(cause, ssl.SSLError)
             return Heard(host, there=there, named=named)
-        except (TimeoutError, Refused, Withheld, httpx.InvalidURL):
+        except (TimeoutError, PolicyRefused, QuotaRefused, httpx.InvalidURL):
             return Heard(host, there=False, named=named)
         return Heard(host, there=True, named=named)
 

@@ -20,7 +20,7 @@ from typing import Protocol
 from apscheduler.triggers.base import BaseTrigger
 
 from judge.observation import Check, Observation, Sink
-from probes.core import Clock, Withheld
+from probes.core import Clock, QuotaRefused
 from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
 from runner.config.slots import first, fraction, grace, slots
@@ -99,7 +99,7 @@ class Schedule:
         self._last_seen = dict(last_seen or {})
         self._cap = cap
         self._log = log or logging.getLogger("outrider.engine").log
-        self._withheld: set[str] = set()
+        self._refused: set[str] = set()
         self._observer: Observer | None = None
         self._checks: dict[str, ScheduledCheck] = {}
         self._ticks: set[str] = set()  # their names
@@ -224,14 +224,14 @@ class Schedule:
         name, check = scheduled.name, scheduled.planned.check
         try:
             observations = await observer.observe(scheduled.planned, lag=lag)
-        except Withheld as withheld:  # a limit, a held login, a state that can't be written
+        except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
             if self._is_scheduled(scheduled):
                 self._missed(check, "quota")
-                if name not in self._withheld:  # said once, until the check runs again
-                    self._withheld.add(name)
-                    self._log(logging.WARNING, f"{name} doesn't run for now: {withheld.message}")
+                if name not in self._refused:  # said once, until the check runs again
+                    self._refused.add(name)
+                    self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")
             return
-        self._withheld.discard(name)
+        self._refused.discard(name)
         for observation in observations if self._is_scheduled(scheduled) else ():
             self._emit(observation)
 

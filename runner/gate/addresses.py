@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from judge.observation import Check, Observation
 from probes.core import Ask, Reason, Result, Verdict
 from probes.http.message import Request
-from probes.http.probe import Endpoint
+from probes.http.probe import HttpProbe
 from probes.probe import Context
 from probes.target import Revision, Target
 from runner.config.plan import Every, Planned
@@ -28,7 +28,7 @@ class Observing(Protocol):
         ...
 
 
-class Asked(Endpoint):
+class Asked(HttpProbe):
     """One request of the gate's own. Any answer will do, but those that only say that nobody is there yet."""
 
     told_by: Revision | None = None
@@ -39,8 +39,8 @@ class Asked(Endpoint):
 
     async def run(self, ctx: Context) -> Result:
         """Asks over a fresh connection, and notes which revision answered."""
-        async with self.visit() as visit:
-            answer = await visit.ask(ctx, Request("GET", self.location(), self.base_headers()))
+        async with self.session() as session:
+            answer = await session.ask(ctx, Request("GET", self.location(), self.base_headers()))
         ctx.facts[_TOLD] = self.told_by.read(answer) if self.told_by else ""
         if answer.status in _NOBODY_THERE:
             return Result.failed(Reason.STATUS, f"{answer.status}, nobody is there yet")
@@ -96,14 +96,14 @@ def places(checks: Iterable[Planned]) -> tuple[Place, ...]:
     """Where the required checks ask by HTTP, each place once: an optional one that is down holds up no gate."""
     found: dict[str, Place] = {}
     for planned in checks:
-        if planned.check.required and isinstance(planned.probe, Endpoint):
+        if planned.check.required and isinstance(planned.probe, HttpProbe):
             place = _place(planned, planned.probe)
             if place is not None:
                 found.setdefault(place.name, place)
     return tuple(found.values())
 
 
-def _place(planned: Planned, probe: Endpoint) -> Place | None:
+def _place(planned: Planned, probe: HttpProbe) -> Place | None:
     """None for a check whose own address may not be asked plainly (a POST, as to a model)."""
     likewise: dict[str, Any] = {"tls": probe.tls, "headers": probe.headers, "proxy": probe.proxy, "ip": probe.ip}
     likewise |= {"allow_addresses": probe.allow_addresses, "http": probe.http, "oauth2": probe.oauth2}

@@ -18,7 +18,7 @@ from judge.redact import Redactor
 from loadtests.capacity import Search, ended, search, shown
 from loadtests.order import Order, as_json
 from loadtests.result import LoadReport, Progress, progress_from, report_from
-from probes.core import Withheld
+from probes.core import QuotaRefused
 from runner.load.quota import pay, settle
 
 Tell = Callable[["Progress"], None]
@@ -31,8 +31,8 @@ def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell
     if paid:
         try:
             asyncio.run(settle(state, paid, report))
-        except Withheld as withheld:
-            click.echo(f"what it didn't send could not be given back: {withheld.message}", err=True)
+        except QuotaRefused as refused:
+            click.echo(f"what it didn't send could not be given back: {refused.message}", err=True)
     return report
 
 
@@ -48,10 +48,10 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
         click.echo(f"trying {trial.rate:.5g}/s{', once more' if trial.confirming else ''}", err=True)
         try:
             reports[trial.rate] = run(trial.rate)
-        except Withheld as withheld:
+        except QuotaRefused as refused:
             if not reports:
                 raise
-            return shown(ended(moves, withheld.message), reports)
+            return shown(ended(moves, refused.message), reports)
         if any(reason.cause == "interrupted" for reason in reports[trial.rate].reasons):
             return shown(ended(moves, "it was interrupted"), reports)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loadtests.outlook import BESIDE
 from loadtests.result import LoadReport, Spend
-from probes.core import Withheld
+from probes.core import QuotaRefused
 from runner.clock import SystemClock
 from runner.state import AHEAD, StateLedger, open_ledger
 
@@ -24,18 +24,20 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
     if not counted:
         return taken
     if lasting > AHEAD:
-        raise Withheld(f"a run that limits pay for lasts {AHEAD / 60:.0f} min at most, its end included, and this one {lasting / 60:.0f}")
+        raise QuotaRefused(
+            f"a run that limits pay for lasts {AHEAD / 60:.0f} min at most, its end included, and this one {lasting / 60:.0f}"
+        )
     async with _ledger(state) as (ledger, now):
         if not ledger.durable:
-            raise Withheld(f"what the run spends can't be kept: {ledger.why}")
+            raise QuotaRefused(f"what the run spends can't be kept: {ledger.why}")
         for spend in counted:
             count, most, window = math.ceil(spend.amount), int(spend.allowed or 0), spend.per or 0.0
             try:
                 taken.append((spend, await ledger.limit(spend.purse, count, most, window, until=now + lasting)))
-            except Withheld as withheld:
+            except QuotaRefused as refused:
                 for _, slots in taken:
                     await ledger.sent((), slots)
-                raise Withheld(f"the run would send up to {count:,} {spend.unit}: {withheld.message}") from withheld
+                raise QuotaRefused(f"the run would send up to {count:,} {spend.unit}: {refused.message}") from refused
     return taken
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from judge.observation import Observation
-from probes.core import Clock, Withheld
+from probes.core import Clock, QuotaRefused
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class StateLedger:
         def book() -> int:
             spent = self._spent(budget, starts, window)
             if spent + amount > most + _ROUNDING:
-                raise Withheld(
+                raise QuotaRefused(
                     f"budget {budget}: {spent:g} of {most:g} are spent until {_moment(starts + window)}, {amount:g} more would exceed it"
                 )
             row = (budget, starts, starts + window, amount)
@@ -90,7 +90,7 @@ class StateLedger:
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
         if found:
-            raise Withheld(f"held until {_moment(found[0])}: {found[1]}")
+            raise QuotaRefused(f"held until {_moment(found[0])}: {found[1]}")
 
     # Limits: never more than so many in any stretch of so many seconds
 
@@ -106,7 +106,7 @@ class StateLedger:
         def take() -> tuple[int, ...]:
             taken = self._connection.execute("SELECT count(*) FROM slots WHERE name = ? AND at > ?", (name, now - window)).fetchone()[0]
             if taken + count > most:
-                raise Withheld(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
+                raise QuotaRefused(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
             insert = "INSERT INTO slots (name, at) VALUES (?, ?)"
             return tuple(int(self._connection.execute(insert, (name, at)).lastrowid or 0) for _ in range(count))
 
@@ -187,7 +187,7 @@ class StateLedger:
             done = work()
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise Withheld(f"the state can't be read or written: {error}") from error
+            raise QuotaRefused(f"the state can't be read or written: {error}") from error
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

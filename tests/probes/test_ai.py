@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from probes.core import Failed, Reason, Refused, Result, Withheld
+from probes.core import Failed, PolicyRefused, QuotaRefused, Reason, Result
 from probes.kinds.ai import Ai
 from probes.kinds.ai.chat import Usage
 from probes.probe import Context
@@ -240,7 +240,7 @@ async def test_no_budget_is_reserved_where_another_is_spent(wire: Wire) -> None:
     ledger = LedgerInMemory(FakeClock())
     await ledger.reserve("under-test/cost", 0.999, 1, 86400)
     async with serving({OPENAI: stream(WHOLE)}) as web:
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ai(web.url, budget={"tokens": "100/1d", "cost": "1 USD/1d"}).run(make_context(wire, ledger=ledger))
 
     assert web.asked == []
@@ -277,7 +277,7 @@ async def test_what_never_left_costs_nothing(wire: Wire) -> None:
         with pytest.raises(ConnectionRefusedError):
             await ai(server.url, budget={"tokens": "100/1d"}).run(make_context(wire, ledger=ledger))
         probe = ai("http://127.0.0.1:9", budget={"tokens": "100/1d"})
-        with pytest.raises(Refused):
+        with pytest.raises(PolicyRefused):
             await probe.run(make_context(wire, ledger=ledger, permit=Permit(probe.location())))
 
     assert ledger.spent("under-test/tokens", 86400) == 0
@@ -292,7 +292,7 @@ async def test_a_budget_is_never_exceeded(wire: Wire) -> None:
         for _ in range(3):
             await probe.run(make_context(wire, ledger=ledger))
         for _ in range(2):
-            with pytest.raises(Withheld):
+            with pytest.raises(QuotaRefused):
                 await probe.run(make_context(wire, ledger=ledger))
         clock.advance(86400)
         await probe.run(make_context(wire, ledger=ledger))

@@ -26,10 +26,10 @@ def example(kind: str) -> Probe:
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - DOORLESS))
 def test_a_kind_that_connects_says_where(kind: str) -> None:
     """So that its failures can be diagnosed: host and port, as the example has them."""
-    door = example(kind).door()
-    assert door is not None
-    assert door.host == "127.0.0.1"
-    assert door.port > 0
+    endpoint = example(kind).endpoint()
+    assert endpoint is not None
+    assert endpoint.host == "127.0.0.1"
+    assert endpoint.port > 0
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -54,6 +54,6 @@ def test_a_variation_changes_one_thing() -> None:
     unverified, direct = probe.varied(Variation(verify=False)), probe.varied(Variation(proxy=False))
     assert isinstance(unverified, Http)
     assert isinstance(direct, Http)
-    assert (unverified.way.tls.verify, unverified.way.tls.minimum, unverified.way.proxy) == (False, "1.3", probe.way.proxy)
-    assert (direct.way.tls, direct.way.proxy) == (probe.tls, None)
+    assert (unverified.route.tls.verify, unverified.route.tls.minimum, unverified.route.proxy) == (False, "1.3", probe.route.proxy)
+    assert (direct.route.tls, direct.route.proxy) == (probe.tls, None)
     assert probe.tls.verify

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from judge.observation import Observation
-from probes.core import Failed, Reason, Refused, Verdict
+from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.kinds.grpc import Grpc
 from probes.kinds.grpc.messages import SERVING, check_request, serving_status
 from tests.support import calls, servers
@@ -262,7 +262,7 @@ async def test_the_call_passes_the_permit() -> None:
         permit = Permit(url)
         async with context(permit=permit) as ctx:
             probe = Grpc(host="127.0.0.1", port=server.port)
-            with pytest.raises(Refused):
+            with pytest.raises(PolicyRefused):
                 await probe.run(ctx)
         assert permit.asked == [("POST", url)] == [(ask.method, ask.url) for ask in probe.asks()]
         assert server.connections == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from probes.core import Failed, Reason, Refused, Verdict
+from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.kinds.http import Http
 from probes.target import Target
 from probes.wire.wire import Wire
@@ -51,7 +51,7 @@ async def test_every_send_is_permitted_first(wire: Wire) -> None:
     """What the permit refuses never reaches the server."""
     async with servers.canned(answer()) as server:
         permit = Permit(server.url)
-        with pytest.raises(Refused):
+        with pytest.raises(PolicyRefused):
             await ask(make_context(wire, permit=permit), server.url)
 
     assert server.connections == 0
@@ -229,7 +229,7 @@ async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
 async def test_a_line_break_in_a_header_is_never_sent(wire: Wire) -> None:
     """A header value that would smuggle a second header is refused before a byte goes out."""
     async with servers.canned(answer()) as server:
-        with pytest.raises(Refused, match="line break"):
+        with pytest.raises(PolicyRefused, match="line break"):
             await ask(make_context(wire), server.url, headers={"X-Note": "one\r\nX-Evil: two"})
 
     assert not server.received
@@ -284,7 +284,7 @@ async def test_plain_http_on_a_tls_port_is_told(wire: Wire, authority: Authority
 
 async def test_link_local_addresses_are_never_reached(wire: Wire) -> None:
     """The clouds' metadata services hand out credentials: a check that leads there is refused before it connects."""
-    with pytest.raises(Refused, match="metadata"):
+    with pytest.raises(PolicyRefused, match="metadata"):
         await ask(make_context(wire), "http://169.254.169.254/latest/meta-data")
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from probes.core import Failed, Reason, Result, Withheld
+from probes.core import Failed, QuotaRefused, Reason, Result
 from probes.kinds.journey import Journey
 from probes.probe import Context
 from probes.wire.wire import Wire
@@ -176,10 +176,10 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
         probe = journey(web.url, LOGIN, STORY, LEAVE)
         ctx = make_context(wire, ledger=ledger)
         failed = await failure(probe, ctx)
-        with pytest.raises(Withheld, match="login was refused"):
+        with pytest.raises(QuotaRefused, match="login was refused"):
             await probe.run(make_context(wire, ledger=ledger))
         clock.advance(1799)
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await probe.run(make_context(wire, ledger=ledger))
         clock.advance(2)
         await failure(probe, make_context(wire, ledger=ledger))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
 from judge.observation import Observation
-from probes.core import Reason, Refused, Verdict
+from probes.core import PolicyRefused, Reason, Verdict
 from probes.kinds.websocket import WebSocket
 from probes.target import Target
 from tests.support import servers
@@ -263,7 +263,7 @@ async def test_the_handshake_passes_the_permit(runs: Observer) -> None:
         assert (seen.reason, seen.message) == (Reason.POLICY, "target api denies GET /live")
         permit = Permit(f"{url}/other")
         async with context(permit=permit) as ctx:
-            with pytest.raises(Refused):
+            with pytest.raises(PolicyRefused):
                 await WebSocket.model_validate({"url": f"ws://127.0.0.1:{server.port}/other"}).run(ctx)
         assert permit.asked == [("GET", f"{url}/other")]
         assert server.connections == 0

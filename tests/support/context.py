@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from probes.core import Clock, Refused, Sender, Withheld
+from probes.core import Clock, PolicyRefused, QuotaRefused, Sender
 from probes.probe import Context
 from probes.wire.wire import Wire
 from tests.support.clock import RealClock
@@ -30,7 +30,7 @@ class Permit:
         """As the engine's: awaited before every send."""
         self.asked.append((method, url))
         if url in self.refused:
-            raise Refused(f"{method} {url} is not allowed")
+            raise PolicyRefused(f"{method} {url} is not allowed")
 
 
 class LedgerInMemory:
@@ -49,7 +49,7 @@ class LedgerInMemory:
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
         """Reserves, or raises Withheld where it would be more than `most`."""
         if self.spent(budget, window) + amount > most:
-            raise Withheld(f"budget {budget} is spent")
+            raise QuotaRefused(f"budget {budget} is spent")
         self.reservations.append((budget, int(self._clock.time() // window), amount))
         return len(self.reservations) - 1
 
@@ -66,7 +66,7 @@ class LedgerInMemory:
         """Raises Withheld while the key is held."""
         until, why = self.holds.get(key, (0.0, ""))
         if until > self._clock.time():
-            raise Withheld(why)
+            raise QuotaRefused(why)
 
 
 def make_context(

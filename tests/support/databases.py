@@ -59,8 +59,8 @@ async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port:
     try:
         ways = {asyncio.ensure_future(_pour(reader, back)), asyncio.ensure_future(_pour(there, writer))}
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
+        for route in ways:
+            route.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
     finally:
         back.transport.abort()

@@ -12,7 +12,7 @@ from probes.core import Ask, Reason, Result
 from probes.http.transport import HTTPX_ERRORS, HttpTransport
 from probes.probe import Context, Probe
 from probes.target import Target
-from probes.wire.settings import Way
+from probes.wire.route import Route
 
 Asking = Callable[[httpx.AsyncClient, str], Awaitable[object]]
 
@@ -26,7 +26,7 @@ class Outside(Probe):
     method: str = "GET"
     target: Target | None = None
     _asking: Asking | None = PrivateAttr(default=None)
-    _way: Way | None = PrivateAttr(default=None)
+    _route: Route | None = PrivateAttr(default=None)
     _client: dict[str, Any] = PrivateAttr(default={})
 
     def address(self) -> str:
@@ -36,14 +36,14 @@ class Outside(Probe):
         return (Ask(self.method, self.url),)
 
     async def run(self, ctx: Context) -> Result:
-        async with httpx.AsyncClient(transport=HttpTransport(ctx, self._way), **self._client) as client:
+        async with httpx.AsyncClient(transport=HttpTransport(ctx, self._route), **self._client) as client:
             if self._asking is not None:
                 return Result.passed(str(await self._asking(client, self.url)))
             return Result.passed((await client.request(self.method, self.url)).raise_for_status().text)
 
 
-def outside(url: str, asking: Asking | None = None, *, way: Way | None = None, client: Any = None, **settings: Any) -> Outside:
+def outside(url: str, asking: Asking | None = None, *, route: Route | None = None, client: Any = None, **settings: Any) -> Outside:
     """The kind, with what it does and how."""
     probe = Outside(url=url, **settings)
-    probe._asking, probe._way, probe._client = asking, way, client or {}
+    probe._asking, probe._route, probe._client = asking, route, client or {}
     return probe

@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, Reason, Refused, Result, Withheld, fact_family
+from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
 from probes.expect.assertions import Patterns, Texts, duration, judge_latency
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
-from probes.http.message import Answer, Request
-from probes.http.probe import Endpoint, http_families
+from probes.http.message import Request, Response
+from probes.http.probe import HttpProbe, http_families
 from probes.kinds.ai.budget import Budget, Prices, Purse
 from probes.kinds.ai.chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
 
@@ -61,7 +61,7 @@ class ExpectReply(BaseModel):
             raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, wanted at least {self.tokens_per_second:g}")
 
 
-class Ai(Endpoint):
+class Ai(HttpProbe):
     """Sends a prompt to a model's chat endpoint, streamed, and judges the reply.
 
     The worst that a run may use (the prompt's bytes as tokens, and `max_tokens`) is reserved in the budget before it is
@@ -159,7 +159,7 @@ class Ai(Endpoint):
         transcript, before = Transcript(self._form()), len(ctx.spans)
         try:
             answer = await self._ask(ctx, transcript)
-        except (Failed, Refused, Withheld, OSError) as error:
+        except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             if not any(span.name == "processing" for span in ctx.spans[before:]):
                 await purse.settle(ctx.ledger, reservations, Usage(0, 0, 0))  # it never left
             if isinstance(error, Failed) and error.reason is Reason.TRUNCATED and transcript.pieces:
@@ -173,7 +173,7 @@ class Ai(Endpoint):
         self._judge(ctx, answer, transcript)
         return Result.passed(f"{shown(transcript.text)} in {duration(answer.seconds)}")
 
-    async def _ask(self, ctx: Context, transcript: Transcript) -> Answer:
+    async def _ask(self, ctx: Context, transcript: Transcript) -> Response:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if self.stream else "application/json"}
         headers |= self.base_headers() | self._form().headers(self.key.get_secret_value() if self.key else "")
         request = Request("POST", self.location(), headers, json.dumps(self._form().body(self._chat())).encode())
@@ -186,10 +186,10 @@ class Ai(Endpoint):
                 ctx.facts["first_token"] = transcript.first_at - ctx.started - began
                 ctx.facts["gap_max"] = transcript.longest_gap
 
-        async with self.visit() as visit:
-            return await visit.ask(ctx, request, on_data=hear if self.stream else None)
+        async with self.session() as session:
+            return await session.ask(ctx, request, on_data=hear if self.stream else None)
 
-    def _judge(self, ctx: Context, answer: Answer, transcript: Transcript) -> None:
+    def _judge(self, ctx: Context, answer: Response, transcript: Transcript) -> None:
         if answer.status == _BAD_REQUEST and "api key" in (said := error_text(answer)).lower():
             raise Failed(Reason.AUTH, f"400, expected {_GOOD}: {said}")  # Gemini's way of refusing a key
         judge_status(answer, _GOOD)
@@ -207,14 +207,14 @@ class Ai(Endpoint):
 _GOOD = Statuses.parse(200)
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: Response) -> Any:
     try:
         return answer.json()
     except ValueError as error:
         raise Failed(Reason.BODY, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:120])}") from None
 
 
-def _judge_stream(answer: Answer, transcript: Transcript) -> None:
+def _judge_stream(answer: Response, transcript: Transcript) -> None:
     """Raises Failed for what is no stream of this form, or one without its end mark."""
     kind = (answer.header("content-type") or "nothing").partition(";")[0]
     if answer.body and not transcript.events and kind != "text/event-stream":
@@ -239,7 +239,7 @@ def _note(ctx: Context, transcript: Transcript) -> None:
         ctx.facts["tokens_per_second"] = pace
 
 
-def _used(answer: Answer, transcript: Transcript) -> Usage | None:
+def _used(answer: Response, transcript: Transcript) -> Usage | None:
     """What was used up: what the service says of a whole reply, nothing where it refused; None where nobody knows."""
     if transcript.ended and transcript.usage:
         return transcript.usage

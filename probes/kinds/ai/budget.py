@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from probes import Ledger, Rate, Withheld
+from probes import Ledger, QuotaRefused, Rate
 from probes.kinds.ai.chat import Usage
 
 _PRICE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})/1 ?(k|K|M)\Z")
@@ -97,7 +97,7 @@ class Purse:
         try:
             for name, rate, amount in self._amounts(self.worst):
                 reservations.append(await ledger.reserve(f"{self.check}/{name}", amount, rate.amount, rate.window))
-        except Withheld:
+        except QuotaRefused:
             for reservation in reservations:
                 await ledger.settle(reservation, 0.0)
             raise

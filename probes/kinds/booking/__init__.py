@@ -18,8 +18,8 @@ from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
 from probes.expect.template import fill, fill_json, fill_path
 from probes.fields import UNITS
-from probes.http.message import Answer, Request
-from probes.http.probe import Endpoint, http_families
+from probes.http.message import Request, Response
+from probes.http.probe import HttpProbe, http_families
 from probes.kinds.booking.partners import PARTNERS, Partner, Read
 
 _PLACE = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
@@ -72,7 +72,7 @@ class Search(BaseModel):
         }
 
 
-class Booking(Endpoint):
+class Booking(HttpProbe):
     """Asks a booking partner for what is near a place, whether it is free and, where the partner tells, for how much.
 
     The answers are held against the partner's contract, and an answer that marks itself as made up is none. Only the
@@ -132,11 +132,11 @@ class Booking(Endpoint):
 
     async def run(self, ctx: Context) -> Result:
         values, seconds = self.search.values(ctx.clock.time()), 0.0
-        async with self.visit() as visit:
+        async with self.session() as session:
             for read in self.steps:
                 ctx.step = read.name
                 try:
-                    answer = await visit.ask(ctx, self._request(read, values))
+                    answer = await session.ask(ctx, self._request(read, values))
                     ctx.facts[f"step.{read.name}"] = answer.seconds
                     values |= self._judged(ctx, read, answer)
                 except Failed as failed:
@@ -157,7 +157,7 @@ class Booking(Endpoint):
         url = self._where(read, fill_path(read.path, values))
         return Request(read.method, f"{url}?{query}" if query else url, headers, body)
 
-    def _judged(self, ctx: Context, read: Read, answer: Answer) -> dict[str, Any]:
+    def _judged(self, ctx: Context, read: Read, answer: Response) -> dict[str, Any]:
         """Raises Failed where the answer is not what the partner promises; else what later steps need of it."""
         judge_status(answer, any_success())
         value = _json(answer)
@@ -176,14 +176,14 @@ class Booking(Endpoint):
 _COUNTED = {"search": "results", "availability": "free"}
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: Response) -> Any:
     try:
         return answer.json()
     except ValueError as error:
         raise Failed(Reason.SCHEMA, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:60])}") from None
 
 
-def _mock_header(answer: Answer) -> str:
+def _mock_header(answer: Response) -> str:
     """A header that marks the answer as made up, if there is one."""
     for name in ("x-mock", "x-mock-response", "x-mocked"):
         if (value := answer.header(name)) and value.lower() not in ("0", "false", "no"):

@@ -69,9 +69,9 @@ async def over_udp(ctx: Context, question: dns.message.Message, server: str, por
     with ctx.phase("connect"):
         socket = await Datagrams.open(server, port, ctx.clock.monotonic)
     try:
-        with ctx.phase("request") as stretch:
+        with ctx.phase("request") as interval:
             answer = await _asked_again(socket, question)
-            stretch.end = socket.last_read_at
+            interval.end = socket.last_read_at
     except ConnectionRefusedError as error:
         raise ConnectionRefusedError(error.errno, f"nobody answers on UDP port {port} of {server}") from error
     finally:
@@ -95,7 +95,7 @@ async def over_tcp(ctx: Context, question: dns.message.Message, server: str, por
     """Asks over a connection of the wire, each message behind its length (RFC 1035, section 4.2.2)."""
     stream = await ctx.wire.stream(ctx, server, port)
     try:
-        with ctx.phase("request") as stretch:
+        with ctx.phase("request") as interval:
             await stream.write(question.to_wire(prepend_length=True))
             came = b""
             while len(came) < 2 or len(came) < 2 + int.from_bytes(came[:2]):  # noqa: PLR2004 - the length's own length
@@ -103,7 +103,7 @@ async def over_tcp(ctx: Context, question: dns.message.Message, server: str, por
                 came += piece
                 if not piece:
                     raise Failed(Reason.TRUNCATED, f"the connection ended after {len(came)} bytes, before the whole answer, in request")
-            stretch.end = stream.last_read_at
+            interval.end = stream.last_read_at
     finally:
         stream.abort()
     answer = read_message(came[2 : 2 + int.from_bytes(came[:2])])

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from probes import Ask, Context, Failed, Family, Host, Port, Probe, Reason, Refused, Result, fact_family, host_and_port
+from probes import Ask, Context, Failed, Family, Host, PolicyRefused, Port, Probe, Reason, Result, fact_family, host_and_port
 from probes.expect.status import Statuses, judge_status
-from probes.http.exchange import Exchange, Sent
+from probes.http.exchange import Exchange, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
-from probes.http.message import Answer
+from probes.http.message import Response
 from probes.http.probe import network_families
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
-from probes.wire.endpoint import Door
+from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -89,8 +89,8 @@ class Grpc(Probe):
         """The health protocol's Check changes nothing, though it is a POST."""
         return True
 
-    def door(self) -> Door:
-        return Door.speaking(self.host, self.port, self.tls)
+    def endpoint(self) -> Endpoint:
+        return Endpoint.speaking(self.host, self.port, self.tls)
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self._url()),)
@@ -114,7 +114,7 @@ class Grpc(Probe):
         status = self._judge(ctx, exchange, body)
         return Result.passed(f"{self.service or host_and_port(self.host, self.port)} is {status}")
 
-    def _sent(self, ctx: Context) -> Sent:
+    def _sent(self, ctx: Context) -> OutgoingRequest:
         """The request. The deadline goes along, so that the server doesn't work for nobody."""
         metadata = {name: value.get_secret_value() for name, value in self.metadata.items()}
         own = {
@@ -127,8 +127,8 @@ class Grpc(Probe):
         try:
             raw = tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items())
         except UnicodeError:
-            raise Refused("metadata holds signs beyond ASCII, which gRPC can't carry") from None
-        return Sent("POST", CHECK.encode(), "https" if self.tls else "http", raw, check_request(self.service))
+            raise PolicyRefused("metadata holds signs beyond ASCII, which gRPC can't carry") from None
+        return OutgoingRequest("POST", CHECK.encode(), "https" if self.tls else "http", raw, check_request(self.service))
 
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
         fields = exchange.fields()
@@ -136,7 +136,7 @@ class Grpc(Probe):
         ctx.evidence["answer"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
         ended = dict(fields) | dict(exchange.trailers)  # an answer of headers alone holds the status there
         if "grpc-status" not in ended or not kind.startswith("application/grpc"):
-            judge_status(Answer(exchange.status, fields, body, 0.0, self._url()), _OK)
+            judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)
             said = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "an answer without grpc-status"
             raise Failed(Reason.PROTOCOL, f"what answers is no gRPC: {said}")
         code = ended["grpc-status"]

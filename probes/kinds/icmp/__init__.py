@@ -15,7 +15,7 @@ from probes.fields import positive_seconds
 from probes.http.probe import network_families
 from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
 from probes.wire.addresses import Family as IpFamily
-from probes.wire.settings import Way
+from probes.wire.route import Route
 
 _MARK = 16  # bytes of a payload that no other request has
 _COARSE = 0.01  # seconds: below that, whole milliseconds say too little
@@ -73,7 +73,7 @@ class Icmp(Probe):
         return self.host
 
     async def run(self, ctx: Context) -> Result:
-        address = (await ctx.wire.resolve(ctx, self.host, Way(ip=self.ip)))[0]
+        address = (await ctx.wire.resolve(ctx, self.host, Route(ip=self.ip)))[0]
         ctx.facts |= {"ip": address, "ip_protocol": 6 if ":" in address else 4, "sent": 0, "received": 0}
         with ctx.phase("setup"):
             echoes = self._open(ctx, address)
@@ -104,12 +104,12 @@ class Icmp(Probe):
 
     async def one(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
         """A request and its reply; without one the run stands here until its deadline."""
-        with ctx.phase("rtt") as stretch:
-            stretch.start = self._send(ctx, echoes, 1)
+        with ctx.phase("rtt") as interval:
+            interval.start = self._send(ctx, echoes, 1)
             while (reply := await echoes.receive()).sequence != 1:
                 pass
-            stretch.end = reply.at
-        _note(ctx, trips, reply, stretch.start)
+            interval.end = reply.at
+        _note(ctx, trips, reply, interval.start)
 
     async def several(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
         """A request each `every` seconds, and the replies until all are there or the time is over."""

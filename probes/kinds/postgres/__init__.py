@@ -14,7 +14,7 @@ from probes.expect.patterns import shown
 from probes.http.probe import network_families
 from probes.kinds.postgres.connection import SILENCE, Loop, enter, in_words, open_for
 from probes.kinds.postgres.dsn import Dsn, read_dsn
-from probes.wire.endpoint import Door
+from probes.wire.endpoint import Endpoint
 from probes.wire.tls import Tls, tls_families
 
 
@@ -75,9 +75,9 @@ class Postgres(Probe):
         dsn = self._read()
         return f"postgresql://{dsn.user}@{host_and_port(dsn.host, dsn.port)}/{dsn.database}"
 
-    def door(self) -> Door:
+    def endpoint(self) -> Endpoint:
         dsn = self._read()
-        return Door(dsn.host, dsn.port)
+        return Endpoint(dsn.host, dsn.port)
 
     async def run(self, ctx: Context) -> Result:
         dsn = self._read()
@@ -100,12 +100,12 @@ class Postgres(Probe):
 
     async def _ask(self, ctx: Context, connection: Any, loop: Loop) -> list[Any]:
         """The rows. The limit is set in the transaction itself: as a start-up setting PgBouncer would refuse it."""
-        with ctx.phase("query") as stretch:
+        with ctx.phase("query") as interval:
             milliseconds = loop.limit(ctx.remaining())
             ctx.evidence |= {"query": self.query, "statement_timeout_ms": milliseconds}
             await connection.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}")
             rows: list[Any] = await connection.fetch(self.query)
-            stretch.end = loop.session.last_read_at
+            interval.end = loop.transport.last_read_at
         return rows
 
     def _judge(self, ctx: Context, rows: list[Any]) -> Result:

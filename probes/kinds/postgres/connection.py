@@ -13,7 +13,7 @@ from asyncpg.connect_utils import SessionAttribute
 from probes import Context, Failed, Reason
 from probes.kinds.postgres.dsn import Dsn
 from probes.kinds.postgres.frames import BROKEN, Guard
-from probes.wire.handover import CAP, Session
+from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.wire import open_stream
 
@@ -29,27 +29,29 @@ class Loop:
         self._loop = asyncio.get_running_loop()
         self._stream: Stream | None = stream
         self._monotonic = monotonic
-        self.session: Session
+        self.transport: StreamTransport
         self.guard: Guard
         self.gives_up_at = float("inf")  # the statement timeout's end, by the run's clock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
-    async def create_connection(self, factory: Callable[[], asyncio.Protocol], *_: Any, **__: Any) -> tuple[Session, asyncio.Protocol]:
+    async def create_connection(
+        self, factory: Callable[[], asyncio.Protocol], *_: Any, **__: Any
+    ) -> tuple[StreamTransport, asyncio.Protocol]:
         """Once, and never again: asyncpg would open a second one to cancel a query, which the statement timeout does."""
         if self._stream is None:
             raise asyncpg.InternalClientError("one run has one connection")
         stream, self._stream = self._stream, None
         protocol = factory()
         self.guard = Guard(protocol, CAP)
-        self.session = Session(stream, self.guard, self._monotonic)
-        return self.session, protocol
+        self.transport = StreamTransport(stream, self.guard, self._monotonic)
+        return self.transport, protocol
 
     @property
     def answered(self) -> bool:
         """Whether the server has said anything to asyncpg."""
-        return self._stream is None and self.session.answered
+        return self._stream is None and self.transport.answered
 
     def limit(self, seconds: float) -> int:
         """The statement timeout, in milliseconds, for a run that has so many seconds left."""
@@ -62,7 +64,7 @@ class Loop:
         if self._stream is not None:
             self._stream.abort()
         else:
-            self.session.abort()
+            self.transport.abort()
 
 
 async def open_for(ctx: Context, dsn: Dsn) -> Stream:
@@ -82,12 +84,12 @@ async def open_for(ctx: Context, dsn: Dsn) -> Stream:
 async def _tls_offered(ctx: Context, stream: Stream, dsn: Dsn) -> bool:
     """Asks whether the server speaks TLS. Anything beside the one letter could be a stranger's, put before the handshake."""
     start = ctx.clock.monotonic()
-    with ctx.phase("auth") as stretch:
+    with ctx.phase("auth") as interval:
         await stream.write(_SSL_REQUEST)
         answer = await stream.read()
-        stretch.end = stream.last_read_at
+        interval.end = stream.last_read_at
         if answer == b"S":
-            stretch.start = stretch.end  # it was the first step of TLS, then
+            interval.start = interval.end  # it was the first step of TLS, then
     if answer:
         ctx.evidence.pop(SILENCE, None)
     if answer == b"S":
@@ -104,7 +106,7 @@ async def _tls_offered(ctx: Context, stream: Stream, dsn: Dsn) -> bool:
 
 async def enter(ctx: Context, dsn: Dsn, loop: Loop) -> Any:
     """Authenticates. Everything is given, so that asyncpg asks neither the environment nor any file."""
-    with ctx.phase("auth") as stretch:
+    with ctx.phase("auth") as interval:
         connection = await asyncpg.connect(
             host=dsn.host,
             port=dsn.port,
@@ -119,7 +121,7 @@ async def enter(ctx: Context, dsn: Dsn, loop: Loop) -> Any:
             timeout=ctx.remaining() + 60,  # the run's deadline is the engine's, not asyncpg's
             loop=cast("asyncio.AbstractEventLoop", loop),  # it delegates all but create_connection
         )
-        stretch.end = loop.session.last_read_at
+        interval.end = loop.transport.last_read_at
     settings = connection.get_settings()
     if version := getattr(settings, "server_version", None):
         ctx.facts["version"] = str(version).partition(" ")[0]
@@ -151,16 +153,16 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
     except asyncpg.InterfaceError as error:
         raise Failed(Reason.PROTOCOL, f"the client can't go on: {error}") from error
     except BROKEN as error:
-        raise _ended(ctx, loop) if loop.session.overflowed else _garbled(loop.guard.error or error) from error
+        raise _ended(ctx, loop) if loop.transport.overflowed else _garbled(loop.guard.error or error) from error
 
 
 def _ended(ctx: Context, loop: Loop) -> Failed:
-    if loop.session.overflowed:
+    if loop.transport.overflowed:
         return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB; ask for less")
     if loop.guard.error is not None:
         return _garbled(loop.guard.error)
     where = ctx.halted_in or "auth"
-    return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.session.answered else 'any'} answer, in {where}")
+    return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.answered else 'any'} answer, in {where}")
 
 
 def _garbled(error: Exception) -> Failed:

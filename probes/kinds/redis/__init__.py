@@ -14,8 +14,8 @@ from redis.asyncio.connection import AbstractConnection
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, phase_family
 from probes.http.probe import network_families
 from probes.kinds.redis.url import RedisUrl, read_redis_url
-from probes.wire.endpoint import Door
-from probes.wire.handover import CAP, Session
+from probes.wire.endpoint import Endpoint
+from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -59,9 +59,9 @@ class Redis(Probe):
         url = self._read()
         return f"{'rediss' if url.tls else 'redis'}://{host_and_port(url.host, url.port)}/{url.db}"
 
-    def door(self) -> Door:
+    def endpoint(self) -> Endpoint:
         url = self._read()
-        return Door.speaking(url.host, url.port, url.tls)
+        return Endpoint.speaking(url.host, url.port, url.tls)
 
     async def run(self, ctx: Context) -> Result:
         url = self._read()
@@ -77,10 +77,10 @@ class Redis(Probe):
                 if self.round_trip:
                     await _round_trip(ctx, wired)
         finally:
-            if wired.session.answered:
+            if wired.transport.answered:
                 ctx.evidence.pop("silence", None)
             await wired.disconnect(nowait=True)
-            wired.session.abort()
+            wired.transport.abort()
         done = "PING, SET, GET, DEL" if self.round_trip else "PING → PONG"
         version = f" · Redis {ctx.facts['version']}" if "version" in ctx.facts else ""
         return Result.passed(f"{done}{version}")
@@ -94,8 +94,8 @@ class _Wired(AbstractConnection):
         self._where = host_and_port(url.host, url.port)
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        self.session = Session(stream, protocol, monotonic)
-        self._pair = reader, asyncio.StreamWriter(self.session, protocol, reader, asyncio.get_running_loop())
+        self.transport = StreamTransport(stream, protocol, monotonic)
+        self._pair = reader, asyncio.StreamWriter(self.transport, protocol, reader, asyncio.get_running_loop())
 
     async def _connect(self) -> None:
         self._reader, self._writer = self._pair
@@ -117,17 +117,17 @@ async def _enter(ctx: Context, url: RedisUrl, wired: _Wired) -> None:
     if not (url.password or url.db):
         await wired.connect()  # type: ignore[no-untyped-call]
         return
-    with ctx.phase("auth") as stretch:
+    with ctx.phase("auth") as interval:
         await wired.connect()  # type: ignore[no-untyped-call]
-        stretch.end = wired.session.last_read_at
+        interval.end = wired.transport.last_read_at
 
 
 async def _ping(ctx: Context, wired: _Wired) -> None:
     """PING, and in the same breath HELLO, which tells version and role (Redis 6 and later; refused, it costs nothing)."""
-    with ctx.phase("ping") as stretch:
+    with ctx.phase("ping") as interval:
         await wired.send_packed_command(wired.pack_commands([("PING",), ("HELLO",)]))
         answer = await wired.read_response()
-        stretch.end = wired.session.last_read_at
+        interval.end = wired.transport.last_read_at
     if answer != b"PONG":
         raise Failed(Reason.PROTOCOL, f"PING was answered with {answer!r:.80}, not with PONG")
     ctx.evidence["ping"] = "PONG"
@@ -146,14 +146,14 @@ async def _round_trip(ctx: Context, wired: _Wired) -> None:
     value = f"{ctx.rng.getrandbits(64):016x}"
     ctx.evidence["key"] = key
     ctx.facts["round_trip"] = False
-    with ctx.phase("round_trip") as stretch:
+    with ctx.phase("round_trip") as interval:
         with _naming(ctx, "SET"):
             await wired.ask("SET", key, value, "EX", TTL)
         with _naming(ctx, "GET"):
             read = await wired.ask("GET", key)
         with _naming(ctx, "DEL"):
             await wired.ask("DEL", key)
-        stretch.end = wired.session.last_read_at
+        interval.end = wired.transport.last_read_at
     if read != value.encode():
         raise Failed(Reason.BODY, f"PING passes, but GET gave {'nothing' if read is None else 'another value'} for what SET had written")
     ctx.facts["round_trip"] = True
@@ -199,15 +199,15 @@ def _refusal(error: Exception, ctx: Context) -> Failed:
 
 def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
     """What stands behind redis-py's ConnectionError: a reset goes on as it was, an end gets its words."""
-    if wired.session.overflowed:
+    if wired.transport.overflowed:
         return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB")
-    if wired.session.error is not None:
-        return wired.session.error
+    if wired.transport.error is not None:
+        return wired.transport.error
     if isinstance(error, said.InvalidResponse):
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_text(error)}")
-    answered = "the" if wired.session.answered else "any"
+    answered = "the" if wired.transport.answered else "any"
     return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} answer, in {ctx.halted_in}")
 
 

@@ -11,17 +11,17 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from wsproto.events import Request
 
-from probes import Ask, Context, Failed, Family, Probe, Reason, Refused, Result, fact_family, info_family, phase_family
+from probes import Ask, Context, Failed, Family, PolicyRefused, Probe, Reason, Result, fact_family, info_family, phase_family
 from probes.expect.assertions import Expect, Patterns, Texts
 from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
 from probes.expect.patterns import JsonPath
 from probes.expect.status import Statuses, judge_status
-from probes.http.message import Answer
+from probes.http.message import Response
 from probes.http.probe import network_families
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import TargetRef
-from probes.wire.endpoint import Door
+from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -45,7 +45,7 @@ class Message(BaseModel):
     def judge(self, message: bytes) -> None:
         """Raises Failed, in the words that an HTTP answer's body would get."""
         wanted = Expect.model_validate({"text": self.text, "regex": self.regex, "json": self.json_})
-        wanted.judge(Answer(200, (), message, 0.0, ""))
+        wanted.judge(Response(200, (), message, 0.0, ""))
 
 
 class Turn(BaseModel):
@@ -155,10 +155,10 @@ class WebSocket(Probe):
         """What a dialogue says may do something each time."""
         return not any(turn.said() is not None for turn in self.dialogue)
 
-    def door(self) -> Door:
+    def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         tls = self.tls if split.scheme == "https" else None
-        return Door.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
+        return Endpoint.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
 
     def afterwards(self) -> float:
         return _LEAVING
@@ -171,13 +171,13 @@ class WebSocket(Probe):
         stream = await ctx.wire.stream(ctx, url.host, url.port or (443 if tls else 80), tls, ("http/1.1",))
         try:
             socket = Socket(ctx, stream)
-            with ctx.phase("handshake") as stretch:
+            with ctx.phase("handshake") as interval:
                 await self._open(ctx, socket, request)
-                stretch.end = stream.last_read_at
+                interval.end = stream.last_read_at
             if self.ping:
-                with ctx.phase("ping") as stretch:
+                with ctx.phase("ping") as interval:
                     await socket.ping(ctx.rng.randbytes(8))
-                    stretch.end = stream.last_read_at
+                    interval.end = stream.last_read_at
             if self.dialogue:
                 await _Talk(ctx, socket, stream).hold(self.dialogue)
             await _leave(ctx, socket)
@@ -196,7 +196,7 @@ class WebSocket(Probe):
         try:
             raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
         except UnicodeError:
-            raise Refused("a header holds signs that HTTP can't carry") from None
+            raise PolicyRefused("a header holds signs that HTTP can't carry") from None
         host = url.netloc.decode("ascii")
         return Request(host=host, target=url.raw_path.decode("ascii"), subprotocols=list(self.subprotocols), extra_headers=raw)
 
@@ -206,7 +206,7 @@ class WebSocket(Probe):
         except Rejected as rejected:
             ctx.facts["status_code"] = rejected.status
             ctx.evidence["answer"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
-            judge_status(Answer(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
+            judge_status(Response(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
             raise
         ctx.facts |= {"status_code": 101, "subprotocol": accepted.subprotocol}
         if self.subprotocols and accepted.subprotocol is None:
@@ -228,9 +228,9 @@ class _Talk:
         self._ctx.evidence["heard"] = self._heard
         for number, turn in enumerate(turns, 1):
             self._ctx.step = str(number)
-            with self._ctx.phase("dialogue") as stretch:
+            with self._ctx.phase("dialogue") as interval:
                 await self._turn(turn)
-                stretch.end = max(stretch.start, self._stream.last_read_at)
+                interval.end = max(interval.start, self._stream.last_read_at)
         self._ctx.step = ""
 
     async def _turn(self, turn: Turn) -> None:

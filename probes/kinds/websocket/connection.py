@@ -23,7 +23,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from probes import Context, Failed, Reason, Refused
+from probes import Context, Failed, PolicyRefused, Reason
 from probes.expect.patterns import shown
 from probes.wire.stream import Stream
 
@@ -60,7 +60,7 @@ class Socket:
         try:
             data = self._wire.send(request)
         except (h11.LocalProtocolError, LocalProtocolError, UnicodeError) as error:
-            raise Refused(f"the handshake can't be sent: {error}") from error
+            raise PolicyRefused(f"the handshake can't be sent: {error}") from error
         await self._stream.write(data)
         event = await self._next("before the answer to the handshake")
         if isinstance(event, RejectConnection):

@@ -12,18 +12,18 @@ from probes.core import Failed, Reason
 from probes.expect.assertions import Expect
 from probes.expect.patterns import Pattern
 from probes.expect.status import throttled_until
-from probes.http.message import Answer
+from probes.http.message import Response
 
 SENT = ("date", "Tue, 24 Nov 2026 14:02:11 GMT")
 
 
-def answer(body: Any = b"", status: int = 200, *headers: tuple[str, str], seconds: float = 0.1) -> Answer:
+def answer(body: Any = b"", status: int = 200, *headers: tuple[str, str], seconds: float = 0.1) -> Response:
     """An answer with this body (as JSON, unless it is bytes)."""
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, headers, encoded, seconds, "http://api.test/")
+    return Response(status, headers, encoded, seconds, "http://api.test/")
 
 
-def failure(expect: dict[str, Any], given_answer: Answer) -> tuple[Reason, str]:
+def failure(expect: dict[str, Any], given_answer: Response) -> tuple[Reason, str]:
     """The reason and message with which the expectation refuses the answer."""
     with pytest.raises(Failed) as failed:
         Expect.model_validate(expect).judge(given_answer)

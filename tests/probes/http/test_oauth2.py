@@ -111,11 +111,11 @@ async def test_a_refused_token_is_dropped_and_not_tried_again(wire: Wire) -> Non
     """A 401 is the run's verdict; the next run has a token anew."""
     answers = [granted("token-bad"), granted("token-good")]
 
-    class Endpoint(servers.Behaviour):
+    class HttpProbe(servers.Behaviour):
         def heard(self) -> None:
             self.transport.write(answers.pop(0))
 
-    async with servers.serve(_Target) as target, servers.serve(Endpoint) as endpoint:
+    async with servers.serve(_Target) as target, servers.serve(HttpProbe) as endpoint:
         settings = {"oauth2": credentials(endpoint)}
         failed = await failure(make_context(wire), target.url, **settings)
         assert (failed.reason, target.connections) == (Reason.AUTH, 1)

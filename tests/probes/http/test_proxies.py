@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes.core import Reason, Refused, Verdict
+from probes.core import PolicyRefused, Reason, Verdict
 from probes.kinds.http import Http
 from probes.wire.wire import Wire
 from tests.support import http2, servers
@@ -108,7 +108,7 @@ async def test_a_silent_proxy_is_a_timeout_in_its_phase(runs: Observer) -> None:
 async def test_a_proxy_is_not_asked_for_a_metadata_address(wire: Wire, host: str) -> None:
     """In whatever form the address is written: the proxy resolves by itself, and might understand it."""
     async with proxying() as (server, _):
-        with pytest.raises(Refused, match="metadata"):
+        with pytest.raises(PolicyRefused, match="metadata"):
             await ask(make_context(wire), f"http://{host}/", proxy=f"http://127.0.0.1:{server.port}")
 
     assert server.connections == 0

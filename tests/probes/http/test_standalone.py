@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from probes.core import Refused
+from probes.core import PolicyRefused
 from probes.http.standalone import StandaloneTransport, environment_proxy
-from probes.wire.settings import Way
+from probes.wire.route import Route
 from tests.support import servers
 from tests.support.asking import answer
 from tests.support.ca import Authority
@@ -136,9 +136,9 @@ async def test_the_operators_address_may_be_any(client: httpx.AsyncClient, monke
         assert (await client.get(f"http://{address}/")).text == "there"
     assert proxy.heads[0].startswith(b"GET http://169.254.171.7/ HTTP/1.1\r\n")
     async with context() as ctx:
-        assert list(await ctx.wire.resolve(ctx, address, Way(any_address=True))) == [address]
-        with pytest.raises(Refused):
-            await ctx.wire.resolve(ctx, address, Way())
+        assert list(await ctx.wire.resolve(ctx, address, Route(any_address=True))) == [address]
+        with pytest.raises(PolicyRefused):
+            await ctx.wire.resolve(ctx, address, Route())
 
 
 async def test_a_header_that_smuggles_is_no_request(client: httpx.AsyncClient) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from probes.core import Failed, Reason
-from probes.http.message import Answer
+from probes.http.message import Response
 from probes.journeys.play import Play
 from probes.journeys.steps import Step
 
@@ -19,7 +19,7 @@ def played(play: Play, *bodies: Any, seconds: float = 0.1) -> list[tuple[str, st
     for body in bodies:
         sent.append((sending.request.method, sending.request.url))
         try:
-            sending = moves.send(Answer(200, (("x-id", "a;b=7"),), json.dumps(body).encode(), seconds, "http://x.test"))
+            sending = moves.send(Response(200, (("x-id", "a;b=7"),), json.dumps(body).encode(), seconds, "http://x.test"))
         except StopIteration:
             break
     return sent
@@ -55,7 +55,7 @@ def test_values_go_into_later_steps() -> None:
     )
     moves = steps.steps()
     next(moves)
-    second = moves.send(Answer(200, (("x-id", "a;b=7"),), b'{"id": "a/b c", "n": 5}', 0.2, "http://x.test/a"))
+    second = moves.send(Response(200, (("x-id", "a;b=7"),), b'{"id": "a/b c", "n": 5}', 0.2, "http://x.test/a"))
 
     assert second.request.url == "http://x.test/b/a%2Fb%20c?x=5&q=a%2Fb+c"
     assert second.request.headers == {"Content-Type": "application/json", "X-N": "7"}

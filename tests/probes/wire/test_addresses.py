@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.core import Failed, Reason, Refused, Verdict
+from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.kinds.http import Http
 from probes.target import Target
 from probes.wire.addresses import in_order, literal, refusal
@@ -91,14 +91,14 @@ def _names(tmp_path_factory: pytest.TempPathFactory) -> Wire:
 
 async def test_a_name_is_judged_by_what_it_resolves_to(names: Wire) -> None:
     """A harmless name that leads to the metadata service is refused before anything is dialled."""
-    with pytest.raises(Refused, match=f"evil.test leads to {METADATA}"):
+    with pytest.raises(PolicyRefused, match=f"evil.test leads to {METADATA}"):
         await ask(make_context(names), "http://evil.test/")
 
 
 async def test_every_hop_is_judged(names: Wire) -> None:
     """A redirect is where such requests come from."""
     async with servers.canned(answer(b"", b"Location: http://evil.test/latest/meta-data", status=b"302 Found")) as server:
-        with pytest.raises(Refused, match="metadata"):
+        with pytest.raises(PolicyRefused, match="metadata"):
             await ask(make_context(names), server.url, redirects=3)
 
 
@@ -119,7 +119,7 @@ async def test_what_is_judged_is_what_is_dialled() -> None:
         ctx = make_context(wire)
         await ask(ctx, f"http://rebind.test:{server.port}/")
         assert (resolver.asked, ctx.facts["ip"]) == (1, "127.0.0.1")
-        with pytest.raises(Refused):
+        with pytest.raises(PolicyRefused):
             await ask(make_context(wire), f"http://rebind.test:{server.port}/")
     await wire.aclose()
 
@@ -128,7 +128,7 @@ def test_a_target_or_a_check_makes_the_exception() -> None:
     """`allow_addresses` of both count; nothing else is opened by it."""
     target = Target(name="t", url=f"http://{METADATA}", allow_addresses=(METADATA,))
     of_target = Http.model_validate({"target": target, "allow_addresses": ["::ffff:127.0.0.1"]})
-    assert of_target.way.allowed == {METADATA, "::ffff:7f00:1"}
+    assert of_target.route.allowed == {METADATA, "::ffff:7f00:1"}
 
 
 async def test_an_address_of_one_s_own_stands_for_the_host(wire: Wire) -> None:
@@ -144,7 +144,7 @@ async def test_an_address_of_one_s_own_stands_for_the_host(wire: Wire) -> None:
 
 async def test_an_address_of_one_s_own_is_judged_too(wire: Wire) -> None:
     """`resolve:` opens no way to what is forbidden."""
-    with pytest.raises(Refused, match="metadata"):
+    with pytest.raises(PolicyRefused, match="metadata"):
         await ask(make_context(wire), "http://api.test/", resolve=METADATA)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from judge.observation import Check, Observation
-from probes.core import Reason, Verdict, Withheld
+from probes.core import QuotaRefused, Reason, Verdict
 from runner.config.plan import Every, Planned
 from runner.engine.confirm import Confirm
 from tests.support.observations import Made
@@ -37,7 +37,7 @@ class Script:
         if self.seconds:
             await self.time.sleep(self.seconds)
         if letter == "w":
-            raise Withheld("target api: its limit is reached")
+            raise QuotaRefused("target api: its limit is reached")
         verdict = {"p": Verdict.PASS, "u": Verdict.UNKNOWN}.get(letter, Verdict.FAIL)
         reason = {"p": None, "u": Reason.OFFLINE, "a": Reason.AUTH}.get(letter, Reason.REFUSED)
         whole = Observation(planned.check, verdict, reason, letter, self.time.time(), self.seconds, trace_id=str(len(self.began)))

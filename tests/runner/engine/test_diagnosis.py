@@ -204,7 +204,7 @@ class Counted:
 class Gone(Tcp):
     """Has no door: a burst ends at once."""
 
-    def door(self) -> None:  # type: ignore[override]
+    def endpoint(self) -> None:  # type: ignore[override]
         return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from probes.core import Failed, Reason, Result, Verdict, Withheld
+from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
 from probes.fields import Rate
 from probes.probe import Context
 from probes.target import Target
@@ -138,7 +138,7 @@ async def test_a_limit_withholds_whole_runs() -> None:
         stop = ""
         for _ in range(2):
             assert (await bench.observe(run, target=target, urls=urls)).verdict is Verdict.PASS
-        with pytest.raises(Withheld, match="limit of api: 5 of 5 in 1 h are taken, and this needs 2"):
+        with pytest.raises(QuotaRefused, match="limit of api: 5 of 5 in 1 h are taken, and this needs 2"):
             await bench.observe(run, target=target, urls=urls)
         seen = await bench.observe(run, target=target, urls=urls, by_hand=True)
     assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.QUOTA)
@@ -158,14 +158,14 @@ async def test_what_is_sent_beyond_the_asks_pays_too() -> None:
     async with lab(target) as bench:
         await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),))
         assert await bench.ledger.taken("api", 3600) == 3
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),))
 
 
 async def test_a_hold_or_budget_inside_a_run_withholds_it() -> None:
     """A Withheld from within the probe, in a group of exceptions too, is a decision and no failure."""
     async with lab() as bench:
-        with pytest.raises(Withheld, match="spent"):
-            await bench.observe(raising(ExceptionGroup("g", [Withheld("spent")])))
-        seen = await bench.observe(raising(Withheld("spent")), by_hand=True)
+        with pytest.raises(QuotaRefused, match="spent"):
+            await bench.observe(raising(ExceptionGroup("g", [QuotaRefused("spent")])))
+        seen = await bench.observe(raising(QuotaRefused("spent")), by_hand=True)
     assert (seen.verdict, seen.reason, seen.message) == (Verdict.UNKNOWN, Reason.QUOTA, "spent")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from judge.observation import Check
-from probes.core import Ask, Refused, Result, Withheld
+from probes.core import Ask, PolicyRefused, QuotaRefused, Result
 from probes.fields import Rate
 from probes.probe import Context, Probe
 from probes.target import Rule, Target
@@ -108,7 +108,7 @@ async def test_a_targets_check_may_ask_by_the_rules_of_where_it_asks(method: str
 async def test_what_no_rule_allows_is_refused(method: str, url: str, said: str) -> None:
     """Other methods, denied paths however written, other hosts and ports, https back to http: Refused, with the reason."""
     async with permits(target=API) as permit:
-        with pytest.raises(Refused, match=said):
+        with pytest.raises(PolicyRefused, match=said):
             await permit(method, url)
 
 
@@ -138,7 +138,7 @@ async def test_a_check_with_its_own_url_asks_that(method: str, url: str) -> None
 async def test_and_nothing_else(method: str, url: str) -> None:
     """A redirect that would have it POST elsewhere is refused."""
     async with permits(CHAT) as permit:
-        with pytest.raises(Refused):
+        with pytest.raises(PolicyRefused):
             await permit(method, url)
 
 
@@ -163,7 +163,7 @@ async def test_a_run_that_pays_two_targets_pays_both_or_none() -> None:
     asked = (("GET", "http://first.test/"), ("GET", "http://second.test/"), ("GET", "http://second.test/again"))
     async with ledger(clock) as kept:
         run = Permits(planned(*asked), {"first": first, "second": second}, kept, clock.time)
-        with pytest.raises(Withheld, match="limit of second: 0 of 1 in 1 min are taken, and this needs 2"):
+        with pytest.raises(QuotaRefused, match="limit of second: 0 of 1 in 1 min are taken, and this needs 2"):
             await run.acquire(5.0)
         await run.settle()
         assert await kept.taken("first", 60) == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from probes.core import Failed, Reason, Refused, Verdict
+from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.probe import Context
 from tests.support.lab import LibraryError, SpecialError, lab, raising
 
@@ -52,14 +52,14 @@ OS = [
     (asyncio.IncompleteReadError(b"abc", 10), Reason.TRUNCATED, "ended after 3 bytes"),
     (TimeoutError(), Reason.TIMEOUT, "no answer within .*ms in processing"),
     (Failed(Reason.BODY, "the body says no"), Reason.BODY, "^the body says no$"),
-    (Refused("POST is not allowed"), Reason.POLICY, "^POST is not allowed$"),
+    (PolicyRefused("POST is not allowed"), Reason.POLICY, "^POST is not allowed$"),
     (LibraryError("a protocol error\nwith a second line"), Reason.PROTOCOL, "^a protocol error in processing$"),
     (SpecialError("role probe"), Reason.AUTH, "^role probe in processing$"),
     (caused(LibraryError("wrapped"), ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")), Reason.REFUSED, "was refused"),
     (caused(LibraryError("wrapped"), TimeoutError()), Reason.TIMEOUT, "no answer"),
     (caused(LibraryError("wrapped"), ValueError("?")), Reason.PROTOCOL, "wrapped"),
     (ExceptionGroup("several", [ExceptionGroup("deep", [Failed(Reason.STATUS, "503")])]), Reason.STATUS, "^503$"),
-    (ExceptionGroup("several", [ValueError("?"), Refused("no")]), Reason.POLICY, "^no$"),
+    (ExceptionGroup("several", [ValueError("?"), PolicyRefused("no")]), Reason.POLICY, "^no$"),
     (BaseExceptionGroup("several", [asyncio.CancelledError(), OSError(errno.ENETDOWN, "down")]), Reason.UNREACHABLE, "down"),
 ]
 

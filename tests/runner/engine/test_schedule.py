@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Check, Observation
-from probes.core import Result, Verdict, Withheld
+from probes.core import QuotaRefused, Result, Verdict
 from probes.probe import Context, Probe
 from runner.clock import SystemClock
 from runner.config.cron import zone
@@ -208,7 +208,7 @@ async def test_runs_in_flight_are_capped() -> None:
 async def test_a_withheld_run_is_missed_and_not_observed() -> None:
     """A limit that is reached leaves a count and no observation, and is said once until the check runs again."""
     world = World(seen={"a": NOON, "b": NOON})
-    world.runs.raises["a"] = Withheld("limit")
+    world.runs.raises["a"] = QuotaRefused("limit")
     world.start(planned("a", 30), planned("b", 30))
     await world.simulation.run_for(60)
     assert world.missed == [("a", "quota")] * 2
@@ -216,7 +216,7 @@ async def test_a_withheld_run_is_missed_and_not_observed() -> None:
     assert world.logged == ["a doesn't run for now: limit"]
     world.runs.raises.clear()
     await world.simulation.run_for(30)
-    world.runs.raises["a"] = Withheld("again")
+    world.runs.raises["a"] = QuotaRefused("again")
     await world.simulation.run_for(30)
     assert world.logged[1:] == ["a doesn't run for now: again"]
 

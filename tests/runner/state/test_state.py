@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Check, Observation
-from probes.core import Verdict, Withheld
+from probes.core import QuotaRefused, Verdict
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
 
@@ -44,7 +44,7 @@ async def test_a_budget_is_spent_to_its_last_unit_and_no_further(tmp_path: Path)
     """Reservations count until they are settled, and what was settled counts instead."""
     async with ledger_in(tmp_path) as ledger:
         first = await ledger.reserve("ai/tokens", 60, 100, DAY)
-        with pytest.raises(Withheld, match=r"budget ai/tokens: 60 of 100 are spent until 2025-11-26 00:00:00 UTC, 41 more"):
+        with pytest.raises(QuotaRefused, match=r"budget ai/tokens: 60 of 100 are spent until 2025-11-26 00:00:00 UTC, 41 more"):
             await ledger.reserve("ai/tokens", 41, 100, DAY)
         await ledger.settle(first, 10)
         await ledger.reserve("ai/tokens", 90, 100, DAY)
@@ -64,7 +64,7 @@ async def test_a_new_window_begins_at_midnight_utc(tmp_path: Path) -> None:
     async with ledger_in(tmp_path, clock) as ledger:
         await ledger.reserve("b", 100, 100, DAY)
         clock.advance(DAY / 2 - 1)
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ledger.reserve("b", 1, 100, DAY)
         clock.advance(1)
         await ledger.reserve("b", 100, 100, DAY)
@@ -79,7 +79,7 @@ async def test_a_clock_that_is_set_back_spends_nothing_twice(tmp_path: Path) -> 
         clock.advance(DAY)
         await ledger.reserve("b", 100, 100, DAY)
         clock.step(-DAY)
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ledger.reserve("b", 1, 100, DAY)
 
 
@@ -97,7 +97,7 @@ async def test_what_was_spent_outlives_the_process(tmp_path: Path) -> None:
         assert await ledger.spent("b") == 5
         assert await ledger.taken("api", 3600) == 3
         assert await ledger.last_seen() == {"api": 17.5, "cache": 18.5}
-        with pytest.raises(Withheld, match=r"held until 2025-11-25 12:30:00 UTC: the login was refused"):
+        with pytest.raises(QuotaRefused, match=r"held until 2025-11-25 12:30:00 UTC: the login was refused"):
             await ledger.held("login")
 
 
@@ -109,7 +109,7 @@ async def test_a_hold_ends_and_is_never_shortened(tmp_path: Path) -> None:
         await ledger.hold("login", 60, "again")
         await ledger.held("another")
         clock.advance(1799)
-        with pytest.raises(Withheld, match="locked out"):
+        with pytest.raises(QuotaRefused, match="locked out"):
             await ledger.held("login")
         clock.advance(1)
         await ledger.held("login")
@@ -119,7 +119,7 @@ async def test_a_limit_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     """A journey of four isn't begun with three slots left, and takes none of them."""
     async with ledger_in(tmp_path) as ledger:
         await ledger.limit("api", 7, 10, 3600)
-        with pytest.raises(Withheld, match="limit of api: 7 of 10 in 1 h are taken, and this needs 4"):
+        with pytest.raises(QuotaRefused, match="limit of api: 7 of 10 in 1 h are taken, and this needs 4"):
             await ledger.limit("api", 4, 10, 3600)
         await ledger.limit("api", 3, 10, 3600)
         await ledger.limit("model", 10, 10, 3600)
@@ -141,7 +141,7 @@ async def test_slots_count_from_the_send_and_not_from_the_payment(tmp_path: Path
         clock.advance(30)
         await ledger.sent(slots)
         clock.advance(59.9)
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ledger.limit("api", 1, 1, 60)
         clock.advance(0.1)
         await ledger.limit("api", 1, 1, 60)
@@ -173,7 +173,7 @@ async def _never_exceeded(runs: list[tuple[float, int, float, str]], most: int, 
             clock.advance(max(0.0, begins - clock.time()))
             try:
                 slots = await ledger.limit("api", count, most, window, until=clock.time() + 10)
-            except Withheld:
+            except QuotaRefused:
                 continue
             if how == "at the end":
                 pending.append((clock.time() + length, slots))
@@ -253,7 +253,7 @@ def test_a_reservation_outlives_a_kill(tmp_path: Path) -> None:
 async def _still_reserved(folder: Path) -> None:
     async with ledger_in(folder) as ledger:
         assert await ledger.spent("ai/tokens") == 70
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ledger.reserve("ai/tokens", 31, 100, DAY)
 
 
@@ -299,7 +299,7 @@ async def test_without_a_folder_to_write_it_works_in_memory_and_says_so(
         assert said in ledger.why
         assert "in memory" in ledger.why
         await ledger.limit("api", 2, 2, 60)
-        with pytest.raises(Withheld):
+        with pytest.raises(QuotaRefused):
             await ledger.limit("api", 1, 2, 60)
 
 
@@ -317,7 +317,7 @@ async def test_a_state_that_breaks_while_it_is_used_withholds(tmp_path: Path) ->
     """What can't be written down isn't sent."""
     async with ledger_in(tmp_path) as ledger:
         await asyncio.to_thread(_drop_tables, tmp_path / STATE_FILE)
-        with pytest.raises(Withheld, match="the state can't be read or written"):
+        with pytest.raises(QuotaRefused, match="the state can't be read or written"):
             await ledger.reserve("b", 1, 10, DAY)
 
 

@@ -11,7 +11,7 @@ from probes.wire.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """Settings of a check that say nothing of what is asked, only of how it gets there."""
 
     tls: Tls = field(default_factory=Tls)
@@ -29,6 +29,6 @@ class Way:
         """What is offered in a TLS handshake, the preferred first."""
         return {"1.1": ("http/1.1",), "2": ("h2",)}.get(self.http, ("h2", "http/1.1"))
 
-    def to_tokens(self, oauth2: OAuth2) -> Way:
+    def to_tokens(self, oauth2: OAuth2) -> Route:
         """The way to the token endpoint: HTTP/1.1 with its own TLS settings; the proxy and the addresses are the check's."""
         return replace(self, tls=oauth2.tls, http="1.1", oauth2=None, encodings=(), keep_alive=False, resolve=None)
