@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.cli.test_commands import OK, outrider, write
+from tests.runner.cli.test_commands import OK, outrider
 from tests.support import servers
+from tests.support.always_on import write
 
 pytestmark = pytest.mark.slow  # each test starts the command
 
