@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from judge.observation import Check, Observation
 from probes.core import Verdict
@@ -23,12 +23,13 @@ class Explained:
         self._failing: set[str] = set()
         self._awaited: dict[str, set[str]] = {}  # by failing check: those below it that haven't been asked since
 
-    def plan(self, checks: Iterable[Check]) -> None:
-        """Follows a load or reload; what is known of checks that are gone is forgotten."""
+    def plan(self, checks: Iterable[Check], changed: Collection[str] = ()) -> None:
+        """Follows a load or reload; what is known of checks that are gone or `changed` is forgotten."""
         by_name = {check.name: check for check in checks}
         self._below = {name: below for name in by_name if (below := _speaking_below(name, by_name))}
-        self._failing &= by_name.keys()
-        self._awaited = {name: awaited & self._below[name] for name, awaited in self._awaited.items() if name in self._below}
+        self._failing = (self._failing & by_name.keys()).difference(changed)
+        known = self._below.keys() - set(changed)
+        self._awaited = {name: awaited & self._below[name] for name, awaited in self._awaited.items() if name in known}
 
     def observed(self, seen: Observation) -> Mapping[str, bool]:
         """What an observation changes: for each check whose answer is known anew, whether its failure is explained."""

@@ -49,12 +49,16 @@ class Diagnosis:
         self._running: dict[asyncio.Task[None], str] = {}
 
     def plan(self, execute: Execute, checks: Sequence[Planned]) -> None:
-        """Follows a load or reload. What is under way ends as it began."""
+        """Follows a load or reload: what is known of a removed or changed check is forgotten, and so is what is found of it later.
+
+        What is under way ends as it began. A restart restores nothing: a check that still fails is diagnosed again.
+        """
         self._execute = execute
-        self._planned = {planned.check.name: planned for planned in checks}
-        for kept in (self._last, self._since):
-            for name in [name for name in kept if name not in self._planned]:
-                del kept[name]
+        before, self._planned = self._planned, {planned.check.name: planned for planned in checks}
+        for name, planned in before.items():
+            if not self._is_planned(planned):
+                self._last.pop(name, None)
+                self._since.pop(name, None)
 
     def __call__(self, seen: Observation) -> None:
         """Begins a diagnosis where a failure deserves one."""
@@ -101,8 +105,13 @@ class Diagnosis:
 
     async def _diagnose(self, planned: Planned, seen: Observation) -> None:
         assert self._execute is not None  # noqa: S101 - `plan` sets it before any check is known
-        if finding := await burst(self._execute, planned, seen, self._since.get(seen.check.name, {}), self._clock):
+        finding = await burst(self._execute, planned, seen, self._since.get(seen.check.name, {}), self._clock)
+        if finding and self._is_planned(planned):
             self._found(finding)
+
+    def _is_planned(self, planned: Planned) -> bool:
+        now = self._planned.get(planned.check.name)
+        return now is not None and now.fingerprint == planned.fingerprint
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         name = self._running.pop(task)

@@ -121,8 +121,9 @@ class Schedule:
         before, self._checks, self._observer = self._checks, {}, observer
         for planned in plan.checks:
             self._checks[planned.check.name] = self._kept_or_new(planned, before)
-        for scheduled in before.values():
+        for scheduled in before.values():  # of checks that are removed or changed
             scheduled.cancel()
+            self._refused.discard(scheduled.name)
         self._set_ticks()
         return self.in_flight
 

@@ -119,3 +119,13 @@ def test_a_reload_keeps_what_is_known_of_checks_that_stay() -> None:
     explained.plan([READY, TRIP])
     assert explained.observed(failed(TRIP)) == {"trip": True}
     assert explained.observed(failed(READY)) == {}
+
+
+def test_a_reload_forgets_what_is_known_of_a_changed_check() -> None:
+    """It is another check by the same name: it explains nothing until it has failed itself, and awaits nothing."""
+    explained = following(DATABASE, READY, TRIP)
+    explained.observed(failed(DATABASE))
+    explained.plan([DATABASE, READY, TRIP], {"database"})
+    assert explained.observed(failed(READY)) == {"ready": False}
+    explained.plan([DATABASE, READY, TRIP], {"ready"})
+    assert explained.observed(failed(DATABASE)) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,35 @@ async def test_blips_and_unknown_runs_are_not_diagnosed() -> None:
         counted = Counted(bench, "api")
         assert counted.sees("api", confirmed=False) == 0
         assert counted.sees("api", Verdict.UNKNOWN) == 0
+
+
+async def test_a_changed_check_is_diagnosed_anew() -> None:
+    """Its first failure after a reload is the first of another check; that of an unchanged one isn't."""
+    async with lab() as bench:
+        counted = Counted(bench, "api", "cache")
+        for name in ("api", "cache"):
+            counted.sees(name)
+        await counted.settle()
+        counted.plans["api"] = replace(counted.plans["api"], fingerprint="changed")
+        counted.diagnosis.plan(bench.execute, list(counted.plans.values()))
+        assert counted.sees("cache") == 0
+        assert counted.sees("api") == 1
+        await counted.settle()
+
+
+async def test_what_is_found_of_a_changed_check_is_let_go(tmp_path: Path) -> None:
+    """A reload comes while the trials run: their finding would stand beside failures of another check."""
+    told: list[Finding] = []
+    async with several(tmp_path, {"127.0.0.2": None, "127.0.0.3": None}) as host, lab(wire=host.wire) as bench:
+        plan = planned(Tcp(host=NAME, port=host.port))
+        diagnosis = Diagnosis(told.append, bench.clock)
+        for changed in (plan, replace(plan, fingerprint="changed")):
+            diagnosis.plan(bench.execute, [plan])
+            diagnosis((await bench.execute.observe(plan))[0])
+            diagnosis.plan(bench.execute, [changed])
+            await asyncio.wait(diagnosis.running)
+            bench.clock.advance(AGAIN)
+    assert [one.text for one in told] == ["both addresses refuse"]
 
 
 @pytest.mark.slow

@@ -421,3 +421,14 @@ async def test_it_runs_by_apscheduler_and_the_loop() -> None:
     off = sorted(abs((o.at - fraction(o.check.name) * 0.1 + 0.05) % 0.1 - 0.05) for o in seen)
     assert off[len(off) // 2] < 0.02  # from the check's own slot: the middle one of them, since other processes take their share
     await asyncio.sleep(0)
+
+
+async def test_a_changed_check_that_is_withheld_says_so_again() -> None:
+    """What was said of the check before its change was said of another one; an unchanged check's is not said twice."""
+    world = World(seen={"a": NOON, "b": NOON})
+    world.runs.raises = {"a": QuotaRefused("limit"), "b": QuotaRefused("limit")}
+    world.start(planned("a", 30), planned("b", 30))
+    await world.simulation.run_for(30)
+    world.schedule.swap(plan(planned("a", 30, mark="b"), planned("b", 30)), world.runs)
+    await world.simulation.run_for(60)
+    assert sorted(world.logged) == ["a doesn't run for now: limit"] * 2 + ["b doesn't run for now: limit"]
