@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from judge.observation import Check, Slo
 from probes.probe import Probe
@@ -27,6 +27,7 @@ class Cron:
     zone: str = "UTC"
 
 
+T = TypeVar("T")
 After = Callable[[float], float]  # of a check, its first slot later than a moment; both in seconds since the epoch
 
 
@@ -138,3 +139,22 @@ class Plan:
     path: Path | None = None  # the file that it was read from
     files: tuple[Path, ...] = ()  # those that its values came from
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By name, the fingerprint of every check; a part has that of its check."""
+        return {check.name: planned.fingerprint for planned in self.checks for check in (planned.check, *planned.parts)}
+
+
+class ByCheck(dict[str, T]):
+    """What is remembered of checks and parts, by name, for as long as the plan holds the same check."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._planned: dict[str, str] = {}
+
+    def plan(self, plan: Plan) -> None:
+        """Follows a load or reload: forgets removed checks, and changed ones, which are other checks by the same name."""
+        before, self._planned = self._planned, plan.fingerprints
+        for name in [name for name in self if name not in before or before[name] != self._planned.get(name)]:
+            del self[name]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from judge.observation import Finding, Observation
 from probes.core import Verdict
-from runner.config.plan import Plan
+from runner.config.plan import ByCheck, Plan
 
 _TEXT = 4096  # characters kept of a text that is too long to keep whole
 
@@ -26,12 +26,12 @@ class Evidence:
         self._most = most_bytes
         self._failures: dict[str, deque[tuple[int, Observation]]] = {}
         self._sizes: dict[str, int] = {}
-        self._others: dict[tuple[str, Verdict], Observation] = {}
+        self._others: ByCheck[dict[Verdict, Observation]] = ByCheck()
 
     def __call__(self, seen: Observation) -> None:
         """Keeps a failure, or replaces the last pass."""
         if seen.verdict is not Verdict.FAIL:
-            self._others[seen.check.name, seen.verdict] = _cut(seen, self._most // 8)[1]
+            self._others.setdefault(seen.check.name, {})[seen.verdict] = _cut(seen, self._most // 8)[1]
             return
         size, kept = _cut(seen, self._most // 8)
         held = self._failures.setdefault(seen.check.name, deque())
@@ -53,11 +53,15 @@ class Evidence:
                 held[place] = size, joined
 
     def plan(self, plan: Plan) -> None:
-        """Follows a reload: a removed check's evidence goes."""
-        names = {check.name for planned in plan.checks for check in (planned.check, *planned.parts)}
-        for name in _without(self._failures, names):
+        """Follows a reload: a removed check's evidence goes.
+
+        A changed check keeps its failures: each says for itself what was asked and when, and a check is often changed while somebody
+        looks into them. What they are held against goes: a pass of the check before the change is no pass of this one. A restart
+        restores nothing: evidence is written to no disk.
+        """
+        for name in _without(self._failures, plan.fingerprints):
             del self._failures[name], self._sizes[name]
-        self._others = {(name, verdict): seen for (name, verdict), seen in self._others.items() if name in names}
+        self._others.plan(plan)
 
     def failures(self, check: str) -> tuple[Observation, ...]:
         """The failures that are kept, newest first."""
@@ -65,14 +69,14 @@ class Evidence:
 
     def latest(self, check: str, verdict: Verdict) -> Observation | None:
         """The last pass, or the last run that couldn't tell: what to hold a failure against."""
-        return self._others.get((check, verdict))
+        return self._others.get(check, {}).get(verdict)
 
     def _let_go(self, check: str) -> None:
         size, _ = self._failures[check].popleft()
         self._sizes[check] -= size
 
 
-def _without(names: Iterable[str], wanted: set[str]) -> list[str]:
+def _without(names: Iterable[str], wanted: Container[str]) -> list[str]:
     return [name for name in names if name not in wanted]
 
 

@@ -78,7 +78,11 @@ class Health:
         self.plan(plan)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a reload: removed checks go, and what is known of a check whose settings changed is forgotten."""
+        """Follows a reload: removed checks go, and what is known of a check whose settings changed is forgotten.
+
+        A restart restores nothing: a check is pending until its first run, which comes within ten seconds of the start or, where the
+        state knows of a recent run, at its own time.
+        """
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
         self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from judge.observation import Finding, Observation
 from probes.core import Clock, Verdict
+from runner.config.plan import ByCheck, Plan
 from runner.sinks.values import iso, plain
 
 Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
@@ -77,7 +78,7 @@ class Journal:
         self._capacity = capacity
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._counts = _Counts()
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: ByCheck[Verdict] = ByCheck()
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
@@ -90,6 +91,15 @@ class Journal:
         if self._writes(level):
             user = str(seen.facts.get("user_id") or "")
             self._put(Entry(self._clock.time(), level, _sentence(seen), dict(_metadata(seen)), seen.request_id, user))
+
+    def plan(self, plan: Plan) -> None:
+        """Takes over the service's name. A reload forgets the last verdict of a removed or changed check.
+
+        Nor does a restart restore any: a new process says once how each check is, a pass at `info` and a failure at `error`, so
+        that its journal can be read without the one before.
+        """
+        self.service = plan.service
+        self._verdicts.plan(plan)
 
     def found(self, told: Finding) -> None:
         """Writes down what a diagnosis found."""

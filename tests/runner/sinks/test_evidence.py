@@ -84,3 +84,16 @@ def test_a_finding_joins_the_failure_that_it_is_about() -> None:
     assert oldest.finding == "both addresses refuse; shares the failure of cache"
     assert oldest.evidence == {"answer": "503", "diagnosis": {"connect to 10.0.3.7": "refused"}}
     assert (newest.finding, newest.evidence) == ("shares the failure of cache", {"answer": "503"})
+
+
+def test_a_changed_check_keeps_its_failures_and_not_what_they_are_held_against() -> None:
+    """Who mends a check while it fails needs its failures; a pass of the check before the change compares with nothing."""
+    kept = Evidence()
+    kept.plan(made_plan(API, CACHE))
+    for check in (API, CACHE):
+        kept(failed(check))
+        kept(passed(check))
+    kept.plan(made_plan(replace(API, address="elsewhere"), CACHE))
+    assert [len(kept.failures(name)) for name in ("api", "cache")] == [1, 1]
+    assert kept.latest("api", Verdict.PASS) is None
+    assert kept.latest("cache", Verdict.PASS) is not None

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from judge.observation import Finding
 from probes.core import Reason
 from runner.sinks.journal import Bridge, Entry, Journal, render
-from tests.support.observations import NOON, TRACE, Hands, failed, made_check, passed, unknown
+from tests.support.observations import NOON, TRACE, Hands, failed, made_check, made_plan, passed, unknown
 
 API = made_check()
 
@@ -240,3 +241,33 @@ def test_a_finding_is_a_line_of_its_own() -> None:
     [line] = written(lambda kept: kept.found(told))
     assert (line["level"], line["message"]) == ("warning", "api: 2 of 3 addresses refuse")
     assert line["metadata"] == {"check": "api", "kind": "made", "trace_id": TRACE, "trials": {"connect to 10.0.3.7": "refused"}}
+
+
+def test_a_reload_forgets_how_a_removed_or_changed_check_was() -> None:
+    """The next failure of either is a first one, at `error`; an unchanged check's is one more of the same."""
+    part, cache = made_check("api/db", part_of="api"), made_check("cache")
+    plans = [made_plan(API, cache, parts={"api": (part,)}), made_plan(cache), made_plan(API, cache, parts={"api": (part,)})]
+    changed = made_plan(replace(API, address="elsewhere"), cache, parts={"api": (part,)})
+
+    def use(kept: Journal) -> None:
+        for plan in (*plans, changed):
+            kept.plan(plan)
+            for check in (API, part, cache):
+                if check.name in plan.fingerprints:
+                    kept(failed(check))
+
+    levels = [(line["metadata"]["check"], line["level"]) for line in written(use)]
+    assert [level for name, level in levels if name == "cache"] == ["error", "warning", "warning", "warning"]
+    assert [level for name, level in levels if name == "api"] == ["error"] * 3
+    assert [level for name, level in levels if name == "api/db"] == ["error"] * 3
+
+
+def test_a_reload_takes_the_services_name_over() -> None:
+    """What is written from then on stands under it."""
+
+    def use(kept: Journal) -> None:
+        kept.plan(replace(made_plan(), service="trips"))
+        kept.log("info", "x")
+
+    [line] = written(use)
+    assert line["service"] == "trips"
