@@ -96,4 +96,17 @@ class Finding:
     trials: Mapping[str, str] = field(default_factory=dict)  # what was tried, and how it ended; no secret in it
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A check's failure from its first failed run to its next pass. Times in seconds since the epoch."""
+
+    check: str
+    began: float
+    why: str
+    service: str
+    environment: str
+    ended: float | None = None  # None while it lasts
+    until: str = ""  # what ended it where no pass did, such as "it was removed from checks.yaml"
+
+
 Sink = Callable[[Observation], None]

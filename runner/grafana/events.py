@@ -103,10 +103,21 @@ class Deployment:
 
 
 def outage(
-    check: str, *, service: str, environment: str, began: float, ended: float | None = None, why: str = "", dashboard: str = ""
+    check: str,
+    *,
+    service: str,
+    environment: str,
+    began: float,
+    ended: float | None = None,
+    until: str = "",
+    why: str = "",
+    dashboard: str = "",
 ) -> Event:
-    """From a check's first failure to its recovery; the two are told apart from other outages by the moment of the first failure."""
-    said = f"{check} is failing" if ended is None else f"{check} failed for {_long(ended - began)}"
+    """From a check's first failure to its recovery, or to what else ended it (`until`).
+
+    The two are told apart from other outages by the moment of the first failure.
+    """
+    said = f"{check} is failing" if ended is None else f"{check} failed for {_long(ended - began)}" + (f", until {until}" if until else "")
     identity = labelled(id=f"outage/{check}/{round(began * 1000)}", service=service, environment=environment)
     tags = ("outage", *labelled(check=check))
     return Event(identity, worded(said, why), began, ended, tags, f"outage of {check}", dashboard)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from judge.observation import Observation
+from judge.observation import Observation, Outage
 from probes.core import Clock, QuotaRefused
 from runner.state._file import Opened, open_state
 
@@ -91,6 +91,28 @@ class StateLedger:
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
         if found:
             raise QuotaRefused(f"held until {_moment(found[0])}: {found[1]}")
+
+    # Outages that are open in Grafana, so that the next process closes what this one opened
+
+    async def open_outage(self, file: str, outage: Outage) -> None:
+        """Remembers an outage until it is closed. `file` is the checks.yaml of whoever saw it, as an absolute path."""
+        rule = "INSERT INTO outages VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        await self._transaction(lambda: self._execute(rule, (*_key(file, outage), outage.why)))
+
+    async def close_outage(self, file: str, outage: Outage) -> None:
+        """Forgets an outage whose end is in Grafana, or in the spool. `prune` forgets none: its annotation would stay open for ever."""
+        rule = "DELETE FROM outages WHERE file = ? AND service = ? AND environment = ? AND name = ? AND began = ?"
+        await self._transaction(lambda: self._execute(rule, _key(file, outage)))
+
+    async def open_outages(self, file: str, service: str, environment: str) -> tuple[Outage, ...]:
+        """The outages that are open, the eldest first.
+
+        Runners that share a state but not the file, service and environment never see each other's. Those that share all of it have
+        the same checks, and are taken for one: what one of them left open, each of them goes on with when it starts.
+        """
+        query = "SELECT name, began, why FROM outages WHERE file = ? AND service = ? AND environment = ? ORDER BY began"
+        found = await self._transaction(lambda: self._connection.execute(query, (file, service, environment)).fetchall())
+        return tuple(Outage(name, began, why, service, environment) for name, began, why in found)
 
     # Limits: never more than so many in any stretch of so many seconds
 
@@ -197,6 +219,10 @@ class StateLedger:
 
     def _execute(self, statement: str, values: tuple[float | str, ...]) -> None:
         self._connection.execute(statement, values)
+
+
+def _key(file: str, outage: Outage) -> tuple[str | float, ...]:
+    return file, outage.service, outage.environment, outage.check, outage.began
 
 
 def _moment(at: float) -> str:

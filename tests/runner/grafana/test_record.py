@@ -92,3 +92,12 @@ def test_an_outage_says_how_long_it_was() -> None:
     lengths = [outage("api", began=STARTED, ended=STARTED + s, **where).text.partition("for ")[2] for s in (0.2, 45, 75, 3600, 90061)]
     assert lengths == ["less than a second", "45 s", "1 min 15 s", "1 h", "25 h 1 min"]
     assert outage("api", began=STARTED, **where).identity != outage("api", began=STARTED + 1, **where).identity
+
+
+def test_an_outage_that_no_pass_ended_says_what_did() -> None:
+    """It is the same outage as the one that began; only its text tells of the end."""
+    where: Any = {"service": "roadtrip", "environment": "test"}
+    begun = outage("api", began=STARTED, why="refused", **where)
+    ended = outage("api", began=STARTED, ended=STARTED + 75, until="it was removed from checks.yaml", why="refused", **where)
+    assert ended.text == "api failed for 1 min 15 s, until it was removed from checks.yaml\nrefused"
+    assert (ended.identity, ended.start) == (begun.identity, begun.start)

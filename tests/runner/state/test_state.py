@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge.observation import Check, Observation
+from judge.observation import Check, Observation, Outage
 from probes.core import QuotaRefused, Verdict
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
@@ -113,6 +114,30 @@ async def test_a_hold_ends_and_is_never_shortened(tmp_path: Path) -> None:
             await ledger.held("login")
         clock.advance(1)
         await ledger.held("login")
+
+
+async def test_an_open_outage_is_known_until_it_is_closed(tmp_path: Path) -> None:
+    """After a restart and however long it lasts; what one outage's end takes away is that outage alone."""
+    clock = FakeClock()
+    first, second = Outage("api", NOON, "refused", "trips", "test"), Outage("cache", NOON + 0.25, "reset", "trips", "test")
+    async with ledger_in(tmp_path, clock) as ledger:
+        for outage in (second, first, first):
+            await ledger.open_outage("/etc/checks.yaml", outage)
+    clock.advance(400 * DAY)
+    async with ledger_in(tmp_path, clock) as ledger:
+        assert await ledger.open_outages("/etc/checks.yaml", "trips", "test") == (first, second)
+        await ledger.close_outage("/etc/checks.yaml", replace(first, ended=NOON + 9, until="it was removed"))
+        assert await ledger.open_outages("/etc/checks.yaml", "trips", "test") == (second,)
+
+
+async def test_runners_that_share_a_state_see_none_of_the_others_outages(tmp_path: Path) -> None:
+    """Of another file, another service or another environment: whoever starts closes nothing that isn't its own."""
+    async with ledger_in(tmp_path) as ledger, ledger_in(tmp_path) as other:
+        outage = Outage("api", NOON, "refused", "trips", "test")
+        await ledger.open_outage("/etc/checks.yaml", outage)
+        for whose in (("/srv/checks.yaml", "trips", "test"), ("/etc/checks.yaml", "tours", "test"), ("/etc/checks.yaml", "trips", "live")):
+            assert await other.open_outages(*whose) == ()
+        assert await other.open_outages("/etc/checks.yaml", "trips", "test") == (outage,)
 
 
 async def test_a_limit_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
