@@ -17,6 +17,7 @@ from runner.usage import unusable
 if TYPE_CHECKING:
     from demo.introduction import StandIn
     from judge.observation import Observation
+    from runner.config.plan import ByCheck, Plan
 
 
 @click.command("demo", short_help="Show it all on a stand-in for the Road Trip Storyteller.")
@@ -114,9 +115,7 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
                 version=our_version(),
                 journal=stream,
                 extra=(("terminal", teller),),
-            ) as (service, listening, reload):
-                teller.width = max(len(check.name) for p in service.plan.checks for check in (p.check, *p.parts))
-                teller.waiting = {check.name for p in service.plan.checks for check in (p.check, *p.parts)}
+            ) as (_, listening, reload):
                 environment = await asyncio.to_thread(standin.write_environment)
                 _tell_where(standin, listening.url, str(journal), str(environment))
                 with signals(stop, reload):
@@ -137,22 +136,33 @@ class _Teller:
     def __init__(self, file: str) -> None:
         from rich.console import Console
 
+        from runner.config.plan import ByCheck
+
         self._console = Console(highlight=False)
         self._file = file
-        self._verdicts: dict[str, str] = {}
-        self.width = 0
-        self.waiting: set[str] = set()
+        self._verdicts: ByCheck[str] = ByCheck()
+        self._waiting: set[str] = set()  # checks without a verdict, until all of them have had one
+        self._width = 0
 
     def __call__(self, seen: Observation) -> None:
         from runner.reports import waterfall
 
         if self._verdicts.get(seen.check.name) != seen.verdict:
-            waterfall.write_one(self._console, seen, width=self.width, file=self._file)
+            waterfall.write_one(self._console, seen, width=self._width, file=self._file)
         self._verdicts[seen.check.name] = seen.verdict
-        if self.waiting:
-            self.waiting.discard(seen.check.name)
-            if not self.waiting and set(self._verdicts.values()) == {"pass"}:
+        if self._waiting:
+            self._waiting.discard(seen.check.name)
+            if not self._waiting and set(self._verdicts.values()) == {"pass"}:
                 self._console.print("all checks are green", style="bold green")
+
+    def plan(self, plan: Plan) -> None:
+        """Follows a load or reload: a removed check is waited for no more, and the next verdict of a changed one is told again.
+
+        A restart begins anew: the terminal is another one.
+        """
+        self._verdicts.plan(plan)
+        self._waiting = plan.fingerprints.keys() - self._verdicts.keys()
+        self._width = max(map(len, plan.fingerprints), default=0)
 
 
 def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from judge.observation import Observation
 from probes.core import Clock, QuotaRefused, Reason, Verdict
-from runner.config.plan import Planned
+from runner.config.plan import Plan, Planned
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
 
@@ -22,12 +22,44 @@ _SHARE = 20
 NOT_AGAIN = frozenset({Reason.AUTH, Reason.THROTTLED, Reason.POLICY, Reason.QUOTA})  # asking again would only make it worse
 
 
-class Confirm:
-    """An Observer around another one. `failing` holds the checks that are down, and outlives a reload."""
+class Down:
+    """The checks that are down, so that no re-check is made for them. It outlives each plan's Confirm.
 
-    def __init__(self, observer: Observer, failing: set[str], clock: Clock, timer: Timer) -> None:
+    A check is known by its fingerprint, which tells its name too: a changed check is another one.
+    """
+
+    def __init__(self) -> None:
+        self._planned: frozenset[str] = frozenset()
+        self._down: set[str] = set()
+
+    def plan(self, plan: Plan) -> None:
+        """Follows a load or reload: a removed or changed check isn't down any more, and its next failure is confirmed.
+
+        A restart restores nothing, so that a check that was down is confirmed again, as a new one is. That is right: the process
+        before may have ended long ago, and a re-check too many costs a second, while a failure that nobody confirmed may page somebody.
+        """
+        self._planned = frozenset(planned.fingerprint for planned in plan.checks)
+        self._down &= self._planned
+
+    def __contains__(self, planned: Planned) -> bool:
+        return planned.fingerprint in self._down
+
+    def add(self, planned: Planned) -> None:
+        """The check is down, unless a reload removed or changed it while it ran."""
+        if planned.fingerprint in self._planned:
+            self._down.add(planned.fingerprint)
+
+    def discard(self, planned: Planned) -> None:
+        """The check is up."""
+        self._down.discard(planned.fingerprint)
+
+
+class Confirm:
+    """An Observer around another one. It is made for each plan, and `down` for all of them."""
+
+    def __init__(self, observer: Observer, down: Down, clock: Clock, timer: Timer) -> None:
         self._observer = observer
-        self._failing = failing
+        self._down = down
         self._clock = clock
         self._timer = timer
 
@@ -35,17 +67,17 @@ class Confirm:
         """Runs once, and again where a failure needs to be confirmed. An unconfirmed one comes before the run that passed."""
         began = self._clock.monotonic()
         seen = await self._observer.observe(planned, lag=lag)
-        first, name = seen[0], planned.check.name
+        first = seen[0]
         if first.verdict is not Verdict.FAIL:
             if first.verdict is Verdict.PASS:
-                self._failing.discard(name)
+                self._down.discard(planned)
             return seen
-        if planned.confirm and name not in self._failing and first.reason not in NOT_AGAIN:
+        if planned.confirm and planned not in self._down and first.reason not in NOT_AGAIN:
             rechecks: list[str] = []
             if passed := await self._again(planned, first, began, rechecks):
                 return (replace(first, confirmed=False), *passed)
             seen = (replace(first, evidence={**first.evidence, "rechecks": rechecks}), *seen[1:])
-        self._failing.add(name)
+        self._down.add(planned)
         return seen
 
     def cut_short(self) -> None:

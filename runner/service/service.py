@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from judge.observation import Observation, Sink
+from judge.observation import Observation
 from judge.redact import Redactor
 from probes.core import Clock
 from probes.wire.wire import Wire
 from runner.config.plan import Plan
 from runner.config.slots import slots
 from runner.engine.cadences import Beats, LoopTimer
-from runner.engine.confirm import Confirm
+from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
@@ -27,12 +27,12 @@ from runner.service.background import Chores
 from runner.service.deployments import LOOK, SEND, Deployments
 from runner.service.quiet import settle
 from runner.service.reload import Reload
-from runner.sinks.dispatch import Emit
+from runner.sinks.dispatch import Emit, LastingSink
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.journal import Bridge, Journal
 from runner.sinks.metrics import Metrics
-from runner.state import StateLedger, open_ledger
+from runner.state import LastSeen, StateLedger, open_ledger
 from runner.web.app import app
 from runner.web.gates import Gates
 from runner.web.serve import Listening, serve
@@ -43,9 +43,12 @@ _PRUNE = 3600.0  # seconds between two prunings of the state
 
 
 class Service:
-    """What `outrider run` and `outrider demo` keep running. Make it with `running`."""
+    """What `outrider run` and `outrider demo` keep running. Make it with `running`.
 
-    def __init__(self, plan: Plan, ledger: StateLedger, clock: Clock, version: str, stream: TextIO) -> None:
+    `file` is the absolute path of checks.yaml.
+    """
+
+    def __init__(self, plan: Plan, ledger: StateLedger, clock: Clock, version: str, stream: TextIO, *, file: str) -> None:
         self.plan = plan
         self.ledger = ledger
         self._clock = clock
@@ -66,25 +69,35 @@ class Service:
         self._cadences = Beats(clock)
         self.chores = Chores(self._cadences)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failing: set[str] = set()  # the checks that are down
+        self._down = Down()
         self.ready = False  # whether the schedule runs
         self.deployments = Deployments(
-            lambda: self.plan, self._execute, health=lambda: self.health, metrics=self.metrics, clock=clock, log=self.log
+            lambda: self.plan,
+            self._execute,
+            health=lambda: self.health,
+            metrics=self.metrics,
+            ledger=ledger,
+            file=file,
+            clock=clock,
+            log=self.log,
         )
         self.gates = Gates(self.deployments.prepare, clock)
 
-    def join(self, extra: Sequence[tuple[str, Sink]], last_seen: dict[str, float]) -> None:
+    def join(self, extra: Sequence[tuple[str, LastingSink]], last_seen: dict[str, float]) -> None:
         """Builds the schedule over the sinks; `extra` sinks come after the house's own."""
-        sinks: dict[str, Sink] = {
-            "metrics": self.metrics,
+        sinks: dict[str, LastingSink] = {
+            "metrics": self.metrics,  # the first, since it may refuse a plan
             "health": self.health,
             "evidence": self.evidence,
             "journal": self.journal,
-            "state": self.ledger.record,
-            "deployments": self.deployments.watch,
+            "state": LastSeen(self.ledger),
+            "deployments": self.deployments,
+            "outages": self.deployments.outages,
+            **dict(extra),
         }
+        self.metrics.count_errors_of(sinks)
         finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
-        self.emit = Emit({**sinks, **dict(extra)}, self.metrics.sink_failed, self.log, finders)
+        self.emit = Emit(sinks, self.metrics.sink_failed, self.log, finders)
         self.diagnosis = Diagnosis(self.emit.found, self._clock, self.log)
         self.schedule = Schedule(
             emit=self.take,
@@ -95,7 +108,7 @@ class Service:
             cadences=self._cadences,
             last_seen=last_seen,
         )
-        self.metrics.plan(self.plan)
+        self._follow(self.plan)
         execute = self._execute(self.plan)
         self.diagnosis.plan(execute, self.plan.checks)
         settle()
@@ -103,6 +116,11 @@ class Service:
         self._keep(self._look_outside(execute))
         self._keep(self.deployments.look())
         self.ready = True
+
+    def _follow(self, plan: Plan) -> None:
+        """Lets everything that remembers checks know the plan. Raises ValueError, having changed nothing, where it can't be followed."""
+        self.emit.plan(plan)
+        self._down.plan(plan)
 
     def take(self, observation: Observation) -> None:
         """Hands an observation to every sink, and then a failure to its diagnosis."""
@@ -128,20 +146,16 @@ class Service:
 
     async def apply(self, plan: Plan) -> None:
         """Goes on with another plan. What the runs under way still need is closed when they have ended."""
-        self.metrics.plan(plan)
-        self.health.plan(plan)
-        self.evidence.plan(plan)
-        self.emit.keep(frozenset(planned.check.name for planned in plan.checks))
+        self._follow(plan)
         self.plan, wire, self._wire = plan, self._wire, Wire()
         self._redactor = Redactor(plan.secrets)
-        self.journal.service = plan.service
         execute = self._execute(plan)
         self.diagnosis.plan(execute, plan.checks)
         self._keep(_close_after(self.schedule.swap(plan, self._confirming(execute)), wire))
         self._keep(self._look_outside(execute))
 
     def _confirming(self, execute: Execute) -> Confirm:
-        return Confirm(execute, self._failing, self._clock, LoopTimer())
+        return Confirm(execute, self._down, self._clock, LoopTimer())
 
     def _execute(self, plan: Plan) -> Execute:
         rng = random.SystemRandom()
@@ -175,7 +189,7 @@ async def running(
     clock: Clock,
     version: str,
     journal: TextIO,
-    extra: Sequence[tuple[str, Sink]] = (),
+    extra: Sequence[tuple[str, LastingSink]] = (),
 ) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
     """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
 
@@ -183,7 +197,7 @@ async def running(
     """
     plan = await asyncio.to_thread(load)
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
-    service = Service(plan, ledger, clock, version, journal)
+    service = Service(plan, ledger, clock, version, journal, file=str(await asyncio.to_thread(path.absolute)))
     bridge = Bridge(service.journal)
     reload = Reload(
         path=path,
@@ -208,6 +222,7 @@ async def running(
     listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
     logging.getLogger().addHandler(bridge)
     try:
+        await service.deployments.restore(plan)
         service.join(extra, dict(await ledger.last_seen()))
         if not ledger.durable:
             service.journal.log("warning", f"budgets and limits are counted in memory only: {ledger.why}")

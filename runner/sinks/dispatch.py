@@ -5,12 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from judge.findings import finding
-from judge.observation import Finding, Observation, Sink
+from judge.observation import Finding, Observation
+from runner.config.plan import ByCheck, Plan
 from runner.sinks.journal import Log
 
 _SAY_AGAIN = 100  # failures of one sink between two lines in the log
+
+
+class LastingSink(Protocol):
+    """A sink that outlives a plan."""
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Takes an observation."""
+        ...
+
+    def plan(self, plan: Plan, /) -> None:
+        """Follows the load at the start and each reload. Its docstring says what a reload and a restart do to what the sink remembers."""
+        ...
 
 
 class Emit:
@@ -21,17 +35,17 @@ class Emit:
 
     def __init__(
         self,
-        sinks: Mapping[str, Sink],
+        sinks: Mapping[str, LastingSink],
         failed: Callable[[str], None],
         log: Log | None = None,
         finders: Mapping[str, Callable[[Finding], None]] | None = None,
     ) -> None:
-        self._sinks = dict(sinks)
+        self.sinks = dict(sinks)
         self._finders = dict(finders or {})
         self._failed = failed
         self._log = log or logging.getLogger("outrider.engine").log
         self._failures: dict[str, int] = {}
-        self.latest: dict[str, Observation] = {}
+        self.latest: ByCheck[Observation] = ByCheck()
 
     def __call__(self, observation: Observation) -> None:
         """Adds the finding and hands the observation on."""
@@ -39,7 +53,7 @@ class Emit:
             observation = replace(observation, finding=said)
         if observation.confirmed:
             self.latest[observation.check.name] = observation
-        for name, sink in self._sinks.items():
+        for name, sink in self.sinks.items():
             try:
                 sink(observation)
             except Exception as error:  # noqa: BLE001 - one sink's fault must not silence the others
@@ -53,9 +67,14 @@ class Emit:
             except Exception as error:  # noqa: BLE001 - as above
                 self._count(name, error)
 
-    def keep(self, names: frozenset[str]) -> None:
-        """Forgets all checks but these (and their parts): after a reload, a removed check explains nothing."""
-        self.latest = {name: seen for name, seen in self.latest.items() if (seen.check.part_of or name) in names}
+    def plan(self, plan: Plan) -> None:
+        """Lets every sink follow a load or reload, in order; and a removed or changed check explains nothing until it is seen again.
+
+        A restart restores no observation. Raises what a sink raises: the first one may refuse a plan before anything has changed.
+        """
+        for sink in self.sinks.values():
+            sink.plan(plan)
+        self.latest.plan(plan)
 
     def _count(self, name: str, error: Exception) -> None:
         failures = self._failures[name] = self._failures.get(name, 0) + 1

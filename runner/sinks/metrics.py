@@ -24,8 +24,7 @@ from runner.sinks.histogram import Histogram
 from runner.sinks.tally import Surroundings, Tally
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-SINKS = ("metrics", "health", "evidence", "journal", "state")  # whose errors are counted from 0; others appear with their first
-MISSED = ("late", "overlap", "cap", "quota")  # likewise
+MISSED = ("late", "overlap", "cap", "quota")  # reasons that are counted from 0; others appear with their first
 _LAG = "outrider_schedule_lag_seconds"
 _EXPLAINED = "probe_failure_explained"
 _MISSED = "outrider_runs_missed_total"
@@ -38,7 +37,7 @@ class Metrics:
     `slots` says when a check is due; without it nothing is told of runs to come.
     """
 
-    def __init__(self, clock: Clock, version: str, sinks: Iterable[str] = SINKS, slots: Callable[[Planned], After] | None = None) -> None:
+    def __init__(self, clock: Clock, version: str, slots: Callable[[Planned], After] | None = None) -> None:
         self._clock = clock
         self._slots = slots
         self._after: dict[str, After] = {}
@@ -49,7 +48,7 @@ class Metrics:
         self._lag = Histogram(_LAG, {}, LAG_EDGES)
         self._explained = Explained()
         self._missed: dict[str, Counter[str]] = {}  # reasons by check
-        self._errors = Counter(dict.fromkeys(sinks, 0))
+        self._errors: Counter[str] = Counter()  # by sink
         self._logged = Counter(dict.fromkeys(LEVELS, 0))
         self._lock = Lock()
         self._page.put(_LAG, "", self._lag.piece())
@@ -70,16 +69,18 @@ class Metrics:
     def plan(self, plan: Plan) -> None:
         """Follows a load or reload: new checks' counters at 0, removed checks' series gone, all others' counters go on.
 
-        A check whose settings changed keeps its counters, and loses what its latest run said. Raises ValueError, having
-        changed nothing, where two kinds declare one family differently.
+        A check whose settings changed keeps its counters, and loses what its latest run said. A restart restores nothing: counters
+        begin at 0, which is how Prometheus knows a new process. Raises ValueError, having changed nothing, where two kinds declare
+        one family differently.
         """
         self._declare({planned.check.kind: type(planned.probe) for planned in plan.checks})
         around = Surroundings(plan.service, plan.environment, plan.location)
         fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)))
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
+        changed = {name for name, tally in self._tallies.items() if name in wanted and wanted[name][1] != tally.fingerprint}
         for name in [name for name, tally in self._tallies.items() if name not in wanted or wanted[name][0].kind != tally.check.kind]:
             self._forget(name)
-        self._explained.plan(check for check, _ in wanted.values())
+        self._explained.plan((check for check, _ in wanted.values()), changed)
         for check, fingerprint in wanted.values():
             self._take_over(check, fingerprint, around, fitting)
         for planned in plan.checks:
@@ -155,10 +156,21 @@ class Metrics:
         if at is not None:
             self._own("deployment_timestamp_seconds", at, {})
 
+    def forget_deployments(self) -> None:
+        """No release is known to answer."""
+        for family in ("deployment_info", "deployment_timestamp_seconds"):
+            self._page.put(family, "", None)
+
     def logged(self, level: str) -> None:
         """Counts a line of the journal; from any thread."""
         with self._lock:
             self._logged[level] += 1
+
+    def count_errors_of(self, sinks: Iterable[str]) -> None:
+        """From now on the errors of these sinks are told, from 0."""
+        with self._lock:
+            for name in sinks:
+                self._errors.setdefault(name, 0)
 
     def sink_failed(self, name: str) -> None:
         """Counts an observation or line that a sink failed to take; from any thread."""

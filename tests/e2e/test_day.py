@@ -20,8 +20,9 @@ from runner.config.read import load
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
 from runner.sinks.dispatch import Emit
-from runner.state import STATE_FILE, open_ledger
+from runner.state import STATE_FILE, LastSeen, open_ledger
 from tests.support.simulation import Simulation
+from tests.support.sinks import Calling
 
 CHECKS = Path(__file__).parents[2] / "checks.yaml"
 DAY = 86400.0
@@ -58,7 +59,7 @@ async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_
             version="test",
         )
         schedule = Schedule(
-            emit=Emit({"look": look, "state": ledger.record}, failed=lambda name: missed.update([f"sink {name}"])),
+            emit=Emit({"look": Calling(look), "state": LastSeen(ledger)}, failed=lambda name: missed.update([f"sink {name}"])),
             missed=lambda check, reason: missed.update([f"{check.name} {reason}"]),
             lagged=lambda _: None,
             clock=simulation,

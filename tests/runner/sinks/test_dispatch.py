@@ -6,11 +6,15 @@ from dataclasses import replace
 
 from judge.observation import Check, Finding, Observation
 from probes.core import Reason, Verdict
+from runner.config.plan import Plan
 from runner.sinks.dispatch import Emit
+from tests.support.observations import made_plan
+from tests.support.sinks import Calling, Kept
 
 DATABASE = Check("database", "postgres", 1)
 API = Check("api", "http", 2, target="api")
 READY = Check("ready", "http", 3, target="api", depends_on=("database",))
+REPORT = Check("api-report", "health_metrics", 4, target="api")
 PART = Check("api-report/db_healthy", "health_metrics", 4, target="api", part_of="api-report", compare_with="database")
 
 
@@ -22,24 +26,30 @@ def seen(check: Check, reason: Reason | None = None, **phases: float) -> Observa
 DOWN = seen(DATABASE, Reason.REFUSED)
 
 
+def planned(*checks: Check) -> Plan:
+    """A plan of these checks; the report has its part."""
+    return made_plan(*checks, parts={"api-report": (PART,)})
+
+
 def test_the_fan_out_adds_the_finding() -> None:
     """Every sink gets the observation with what the others' latest ones say of it."""
-    got: list[Observation] = []
-    emit = Emit({"a": got.append}, failed=lambda _: None)
+    got = Kept()
+    emit = Emit({"a": got}, failed=lambda _: None)
     emit(DOWN)
     emit(seen(READY, Reason.BODY))
-    assert [o.finding for o in got] == ["", "shares the failure of database"]
+    assert [o.finding for o in got.seen] == ["", "shares the failure of database"]
 
 
 def test_a_removed_check_explains_nothing() -> None:
     """After a reload without the database its last failure isn't quoted any more."""
-    got: list[Observation] = []
-    emit = Emit({"a": got.append}, failed=lambda _: None)
+    got = Kept()
+    emit = Emit({"a": got}, failed=lambda _: None)
+    emit.plan(planned(DATABASE, REPORT, READY))
     emit(DOWN)
     emit(seen(PART, Reason.BODY))
-    emit.keep(frozenset({"api-report", "ready"}))
+    emit.plan(planned(REPORT, READY))
     emit(seen(READY, Reason.BODY))
-    assert got[-1].finding == ""
+    assert got.seen[-1].finding == ""
     assert set(emit.latest) == {"api-report/db_healthy", "ready"}
 
 
@@ -47,16 +57,16 @@ def test_a_sink_that_fails_stops_no_other() -> None:
     """The others get every observation in order; each failure is counted, the first and each hundredth later one is logged."""
     failed: list[str] = []
     logged: list[str] = []
-    got: list[Observation] = []
+    got = Kept()
 
     def broken(_: Observation) -> None:
         raise OSError("disk full")
 
-    emit = Emit({"bad": broken, "good": got.append}, failed=failed.append, log=lambda _, text: logged.append(text))
+    emit = Emit({"bad": Calling(broken), "good": got}, failed=failed.append, log=lambda _, text: logged.append(text))
     rows = [seen(DATABASE), seen(API)] * 75
     for row in rows:
         emit(row)
-    assert got == rows
+    assert got.seen == rows
     assert failed == ["bad"] * 150
     assert logged == ["sink bad failed (1 times so far): OSError: disk full", "sink bad failed (101 times so far): OSError: disk full"]
 
@@ -78,8 +88,29 @@ def test_a_finding_goes_to_whoever_takes_findings() -> None:
 
 def test_a_failure_that_was_not_confirmed_explains_nothing() -> None:
     """The next check isn't told that it shares a failure which a re-check didn't see."""
-    got: list[Observation] = []
-    emit = Emit({"a": got.append}, failed=lambda _: None)
+    got = Kept()
+    emit = Emit({"a": got}, failed=lambda _: None)
     emit(replace(DOWN, confirmed=False))
     emit(seen(READY, Reason.BODY))
-    assert got[-1].finding == ""
+    assert got.seen[-1].finding == ""
+
+
+def test_a_changed_check_explains_nothing_until_it_is_seen() -> None:
+    """Its last failure was that of another check; an unchanged one's is still quoted."""
+    got = Kept()
+    emit = Emit({"a": got}, failed=lambda _: None)
+    for database in (DATABASE, DATABASE, replace(DATABASE, address="elsewhere")):
+        emit.plan(planned(database, READY))
+        if not got.seen:
+            emit(DOWN)
+        emit(seen(READY, Reason.BODY))
+    assert [o.finding for o in got.seen] == ["", "shares the failure of database", "shares the failure of database", ""]
+
+
+def test_every_sink_follows_a_plan() -> None:
+    """Whoever gets the observations is told of the plan: it is one list."""
+    first, second = Kept(), Kept()
+    emit = Emit({"a": first, "b": second}, failed=lambda _: None)
+    plan = planned(DATABASE)
+    emit.plan(plan)
+    assert (first.plans, second.plans) == ([plan], [plan])

@@ -30,6 +30,7 @@ class Clashing(Made):
 def fresh(*checks: object) -> Metrics:
     """Metrics that follow a plan of these checks."""
     metrics = Metrics(Hands(), "0.1.0")
+    metrics.count_errors_of(("journal",))
     metrics.plan(made_plan(*(checks or (API, CACHE))))  # type: ignore[arg-type]
     return metrics
 
@@ -292,3 +293,30 @@ def test_families_that_contradict_each_other_are_refused_whole() -> None:
     with pytest.raises(ValueError, match="probe_success is declared twice"):
         metrics.plan(replace(plan, checks=(other,)))
     assert metrics.scrape() == before
+
+
+def test_a_changed_check_explains_no_failure_until_it_has_failed_itself() -> None:
+    """What failed before the reload was another check by the same name."""
+    trip = made_check("trip", depends_on=("api",))
+    metrics = fresh(API, trip)
+    metrics(failed(API))
+    metrics.plan(made_plan(replace(API, address="elsewhere"), trip))
+    metrics(failed(trip))
+    assert values(metrics, "probe_failure_explained", check="trip") == [0]
+
+
+def test_errors_of_a_sink_are_told_from_the_start() -> None:
+    """Of each that is registered, and of any other from its first on; what was counted before stays."""
+    metrics = fresh()
+    metrics.sink_failed("outages")
+    metrics.count_errors_of(("outages", "health"))
+    assert [values(metrics, "outrider_sink_errors_total", sink=name) for name in ("journal", "health", "outages")] == [[0], [0], [1]]
+
+
+def test_a_release_that_is_forgotten_leaves_no_series() -> None:
+    """Where no target tells a revision any more, an old one doesn't stay for ever."""
+    metrics = fresh()
+    metrics.deployed("3f2c91a", NOON)
+    assert values(metrics, "deployment_info", revision="3f2c91a") == [1]
+    metrics.forget_deployments()
+    assert values(metrics, "deployment_info") == values(metrics, "deployment_timestamp_seconds") == []
