@@ -19,7 +19,7 @@ class Outages:
     def __init__(self, changed: Callable[[Outage], None], clock: Clock) -> None:
         self._changed = changed
         self._clock = clock
-        self._failed_once: ByCheck[Outage] = ByCheck()
+        self._failed_once: ByCheck[tuple[float, str]] = ByCheck()  # when, and why
         self._open: dict[str, list[Outage]] = {}  # by check; of one that two runners saw, there are two
         self._service = self._environment = ""
 
@@ -37,12 +37,12 @@ class Outages:
 
     def _failed(self, seen: Observation) -> None:
         name = seen.check.name
-        if (outage := self._failed_once.pop(name, None)) is None:
-            why = f"{seen.reason or ''}: {seen.message}"
-            self._failed_once[name] = Outage(name, seen.at, why, self._service, self._environment)
-        else:
-            self._open[name] = [outage]
-            self._changed(outage)
+        if (first := self._failed_once.pop(name, None)) is None:
+            self._failed_once[name] = seen.at, f"{seen.reason or ''}: {seen.message}"
+            return
+        outage = Outage(name, *first, self._service, self._environment)
+        self._open[name] = [outage]
+        self._changed(outage)
 
     def restore(self, outages: Iterable[Outage]) -> None:
         """Goes on with what a process before this one left open. Call it before the first `plan`."""

@@ -275,6 +275,24 @@ async def test_what_is_found_of_a_changed_check_is_let_go(tmp_path: Path) -> Non
     assert [one.text for one in told] == ["both addresses refuse"]
 
 
+async def test_since_when_an_address_fails_is_that_of_the_check_itself(tmp_path: Path) -> None:
+    """Before it was changed another check failed there; an unchanged one has failed there all the time."""
+    told: list[Finding] = []
+    async with several(tmp_path, {"127.0.0.2": DOWN, "127.0.0.3": OK}) as host, lab(wire=host.wire) as bench:
+        plan = planned(made(Http, url=host.url))
+        diagnosis = Diagnosis(told.append, bench.clock)
+        for now in (plan, plan, replace(plan, fingerprint="changed")):
+            diagnosis.plan(bench.execute, [now])
+            diagnosis((await bench.execute.observe(now))[0])
+            await asyncio.wait(diagnosis.running)
+            bench.clock.advance(AGAIN)
+    assert [one.text.partition("; ")[2].partition(" since ")[0] for one in told] == [
+        "127.0.0.2 answers 503",
+        "127.0.0.2 has failed",
+        "127.0.0.2 answers 503",
+    ]
+
+
 @pytest.mark.slow
 async def test_a_diagnosis_keeps_its_time(tmp_path: Path) -> None:
     """Silent addresses hold it up for seconds and no longer, and it leaves nothing behind."""

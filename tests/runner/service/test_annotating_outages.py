@@ -172,12 +172,16 @@ async def test_without_a_folder_an_end_waits_in_memory_until_grafana_takes_it(gr
     assert len([text for text in at.logged if "region 'outage of api'" in text]) == 1
 
 
-async def test_an_end_waits_for_a_grafana_that_left_the_file(tmp_path: Path, grafana: StandInGrafana) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_end_waits_for_a_grafana_that_left_the_file(tmp_path: Path, grafana: StandInGrafana, *, restarted: bool) -> None:
     """Its section was taken out while the outage lasted, and is back later; an outage in between is not annotated."""
     plan = marking(grafana, tmp_path)
-    async with desk(plan) as at:
-        at.saw(failed(API), failed(API))
-        await at.deployments.send()
+    async with desk(plan) as before, desk(plan) as after:
+        before.saw(failed(API), failed(API))
+        await before.deployments.send()
+        at = after if restarted else before
+        if restarted:
+            await after.start()
         await at.reload(replace(plan, grafana=None))
         at.saw(passed(API), failed(CACHE), failed(CACHE), passed(CACHE))
         await at.flush()

@@ -118,3 +118,12 @@ def test_two_runners_that_left_an_outage_each_end_both() -> None:
     told = Told(None, LEFT, other)
     told.saw(failed(API), passed(API))
     assert told.outages == [replace(LEFT, ended=NOON + 1), replace(other, ended=NOON + 1)]
+
+
+def test_an_outage_begins_under_the_name_that_the_service_has_by_then() -> None:
+    """Its first failure came before a reload that renamed the service, its second one after it."""
+    told = Told()
+    told.saw(failed(API))
+    told.reloaded(replace(made_plan(API, CACHE), service="trips"))
+    told.saw(failed(API))
+    assert told.outages == [Outage("api", NOON, "status: 503, expected 200", "trips", "test")]

@@ -1,0 +1,62 @@
+"""The always-on runner put together: what it remembers over a reload, and what a process before it left."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from judge.observation import Outage
+from runner.clock import SystemClock
+from runner.config.plan import Marking, Plan, Server
+from runner.service.service import Service, running
+from runner.state import open_ledger
+from tests.support.clock import NOON
+from tests.support.grafana import TOKEN, standing_in
+from tests.support.observations import made_check, made_plan
+
+API = made_check("api", interval=3600.0)
+
+
+@asynccontextmanager
+async def serving(plan: Plan, folder: Path) -> AsyncIterator[Service]:
+    """A runner with its state in a folder."""
+    plan = replace(plan, server=Server(port=0), state=folder)
+    async with running(lambda: plan, path=folder / "checks.yaml", clock=SystemClock(), version="0", journal=io.StringIO()) as (
+        service,
+        _,
+        _,
+    ):
+        yield service
+
+
+async def test_a_check_that_comes_back_is_confirmed_as_a_new_one(tmp_path: Path) -> None:
+    """It was down when a reload took it out, and is up until its next failure is confirmed; an unchanged one stays down."""
+    plan = made_plan(API)
+    async with serving(plan, tmp_path) as service:
+        service._down.add(plan.checks[0])
+        await service.apply(replace(plan, service="trips"))
+        assert plan.checks[0] in service._down
+        for later in (made_plan(), plan):
+            await service.apply(later)
+        assert plan.checks[0] not in service._down
+
+
+async def test_what_a_process_before_left_open_is_closed_where_its_check_is_gone(tmp_path: Path) -> None:
+    """At the latest when the runner stops."""
+    plan = made_plan(API)
+    ledger = await asyncio.to_thread(open_ledger, tmp_path, SystemClock())
+    file = str(tmp_path / "checks.yaml")
+    await ledger.open_outage(file, Outage("gone", NOON, "refused", plan.service, plan.environment))
+    await ledger.aclose()
+    async with standing_in() as grafana:
+        async with serving(replace(plan, grafana=Marking(grafana.url, TOKEN)), tmp_path):
+            pass
+        [region] = grafana.regions()
+    assert ("check:gone" in region["tags"], "state:open" in region["tags"], region["time"]) == (True, False, NOON * 1000)
+    ledger = await asyncio.to_thread(open_ledger, tmp_path, SystemClock())
+    assert await ledger.open_outages(file, plan.service, plan.environment) == ()
+    await ledger.aclose()
