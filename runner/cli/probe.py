@@ -44,11 +44,12 @@ async def _probe(plan: Plan) -> list[Observation]:
     from judge.findings import finding
     from probes.wire.wire import Wire
     from runner.clock import SystemClock
+    from runner.config.rates import windows
     from runner.engine.execute import Execute
     from runner.state import open_ledger
 
     clock = SystemClock()
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
+    ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     if not ledger.durable:
         click.echo(f"budgets and limits are counted in memory only: {ledger.why}", err=True)
     wire = Wire()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.config.plan import Plan, Planned
@@ -30,6 +30,14 @@ class Load:
 def limits(plan: Plan) -> tuple[Load, ...]:
     """For each target with a limit what all checks together ask of it at most in a window, redirects aside."""
     return tuple(_loads(plan))
+
+
+def windows(plan: Plan) -> Mapping[str, float]:
+    """Seconds of the longest window of each limit that the plan may spend, by its name in the ledger."""
+    found: dict[str, float] = {name: target.limit.window for name, target in plan.targets.items() if target.limit}
+    for cost in plan.load.costs:
+        found[cost.purse] = max(cost.window, found.get(cost.purse, 0.0))
+    return found
 
 
 def _loads(plan: Plan) -> Iterator[Load]:

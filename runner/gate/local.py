@@ -17,6 +17,7 @@ from probes.wire.wire import Wire
 from runner.cli._gate_options import Given
 from runner.clock import SystemClock
 from runner.config.plan import Plan
+from runner.config.rates import windows
 from runner.engine.execute import Execute
 from runner.gate.baseline_file import save
 from runner.gate.gate import Gate, Result
@@ -27,7 +28,7 @@ from runner.state import open_ledger
 async def here(plan: Plan, given: Given, before: Before | None, *, version: str, quiet: bool) -> Report:
     """Its report; what was measured is saved where that was asked for."""
     clock, stop, settings = SystemClock(), asyncio.Event(), given.settings(plan.gate)
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
+    ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     if not ledger.durable:
         click.echo(f"budgets and limits are counted in memory only: {ledger.why}", err=True)
     wire = Wire()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from loadtests.outlook import BESIDE
 from loadtests.result import LoadReport, Spend
 from probes.core import QuotaRefused
 from runner.clock import SystemClock
-from runner.state import AHEAD, StateLedger, open_ledger
+from runner.state import StateLedger, open_ledger
 
 Paid = list[tuple["Spend", tuple[int, ...]]]
 
@@ -23,11 +23,7 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
     counted = [spend for spend in spends if spend.purse]
     if not counted:
         return taken
-    if lasting > AHEAD:
-        raise QuotaRefused(
-            f"a run that limits pay for lasts {AHEAD / 60:.0f} min at most, its end included, and this one {lasting / 60:.0f}"
-        )
-    async with _ledger(state) as (ledger, now):
+    async with _ledger(state, {spend.purse: spend.per or 0.0 for spend in counted}) as (ledger, now):
         if not ledger.durable:
             raise QuotaRefused(f"what the run spends can't be kept: {ledger.why}")
         for spend in counted:
@@ -44,7 +40,7 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
 async def settle(state: Path | None, paid: Paid, report: LoadReport) -> None:
     """Gives back what wasn't sent. A run that broke off before keeps all that it paid, and so does one that has lost a worker."""
     whole = all(worker.state == "done" for worker in report.workers)
-    async with _ledger(state) as (ledger, _):
+    async with _ledger(state, {}) as (ledger, _):
         for spend, slots in paid:
             used = sent(report, spend) if whole else len(slots)
             await ledger.sent(slots[:used], slots[used:])
@@ -59,10 +55,10 @@ def sent(report: LoadReport, spend: Spend) -> int:
 
 
 @asynccontextmanager
-async def _ledger(state: Path | None) -> AsyncIterator[tuple[StateLedger, float]]:
+async def _ledger(state: Path | None, windows: Mapping[str, float]) -> AsyncIterator[tuple[StateLedger, float]]:
     """The ledger, and what time it is."""
     clock = SystemClock()
-    ledger = await asyncio.to_thread(open_ledger, state, clock)
+    ledger = await asyncio.to_thread(open_ledger, state, clock, windows)
     try:
         yield ledger, clock.time()
     finally:

@@ -14,9 +14,10 @@ from typing import Any, TextIO
 
 from judge.observation import Observation
 from judge.redact import Redactor
-from probes.core import Clock
+from probes.core import Clock, QuotaRefused
 from probes.wire.wire import Wire
 from runner.config.plan import Plan
+from runner.config.rates import windows
 from runner.config.slots import slots
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.confirm import Confirm, Down
@@ -146,6 +147,10 @@ class Service:
 
     async def apply(self, plan: Plan) -> None:
         """Goes on with another plan. What the runs under way still need is closed when they have ended."""
+        try:
+            await self.ledger.know(windows(plan))
+        except QuotaRefused as refused:  # whatever pays finds it out too, and isn't sent
+            self.log(logging.WARNING, refused.message)
         self._follow(plan)
         self.plan, wire, self._wire = plan, self._wire, Wire()
         self._redactor = Redactor(plan.secrets)
@@ -196,7 +201,7 @@ async def running(
     Raises PlanError from `load`, and CannotListenError before anything is asked of anybody.
     """
     plan = await asyncio.to_thread(load)
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock)
+    ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     service = Service(plan, ledger, clock, version, journal, file=str(await asyncio.to_thread(path.absolute)))
     bridge = Bridge(service.journal)
     reload = Reload(

@@ -6,6 +6,6 @@ says so (`durable`, `why`).
 
 from runner.state._file import STATE_FILE
 from runner.state._last_seen import LastSeen
-from runner.state._ledger import AHEAD, StateLedger, open_ledger
+from runner.state._ledger import StateLedger, open_ledger
 
-__all__ = ["AHEAD", "STATE_FILE", "LastSeen", "StateLedger", "open_ledger"]
+__all__ = ["STATE_FILE", "LastSeen", "StateLedger", "open_ledger"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,16 +16,31 @@ from probes.core import Clock, QuotaRefused
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")
-_KEPT = 2 * 86400.0  # seconds: slots and spending older than this count for nothing that may be configured
-AHEAD = 3600.0  # seconds: a slot further in the future than this was written by a clock that was wrong
+_SET_BACK = 2 * 86400.0  # seconds: a wall clock that is set back by less finds again all that counted then
+_SET_AHEAD = 3600.0  # seconds: a slot that lies ahead by more than any run of its limit pays, and by this, is of a clock that was wrong
+_KNOW = """
+INSERT INTO windows VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
+SET longest = max(longest, excluded.longest), ahead = max(ahead, excluded.ahead)
+WHERE excluded.longest > longest OR excluded.ahead > ahead
+"""
+_FORGET_SPENDING = """
+DELETE FROM spending WHERE ends < ? - coalesce((SELECT longest FROM windows WHERE windows.name = spending.budget), 0)
+"""
+_FORGET_SLOTS = """
+DELETE FROM slots WHERE at < ? - coalesce((SELECT longest FROM windows WHERE windows.name = slots.name), 0)
+    OR at > ? + coalesce((SELECT ahead FROM windows WHERE windows.name = slots.name), 0)
+"""
 _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
 
 
-def open_ledger(folder: Path | None, clock: Clock) -> StateLedger:
-    """The ledger of this folder. Touches the disk, so call it off the loop. Never fails: see `durable` and `why`."""
+def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] | None = None) -> StateLedger:
+    """The ledger of this folder. Touches the disk, so call it off the loop. Never fails: see `durable` and `why`.
+
+    `windows` are the plan's limits, as for `know`: what they need isn't forgotten.
+    """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
     ledger = StateLedger(thread.submit(open_state, folder, clock.time()).result(), thread, clock)
-    thread.submit(ledger.prune_now).result()
+    thread.submit(ledger.prune_now, windows or {}).result()
     return ledger
 
 
@@ -50,17 +66,18 @@ class StateLedger:
         now = self._clock.time()
         starts = now // window * window
 
-        def book() -> int:
+        def book() -> int | QuotaRefused:
+            self._know({budget: window})
             spent = self._spent(budget, starts, window)
             if spent + amount > most + _ROUNDING:
-                raise QuotaRefused(
+                return QuotaRefused(
                     f"budget {budget}: {spent:g} of {most:g} are spent until {_moment(starts + window)}, {amount:g} more would exceed it"
                 )
             row = (budget, starts, starts + window, amount)
             done = self._connection.execute("INSERT INTO spending (budget, starts, ends, amount) VALUES (?, ?, ?, ?)", row)
             return int(done.lastrowid or 0)
 
-        return await self._transaction(book, synced=True)
+        return _taken(await self._transaction(book, synced=True))
 
     async def settle(self, reservation: int, amount: float) -> None:
         """As probes.core.Ledger."""
@@ -125,14 +142,15 @@ class StateLedger:
         now = self._clock.time()
         at = now if until is None else max(now, until)
 
-        def take() -> tuple[int, ...]:
+        def take() -> tuple[int, ...] | QuotaRefused:
+            self._know({name: window}, at - now)
             taken = self._connection.execute("SELECT count(*) FROM slots WHERE name = ? AND at > ?", (name, now - window)).fetchone()[0]
             if taken + count > most:
-                raise QuotaRefused(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
+                return QuotaRefused(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
             insert = "INSERT INTO slots (name, at) VALUES (?, ?)"
             return tuple(int(self._connection.execute(insert, (name, at)).lastrowid or 0) for _ in range(count))
 
-        return await self._transaction(take)
+        return _taken(await self._transaction(take))
 
     async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
         """Says that these slots' sends have happened by now, and gives the unused ones back."""
@@ -170,20 +188,34 @@ class StateLedger:
 
     # Keeping house
 
+    async def know(self, windows: Mapping[str, float]) -> None:
+        """From now on what these limits need is kept: for each name the seconds of its window.
+
+        The state remembers the longest window of each limit and budget that any process ever named, so that none forgets what
+        another one still counts.
+        """
+        await self._transaction(lambda: self._know(windows))
+
     async def prune(self) -> None:
-        """Forgets what counts for nothing any more. Call it now and then."""
+        """Forgets what counts for nothing any more, in any window that the state knows. Call it now and then."""
         await self._in_thread(self.prune_now)
 
-    def prune_now(self) -> None:
-        """As `prune`, in the worker thread itself."""
+    def prune_now(self, windows: Mapping[str, float] | None = None) -> None:
+        """As `know` and then `prune`, in the worker thread itself."""
         now = self._clock.time()
 
         def forget() -> None:
-            self._execute("DELETE FROM spending WHERE ends < ?", (now - _KEPT,))
-            self._execute("DELETE FROM slots WHERE at < ? OR at > ?", (now - _KEPT, now + AHEAD))
+            self._know(windows or {})
+            self._execute(_FORGET_SPENDING, (now - _SET_BACK,))
+            self._execute(_FORGET_SLOTS, (now - _SET_BACK, now + _SET_AHEAD))
             self._execute("DELETE FROM holds WHERE until < ?", (now,))
 
         self._run(forget)
+
+    def _know(self, windows: Mapping[str, float], ahead: float = 0.0) -> None:
+        """Within a transaction: notes windows, and how far ahead of now is paid, where either is the longest yet of its name."""
+        whole = math.ceil(ahead)  # whole seconds: what rounding adds is no reason to write again
+        self._connection.executemany(_KNOW, [(name, window, whole) for name, window in windows.items()])
 
     async def aclose(self) -> None:
         """Writes what is not yet written, and closes the file."""
@@ -223,6 +255,13 @@ class StateLedger:
 
 def _key(file: str, outage: Outage) -> tuple[str | float, ...]:
     return file, outage.service, outage.environment, outage.check, outage.began
+
+
+def _taken(answer: T | QuotaRefused) -> T:
+    """What was taken. What is withheld is raised here, after its transaction: the state knows of its window all the same."""
+    if isinstance(answer, QuotaRefused):
+        raise answer
+    return answer
 
 
 def _moment(at: float) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from runner.state import STATE_FILE
 from tests.support import servers
 from tests.support.always_on import run, start, write
 
@@ -61,6 +63,26 @@ async def test_a_runner_probes_serves_and_drains(tmp_path: Path) -> None:
     assert b"Outrider/" in server.received
     assert (page.status_code, healthy.status_code, ready.status_code) == (200, 200, 200)
     assert "api" in page.text
+
+
+@pytest.mark.slow
+async def test_a_limit_is_known_to_the_state_from_the_plan_on(tmp_path: Path) -> None:
+    """At the start and at a reload the windows of the plan's limits stand in the state, before anything was sent."""
+    checks = "  api: {kind: http, target: partner, cron: '0 3 1 1 *'}\n"
+    await write(tmp_path, checks, "targets: {partner: {url: 'http://127.0.0.1:9', limit: 2/7d}}\n")
+    async with run(tmp_path) as runner:
+        first = await asyncio.to_thread(_windows, tmp_path)
+        await write(tmp_path, checks, "targets: {partner: {url: 'http://127.0.0.1:9', limit: 2/30d}}\n")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(f"{runner.url}-/reload", headers={"Authorization": "Bearer let-me-operate"})
+        second = await asyncio.to_thread(_windows, tmp_path)
+    assert answer.status_code == 200
+    assert (first, second) == ([("partner", 7 * 86400.0)], [("partner", 30 * 86400.0)])
+
+
+def _windows(folder: Path) -> list[tuple[str, float]]:
+    with closing(sqlite3.connect(folder / ".outrider" / STATE_FILE)) as connection:
+        return connection.execute("SELECT name, longest FROM windows").fetchall()
 
 
 @pytest.mark.slow

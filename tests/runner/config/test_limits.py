@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.rates import Load, limits
+from runner.config.rates import Load, limits, windows
 from runner.config.read import load
 
 
@@ -49,3 +49,14 @@ def test_the_hint_fits_the_limit(tmp_path: Path, limit: str, hint: str) -> None:
     checks = "  api: {kind: http, target: api, interval: 12s}\n  ready: {kind: http, target: api, interval: 30s}\n"
     (found,) = asked(tmp_path, limit, checks)
     assert (found.asks, found.hint) == (300 + 120, hint)
+
+
+def test_a_plan_says_the_windows_of_all_that_it_may_spend(tmp_path: Path) -> None:
+    """Its targets' limits and what a load's requests cost, by their names in the state, the longest of each."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(
+        "version: 1\ntargets:\n  api: {url: http://localhost, limit: 900/1h}\n  partner: {url: http://other, limit: 1000/30d}\n"
+        "  free: {url: http://free}\nload: {most: {POST /ask: 20/7d, GET /ask: partner}}\n"
+        "checks: {api: {kind: http, target: api}}\n"
+    )
+    assert windows(load(file, environ={})) == {"api": 3600.0, "partner": 30 * 86400.0, "POST /ask under load": 7 * 86400.0}
