@@ -197,6 +197,7 @@ def test_it_stops_early_only_when_nothing_can_change() -> None:
     assert can_change([runs(API, *[slow] * 4, *[quick] * 10, remaining=100)])
     assert not can_change([runs(API, *[slow] * 9, remaining=9)])
     assert not can_change([runs(CACHE, passed(CACHE)), runs(OPTIONAL, passed(OPTIONAL), remaining=9)])
+    assert can_change([runs(OPTIONAL, failed(OPTIONAL), remaining=9), runs(CACHE, passed(CACHE), remaining=9)])
     assert can_change([Runs(CACHE, (Run((failed(CACHE),), OLD),), 9)], revision=NEW)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -133,6 +134,23 @@ def test_a_short_stall_fails_in_its_window() -> None:
     assert report.verdict is Outcome.FAIL
     assert causes(report) == ["window"]
     assert "worst from" in report.reasons[0].text
+
+
+def test_many_windows_make_no_breach_of_luck() -> None:
+    """Each request is good by the toss of a fair coin, just as often as promised: of twenty runs, none fails in one of its windows."""
+    rng = random.Random(9)  # noqa: S311 - seeded, to be tossed alike each time
+    order = replace(ORDER, mix={"browse": 1.0}, slos=(P95,), duration=60.0, stages=(Stage(60.0, 20.0, 20.0),))
+    broken = 0
+    for _ in range(20):
+        record = Record()
+        for number in range(60 * 20):
+            due, seconds = number / 20, 0.05 if rng.random() < P95.objective else 0.9
+            record.offer("browse", due)
+            record.start("browse", due, 0.001)
+            record.end_request("browse/x", Ended(due, seconds, seconds), order.slos)
+            record.end_task("browse", Ended(due, seconds, seconds), ())
+        broken += "window" in causes(judge(order, record, facts()))
+    assert broken == 0
 
 
 def test_warm_up_is_marked_and_not_judged() -> None:

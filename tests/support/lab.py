@@ -19,6 +19,7 @@ from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
+from runner.engine.permits import Limits
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import ShiftedClock
 
@@ -70,7 +71,15 @@ def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, ad
 class Lab:
     """An Execute over a real wire and a ledger in memory, and what it logged."""
 
-    def __init__(self, ledger: StateLedger, *targets: Target, wire: Wire, secrets: frozenset[str], references: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        ledger: StateLedger,
+        *targets: Target,
+        wire: Wire,
+        secrets: frozenset[str],
+        references: tuple[str, ...],
+        limits: Callable[[StateLedger, ShiftedClock], Limits] | None = None,
+    ) -> None:
         self.wire = wire
         self.ledger = ledger
         self.clock = ShiftedClock()
@@ -78,7 +87,7 @@ class Lab:
         self.execute = Execute(
             plan=Plan("svc", "test", "here", (), {t.name: t for t in targets}, secrets=secrets, references=references),
             wire=self.wire,
-            ledger=ledger,
+            ledger=limits(ledger, self.clock) if limits else ledger,
             clock=self.clock,
             rng=random.Random(7),  # noqa: S311 - the same ids in every run of the test
             version="1.2.3",
@@ -93,11 +102,15 @@ class Lab:
 
 @asynccontextmanager
 async def lab(
-    *targets: Target, secrets: frozenset[str] = frozenset(), references: tuple[str, ...] = (), wire: Wire | None = None
+    *targets: Target,
+    secrets: frozenset[str] = frozenset(),
+    references: tuple[str, ...] = (),
+    wire: Wire | None = None,
+    limits: Callable[[StateLedger, ShiftedClock], Limits] | None = None,
 ) -> AsyncIterator[Lab]:
-    """A laboratory, closed at the end, with a wire of its own unless one is given."""
+    """A laboratory, closed at the end, with a wire of its own unless one is given. `limits` stands between it and its ledger."""
     ledger = await asyncio.to_thread(open_ledger, None, SystemClock())
-    made = Lab(ledger, *targets, wire=wire or Wire(), secrets=secrets, references=references)
+    made = Lab(ledger, *targets, wire=wire or Wire(), secrets=secrets, references=references, limits=limits)
     try:
         yield made
     finally:

@@ -77,6 +77,18 @@ def test_a_bomb_is_defused(name: str) -> None:
         assert caught.value.reason is Reason.SIZE
 
 
+@pytest.mark.parametrize("name", ["identity", *sorted(PACK)])
+@pytest.mark.parametrize("step", [1, 100, 10_000])
+def test_the_cap_itself_is_allowed(name: str, step: int) -> None:
+    """A body of as many bytes as may be is read whole, in whatever pieces it comes; one of a byte more is too large."""
+    packed = PACK.get(name, bytes)(bytes(1000))
+    pieces = [packed[at : at + step] for at in range(0, len(packed), step)]
+    assert undone(name, pieces, cap=1000) == bytes(1000)
+    with pytest.raises(Failed, match="the answer exceeds 999 bytes") as caught:
+        undone(name, pieces, cap=999)
+    assert caught.value.reason is Reason.SIZE
+
+
 @pytest.mark.parametrize("name", sorted(PACK))
 @pytest.mark.parametrize(("cut", "reason"), [(True, Reason.TRUNCATED), (False, Reason.PROTOCOL)])
 def test_what_breaks_off_or_is_something_else_is_told(name: str, cut: bool, reason: Reason) -> None:  # noqa: FBT001 - a parameter of a test

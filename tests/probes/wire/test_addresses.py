@@ -37,6 +37,8 @@ METADATA = "169.254.169.254"
         "64:ff9b::a9fe:a9fe",
         "64:ff9b:1::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
+        "2001:0:a9fe:a9fe::",  # Teredo: the server's address
+        "2001:0:102:304::5601:5601",  # and the client's, each bit turned over
         f"::{METADATA}",
     ],
 )

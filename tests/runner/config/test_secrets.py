@@ -7,7 +7,11 @@ from runner.config.secret_names import is_secret_name, of_settings, of_url, wort
 
 
 @pytest.mark.parametrize(
-    "name", "AI_KEY API_TOKEN operate_token Authorization X-Api-Key Set-Cookie DB_PASSWORD client_secret GRAFANA_API_KEY".split()
+    "name",
+    (
+        "AI_KEY API_TOKEN operate_token Authorization X-Api-Key Set-Cookie DB_PASSWORD client_secret GRAFANA_API_KEY Proxy-Authorization "
+        "DB_PASSWD KEY_PASSPHRASE GIT_CREDENTIAL GOOGLE_CREDENTIALS session_cookie WEBHOOK_SIGNATURE X-Hub-Signature"
+    ).split(),
 )
 def test_names_of_secrets_are_known(name: str) -> None:
     """Variables, headers and parameters that end in a secret's word hold one."""

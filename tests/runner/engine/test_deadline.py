@@ -34,6 +34,20 @@ async def test_a_timeout_says_where_it_stood_and_keeps_the_phases() -> None:
     assert seen.facts["ip"] == "127.0.0.1"
 
 
+async def test_a_timeout_takes_all_its_time_wherever_it_stood() -> None:
+    """Also where the run waited outside its phases: 100 ms are told, not the moment that the connection took."""
+
+    async def run(ctx: Context) -> Result:
+        with ctx.phase("connect"):
+            await asyncio.sleep(0)
+        return await never()
+
+    async with lab() as bench:
+        seen = await bench.observe(run, timeout=0.1)
+    assert seen.reason is Reason.TIMEOUT
+    assert sum(seen.phases.values()) < 0.1 <= seen.seconds
+
+
 async def test_real_sockets_give_the_same_reasons() -> None:
     """Refusing, resetting and unreachable addresses, by the wire itself."""
 

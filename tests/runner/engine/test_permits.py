@@ -167,3 +167,18 @@ async def test_a_run_that_pays_two_targets_pays_both_or_none() -> None:
             await run.acquire(5.0)
         await run.settle()
         assert await kept.taken("first", 60) == 0
+
+
+async def test_what_a_quick_run_sent_counts_from_when_it_was_sent() -> None:
+    """A check that may take an hour and took a second blocks a limit of one a minute for a minute, not for an hour."""
+    clock = FakeClock()
+    limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
+    check = planned(("GET", "http://api.test/"), target=limited)
+    async with ledger(clock) as kept:
+        for _ in range(2):
+            run = Permits(check, {}, kept, clock.time)
+            await run.open(3600.0)
+            await run("GET", "http://api.test/")
+            clock.advance(1)
+            await run.close()
+            clock.advance(60)

@@ -252,6 +252,19 @@ async def test_a_machine_that_slept_counts_and_goes_on() -> None:
     assert len(world.runs.of("a")) <= 2 + 10 + 1
 
 
+async def test_a_slot_that_a_sleep_made_old_is_late() -> None:
+    """The machine slept between the timer's setting and its ringing: the monotonic clock saw nothing of it, and nothing old is run."""
+    world = World(seen={"a": NOON})
+    world.start(planned("a", 60))
+    due = _slots("a", 60, NOON, NOON + 60)[0]
+    await world.simulation.run_for(due - NOON - 1)
+    world.simulation.step(600)
+    await world.simulation.run_for(2)
+    assert world.missed[:1] == [("a", "late")]
+    assert [at for at in world.runs.of("a") if (at - due) % 60 > grace(60)] == []
+    assert max(world.lags) < 1e-6  # of the machine's sleep, and not of our loop's
+
+
 async def test_a_clock_that_is_set_back_stops_nothing() -> None:
     """After the wall's clock goes back by a day the checks go on within their interval."""
     world = World(seen={"a": NOON})

@@ -20,11 +20,21 @@ async def test_the_warm_up_is_shown_and_not_judged() -> None:
 
 
 async def test_it_stops_when_nothing_can_change_the_verdict() -> None:
-    """A functional failure is final; an optional one isn't, nor is a pass."""
+    """A functional failure of a required check is final: no round comes after it."""
     road = Road(ran=lambda n, _: BROKEN if n == 1 else Reply())
     result = await gated(road, plan(), Settings(rounds=50))
     assert (result.report.verdict, road.runs) == (Outcome.FAIL, 2)
     assert any("stopped after 1 round: 49 more could not change the verdict" in one.text for one in result.report.notes)
+
+
+async def test_what_an_optional_check_says_stops_nothing() -> None:
+    """Its failure colours no verdict, and a required one may still fail in the rounds to come; nor does a pass end anything."""
+    required, optional = plan("api"), plan("extra", required=False)
+    both = replace(required, checks=required.checks + optional.checks)
+    road = Road(ran=lambda _, check: Reply() if check.required else BROKEN)
+    result = await gated(road, both, Settings(rounds=5))
+    assert (result.report.verdict, road.runs) == (Outcome.PASS, 2 * 6)
+    assert [one.runs for one in result.report.checks] == [5, 5]
 
 
 async def test_rounds_are_a_pace_apart() -> None:
@@ -94,6 +104,13 @@ async def test_the_result_carries_what_a_later_gate_compares_with() -> None:
     """Seconds of passed runs by check, and what each target told."""
     result = await gated(Road(), plan(), Settings(rounds=2))
     assert (result.seconds, result.revisions) == ({"api": (0.1, 0.1)}, {"api": "new1234"})
+
+
+async def test_what_another_release_took_is_no_baseline() -> None:
+    """Passed runs that a foreign revision answered stay out of what a later gate compares with."""
+    road = Road(ran=lambda n, _: Reply(revision="old1234", seconds=9.0) if n == 2 else Reply())
+    result = await gated(road, plan(), Settings(rounds=3, expect="new1234"))
+    assert result.seconds == {"api": (0.1, 0.1)}
 
 
 async def test_a_failure_that_passes_at_once_when_asked_again_is_flaky() -> None:

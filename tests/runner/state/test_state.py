@@ -410,6 +410,21 @@ async def _still_reserved(folder: Path) -> None:
             await ledger.reserve("ai/tokens", 31, 100, DAY)
 
 
+async def test_what_may_be_lost_least_is_on_the_disk_when_it_is_told(tmp_path: Path) -> None:
+    """A reservation and a hold are synced to the disk itself, so that a power failure forgets none; the rest is left to the system."""
+    async with ledger_in(tmp_path) as ledger:
+        said: list[str] = []
+        await ledger._in_thread(lambda: ledger._connection.set_trace_callback(said.append))
+        await ledger.reserve("b", 1, 10, DAY)
+        await ledger.hold("login", 60, "why")
+        synced = [word for word in said if word.startswith(("PRAGMA", "COMMIT"))]
+        said.clear()
+        await ledger.limit("api", 1, 10, 60)
+    whole = ["PRAGMA synchronous=FULL", "COMMIT", "PRAGMA synchronous=NORMAL"]
+    assert synced == [*whole, *whole]
+    assert not [word for word in said if word.startswith("PRAGMA")]
+
+
 async def test_a_run_cut_short_while_it_pays_has_paid(tmp_path: Path) -> None:
     """A cancelled reservation is spent, not half done, and the ledger goes on."""
     async with ledger_in(tmp_path) as ledger:

@@ -89,6 +89,20 @@ async def test_a_foreign_host_operates_nothing(guarded: Site) -> None:
     assert guarded.reloads == 0
 
 
+async def test_two_names_are_no_name(open_site: Site) -> None:
+    """Two Host lines, ours both: whoever stands before us may have judged the other one."""
+    answer = await open_site.ask("/", headers=[("Host", "127.0.0.1:9797"), ("Host", "localhost:9797")])
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_head_is_a_reading_too(open_site: Site, guarded: Site, path: str) -> None:
+    """Its status and its headers tell of the target as well: without the read token they are refused."""
+    assert (await open_site.ask(path, "HEAD")).status_code in {200, 503}
+    assert (await guarded.ask(path, "HEAD")).status_code == 401
+    assert (await guarded.ask(path, "HEAD", headers={"Authorization": f"Bearer {READ}"})).status_code in {200, 503}
+
+
 async def test_reading_is_open_unless_a_token_is_set(open_site: Site, guarded: Site) -> None:
     """Without a read token everybody reads; with one nobody without it does, and a browser is told to ask for it."""
     for path in PAGES:
