@@ -21,6 +21,7 @@ from runner.config.slots import fraction, grace
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.schedule import CAP, Schedule
 from tests.support.clock import NOON
+from tests.support.properties import AS_FOUND
 from tests.support.simulation import Simulation
 
 HOUR = 3600.0
@@ -344,7 +345,7 @@ steps = st.lists(st.tuples(st.sampled_from(["run", "stall", "swap"]), st.floats(
 
 
 @given(steps=steps, interval=st.sampled_from([1.0, 7.0, 15.0, 60.0, 90.0]), takes=st.sampled_from([0.0, 0.5, 20.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, phases=AS_FOUND)
 def test_no_slot_is_lost_or_used_twice(steps: Sequence[tuple[str, float]], interval: float, takes: float) -> None:
     """Whatever stalls and reloads come: each slot is one run or one missed run, in order, and no run overlaps another."""
 

@@ -23,6 +23,7 @@ from judge.observation import Check, Observation, Outage
 from probes.core import QuotaRefused, Verdict
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import NOON, FakeClock
+from tests.support.properties import AS_FOUND
 
 DAY = 86400.0
 
@@ -181,7 +182,7 @@ moments = st.lists(a_run, min_size=1, max_size=60)
 
 
 @given(runs=moments, most=st.integers(1, 8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=AS_FOUND)
 def test_no_window_ever_holds_more_than_the_limit(runs: list[tuple[float, int, float, str]], most: int) -> None:
     """Whenever runs come, however long they take, whether they tell of their sends or crash before: never one too many."""
     asyncio.run(_never_exceeded(runs, most, 20.0))
@@ -310,7 +311,7 @@ a_step = st.one_of(
 
 
 @given(steps=st.lists(a_step, min_size=10, max_size=80), most=st.lists(st.integers(1, 5), min_size=len(WINDOWS), max_size=len(WINDOWS)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, phases=AS_FOUND, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_window_is_exceeded_whatever_is_pruned(tmp_path: Path, steps: list[tuple[str, float | int | None]], most: list[int]) -> None:
     """Plans with windows of a minute to a month share one limit: none of them ever sends one too many in a window of its own."""
     with TemporaryDirectory(dir=tmp_path) as folder:
