@@ -105,10 +105,10 @@ class Heard:
     def line(self) -> str | None:
         """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end, and for too many."""
         at = self._left.find(b"\n", self._seen)
+        if (len(self._left) if at < 0 else at) > LINE_CAP:
+            raise Failed(Reason.SIZE, f"the server says a line of more than {LINE_CAP // 1024} KiB")
         if at < 0:
             self._seen = len(self._left)
-            if self._seen > LINE_CAP:
-                raise Failed(Reason.SIZE, f"the server says a line of more than {LINE_CAP // 1024} KiB")
             return None
         line = bytes(self._left[:at]).rstrip(b"\r").decode("utf-8", "replace")
         del self._left[: at + 1]

@@ -63,11 +63,14 @@ class Exchange(ABC):
             interval.end = self.stream.last_read_at
         taken = 0
         while True:
-            taken += len(data)
-            await self.feed(data)
+            first, rest = data[: HEAD_CAP - taken], data[HEAD_CAP - taken :]  # so that the cap is the same however it was sent
+            taken += len(first)
+            await self.feed(first)
             if self.head_done:
+                if rest:
+                    await self.feed(rest)
                 return
-            if taken > HEAD_CAP:
+            if taken >= HEAD_CAP:
                 raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB")
             with self.ctx.phase("transfer") as interval:
                 data = await self._read()
