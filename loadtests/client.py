@@ -78,7 +78,7 @@ def client_of(order: Order) -> Client:
     secure, host = split.scheme == "https", split.hostname or ""
     port = split.port or (443 if secure else 80)
     client = Client(host, port)
-    times = {"connection_timeout": order.timeout, "network_timeout": order.timeout}
+    times = {"connection_timeout": order.longest, "network_timeout": order.longest}
     client._connection_pool = _pool(order, host, port, secure, {"size": max(order.most_in_flight, order.users, 1), **times})  # noqa: SLF001 - it has no door for it
     return client
 

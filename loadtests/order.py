@@ -70,6 +70,11 @@ class Order:
     line: int = 0
     version: str = ""
 
+    @property
+    def longest(self) -> float:
+        """Seconds that any request may take: a journey has the timeout of its check."""
+        return max((self.timeout, *(journey.timeout for journey in self.journeys.values())))
+
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 

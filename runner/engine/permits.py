@@ -72,9 +72,13 @@ class Permits:
             del free[:1]
 
     async def settle(self) -> None:
-        """Dates what was sent, and gives back what was not; saves the write where that changes next to nothing."""
+        """Dates what was sent, and gives back what was not; saves the write where that changes next to nothing.
+
+        A run that outlived its longest, because the runner was busy, has sent later than its slots say: they are dated anew.
+        """
         unused = [slot for free in self._free.values() for slot in free]
-        if unused or (self._used and self._until - self._now() > self._shortest * _NEXT_TO_NOTHING):
+        early = self._until - self._now()
+        if unused or (self._used and not 0 <= early <= self._shortest * _NEXT_TO_NOTHING):
             await self._ledger.sent(self._used, unused)
         self._free, self._used = {}, []
 

@@ -14,7 +14,7 @@ from probes.fields import Duration, Percent
 from runner.config.plan import GateRules, Plan, Planned
 from runner.gate.settings import Settings
 
-LONGEST = 1800.0  # seconds: so long a gate may wait, and so long it may judge
+LONGEST = 1800.0  # seconds that a request may ask to wait, and to judge for; what checks.yaml says is bounded by its owner
 
 
 def _moment(value: Any) -> Any:

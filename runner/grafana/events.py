@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 OPEN = "state:open"  # a tag of what has begun and not ended
 UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody told
-_LONGEST = 64  # characters of a tag's value: all tags together stay below Grafana's default limit of 500
+_LONGEST = 64  # bytes of a tag's value: all tags together stay below Grafana's default limit of 500 bytes
 _LONGEST_ID = 100
 _LONGEST_TEXT = 2000
 
@@ -146,9 +146,10 @@ def labelled(**values: str) -> tuple[str, ...]:
 
 def _bounded(value: str, most: int) -> str:
     plain = " ".join(value.split())
-    if len(plain) <= most:
+    whole = plain.encode()
+    if len(whole) <= most:
         return plain
-    return f"{plain[: most - 9]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+    return f"{whole[: most - 9].decode('utf-8', 'ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
 def worded(*lines: str) -> str:

@@ -143,6 +143,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
         tls=tls_of((mixed or journeys).values(), scenario.name),
         allow_addresses=target.allow_addresses,
         journeys={name: written[name] for name in mixed},
+        timeout=_TASK,
         login=_login(journeys.values()),
         stages=shaped,
         shape=wish.shape,

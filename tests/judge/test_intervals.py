@@ -61,6 +61,15 @@ def test_the_bounds_enclose_what_was_seen(count: tuple[int, int], confidence: fl
         assert intervals.at_most(good, total, high) == pytest.approx(1 - confidence, rel=1e-6)
 
 
+@pytest.mark.parametrize("total", [10**8, 10**10])
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.99999])
+def test_no_load_is_too_long(total: int, share: float) -> None:
+    """Far beyond what anybody counts, both bounds are found, and lie close around what was seen."""
+    good = int(total * share)
+    assert intervals.lower_bound(good, total) < good / total < intervals.upper_bound(good, total)
+    assert intervals.upper_bound(good, total) - intervals.lower_bound(good, total) < 0.0002
+
+
 def test_large_samples_converge() -> None:
     """A load run of two million requests is judged as well: within a hair of the normal approximation."""
     low = intervals.lower_bound(1_998_000, 2_000_000)

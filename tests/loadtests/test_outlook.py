@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -32,6 +34,22 @@ def order(mix: dict[str, float], **more: object) -> Order:
     }
     target = {"name": "api", "url": "http://127.0.0.1:1"}
     return Order("t", mix, **{"count": "requests", "target": target, **given_, **more})  # type: ignore[arg-type]
+
+
+CLIENT = """
+from loadtests.client import client_of
+from loadtests.order import JourneyOrder, Order
+order = Order("t", {"trip": 1.0}, "requests", (), {"url": "http://127.0.0.1:1"}, journeys={"trip": JourneyOrder((), {}, 90.0)})
+pool = client_of(order)._connection_pool
+print(pool.connection_timeout, pool.network_timeout)
+"""
+
+
+@pytest.mark.slow
+def test_a_request_may_take_as_long_as_its_journey() -> None:
+    """A check that waits 90 s for its answer is given 90 s under load too, and not the 30 s of the tasks of our own."""
+    said = subprocess.run([sys.executable, "-c", CLIENT], capture_output=True, text=True, check=True)  # it patches the standard library
+    assert said.stdout.split() == ["90.0", "90.0"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -252,3 +252,13 @@ def test_a_url_is_read_whole() -> None:
     assert read_redis_url("rediss://h").tls == Tls()
     assert read_redis_url("rediss://h?ssl_cert_reqs=none").tls == Tls(verify=False)
     assert read_redis_url("redis://h", Tls(minimum="1.3")).tls == Tls(minimum="1.3")
+
+
+@pytest.mark.parametrize(("within", "least", "most"), [(5.0, 60, 60), (90.0, 80, 90)])
+async def test_a_key_outlives_its_run(runs: Observer, within: float, least: int, most: int) -> None:
+    """What is written lasts a minute, and where a run may take longer, as long as that: it must be there when it is read."""
+    async with servers.canned(PONG + b"-ERR no such command\r\n", OK, b"$-1\r\n", b":1\r\n") as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        await runs.observe(Redis.model_validate({"url": url, "round_trip": True}), within=within)
+    lasting = server.received.partition(b"\r\nEX\r\n$2\r\n")[2][:2]
+    assert least <= int(lasting) <= most

@@ -134,7 +134,7 @@ class StandInGrafana:
             return JSONResponse({"message": "bad request data"}, 400)
         if not item.get("text"):
             return JSONResponse({"message": "Failed to save annotation: text field should not be empty"}, 400)
-        if len(json.dumps(item.get("tags", []), separators=(",", ":"))) > _TAGS_LENGTH:
+        if sum(len(tag.encode()) + 3 for tag in item.get("tags", [])) + 1 > _TAGS_LENGTH:
             return JSONResponse({"message": "Failed to save annotation: tags length exceeds the maximum allowed"}, 400)
         time = int(item.get("time") or NEVER_STORED)
         ends = int(item.get("timeEnd") or time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
-TTL = 60  # seconds after which a key that we could not delete is gone
+TTL = 60  # seconds after which a key that we could not delete is gone; where a run may take longer, as long as that
 
 
 class Redis(Probe):
@@ -148,7 +149,7 @@ async def _round_trip(ctx: Context, wired: _Wired) -> None:
     ctx.facts["round_trip"] = False
     with ctx.phase("round_trip") as interval:
         with _naming(ctx, "SET"):
-            await wired.ask("SET", key, value, "EX", TTL)
+            await wired.ask("SET", key, value, "EX", max(TTL, math.ceil(ctx.remaining())))
         with _naming(ctx, "GET"):
             read = await wired.ask("GET", key)
         with _naming(ctx, "DEL"):

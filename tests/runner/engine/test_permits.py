@@ -182,3 +182,19 @@ async def test_what_a_quick_run_sent_counts_from_when_it_was_sent() -> None:
             clock.advance(1)
             await run.close()
             clock.advance(60)
+
+
+async def test_what_was_sent_late_counts_from_when_it_was_sent() -> None:
+    """A run that outlived its time, since the runner was busy, sent later than was paid for: its slots last from the end."""
+    clock = FakeClock()
+    limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
+    check = planned(("GET", "http://api.test/"), target=limited)
+    async with ledger(clock) as kept:
+        run = Permits(check, {}, kept, clock.time)
+        await run.open(5.0)
+        clock.advance(35)
+        await run("GET", "http://api.test/")
+        await run.close()
+        clock.advance(59)
+        with pytest.raises(QuotaRefused):
+            await Permits(check, {}, kept, clock.time).open(5.0)
