@@ -96,10 +96,21 @@ async def test_openai_streamed(wire: Wire) -> None:
     assert (sent["model"], sent["max_tokens"], sent["stream"]) == ("m-1", 20, True)
     assert sent["stream_options"] == {"include_usage": True}
     assert web.requests[0][0]["authorization"] == "Bearer key-123456"
-    assert 0.004 < ctx.facts["first_token"] < 1
-    assert 0 <= ctx.facts["gap_max"] < 1
+    assert ctx.facts["first_token"] > 0.004
+    assert ctx.facts["gap_max"] >= 0
     assert (ctx.facts["tokens"], ctx.facts["prompt_tokens"], ctx.facts["answer_tokens"]) == (11, 9, 2)
     assert (ctx.facts["finish"], ctx.facts["model"]) == ("stop", "m-1-0613")
+
+
+@pytest.mark.alone
+async def test_a_quick_stream_is_quick(wire: Wire) -> None:
+    """The first token and the gaps of a stream with pauses of 5 ms: what we do with it ourselves adds next to nothing."""
+    ctx = make_context(wire)
+    async with serving({OPENAI: stream(WHOLE, pause=0.005)}) as web:
+        await ai(web.url).run(ctx)
+
+    assert 0.004 < ctx.facts["first_token"] < 1
+    assert 0 <= ctx.facts["gap_max"] < 1
 
 
 async def test_gemini_streamed(wire: Wire) -> None:

@@ -78,11 +78,12 @@ class Lab:
         wire: Wire,
         secrets: frozenset[str],
         references: tuple[str, ...],
-        limits: Callable[[StateLedger, ShiftedClock], Limits] | None = None,
+        limits: Callable[[StateLedger, ShiftedClock], Limits] | None,
+        clock: ShiftedClock,
     ) -> None:
         self.wire = wire
         self.ledger = ledger
-        self.clock = ShiftedClock()
+        self.clock = clock
         self.logged: list[str] = []
         self.execute = Execute(
             plan=Plan("svc", "test", "here", (), {t.name: t for t in targets}, secrets=secrets, references=references),
@@ -107,10 +108,11 @@ async def lab(
     references: tuple[str, ...] = (),
     wire: Wire | None = None,
     limits: Callable[[StateLedger, ShiftedClock], Limits] | None = None,
+    clock: ShiftedClock | None = None,
 ) -> AsyncIterator[Lab]:
     """A laboratory, closed at the end, with a wire of its own unless one is given. `limits` stands between it and its ledger."""
     ledger = await asyncio.to_thread(open_ledger, None, SystemClock())
-    made = Lab(ledger, *targets, wire=wire or Wire(), secrets=secrets, references=references, limits=limits)
+    made = Lab(ledger, *targets, wire=wire or Wire(), secrets=secrets, references=references, limits=limits, clock=clock or ShiftedClock())
     try:
         yield made
     finally:

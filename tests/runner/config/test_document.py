@@ -120,10 +120,10 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """Of a file of 10 MB no more than the limit is read, and nothing of it is parsed."""
     file = tmp_path / "checks.yaml"
     file.write_bytes(b"a: 1\n" * 2_000_000)
-    started = time.perf_counter()
+    started = time.process_time()  # by this process's own time: what else the machine does counts for nothing
     with pytest.raises(PlanError, match="larger than 1 MB"):
         read(file)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -14,8 +14,6 @@ from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
 from probes.fields import Rate
 from probes.probe import Context
 from probes.target import Target
-from runner.state import StateLedger
-from tests.support.clock import ShiftedClock
 from tests.support.lab import lab, raising, scripted
 
 
@@ -146,37 +144,6 @@ async def test_a_limit_withholds_whole_runs() -> None:
     assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.QUOTA)
     assert "limit of api" in seen.message
     assert len(sent) == 5
-
-
-class Slow:
-    """A ledger that takes three seconds for a payment: another process holds the file."""
-
-    def __init__(self, ledger: StateLedger, clock: ShiftedClock) -> None:
-        self._ledger, self._clock = ledger, clock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
-
-    async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
-        self._clock.advance(3.0)
-        return await self._ledger.limit(name, count, most, window, until=until)
-
-
-async def test_what_paying_takes_is_none_of_the_runs_time() -> None:
-    """Where the ledger was slow the target has its whole timeout all the same, and the run's time begins with the send."""
-    left: list[float] = []
-
-    async def run(ctx: Context) -> Result:
-        left.append(ctx.deadline - ctx.clock.monotonic())
-        return Result.passed()
-
-    target = limited("5/1h")
-    async with lab(target, limits=Slow) as bench:
-        began = bench.clock.time()
-        seen = await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),), timeout=5.0)
-    assert left[0] > 3.5
-    assert seen.seconds < 2.5
-    assert seen.at - began >= 3.0
 
 
 async def test_what_is_sent_beyond_the_asks_pays_too() -> None:
