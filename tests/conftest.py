@@ -1,10 +1,12 @@
-"""What every test stands on: no blocking call on the loop, no proxy of the environment."""
+"""What every test stands on: no blocking call on the loop, no proxy and no demo of the environment."""
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -39,6 +41,16 @@ def _no_public_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     trustme.CA().cert_pem.write_to_path(str(file))
     with pytest.MonkeyPatch.context() as environ:
         environ.setenv("SSL_CERT_FILE", str(file))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_demo_of_the_environment() -> Iterator[None]:
+    """Whoever has read a demo's `environment` file into a shell tests this tree there, and not that demo."""
+    written = (Path(__file__).parents[1] / "checks.yaml").read_text(encoding="utf-8")
+    with pytest.MonkeyPatch.context() as environ:
+        for name in set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", written)):
+            environ.delenv(name, raising=False)
         yield
 
 
