@@ -198,7 +198,23 @@ def test_it_stops_early_only_when_nothing_can_change() -> None:
     assert not can_change([runs(API, *[slow] * 9, remaining=9)])
     assert not can_change([runs(CACHE, passed(CACHE)), runs(OPTIONAL, passed(OPTIONAL), remaining=9)])
     assert can_change([runs(OPTIONAL, failed(OPTIONAL), remaining=9), runs(CACHE, passed(CACHE), remaining=9)])
+    aside = made_check("aside", slos=(P95,), required=False)
+    assert can_change([runs(aside, *[passed(aside, 0.6)] * 9, remaining=9), runs(CACHE, passed(CACHE), remaining=9)])
     assert can_change([Runs(CACHE, (Run((failed(CACHE),), OLD),), 9)], revision=NEW)
+
+
+def test_what_was_never_judged_has_not_passed() -> None:
+    """Also where all that was to run is optional: nothing is known, and that is said."""
+    decision = decide([runs(OPTIONAL), runs(made_check("second", required=False))])
+    assert (decision.outcome, texts(decision.reasons)) == (Outcome.INCONCLUSIVE, ["no run was judged"])
+    assert texts(decide([]).reasons) == ["nothing was run"]
+
+
+def test_another_revision_is_told_before_a_run_that_nobody_knows_of() -> None:
+    """Both make it inconclusive; that the old release answers is what to act on."""
+    stray, lost = Run((passed(CACHE),), OLD), Run((unknown(CACHE),), NEW)
+    decision = decide([Runs(CACHE, (lost, stray))], revision=NEW)
+    assert (decision.outcome, texts(decision.reasons)) == (Outcome.INCONCLUSIVE, [f"cache: revision {OLD} answered 1 of 2 runs"])
 
 
 drawn = st.lists(st.sampled_from(["quick", "slow", "slow", "fail", "unknown", "stray"]), min_size=1, max_size=14)

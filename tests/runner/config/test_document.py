@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.document import LARGEST_FILE, parse, read
+from runner.config.document import DEEPEST, LARGEST_FILE, MOST_NODES, parse, read
 from runner.config.errors import PlanError
 from runner.config.nodes import Items, Keys, Node, Scalar, core
 
@@ -163,6 +164,28 @@ LARGE = {
     "text": "k: '" + "x" * 900_000 + "'",
     "placeholders": "k: '" + "${A:-" * 180_000 + "'",
 }
+
+
+def test_each_bound_of_a_file_is_allowed(tmp_path: Path) -> None:
+    """A file of as many bytes, values and levels as may be is read; one more of any is refused."""
+    file = tmp_path / "checks.yaml"
+    for size, fits in ((LARGEST_FILE, True), (LARGEST_FILE + 1, False)):
+        file.write_bytes(b"a: 1\n#" + b"x" * (size - 6))
+        assert _is_read(lambda: read(file)) is fits
+    for count, fits in ((MOST_NODES - 3, True), (MOST_NODES - 2, False)):  # beside the mapping, its key and the list
+        text = b"a: [" + b"1," * count + b"]"
+        assert _is_read(lambda text=text: parse(text, "checks.yaml")) is fits  # type: ignore[misc]
+    for depth, fits in ((DEEPEST - 1, True), (DEEPEST, False)):  # below the mapping
+        text = b"a: " + b"[" * depth + b"]" * depth
+        assert _is_read(lambda text=text: parse(text, "checks.yaml")) is fits  # type: ignore[misc]
+
+
+def _is_read(reading: Callable[[], object]) -> bool:
+    try:
+        reading()
+    except PlanError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -237,3 +237,15 @@ def test_mistakes_are_seen_without_values_too(write: Write) -> None:
     assert "round_trip?" in said
     assert "5 has no unit; write 5s (the value comes from ${T})" in said
     assert "2 errors" in said
+
+
+@pytest.mark.parametrize("length", [63, 64])
+def test_a_name_as_long_as_may_be(tmp_path: Path, length: int) -> None:
+    """63 characters are a name (a label of DNS and of Kubernetes has no more), and 64 are none."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(f"version: 1\nchecks: {{{'a' * length}: {{kind: tcp, host: localhost, port: 1}}}}\n")
+    if length == 63:
+        assert [one.check.name for one in load(file, environ={}).checks] == ["a" * 63]
+    else:
+        with pytest.raises(PlanError, match=r"a name has small letters, digits and - \(not first\), at most 63 of them"):
+            load(file, environ={})

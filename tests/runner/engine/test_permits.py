@@ -198,3 +198,55 @@ async def test_what_was_sent_late_counts_from_when_it_was_sent() -> None:
         clock.advance(59)
         with pytest.raises(QuotaRefused):
             await Permits(check, {}, kept, clock.time).open(5.0)
+
+
+async def test_a_diagnosis_leaves_the_rest_of_a_limit_alone() -> None:
+    """A fifth of four is none at all: what is left of a limit is rounded down for a diagnosis."""
+    clock = FakeClock()
+    check = planned(("GET", "http://api.test/"))
+    async with ledger(clock) as kept:
+        for limit, enough in (("4/1m", False), ("5/1m", True)):
+            target = Target(name=limit, url="http://api.test", limit=Rate.parse(limit))
+            run = Permits(check, {target.name: target}, kept, clock.time, share=0.2)
+            if enough:
+                await run.open(5.0)
+            else:
+                with pytest.raises(QuotaRefused, match=r"0 of 0 in 1 min are taken, and this needs 1"):
+                    await run.open(5.0)
+
+
+async def test_a_check_pays_its_own_target() -> None:
+    """Where two targets share a host, each with a limit, the check's own is charged; a check of neither pays the first."""
+    clock = FakeClock()
+    one, two = (Target(name=name, url="http://api.test", limit=Rate.parse("9/1m")) for name in ("one", "two"))
+    async with ledger(clock) as kept:
+        for target, paid in ((two, [0, 1]), (one, [1, 1]), (None, [2, 1])):
+            await Permits(planned(("GET", "http://api.test/"), target=target), {"one": one, "two": two}, kept, clock.time).open(5.0)
+            assert [await kept.taken(name, 60) for name in ("one", "two")] == paid
+
+
+async def test_the_https_twin_of_a_limited_host_pays_too() -> None:
+    """A redirect to https asks the same host."""
+    clock = FakeClock()
+    limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
+    async with ledger(clock) as kept:
+        run = Permits(planned(target=limited), {}, kept, clock.time)
+        await run.open(5.0)
+        await run("GET", "https://api.test/")
+        assert await kept.taken("api", 60) == 1
+        with pytest.raises(QuotaRefused):
+            await run("GET", "http://api.test/")
+
+
+async def test_a_run_that_never_ends_counts_to_its_latest_moment() -> None:
+    """Killed after it paid, it may have sent until its deadline: its slots are free a window after that, no second earlier."""
+    clock = FakeClock()
+    limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
+    check = planned(("GET", "http://api.test/"), target=limited)
+    async with ledger(clock) as kept:
+        await Permits(check, {}, kept, clock.time).open(40.0)
+        clock.advance(99)
+        with pytest.raises(QuotaRefused):
+            await Permits(check, {}, kept, clock.time).open(40.0)
+        clock.advance(1)
+        await Permits(check, {}, kept, clock.time).open(40.0)

@@ -253,6 +253,16 @@ async def test_a_machine_that_slept_counts_and_goes_on() -> None:
     assert len(world.runs.of("a")) <= 2 + 10 + 1
 
 
+@pytest.mark.parametrize(("stall", "ran"), [(5.0, True), (5.5, False)])
+async def test_a_run_may_come_as_late_as_its_grace(stall: float, ran: bool) -> None:  # noqa: FBT001 - what is expected
+    """Five seconds after its slot a check still runs; later than that the slot is missed."""
+    world = World(seen={"a": NOON})
+    world.start(planned("a", 60, cron=Cron("* * * * *")))
+    world.simulation.jump(60 + stall)
+    await world.simulation.run_for(0)
+    assert (len(world.runs.of("a")), world.missed) == ((1, []) if ran else (0, [("a", "late")]))
+
+
 async def test_a_slot_that_a_sleep_made_old_is_late() -> None:
     """The machine slept between the timer's setting and its ringing: the monotonic clock saw nothing of it, and nothing old is run."""
     world = World(seen={"a": NOON})

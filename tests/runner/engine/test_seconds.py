@@ -130,6 +130,23 @@ async def test_leaving_in_order_costs_the_verdict_nothing() -> None:
 
 
 @virtually
+async def test_the_phases_of_leaving_are_none_of_its_seconds() -> None:
+    """A journey's last steps have phases too; what is told ends with the verdict."""
+
+    async def run(ctx: Context) -> Result:
+        with ctx.phase("processing"):
+            await later(0.03)
+        ctx.decided = ctx.clock.monotonic()
+        with ctx.phase("processing"):
+            await later(1.0)
+        return Result.passed()
+
+    async with bench_of() as bench:
+        seen = await bench.observe(run, leaving=5.0)
+    assert (seen.verdict, seen.seconds) == (Verdict.PASS, about(0.03))
+
+
+@virtually
 async def test_leaving_has_an_end_too() -> None:
     """Who takes longer than the kind may take to leave is cut off; what it had decided was never told, so nothing is known."""
 

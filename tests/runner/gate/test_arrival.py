@@ -38,6 +38,22 @@ async def test_every_address_of_the_name_must_answer_new() -> None:
     assert road.runs == 0
 
 
+async def test_an_address_that_has_gone_is_waited_for_no_more() -> None:
+    """The old instance leaves the name during the wait: what it told last holds nobody up."""
+    road = Road(addresses=("10.0.0.1", "10.0.0.2"))
+
+    def answers(number: int, address: str) -> Reply:
+        assert number < 50, "it waits for ever"
+        if number == 5:
+            road.addresses = ("10.0.0.1",)
+        return Reply(OLD if address == "10.0.0.2" else NEW, ip=address or "10.0.0.1")
+
+    road.asked = answers
+    result = await gated(road, plan(), WAIT)
+    assert result.report.verdict is Outcome.PASS
+    assert road.clock.monotonic() < 1000.0 + WAIT.wait
+
+
 async def test_an_address_family_that_this_machine_lacks_is_left_out() -> None:
     """An IPv6 address without a route says nothing of the target; the report tells that it was left out."""
 

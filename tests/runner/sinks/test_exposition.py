@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -151,6 +151,8 @@ def test_any_history_counts_as_prometheus_clients_instruments_do(history: list[O
 
 @settings(max_examples=60, deadline=None)
 @given(st.text())
+@example(HOSTILE)
+@example("\\n is no new line")
 def test_any_label_value_comes_back_as_it_was(value: str) -> None:
     """Quotes, backslashes, newlines and all of Unicode: one line, read back whole."""
     assert "\n" not in escape(value)
@@ -179,6 +181,19 @@ def test_a_scrape_costs_what_changed() -> None:
     page.render(openmetrics=False)
     assert page._joined["a", False] is kept
     assert page._joined["b", False].endswith("b 2.0\n")
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_a_scrape_is_never_of_before(openmetrics: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """In both formats, what was said since the last scrape is on the page, and what was taken away is not."""
+    page = Exposition()
+    page.declare([Head("a", "A.")])
+    page.put("a", "x", Piece("a 1.0\n"))
+    assert "a 1.0\n" in page.render(openmetrics=openmetrics)
+    page.put("a", "x", Piece("a 2.0\n"))
+    assert page.render(openmetrics=openmetrics).endswith("a 2.0\n")
+    page.drop("x")
+    assert page.render(openmetrics=openmetrics) == ""
 
 
 def test_two_declarations_of_one_family_must_agree() -> None:

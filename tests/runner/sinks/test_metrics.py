@@ -253,10 +253,11 @@ def test_openmetrics_carries_the_trace_of_a_run() -> None:
 
 
 def test_a_trace_id_longer_than_the_standard_allows_is_left_out() -> None:
-    """An exemplar's labels are at most 128 characters."""
-    metrics = fresh()
-    metrics(passed(API, trace_id="a" * 200))
-    assert b"trace_id" not in metrics.scrape(OPEN)[0]
+    """An exemplar's labels are at most 128 characters, the name among them."""
+    for length, there in ((120, True), (121, False), (200, False)):
+        metrics = fresh()
+        metrics(passed(API, trace_id="a" * length))
+        assert (b"trace_id" in metrics.scrape(OPEN)[0]) is there
 
 
 @pytest.mark.parametrize(
@@ -272,6 +273,8 @@ def test_a_trace_id_longer_than_the_standard_allows_is_left_out() -> None:
         ),
         ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.4,*/*;q=0.2", True),
         ("text/plain;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1", False),
+        ("text/plain;q=0.5,application/openmetrics-text;version=1.0.0;q=0.5", True),
+        ("text/plain,application/openmetrics-text;version=1.0.0", True),
         ("application/openmetrics-text;version=2.0.0", False),
         ("application/openmetrics-text;version=1.0.0;q=never", False),
         (";;=,,", False),

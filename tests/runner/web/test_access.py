@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from starlette.types import Message
 
 from runner.config.plan import Server
 from runner.web.access import HEADERS, answers_to, may_read
@@ -93,6 +94,21 @@ async def test_two_names_are_no_name(open_site: Site) -> None:
     """Two Host lines, ours both: whoever stands before us may have judged the other one."""
     answer = await open_site.ask("/", headers=[("Host", "127.0.0.1:9797"), ("Host", "localhost:9797")])
     assert answer.status_code == 421
+
+
+async def test_who_names_nobody_is_answered(open_site: Site) -> None:
+    """A client of HTTP/1.0 sends no Host: nobody could have pointed a name at us."""
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/-/healthy", "raw_path": b"/-/healthy", "query_string": b"", "headers": []}
+    await open_site.app({**scope, "scheme": "http", "server": ("127.0.0.1", 9797), "client": None, "root_path": ""}, receive, send)
+    assert told[0]["status"] == 200
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -159,6 +159,17 @@ async def test_what_is_no_request_is_refused(body: bytes) -> None:
     assert runner.asked == []
 
 
+@pytest.mark.parametrize(("length", "status"), [(LONGEST, 200), (LONGEST + 1, 400)])
+async def test_a_request_as_long_as_may_be(length: int, status: int) -> None:
+    """A baseline of many checks fits; a byte more than may be is refused."""
+    runner = Runner()
+    runner.over.set()
+    begin = b'{"checks": ["'
+    body = begin + b"x" * (length - len(begin) - 3) + b'"]}'
+    async with asking(runner) as client:
+        assert (await client.post("/api/gate", content=body, headers=TOKEN)).status_code == status
+
+
 async def test_a_gate_that_nobody_knows() -> None:
     """404: the runner was restarted."""
     async with asking(Runner()) as client:
