@@ -25,6 +25,7 @@ from runner.web import api, flagger, view
 from runner.web.access import Guard, refuse_operating
 from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
+from runner.web.negotiation import wants_gzip
 from runner.web.pages import Pages
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
@@ -83,9 +84,9 @@ class _Routes:
     async def scrape(self, request: Request) -> Response:
         """/metrics, compressed where the scraper takes it; /proc and gzip are a thread's work."""
         values = await asyncio.to_thread(process.sample)
-        body, media = self.metrics.scrape(request.headers.get("accept", ""), values)
+        body, media = self.metrics.scrape(_header(request, "accept"), values)
         headers = {"content-type": media, "vary": "Accept, Accept-Encoding"}
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if wants_gzip(_header(request, "accept-encoding")):
             body = await asyncio.to_thread(gzip.compress, body, 1)
             headers["content-encoding"] = "gzip"
         return Response(body, headers=headers)
@@ -165,6 +166,10 @@ def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
         Route("/api/gate/{id}", routes.look),
         Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
     ]
+
+
+def _header(request: Request, name: str) -> str:
+    return ", ".join(request.headers.getlist(name))
 
 
 def _file(plan: Plan) -> str:

@@ -47,6 +47,46 @@ async def test_metrics_come_as_openmetrics_when_asked_for(here: Site) -> None:
     assert any(sample.exemplar for family in families for sample in family.samples)
 
 
+@pytest.mark.parametrize(
+    ("accept_encoding", "packed"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=1.0, *;q=0.5", True),
+        ("x-gzip", True),
+        ("*", True),
+        ("gzip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; Q=0.000, identity", False),
+        ("gzip;q=0, *", False),
+        ("*;q=0", False),
+        ("identity;q=1, gzip;q=0.5", False),
+        ("gzip;q=never", False),
+        ("identity", False),
+        ("gzipped, br", False),
+        (";;=,,", False),
+    ],
+)
+async def test_gzip_is_for_those_who_take_it(here: Site, accept_encoding: str, packed: bool) -> None:  # noqa: FBT001 - what is expected
+    """By the weights of Accept-Encoding: gzip;q=0 forbids it, however it is written."""
+    answer = await here.ask("/metrics", headers={"Accept-Encoding": accept_encoding})
+    assert (answer.headers.get("content-encoding") == "gzip") is packed
+    assert "probe_success" in answer.text
+
+
+async def test_header_lines_of_one_name_are_one_list(here: Site) -> None:
+    """A proxy may split what a scraper said: the second line counts as the first does."""
+    lines = [
+        ("Accept", "text/plain;q=0.1"),
+        ("Accept", "application/openmetrics-text"),
+        ("Accept-Encoding", "br"),
+        ("Accept-Encoding", "gzip"),
+    ]
+    answer = await here.ask("/metrics", headers=lines)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.headers["content-encoding"] == "gzip"
+
+
 async def test_health_metrics_tells_the_truth_in_both_places(here: Site) -> None:
     """A failing check: 503 and false."""
     answer = await here.ask("/health/metrics")
