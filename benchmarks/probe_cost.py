@@ -35,6 +35,7 @@ from runner.clock import SystemClock
 from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
 from runner.sinks.metrics import Metrics
+from runner.sinks.registry import Registry
 from runner.state import open_ledger
 
 EXPORTER = "prometheus-blackbox-exporter"
@@ -59,7 +60,7 @@ def outrider(url: str) -> Contender:
     probe = Http.model_validate({"url": url, "expect": {"status": 200}})
     planned = Planned(check, probe, Every(30.0), 5.0, "bench")
     plan = Plan("bench", "bench", "bench", (planned,))
-    metrics = Metrics(clock, "bench")
+    metrics = Metrics(Registry(), clock, "bench")
     metrics.plan(plan)
     execute = Execute(plan=plan, wire=Wire(), ledger=open_ledger(None, clock), clock=clock, rng=random.Random(1), version="bench")
 

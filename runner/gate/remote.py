@@ -36,7 +36,8 @@ async def via(given: Given, before: Before | None, *, tags: tuple[str, ...], che
     except (ValueError, httpx.InvalidURL) as error:
         unusable(f"--via {given.via}: {error}")
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(16), "Prefer": "respond-async"}
-    transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{our_version()}", cap=_MOST_BYTES)
+    version = await asyncio.to_thread(our_version)  # it reads the installed metadata
+    transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{version}", cap=_MOST_BYTES)
     async with httpx.AsyncClient(transport=transport, base_url=given.via, headers=headers, timeout=_LOOK + 10.0) as client:
         return await _Caller(client, given.expect_revision).carried(_request(given, before, tags, checks))
 

@@ -42,7 +42,8 @@ def has_grafana(plan: Plan, *, require: bool) -> bool:
 async def recording(marking: Marking, folder: Path | None, clock: Clock, patience: Patience) -> AsyncIterator[Recorder]:
     """A recorder with its spool in the state folder; its client is closed at the end."""
     settings = Settings(marking.url, SecretStr(marking.token), marking.api, marking.namespace)
-    async with http_client(clock, f"Outrider/{our_version()}") as client:
+    version = await asyncio.to_thread(our_version)  # it reads the installed metadata
+    async with http_client(clock, f"Outrider/{version}") as client:
         grafana = Grafana(settings, client, clock=clock, sleep=asyncio.sleep, rng=random.SystemRandom(), patience=patience)
         yield Recorder(grafana, Spool(folder) if folder else None, clock)
 

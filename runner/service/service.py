@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from prometheus_client.process_collector import ProcessCollector
+
 from judge.observation import Observation
 from judge.redact import Redactor
 from probes.core import Clock, QuotaRefused
@@ -33,6 +35,7 @@ from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
 from runner.sinks.journal import Bridge, Journal
 from runner.sinks.metrics import Metrics
+from runner.sinks.registry import Registry
 from runner.state import LastSeen, StateLedger, open_ledger
 from runner.web.app import app
 from runner.web.gates import Gates
@@ -56,7 +59,8 @@ class Service:
         self._version = version
         self._wire = Wire()
         self._redactor = Redactor(plan.secrets)
-        self.metrics = Metrics(clock, version, slots=slots)
+        self.registry = Registry()
+        self.metrics = Metrics(self.registry, clock, version, slots=slots)
         self.health = Health(plan, clock, slots=slots)
         self.evidence = Evidence()
         self.journal = Journal(
@@ -203,6 +207,7 @@ async def running(
     plan = await asyncio.to_thread(load)
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     service = Service(plan, ledger, clock, version, journal, file=str(await asyncio.to_thread(path.absolute)))
+    await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
     bridge = Bridge(service.journal)
     reload = Reload(
         path=path,
@@ -215,7 +220,7 @@ async def running(
     web = await asyncio.to_thread(
         app,
         plan=lambda: service.plan,
-        metrics=service.metrics,
+        registry=service.registry,
         health=service.health,
         evidence=service.evidence,
         reload=lambda: _problems(reload),

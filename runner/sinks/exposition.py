@@ -1,20 +1,28 @@
-"""The text of /metrics, kept in pieces: one per family and check, rendered when it changes and joined by family at a scrape.
+"""The checks' part of /metrics: one collector of prometheus-client, with its text kept in pieces, one per family and check.
 
-Joined by check the text would break the format (a second HELP line). What is written here is byte for byte what
-prometheus-client writes of the same data; a test holds it to that.
+A piece is rendered when its samples change, and a scrape joins the pieces by family. (Joined by check, the text would repeat HELP lines,
+which the format forbids.) The text is byte for byte what prometheus-client writes for the same samples; a test compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from threading import RLock
+from types import MappingProxyType
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 number: Callable[[float], str] = floatToGoString
-
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+Series = tuple[str, ...]  # a sample's name, then the values of its labels: check, kind, and those of the family
+Samples = Mapping[Series, float]
+Exemplars = Mapping[Series, Exemplar]
+NO_EXEMPLARS: Exemplars = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,115 +32,177 @@ class Head:
     name: str
     help: str
     type: str = "gauge"  # gauge, counter or histogram
-    labels: tuple[str, ...] = ()  # beside check and kind, for families about a check
+    labels: tuple[str, ...] = ()  # beside check and kind
+
+    def labels_of(self, series: Series) -> dict[str, str]:
+        """The labels of one sample. Raises ValueError where the sample has more or fewer values than the family has labels."""
+        bucket = self.type == "histogram" and series[0].endswith("_bucket")
+        names = ("check", "kind", *self.labels, *(("le",) if bucket else ()))
+        return {name: clean(value) for name, value in zip(names, series[1:], strict=True)}
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The sample lines of one check in one family. OpenMetrics differs only where there are exemplars."""
-
-    text: str
-    openmetrics: str = ""
-
-    def of(self, *, openmetrics: bool) -> str:
-        """The lines in the format that is asked for."""
-        return self.openmetrics or self.text if openmetrics else self.text
+def clean(value: str) -> str:
+    """A label's value as UTF-8 can hold it: a question mark replaces what is no valid Unicode."""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def escape(value: str) -> str:
-    """A label's value as both formats write it. What is no valid Unicode becomes a question mark: the page must stay UTF-8."""
-    clean = value.encode("utf-8", "replace").decode("utf-8")
-    return clean.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    """A label's value as both formats write it."""
+    return clean(value).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def labelled(labels: Mapping[str, str]) -> str:
-    """`{a="x",b="y"}`, sorted by name as prometheus-client sorts; nothing for no labels."""
-    if not labels:
-        return ""
+def _labelled(labels: Mapping[str, str]) -> str:
+    """`{a="x",b="y"}`, sorted by name as prometheus-client sorts."""
     return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in sorted(labels.items())) + "}"
 
 
-def line(name: str, labels: Mapping[str, str], value: float) -> str:
-    """One sample line without timestamp."""
-    return f"{name}{labelled(labels)} {number(value)}\n"
-
-
-def exemplar(trace_id: str, value: float, at: float) -> str:
-    """What OpenMetrics appends to a bucket or a counter: nothing where the trace id is missing or too long (128 characters)."""
+def exemplar(trace_id: str, value: float, at: float) -> Exemplar | None:
+    """What leads from a bucket or a counter to a run: nothing where the trace id is missing or too long (128 characters)."""
     if not trace_id or len("trace_id") + len(trace_id) > 128:  # noqa: PLR2004 - the standard's own bound
-        return ""
-    return f" # {labelled({'trace_id': trace_id})} {number(value)} {at}"
+        return None
+    return Exemplar({"trace_id": clean(trace_id)}, value, at)
 
 
-def head_lines(head: Head, *, openmetrics: bool) -> str:
-    """HELP and TYPE. OpenMetrics names a counter without its `_total` and escapes quotes in the help, too."""
-    text = head.help.replace("\\", r"\\").replace("\n", r"\n")
-    name = head.name
-    if openmetrics:
-        text = text.replace('"', r"\"")
-        name = name.removesuffix("_total") if head.type == "counter" else name
-    return f"# HELP {name} {text}\n# TYPE {name} {head.type}\n"
+class Piece:
+    """The samples of one check in one family, and their lines. OpenMetrics differs only where there are exemplars.
+
+    It takes over from `before` what stands before the values, since that rarely changes. It keeps no object per sample: the garbage
+    collector would have to visit each of them, and it stops the loop while it works.
+    """
+
+    __slots__ = ("exemplars", "openmetrics", "series", "starts", "text", "values")
+
+    def __init__(self, head: Head, samples: Samples, exemplars: Exemplars, before: Piece | None) -> None:
+        self.series, self.values = tuple(samples), tuple(samples.values())
+        self.exemplars = dict(exemplars) if exemplars else NO_EXEMPLARS
+        self.starts: tuple[str, ...]
+        if before is not None and before.series == self.series:
+            self.series, self.starts = before.series, before.starts
+        else:
+            self.starts = tuple([f"{series[0]}{_labelled(head.labels_of(series))} " for series in self.series])
+        lines = [f"{start}{number(value)}" for start, value in zip(self.starts, self.values, strict=True)]
+        self.text = self.openmetrics = "".join([f"{line}\n" for line in lines])
+        if exemplars:
+            found = map(exemplars.get, self.series)
+            self.openmetrics = "".join([f"{line}{_appended(one) if one else ''}\n" for line, one in zip(lines, found, strict=True)])
+
+    def holds(self, samples: Samples) -> bool:
+        """Whether these are its samples. An exemplar never changes alone."""
+        return self.values == tuple(samples.values()) and self.series == tuple(samples)
 
 
-@dataclass(slots=True)
-class Exposition:
-    """Every family's pieces. Families come in the order of their declaration; one without samples is left out."""
+def _appended(one: Exemplar) -> str:
+    return f" # {_labelled(one.labels)} {number(one.value)} {one.timestamp}"
 
-    heads: dict[str, Head] = field(default_factory=dict)
-    _pieces: dict[str, dict[str, Piece]] = field(default_factory=dict)
-    _joined: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+class Rendered(Metric):
+    """A family for prometheus-client, with its text ready. Its samples are made on demand: a scrape needs the text alone."""
+
+    def __init__(self, head: Head, pieces: Sequence[Piece] = ()) -> None:
+        super().__init__(head.name.removesuffix("_total") if head.type == "counter" else head.name, head.help, head.type)
+        self._head = head
+        self._pieces = pieces
+        self._texts: dict[bool, bytes] = {}
+        self._samples: list[Sample] | None = None
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Every sample of every check."""
+        if self._samples is None:
+            self._samples = [
+                Sample(series[0], self._head.labels_of(series), value, None, piece.exemplars.get(series))
+                for piece in self._pieces
+                for series, value in zip(piece.series, piece.values, strict=True)
+            ]
+        return self._samples
+
+    @samples.setter
+    def samples(self, samples: list[Sample]) -> None:
+        self._samples = samples
+
+    def text(self, *, openmetrics: bool) -> bytes:
+        """What prometheus-client writes of it; joined at the first call, and kept."""
+        if openmetrics not in self._texts:
+            pieces = [piece.openmetrics for piece in self._pieces] if openmetrics else [piece.text for piece in self._pieces]
+            self._texts[openmetrics] = "".join([self._help_and_type(openmetrics=openmetrics), *pieces]).encode()
+        return self._texts[openmetrics]
+
+    def _help_and_type(self, *, openmetrics: bool) -> str:
+        """OpenMetrics names a counter without its `_total` and escapes quotes in the help, too."""
+        name, text = self._head.name, self.documentation.replace("\\", r"\\").replace("\n", r"\n")
+        if openmetrics:
+            name, text = self.name, text.replace('"', r"\"")
+        return f"# HELP {name} {text}\n# TYPE {name} {self.type}\n"
+
+
+class Exposition(Collector):
+    """Every family's samples of every check, in the order in which the families were declared; one without samples is left out.
+
+    Any thread may collect it. Each change is safe by itself. Hold `lock` around changes that belong together, so that a scrape sees
+    all of them or none.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lock = RLock()
+        self._registry = registry
+        self._heads: dict[str, Head] = {}
+        self._pieces: dict[str, dict[str, Piece]] = {}
+        self._rendered: dict[str, Rendered] = {}  # the families that have not changed since they were collected
+        registry.register(self)
 
     def declare(self, heads: Iterable[Head]) -> None:
-        """Makes families known. Raises ValueError where one is declared twice, and differently."""
+        """Makes families known, and reserves their names in the registry.
+
+        Raises ValueError, and changes nothing, where a family is declared twice and differently, or where its name is taken.
+        """
+        fresh: dict[str, Head] = {}
         for head in heads:
-            known = self.heads.setdefault(head.name, head)
+            known = self._heads.get(head.name) or fresh.setdefault(head.name, head)
             if (known.type, known.labels) != (head.type, head.labels):
                 raise ValueError(f"{head.name} is declared twice: as {known.type}{known.labels} and as {head.type}{head.labels}")
-            self._pieces.setdefault(head.name, {})
-
-    def put(self, family: str, key: str, piece: Piece | None) -> None:
-        """Replaces a check's lines in a family; None or empty text takes them away."""
-        pieces = self._pieces[family]
-        if piece is not None and piece.text:
-            pieces[key] = piece
-        elif pieces.pop(key, None) is None:
+        if not fresh:
             return
-        self._joined.pop((family, True), None)
-        self._joined.pop((family, False), None)
+        self._registry.register(_Names(fresh.values()))
+        with self.lock:
+            self._heads |= fresh
+            self._pieces |= {name: {} for name in fresh}
 
-    def drop(self, key: str) -> None:
-        """Takes a check's lines out of every family."""
-        for family in self._pieces:
-            self.put(family, key, None)
+    def put(self, family: str, check: str, samples: Samples, exemplars: Exemplars = NO_EXEMPLARS) -> None:
+        """Replaces a check's samples in a family; an empty mapping removes them."""
+        with self.lock:
+            pieces = self._pieces[family]
+            before = pieces.get(check)
+            if before.holds(samples) if before else not samples:
+                return
+            if samples:
+                pieces[check] = Piece(self._heads[family], samples, exemplars, before)
+            else:
+                del pieces[check]
+            self._rendered.pop(family, None)
 
-    def render(self, *, openmetrics: bool) -> str:
-        """The whole page without OpenMetrics' end mark."""
-        return "".join(self._block(head, openmetrics=openmetrics) for head in self.heads.values())
+    def drop(self, check: str) -> None:
+        """Removes a check's samples from every family."""
+        with self.lock:
+            for family in self._pieces:
+                self.put(family, check, {})
 
-    def _block(self, head: Head, *, openmetrics: bool) -> str:
-        if (known := self._joined.get((head.name, openmetrics))) is not None:
-            return known
-        pieces = self._pieces[head.name].values()
-        block = head_lines(head, openmetrics=openmetrics) + "".join(p.of(openmetrics=openmetrics) for p in pieces) if pieces else ""
-        self._joined[head.name, openmetrics] = block
-        return block
-
-
-def wants_openmetrics(accept: str) -> bool:
-    """Whether an Accept header asks for OpenMetrics 1.0 before plain text. What it doesn't understand gets plain text."""
-    best = {"openmetrics": 0.0, "plain": 0.0}
-    for one in accept.split(","):
-        media, *rest = (part.strip() for part in one.split(";"))
-        given = dict(part.split("=", 1) for part in rest if "=" in part)
-        if media == "application/openmetrics-text" and given.get("version", "1.0.0") == "1.0.0":
-            best["openmetrics"] = max(best["openmetrics"], _quality(given.get("q", "1")))
-        elif media == "text/plain":
-            best["plain"] = max(best["plain"], _quality(given.get("q", "1")))
-    return best["openmetrics"] > 0 and best["openmetrics"] >= best["plain"]
+    def collect(self) -> Iterable[Metric]:
+        """Every family as it is now."""
+        with self.lock:
+            filled = {name: pieces for name, pieces in self._pieces.items() if pieces}
+            for name in filled.keys() - self._rendered.keys():
+                self._rendered[name] = Rendered(self._heads[name], tuple(filled[name].values()))
+            return [copy(self._rendered[name]) for name in filled]
 
 
-def _quality(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+class _Names(Collector):
+    """Reserves the names of families in a registry, so that no other collector can register them. Exposition has their samples."""
+
+    def __init__(self, heads: Iterable[Head]) -> None:
+        self._families = [Rendered(head) for head in heads]
+
+    def describe(self) -> Iterable[Metric]:
+        return self._families
+
+    def collect(self) -> Iterable[Metric]:
+        return ()

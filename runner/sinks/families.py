@@ -1,4 +1,4 @@
-"""The families that every check has, whatever its kind, and those about the runner itself. Names are promises (HOUSE 5)."""
+"""The families that every check has, whatever its kind. Names are promises (HOUSE 5)."""
 
 from __future__ import annotations
 
@@ -46,33 +46,7 @@ OF_CHECKS = (
     Head(DURATION, "Seconds that passed runs took.", "histogram"),
 )
 
-OF_THE_RUNNER = (
-    Head("outrider_schedule_lag_seconds", "How late runs started, in seconds.", "histogram"),
-    Head("outrider_runs_missed_total", "Scheduled runs that never started, by reason.", "counter", ("check", "kind", "reason")),
-    Head("outrider_build_info", "Always 1; which Outrider and Python this is.", labels=("python", "version")),
-    Head(
-        "outrider_config_last_reload_successful",
-        "1 when the latest checks.yaml was taken over, 0 when the one before it runs on.",
-    ),
-    Head("outrider_config_last_reload_success_timestamp_seconds", "When checks.yaml was last taken over, in seconds since the epoch."),
-    Head(
-        "deployment_info",
-        "Always 1; the release that answers: what it says of itself, as version too where it is no commit.",
-        labels=("revision", "version"),
-    ),
-    Head("deployment_timestamp_seconds", "When another release than before first answered, in seconds since the epoch."),
-    Head("outrider_sink_errors_total", "Observations or lines that a sink failed to take.", "counter", ("sink",)),
-    Head("log_entries_total", "Lines written to the journal, by level.", "counter", ("level",)),
-)
-
-OF_THE_PROCESS = (
-    Head("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", "counter"),
-    Head("process_resident_memory_bytes", "Resident memory size in bytes."),
-    Head("process_virtual_memory_bytes", "Virtual memory size in bytes."),
-    Head("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
-    Head("process_open_fds", "Number of open file descriptors."),
-    Head("process_max_fds", "Maximum number of open file descriptors."),
-)
+MISSED_RUNS = Head("outrider_runs_missed_total", "Scheduled runs that never started, by reason.", "counter", ("reason",))
 
 LAG_EDGES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RUN_EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)

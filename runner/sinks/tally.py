@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
-from judge.observation import Check, Observation, Slo
+from prometheus_client.samples import Exemplar
+
+from judge.observation import Check, Observation
 from judge.slo import event
 from probes.core import Verdict
 from probes.families import Family
-from runner.sinks.exposition import Piece, exemplar, labelled, line, number
-from runner.sinks.families import DURATION
-from runner.sinks.histogram import Histogram
+from runner.sinks.exposition import NO_EXEMPLARS, Exemplars, Samples, Series, exemplar, number
+from runner.sinks.families import DURATION, MISSED_RUNS
 
+MISSED = ("late", "overlap", "cap", "quota")  # reasons that are counted from 0; others appear with their first
+_RUNS = "probe_runs_total"
+_FAILURES = "probe_failures_total"
+_SUSPECT = "probe_runs_suspect_total"
 _UNCONFIRMED = "probe_unconfirmed_failures_total"
-Lines = Iterator[tuple[str, Piece | None]]  # family, its lines; None where the family has none at present
+_EVENTS = "probe_slo_events_total"
+_GOOD = "probe_slo_good_events_total"
+Change = tuple[str, Samples, Exemplars]  # a family, and its samples of the check; none where it has none at present
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,113 +36,138 @@ class Surroundings:
 
 
 class Tally:
-    """Counts one check's observations and renders each family that changed. It holds no clock and no text of others."""
+    """Counts one check's observations, and yields the samples of each family that they may have changed. It has no clock."""
 
     def __init__(self, check: Check, edges: tuple[float, ...]) -> None:
         self.check = check
         self.fingerprint = ""
-        self._base = {"check": check.name, "kind": check.kind}
-        self._label = labelled(self._base)
-        self._runs = dict.fromkeys(Verdict, 0)
-        self._failures: dict[str, tuple[int, str]] = {}  # count and latest exemplar by reason
-        self._slos: dict[str, tuple[int, int]] = {}  # events and good ones by name
-        self._sums: dict[Family, dict[tuple[str, ...], float]] = {}  # the counters among the kind's own families
+        self._whose = check.name, check.kind
+        self._runs: dict[Series, int] = {self._series(_RUNS, verdict.value): 0 for verdict in Verdict}
+        self._missed: dict[Series, int] = {self._series(MISSED_RUNS.name, reason): 0 for reason in MISSED}
+        self._failures: dict[Series, int] = {}  # by reason
+        self._traces: dict[Series, Exemplar] = {}  # of the latest failure by reason
+        self._events: dict[Series, int] = {}  # by SLO
+        self._good: dict[Series, int] = {}
+        self._sums: dict[str, dict[Series, float]] = {}  # the counters among the kind's own families
         self._suspect = self._unconfirmed = 0
-        self._durations = Histogram(DURATION, self._base, edges)
-        self._starts: dict[tuple[str, ...], str] = {}
+        self._durations = _Durations(self._series, edges)
 
-    def planned(self, check: Check, around: Surroundings, edges: tuple[float, ...]) -> Lines:
+    def planned(self, check: Check, around: Surroundings, edges: tuple[float, ...]) -> Iterator[Change]:
         """Takes over the check as the plan has it now, and yields what is there before any run.
 
         Counters go on. The histogram starts anew when its edges changed: old values can't be sorted into new buckets.
         """
         self.check = check
-        self._slos = {slo.name: self._slos.get(slo.name, (0, 0)) for slo in check.slos}
+        self._events = {self._series(_EVENTS, slo.name): self._events.get(self._series(_EVENTS, slo.name), 0) for slo in check.slos}
+        self._good = {self._series(_GOOD, slo.name): self._good.get(self._series(_GOOD, slo.name), 0) for slo in check.slos}
         if self._durations.edges != edges:
-            self._durations = Histogram(DURATION, self._base, edges)
-        yield "probe_timeout_seconds", self._plain("probe_timeout_seconds", check.timeout)
-        yield "probe_interval_seconds", self._plain("probe_interval_seconds", check.interval) if check.interval else None
-        yield "probe_check_info", self._info(around)
-        yield DURATION, self._durations.piece()
+            self._durations = _Durations(self._series, edges)
+        yield self.single("probe_timeout_seconds", check.timeout)
+        yield self.single("probe_interval_seconds", check.interval or None)
+        yield "probe_check_info", {self._series("probe_check_info", *self._info(around)): 1.0}, NO_EXEMPLARS
+        yield self._durations.change()
         yield from self._counters()
-        yield _UNCONFIRMED, self._plain(_UNCONFIRMED, self._unconfirmed)
+        yield self.single(_SUSPECT, self._suspect)
+        yield self.single(_UNCONFIRMED, self._unconfirmed)
+        yield MISSED_RUNS.name, self._missed, NO_EXEMPLARS
         for family, sums in self._sums.items():
-            yield family.name, self._samples(family, sums)
+            yield family, sums, NO_EXEMPLARS
 
-    def observed(self, seen: Observation, families: tuple[Family, ...]) -> Lines:
+    def observed(self, seen: Observation, families: tuple[Family, ...]) -> Iterator[Change]:
         """Counts one observation and yields every family that it may have changed."""
         if not seen.confirmed:
             self._unconfirmed += 1
-            yield _UNCONFIRMED, self._plain(_UNCONFIRMED, self._unconfirmed)
+            yield self.single(_UNCONFIRMED, self._unconfirmed)
             return
         self._count(seen)
-        if seen.verdict is Verdict.PASS:
-            self._durations.add(seen.seconds, seen.trace_id, seen.at)
-            yield DURATION, self._durations.piece()
         yield from self._counters()
+        if seen.suspect:
+            self._suspect += 1
+            yield self.single(_SUSPECT, self._suspect)
+        if seen.verdict is Verdict.PASS:
+            self._durations.add(seen)
+            yield self._durations.change()
         yield from self._latest(seen)
         for family in families:
-            yield family.name, self._own(family, seen)
+            yield self._measured(family, seen)
+
+    def missed(self, reason: str) -> Change:
+        """Counts a scheduled run that never started."""
+        key = self._series(MISSED_RUNS.name, reason)
+        self._missed[key] = self._missed.get(key, 0) + 1
+        return MISSED_RUNS.name, self._missed, NO_EXEMPLARS
+
+    def single(self, family: str, value: float | None) -> Change:
+        """A family with one number, or with none at present."""
+        return family, {} if value is None else {self._series(family): float(value)}, NO_EXEMPLARS
+
+    def _series(self, name: str, *values: str) -> Series:
+        return name, *self._whose, *values
 
     def _count(self, seen: Observation) -> None:
-        self._runs[seen.verdict] += 1
-        self._suspect += seen.suspect
+        self._runs[self._series(_RUNS, seen.verdict.value)] += 1
         if seen.reason is not None:
-            count, _ = self._failures.get(seen.reason, (0, ""))
-            self._failures[seen.reason] = count + 1, exemplar(seen.trace_id, 1.0, seen.at)
+            key = self._series(_FAILURES, seen.reason.value)
+            self._failures[key] = self._failures.get(key, 0) + 1
+            if trace := exemplar(seen.trace_id, 1.0, seen.at):
+                self._traces[key] = trace
         for slo in self.check.slos:
-            self._count_event(slo, seen)
+            if (good := event(seen, slo)) is not None:
+                self._events[self._series(_EVENTS, slo.name)] += 1
+                self._good[self._series(_GOOD, slo.name)] += good
 
-    def _count_event(self, slo: Slo, seen: Observation) -> None:
-        if (good := event(seen, slo)) is not None:
-            events, goods = self._slos.get(slo.name, (0, 0))
-            self._slos[slo.name] = events + 1, goods + good
-
-    def _latest(self, seen: Observation) -> Lines:
+    def _latest(self, seen: Observation) -> Iterator[Change]:
         unknown = seen.verdict is Verdict.UNKNOWN
-        success = None if unknown else self._plain("probe_success", seen.verdict is Verdict.PASS)
-        yield "probe_success", success
-        yield "probe_unknown", self._plain("probe_unknown", unknown)
-        yield "probe_duration_seconds", self._plain("probe_duration_seconds", seen.seconds)
-        yield "probe_last_run_timestamp_seconds", self._plain("probe_last_run_timestamp_seconds", seen.at)
-        yield "probe_maintenance", self._plain("probe_maintenance", seen.maintenance)
+        yield self.single("probe_success", None if unknown else seen.verdict is Verdict.PASS)
+        yield self.single("probe_unknown", unknown)
+        yield self.single("probe_duration_seconds", seen.seconds)
+        yield self.single("probe_last_run_timestamp_seconds", seen.at)
+        yield self.single("probe_maintenance", seen.maintenance)
 
-    def _counters(self) -> Lines:
-        yield "probe_runs_total", Piece("".join(self._line("probe_runs_total", n, outcome=v.value) for v, n in self._runs.items()))
-        yield "probe_failures_total", self._reasons()
-        yield "probe_runs_suspect_total", self._plain("probe_runs_suspect_total", self._suspect)
-        for family, which in (("probe_slo_events_total", 0), ("probe_slo_good_events_total", 1)):
-            yield family, Piece("".join(self._line(family, counts[which], slo=slo) for slo, counts in self._slos.items()))
+    def _counters(self) -> Iterator[Change]:
+        yield _RUNS, self._runs, NO_EXEMPLARS
+        yield _FAILURES, self._failures, self._traces
+        yield _EVENTS, self._events, NO_EXEMPLARS
+        yield _GOOD, self._good, NO_EXEMPLARS
 
-    def _reasons(self) -> Piece:
-        lines = [(self._line("probe_failures_total", n, reason=reason), mark) for reason, (n, mark) in self._failures.items()]
-        return Piece("".join(text for text, _ in lines), "".join(f"{text[:-1]}{mark}\n" for text, mark in lines))
-
-    def _own(self, family: Family, seen: Observation) -> Piece:
-        samples = {values: float(value) for values, value in family.read(seen.phases, seen.facts)}
+    def _measured(self, family: Family, seen: Observation) -> Change:
+        samples: dict[Series, float] = {
+            self._series(family.name, *values): float(value) for values, value in family.read(seen.phases, seen.facts)
+        }
         if family.type == "counter":
-            sums = self._sums.setdefault(family, {})
-            for values, value in samples.items():
-                sums[values] = sums.get(values, 0.0) + value
+            sums = self._sums.setdefault(family.name, {})
+            for series, value in samples.items():
+                sums[series] = sums.get(series, 0.0) + value
             samples = sums
-        return self._samples(family, samples)
+        return family.name, samples, NO_EXEMPLARS
 
-    def _samples(self, family: Family, samples: Mapping[tuple[str, ...], float]) -> Piece:
-        named = ((dict(zip(family.labels, values, strict=True)), n) for values, n in samples.items())
-        return Piece("".join(line(family.name, self._base | labels, n) for labels, n in named))
+    def _info(self, around: Surroundings) -> tuple[str, ...]:
+        """The values of probe_check_info's labels, in their order."""
+        check, required, tags = self.check, str(self.check.required).lower(), ",".join(self.check.tags)
+        return check.alert, around.environment, around.location, required, check.runbook, around.service, tags, check.target
 
-    def _info(self, around: Surroundings) -> Piece:
-        check = self.check
-        labels = {"service": around.service, "environment": around.environment, "location": around.location, "target": check.target}
-        labels |= {"tags": ",".join(check.tags), "alert": check.alert, "runbook": check.runbook, "required": str(check.required).lower()}
-        return Piece(line("probe_check_info", self._base | labels, 1))
 
-    def _plain(self, family: str, value: float) -> Piece:
-        return Piece(f"{family}{self._label} {number(value)}\n")
+class _Durations:
+    """The histogram of passed runs, by upper edge (`le`, inclusive). Its edges never change: other edges are another histogram.
 
-    def _line(self, family: str, value: float, **labels: str) -> str:
-        """A line whose labels have few values, so that what stands before the number is worth keeping."""
-        key = family, *labels.values()
-        if (start := self._starts.get(key)) is None:
-            start = self._starts[key] = f"{family}{labelled(self._base | labels)} "
-        return f"{start}{number(value)}\n"
+    prometheus-client's Histogram would date the exemplars by the wall clock instead of by the run.
+    """
+
+    def __init__(self, series: Callable[..., Series], edges: tuple[float, ...]) -> None:
+        self.edges = edges
+        self._buckets = [series(f"{DURATION}_bucket", number(edge)) for edge in (*edges, float("inf"))]
+        self._count, self._sum = series(f"{DURATION}_count"), series(f"{DURATION}_sum")
+        self._counts = [0] * len(self._buckets)
+        self._seconds = 0.0
+        self._traces: dict[Series, Exemplar] = {}
+
+    def add(self, seen: Observation) -> None:
+        bucket = bisect_left(self.edges, seen.seconds)
+        self._counts[bucket] += 1
+        self._seconds += seen.seconds
+        if trace := exemplar(seen.trace_id, seen.seconds, seen.at):
+            self._traces[self._buckets[bucket]] = trace
+
+    def change(self) -> Change:
+        totals = [*accumulate(self._counts)]
+        return DURATION, {**dict(zip(self._buckets, totals, strict=True)), self._count: totals[-1], self._sum: self._seconds}, self._traces

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,15 +18,14 @@ from starlette.types import ASGIApp
 
 from probes.core import Clock
 from runner.config.plan import Plan, Server
-from runner.sinks import process
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
-from runner.sinks.metrics import Metrics
+from runner.sinks.registry import OPENMETRICS, TEXT, render
 from runner.web import api, flagger, view
 from runner.web.access import Guard, refuse_operating
 from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
-from runner.web.negotiation import wants_gzip
+from runner.web.negotiation import wants_gzip, wants_openmetrics
 from runner.web.pages import Pages
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
@@ -35,7 +35,7 @@ _DAY = "public, max-age=3600"
 def app(
     *,
     plan: Callable[[], Plan],
-    metrics: Metrics,
+    registry: CollectorRegistry,
     health: Health,
     evidence: Evidence,
     reload: Reload,
@@ -47,10 +47,11 @@ def app(
 ) -> ASGIApp:
     """The whole web of a runner as one ASGI application, guarded by runner.web.access.
 
-    `plan` is the plan that runs now. `reload` takes checks.yaml over and returns what is wrong with it, nothing where all is
-    well. `ready` says whether the schedule runs. Without `pages` the templates are read here: then call it in a thread.
+    `plan` is the plan that runs now; /metrics shows what is in `registry`. `reload` takes checks.yaml over and returns what is
+    wrong with it, nothing where all is well. `ready` says whether the schedule runs. Without `pages` the templates are read here:
+    then call it in a thread.
     """
-    routes = _Routes(plan, metrics, health, evidence, reload, ready, clock, version, pages or Pages())
+    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages())
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
     return Guard(Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing}), lambda: plan().server)
 
@@ -58,7 +59,7 @@ def app(
 @dataclass(frozen=True, slots=True)
 class _Routes:
     plan: Callable[[], Plan]
-    metrics: Metrics
+    registry: CollectorRegistry
     health: Health
     evidence: Evidence
     reload: Reload
@@ -82,13 +83,11 @@ class _Routes:
         ]
 
     async def scrape(self, request: Request) -> Response:
-        """/metrics, compressed where the scraper takes it; /proc and gzip are a thread's work."""
-        values = await asyncio.to_thread(process.sample)
-        body, media = self.metrics.scrape(_header(request, "accept"), values)
-        headers = {"content-type": media, "vary": "Accept, Accept-Encoding"}
-        if wants_gzip(_header(request, "accept-encoding")):
-            body = await asyncio.to_thread(gzip.compress, body, 1)
-            headers["content-encoding"] = "gzip"
+        """/metrics in the format and encoding that the scraper takes. A thread makes it: collectors read files, and gzip takes time."""
+        content_type = OPENMETRICS if wants_openmetrics(_header(request, "accept")) else TEXT
+        packed = wants_gzip(_header(request, "accept-encoding"))
+        body = await asyncio.to_thread(_page, self.registry, content_type, packed=packed)
+        headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"} | ({"content-encoding": "gzip"} if packed else {})
         return Response(body, headers=headers)
 
     async def report(self, _: Request) -> Response:
@@ -166,6 +165,11 @@ def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
         Route("/api/gate/{id}", routes.look),
         Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
     ]
+
+
+def _page(registry: CollectorRegistry, content_type: str, *, packed: bool) -> bytes:
+    page = render(registry, content_type)
+    return gzip.compress(page, 1) if packed else page
 
 
 def _header(request: Request, name: str) -> str:

@@ -1,8 +1,18 @@
-"""What a client accepts: gzip by its Accept-Encoding (RFC 9110, section 12.5.3)."""
+"""What a client accepts: the format of /metrics by Accept, gzip by Accept-Encoding (RFC 9110, sections 12.5.1 and 12.5.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header asks for OpenMetrics 1.0 before plain text. What it doesn't understand gets plain text."""
+    best = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for media, given, weight in _listed(accept):
+        if media in best and (media == "text/plain" or given.get("version", "1.0.0") == "1.0.0"):
+            best[media] = max(best[media], weight)
+    openmetrics, plain = best.values()
+    return openmetrics > 0 and openmetrics >= plain
 
 
 def wants_gzip(accept_encoding: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import io
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ from runner.cli.demo import _Teller
 from runner.clock import SystemClock
 from runner.config.plan import Plan, Server
 from runner.service.service import Service, running
+from runner.sinks.registry import TEXT, render
 from tests.support.sinks import Kept
 
 PLAN = Plan("roadtrip", "test", "here", (), server=Server(port=0))
@@ -99,6 +101,6 @@ async def test_a_reload_reaches_every_sink_that_is_registered(tmp_path: Path) ->
 async def test_the_errors_of_every_sink_are_counted_from_0(tmp_path: Path) -> None:
     """rate() needs a first sample before the first error."""
     async with registered(tmp_path) as runner:
-        page = runner.service.metrics.scrape()[0].decode()
+        page = (await asyncio.to_thread(render, runner.service.registry, TEXT)).decode()
         lines = [line for line in page.splitlines() if line.startswith("outrider_sink_errors_total{")]
         assert lines == [f'outrider_sink_errors_total{{sink="{name}"}} 0.0' for name in runner.service.emit.sinks]

@@ -18,7 +18,7 @@ from probes.expect.status import error_text
 from probes.http.exchange import HEAD_CAP
 from probes.http.http1 import Exchange1
 from probes.http.message import Response
-from probes.http.session import EVIDENCE_BODY
+from probes.http.pool import EVIDENCE_BODY
 from probes.kinds.grpc import BODY_CAP as GRPC_CAP
 from probes.kinds.grpc import Grpc
 from probes.kinds.http import Http

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import httpx
+from prometheus_client.process_collector import ProcessCollector
 
 from judge.observation import Check, Observation
 from runner.config.plan import Plan, Server
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
-from runner.sinks.metrics import Metrics
 from runner.web.app import app
 from runner.web.pages import Pages
+from tests.support.metrics import Counted
 from tests.support.observations import Hands, made_check, made_plan
 
 
@@ -37,11 +38,12 @@ class Site:
     def __post_init__(self) -> None:
         self.health = Health(self.plan, self.clock)
         self.evidence = Evidence()
-        self.metrics = Metrics(self.clock, "0.1.0")
+        self.metrics = Counted(self.clock)
         self.metrics.plan(self.plan)
+        ProcessCollector(registry=self.metrics.registry)
         self.app = app(
             plan=lambda: self.plan,
-            metrics=self.metrics,
+            registry=self.metrics.registry,
             health=self.health,
             evidence=self.evidence,
             reload=self._reload,

@@ -177,10 +177,10 @@ async def test_what_a_quick_run_sent_counts_from_when_it_was_sent() -> None:
     async with ledger(clock) as kept:
         for _ in range(2):
             run = Permits(check, {}, kept, clock.time)
-            await run.open(3600.0)
+            await run.acquire(3600.0)
             await run("GET", "http://api.test/")
             clock.advance(1)
-            await run.close()
+            await run.settle()
             clock.advance(60)
 
 
@@ -191,13 +191,13 @@ async def test_what_was_sent_late_counts_from_when_it_was_sent() -> None:
     check = planned(("GET", "http://api.test/"), target=limited)
     async with ledger(clock) as kept:
         run = Permits(check, {}, kept, clock.time)
-        await run.open(5.0)
+        await run.acquire(5.0)
         clock.advance(35)
         await run("GET", "http://api.test/")
-        await run.close()
+        await run.settle()
         clock.advance(59)
         with pytest.raises(QuotaRefused):
-            await Permits(check, {}, kept, clock.time).open(5.0)
+            await Permits(check, {}, kept, clock.time).acquire(5.0)
 
 
 async def test_a_diagnosis_leaves_the_rest_of_a_limit_alone() -> None:
@@ -209,10 +209,10 @@ async def test_a_diagnosis_leaves_the_rest_of_a_limit_alone() -> None:
             target = Target(name=limit, url="http://api.test", limit=Rate.parse(limit))
             run = Permits(check, {target.name: target}, kept, clock.time, share=0.2)
             if enough:
-                await run.open(5.0)
+                await run.acquire(5.0)
             else:
                 with pytest.raises(QuotaRefused, match=r"0 of 0 in 1 min are taken, and this needs 1"):
-                    await run.open(5.0)
+                    await run.acquire(5.0)
 
 
 async def test_a_check_pays_its_own_target() -> None:
@@ -221,7 +221,7 @@ async def test_a_check_pays_its_own_target() -> None:
     one, two = (Target(name=name, url="http://api.test", limit=Rate.parse("9/1m")) for name in ("one", "two"))
     async with ledger(clock) as kept:
         for target, paid in ((two, [0, 1]), (one, [1, 1]), (None, [2, 1])):
-            await Permits(planned(("GET", "http://api.test/"), target=target), {"one": one, "two": two}, kept, clock.time).open(5.0)
+            await Permits(planned(("GET", "http://api.test/"), target=target), {"one": one, "two": two}, kept, clock.time).acquire(5.0)
             assert [await kept.taken(name, 60) for name in ("one", "two")] == paid
 
 
@@ -231,7 +231,7 @@ async def test_the_https_twin_of_a_limited_host_pays_too() -> None:
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
     async with ledger(clock) as kept:
         run = Permits(planned(target=limited), {}, kept, clock.time)
-        await run.open(5.0)
+        await run.acquire(5.0)
         await run("GET", "https://api.test/")
         assert await kept.taken("api", 60) == 1
         with pytest.raises(QuotaRefused):
@@ -244,9 +244,9 @@ async def test_a_run_that_never_ends_counts_to_its_latest_moment() -> None:
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
     check = planned(("GET", "http://api.test/"), target=limited)
     async with ledger(clock) as kept:
-        await Permits(check, {}, kept, clock.time).open(40.0)
+        await Permits(check, {}, kept, clock.time).acquire(40.0)
         clock.advance(99)
         with pytest.raises(QuotaRefused):
-            await Permits(check, {}, kept, clock.time).open(40.0)
+            await Permits(check, {}, kept, clock.time).acquire(40.0)
         clock.advance(1)
-        await Permits(check, {}, kept, clock.time).open(40.0)
+        await Permits(check, {}, kept, clock.time).acquire(40.0)

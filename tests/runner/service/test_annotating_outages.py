@@ -16,10 +16,10 @@ from runner.config.plan import Marking, Plan
 from runner.engine.execute import Execute
 from runner.service.deployments import FLUSH, Deployments
 from runner.sinks.health import Health
-from runner.sinks.metrics import Metrics
 from runner.state import STATE_FILE, StateLedger, open_ledger
 from tests.support.clock import FakeClock
 from tests.support.grafana import TOKEN, StandInGrafana, standing_in
+from tests.support.metrics import Counted
 from tests.support.observations import failed, made_check, made_plan, passed
 
 API, CACHE = made_check("api"), made_check("cache")
@@ -49,7 +49,7 @@ class Desk:
             lambda: self.plan,
             _nobody,
             health=lambda: Health(self.plan, self.clock),
-            metrics=Metrics(self.clock, "0.1.0"),
+            metrics=Counted(self.clock),
             ledger=self.ledger,
             file=self.file,
             clock=self.clock,

@@ -15,9 +15,9 @@ from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
 from runner.service.deployments import Deployments
 from runner.sinks.health import Health
-from runner.sinks.metrics import Metrics
 from runner.state import open_ledger
 from tests.support.clock import FakeClock
+from tests.support.metrics import Counted
 from tests.support.observations import made_check, made_plan, passed
 
 
@@ -51,7 +51,7 @@ class Desk:
     """The part of a runner that looks at releases, its plan, and its metrics."""
 
     deployments: Deployments
-    metrics: Metrics
+    metrics: Counted
     release: Release
     plan: Plan
 
@@ -62,7 +62,7 @@ class Desk:
 
     def series(self) -> list[str]:
         """What /metrics says of the release."""
-        return [line for line in self.metrics.scrape()[0].decode().splitlines() if line.startswith("deployment_")]
+        return [line for line in self.metrics.page().decode().splitlines() if line.startswith("deployment_")]
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def looking(plan: Plan) -> AsyncIterator[Desk]:
     """One that has looked once."""
     clock, release = FakeClock(), Release()
     ledger = await asyncio.to_thread(open_ledger, None, clock)
-    metrics = Metrics(clock, "0.1.0")
+    metrics = Counted(clock)
     deployments = Deployments(
         lambda: desk.plan,
         lambda _: cast("Execute", release),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -13,10 +15,10 @@ from probes.core import Reason
 from probes.families import Family, fact_family
 from runner.config.plan import Cron
 from runner.config.slots import slots
-from runner.sinks.metrics import Metrics
+from runner.sinks.registry import OPENMETRICS
+from tests.support.metrics import Counted
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
 
-OPEN = "application/openmetrics-text;version=1.0.0"
 API = made_check(slos=(AVAILABILITY, P95), tags=("smoke", "api"))
 CACHE = made_check("cache")
 
@@ -27,17 +29,17 @@ class Clashing(Made):
     families: ClassVar[tuple[Family, ...]] = (fact_family("probe_success", "Successes.", "successes", "counter"),)
 
 
-def fresh(*checks: object) -> Metrics:
+def fresh(*checks: object) -> Counted:
     """Metrics that follow a plan of these checks."""
-    metrics = Metrics(Hands(), "0.1.0")
+    metrics = Counted()
     metrics.count_errors_of(("journal",))
     metrics.plan(made_plan(*(checks or (API, CACHE))))  # type: ignore[arg-type]
     return metrics
 
 
-def values(metrics: Metrics, name: str, **labels: str) -> list[float]:
+def values(metrics: Counted, name: str, **labels: str) -> list[float]:
     """The values of the samples of this name whose labels include these."""
-    text = metrics.scrape()[0].decode()
+    text = metrics.page().decode()
     return [s.value for f in parse_text(text) for s in f.samples if s.name == name and labels.items() <= s.labels.items()]
 
 
@@ -85,10 +87,10 @@ def test_a_blip_is_counted_apart() -> None:
     """An unconfirmed failure moves its own counter, there from the start, and nothing else."""
     metrics = fresh()
     metrics(passed(API, 0.5))
-    before = metrics.scrape()[0].decode()
+    before = metrics.page().decode()
     assert values(metrics, "probe_unconfirmed_failures_total", check="api") == [0]
     metrics(failed(API, confirmed=False))
-    after = metrics.scrape()[0].decode()
+    after = metrics.page().decode()
     assert values(metrics, "probe_unconfirmed_failures_total", check="api") == [1]
     changed = set(after.splitlines()) - set(before.splitlines())
     assert {line.split("{")[0] for line in changed} <= {"probe_unconfirmed_failures_total", "process_cpu_seconds_total"}
@@ -152,7 +154,7 @@ def test_counters_survive_a_reload_and_a_removed_check_goes() -> None:
     assert values(metrics, "probe_runs_total", check="api", outcome="pass") == [1]
     assert values(metrics, "probe_success", check="api") == [1]
     metrics(passed(CACHE))  # a run that was under way when its check was removed
-    assert b"cache" not in metrics.scrape()[0]
+    assert b"cache" not in metrics.page()
     metrics.plan(made_plan(API, CACHE))
     assert values(metrics, "probe_runs_total", check="cache", outcome="pass") == [0]
 
@@ -175,7 +177,7 @@ def test_a_changed_check_keeps_its_counters_and_loses_its_latest_run() -> None:
 def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> None:
     """By the check's own slots: due at the next one, before the first run too; only a run of its own moves it."""
     clock, part = Hands(NOON + 4), made_check("api/db_healthy", part_of="api")
-    metrics = Metrics(clock, "0.1.0", slots=slots)
+    metrics = Counted(clock, slots=slots)
     due = slots(made_plan(API).checks[0])
     metrics.plan(made_plan(API, CACHE, parts={"api": (part,)}))
     assert values(metrics, "probe_next_run_timestamp_seconds", check="api") == [due(NOON + 4)]
@@ -195,7 +197,7 @@ def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> 
 def test_a_cron_expression_that_pauses_at_night_is_due_in_the_morning() -> None:
     """What says that a check has stopped must not take a pause for it."""
     planned = replace(made_plan(API).checks[0], schedule=Cron("*/5 8-18 * * *"))
-    metrics = Metrics(Hands(), "0.1.0", slots=slots)
+    metrics = Counted(slots=slots)
     metrics.plan(replace(made_plan(API), checks=(planned,)))
     assert values(metrics, "probe_next_run_timestamp_seconds") == [NOON + 300]
     metrics(passed(API, at=NOON + 6 * 3600 + 55 * 60))
@@ -214,7 +216,7 @@ def test_new_edges_start_the_histogram_anew() -> None:
 def test_parts_are_checks_without_their_parents_families() -> None:
     """A part has its own verdict; what its parent's run measured is told once, at the parent."""
     part = made_check("api/db_healthy", part_of="api")
-    metrics = Metrics(Hands(), "0.1.0")
+    metrics = Counted()
     metrics.plan(made_plan(API, parts={"api": (part,)}))
     metrics(failed(part, facts={"status_code": 200}))
     assert values(metrics, "probe_success", check="api/db_healthy") == [0]
@@ -244,12 +246,12 @@ def test_openmetrics_carries_the_trace_of_a_run() -> None:
     metrics = fresh()
     metrics(passed(API, 0.5, trace_id=TRACE))
     metrics(failed(API, trace_id=TRACE))
-    families = list(parse_openmetrics(metrics.scrape(OPEN)[0].decode()))  # type: ignore[no-untyped-call]
+    families = list(parse_openmetrics(metrics.page(OPENMETRICS).decode()))  # type: ignore[no-untyped-call]
     found = {(s.name, s.labels.get("le") or s.labels.get("reason")): s.exemplar for f in families for s in f.samples if s.exemplar}
     assert set(found) == {("probe_run_duration_seconds_bucket", "0.5"), ("probe_failures_total", "status")}
     assert found["probe_run_duration_seconds_bucket", "0.5"].labels == {"trace_id": TRACE}
-    assert TRACE.encode() not in metrics.scrape()[0]
-    assert b"_created" not in metrics.scrape(OPEN)[0]
+    assert TRACE.encode() not in metrics.page()
+    assert b"_created" not in metrics.page(OPENMETRICS)
 
 
 def test_a_trace_id_longer_than_the_standard_allows_is_left_out() -> None:
@@ -257,45 +259,18 @@ def test_a_trace_id_longer_than_the_standard_allows_is_left_out() -> None:
     for length, there in ((120, True), (121, False), (200, False)):
         metrics = fresh()
         metrics(passed(API, trace_id="a" * length))
-        assert (b"trace_id" in metrics.scrape(OPEN)[0]) is there
-
-
-@pytest.mark.parametrize(
-    ("accept", "openmetrics"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("text/plain", False),
-        ("application/openmetrics-text", True),
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3",
-            True,
-        ),
-        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.4,*/*;q=0.2", True),
-        ("text/plain;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1", False),
-        ("text/plain;q=0.5,application/openmetrics-text;version=1.0.0;q=0.5", True),
-        ("text/plain,application/openmetrics-text;version=1.0.0", True),
-        ("application/openmetrics-text;version=2.0.0", False),
-        ("application/openmetrics-text;version=1.0.0;q=never", False),
-        (";;=,,", False),
-    ],
-)
-def test_the_format_is_the_one_asked_for(accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - what is expected
-    """OpenMetrics 1.0 where it is wanted first; all that isn't understood gets the text that everybody reads."""
-    body, content_type = fresh().scrape(accept)
-    assert content_type.startswith("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4")
-    assert body.endswith(b"# EOF\n") is openmetrics
+        assert (b"trace_id" in metrics.page(OPENMETRICS)) is there
 
 
 def test_families_that_contradict_each_other_are_refused_whole() -> None:
     """Two kinds that declare one family differently: an error before anything changed."""
     metrics = fresh()
-    before = metrics.scrape()
+    before = metrics.page()
     plan = made_plan(API)
     other = replace(plan.checks[0], probe=Clashing())
     with pytest.raises(ValueError, match="probe_success is declared twice"):
         metrics.plan(replace(plan, checks=(other,)))
-    assert metrics.scrape() == before
+    assert metrics.page() == before
 
 
 def test_a_changed_check_explains_no_failure_until_it_has_failed_itself() -> None:
@@ -323,3 +298,35 @@ def test_a_release_that_is_forgotten_leaves_no_series() -> None:
     assert values(metrics, "deployment_info", revision="3f2c91a") == [1]
     metrics.forget_deployments()
     assert values(metrics, "deployment_info") == values(metrics, "deployment_timestamp_seconds") == []
+
+
+def test_a_release_is_told_by_its_latest_name() -> None:
+    """One at a time; a version where it is no commit; and what is no Unicode in it breaks no page."""
+    metrics = fresh()
+    assert values(metrics, "deployment_info") == values(metrics, "deployment_timestamp_seconds") == []
+    metrics.deployed("3f2c91a", None)
+    assert values(metrics, "deployment_info", revision="3f2c91a", version="") == [1]
+    assert values(metrics, "deployment_timestamp_seconds") == []
+    metrics.deployed("v2\udc80", at=NOON)
+    assert values(metrics, "deployment_info") == values(metrics, "deployment_info", revision="v2?", version="v2?") == [1]
+    assert values(metrics, "deployment_timestamp_seconds") == [NOON]
+
+
+def test_a_scrape_sees_an_observation_whole() -> None:
+    """While a run is taken in nobody else collects: an SLO's events and its good ones move together."""
+    metrics, found = Counted(), []
+
+    def read(_phases: Mapping[str, float], _facts: Mapping[str, Any]) -> list[tuple[tuple[str, ...], float]]:
+        other = threading.Thread(target=lambda: found.append(metrics._checks.lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        return []
+
+    class Watched(Made):
+        families: ClassVar[tuple[Family, ...]] = (Family("probe_made_watched", "Nothing.", read),)
+
+    plan = made_plan(API)
+    metrics.plan(replace(plan, checks=(replace(plan.checks[0], probe=Watched()),)))
+    metrics(passed(API))
+    assert found == [False]
+    assert values(metrics, "probe_slo_good_events_total", slo="p95") == [1]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import gzip
 import math
+import threading
+from collections.abc import Iterable
 
 import pytest
+from prometheus_client import Counter
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.registry import Collector
 
 from probes.core import Reason
 from tests.support.observations import AVAILABILITY, TRACE, failed, made_check, passed
@@ -48,6 +53,33 @@ async def test_metrics_come_as_openmetrics_when_asked_for(here: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/openmetrics-text", True),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3",
+            True,
+        ),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.4,*/*;q=0.2", True),
+        ("text/plain;q=0.9,application/openmetrics-text;version=1.0.0;q=0.1", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;version=1.0.0;q=never", False),
+        (";;=,,", False),
+    ],
+)
+async def test_the_format_is_the_one_asked_for(here: Site, accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - what is expected
+    """OpenMetrics 1.0 where it is wanted first; all that isn't understood gets the text that everybody reads."""
+    answer = await here.ask("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith(
+        "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
+    )
+    assert answer.content.endswith(b"# EOF\n") is openmetrics
+
+
+@pytest.mark.parametrize(
     ("accept_encoding", "packed"),
     [
         ("", False),
@@ -85,6 +117,35 @@ async def test_header_lines_of_one_name_are_one_list(here: Site) -> None:
     answer = await here.ask("/metrics", headers=lines)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.headers["content-encoding"] == "gzip"
+
+
+class Fleet(Collector):
+    """A service's own collector, which notes who asks it."""
+
+    asked_in: threading.Thread | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        self.asked_in = threading.current_thread()
+        yield GaugeMetricFamily("fleet_vehicles", "Vehicles in service.", 12)
+
+
+@pytest.mark.parametrize(("accept", "name"), [("text/plain", "fleet_trips_total"), ("application/openmetrics-text", "fleet_trips")])
+async def test_what_is_registered_from_outside_is_on_the_page(here: Site, accept: str, name: str) -> None:
+    """Any collector or metric of prometheus-client's, in both formats; without a family for the moment when it was made."""
+    Counter("fleet_trips_total", "Trips that were planned.", registry=here.metrics.registry).inc()
+    here.metrics.registry.register(Fleet())
+    text = (await here.ask("/metrics", headers={"Accept": accept})).text
+    assert f"# HELP {name} Trips that were planned.\n# TYPE {name} counter\nfleet_trips_total 1.0\n" in text
+    assert "# TYPE fleet_vehicles gauge\nfleet_vehicles 12.0\n" in text
+    assert "_created" not in text
+    assert 'probe_success{check="api",kind="made"} 0.0' in text
+
+
+async def test_a_scrape_does_not_hold_up_the_loop(here: Site) -> None:
+    """Collectors may read files or ask others: they are asked in a thread."""
+    here.metrics.registry.register(fleet := Fleet())
+    await here.ask("/metrics")
+    assert fleet.asked_in not in (None, threading.current_thread())
 
 
 async def test_health_metrics_tells_the_truth_in_both_places(here: Site) -> None:
