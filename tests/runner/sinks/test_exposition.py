@@ -171,8 +171,8 @@ def test_any_label_value_comes_back_as_it_was(value: str) -> None:
     """Quotes, backslashes, newlines and all of Unicode: one line, read back whole."""
     assert "\n" not in escape(value)
     page = Exposition(registry := Registry())
-    page.declare([Head("a", 'Says "a" \\ b\nc.', labels=("v",))])
-    page.put("a", "x", {("a", "x", "made", value): 1.0})
+    page.declare([Head("a_bucket", 'Says "a" \\ b\nc.', labels=("v",))])
+    page.put("a_bucket", "x", {("a_bucket", "x", "made", value): 1.0})
     [family] = parse_openmetrics(render(registry, OPENMETRICS).decode())  # type: ignore[no-untyped-call]
     assert [s.labels["v"] for s in family.samples] == [value]
     assert generate_latest(told(parse_text(render(registry, TEXT).decode()))) == render(registry, TEXT)

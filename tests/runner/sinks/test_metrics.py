@@ -174,6 +174,14 @@ def test_a_changed_check_keeps_its_counters_and_loses_its_latest_run() -> None:
     assert values(metrics, "probe_made_tokens_total") == [3]
 
 
+def test_what_a_check_is_follows_the_plan() -> None:
+    """A label that changes makes another series, although its value is the same; the old one is gone."""
+    metrics = fresh()
+    assert values(metrics, "probe_check_info", check="api", tags="smoke,api") == [1]
+    metrics.plan(made_plan(replace(API, tags=("nightly",)), CACHE))
+    assert values(metrics, "probe_check_info", check="api") == values(metrics, "probe_check_info", check="api", tags="nightly") == [1]
+
+
 def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> None:
     """By the check's own slots: due at the next one, before the first run too; only a run of its own moves it."""
     clock, part = Hands(NOON + 4), made_check("api/db_healthy", part_of="api")
