@@ -21,7 +21,7 @@ class Registry(CollectorRegistry):
     """What /metrics shows: the checks' collector, the runner's own metrics, the process, and whatever else is registered.
 
     A kind from outside declares `families`, as every kind does: the checks' collector fills them from its runs. A service from
-    outside, which starts the runner itself, registers its own metrics and collectors, before or while the runner runs:
+    outside, which starts the runner itself, registers its own metrics and collectors while the runner runs:
 
         async with running(load, path=path, clock=clock, version="1", journal=sys.stdout) as (service, _, _):
             trips = Counter("fleet_trips_total", "Trips that were planned.", registry=service.registry)
