@@ -99,9 +99,11 @@ def may_read(authorization: str, server: Server) -> bool:
 def refuse_operating(request: Request, server: Server) -> Response | None:
     """The refusal of a request that would change something; None where it may."""
     if not server.operate_token:
-        return _refusal(403, "nothing can be operated here: set server: {operate_token: ...} in checks.yaml")
+        return _refusal(
+            403, "Every change is refused, also from pipelines, until operate_token is set: add server: {operate_token: ...} to checks.yaml"
+        )
     if not _same(bearer(request.headers.get("authorization", "")), server.operate_token):
-        return _refusal(401, "operating needs the operate token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+        return _refusal(401, "A change needs the operate token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
     return None
 
 
@@ -128,10 +130,10 @@ class Guard:
         hosts = headers.getlist("host")
         if len(hosts) > 1 or not all(answers_to(host, server) for host in hosts):
             return _refusal(
-                421, "this runner doesn't answer to that name; if it is its own, list it under server: {hosts: [...]} in checks.yaml"
+                421, "This runner doesn't know that host name. If the name is right, add it to server: {hosts: [...]} in checks.yaml"
             )
         if scope["path"] not in OPEN and scope["method"] in {"GET", "HEAD"} and not may_read(headers.get("authorization", ""), server):
-            return _refusal(401, "reading needs the read token", {"www-authenticate": _CHALLENGE})
+            return _refusal(401, "Reading needs the read token", {"www-authenticate": _CHALLENGE})
         return None
 
 

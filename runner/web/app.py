@@ -181,4 +181,4 @@ def _file(plan: Plan) -> str:
 
 
 async def _missing(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("nothing here: / shows all checks\n", 404)
+    return PlainTextResponse("Not found. All checks are listed at /\n", 404)

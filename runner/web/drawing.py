@@ -81,8 +81,8 @@ def label(seen: Observation, now: float) -> str:
     at = moment(seen.at, now)
     if seen.verdict is Verdict.PASS:
         return f"{at} passed in {span(seen.seconds)}"
-    what = "failed" if seen.verdict is Verdict.FAIL else "could not tell"
-    return f"{at} {what}: {seen.reason.value if seen.reason else 'no reason given'}"
+    what = "failed" if seen.verdict is Verdict.FAIL else "unknown"
+    return f"{at} {what}: {seen.reason.value if seen.reason else 'no reason'}"
 
 
 def summary(recent: Sequence[Observation]) -> str:
@@ -90,9 +90,9 @@ def summary(recent: Sequence[Observation]) -> str:
     if not recent:
         return "no run yet"
     counts = {verdict: sum(seen.verdict is verdict for seen in recent) for verdict in Verdict}
-    words = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "could not tell"}
+    words = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "unknown"}
     told = ", ".join(f"{number} {words[verdict]}" for verdict, number in counts.items() if number)
-    return f"the last {len(recent)} runs: {told}" if len(recent) > 1 else f"the only run so far: {told}"
+    return f"the last {len(recent)} runs: {told}" if len(recent) > 1 else f"the first run: {told}"
 
 
 def stretches(phases: Mapping[str, float], tints: Mapping[str, int], whole: float = 0.0) -> tuple[Stretch, ...]:

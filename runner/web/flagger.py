@@ -33,10 +33,12 @@ _KEY = ("namespace", "name", "checksum", "phase")
 async def answer(request: Request, server: Server, carry: Carry) -> Response:
     """What Flagger gets: 200 for a pass, 412 with the report for the rest, 400, 401, 403 or 413 for what is no request."""
     if not server.operate_token:
-        return _refusal(403, "nothing can be operated here: set server: {operate_token: ...} in checks.yaml")
+        return _refusal(
+            403, "Every change is refused, also from pipelines, until operate_token is set: add server: {operate_token: ...} to checks.yaml"
+        )
     body = await _bounded(request)
     if body is None:
-        return _refusal(413, f"a webhook's payload has {LONGEST} bytes at most")
+        return _refusal(413, f"a webhook's payload may have at most {LONGEST:,} bytes")
     try:
         metadata, key = _read(body)
         if not hmac.compare_digest(metadata.pop("token", "").encode(), server.operate_token.encode()):
@@ -62,10 +64,10 @@ def _read(body: bytes) -> tuple[dict[str, str], str]:
     try:
         payload = json.loads(body)
     except ValueError:
-        raise ValueError("the payload is no JSON") from None
+        raise ValueError("the payload is not JSON") from None
     metadata = payload.get("metadata") if isinstance(payload, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("the payload has no metadata, or some that isn't text")
+        raise ValueError("the payload has no metadata, or a value in it is not text")
     return dict(metadata), "flagger/" + "/".join(str(payload.get(name, "")) for name in _KEY)
 
 
@@ -78,7 +80,7 @@ def gate(metadata: Mapping[str, str]) -> dict[str, Any]:
         elif word in _WORDS:
             told[_WORDS[word]] = int(value) if word == "rounds" and value.isascii() and value.isdigit() else value
         else:
-            raise ValueError(f"metadata.{word} is not known; known are token, {', '.join([*_LISTS, *_WORDS])}")
+            raise ValueError(f"metadata.{word} is unknown; allowed are token, {', '.join([*_LISTS, *_WORDS])}")
     return told
 
 

@@ -82,7 +82,7 @@ class Gates:
         try:
             gate = self.begin(request, key)
         except BusyError as busy:
-            raise ValueError(f"another gate runs: {busy}") from None
+            raise ValueError(f"another gate is running: {busy}") from None
         return await _report(gate)
 
     def begin(self, request: Mapping[str, Any], key: str = "") -> _Gate:
@@ -151,7 +151,7 @@ class Routes:
         try:
             gate = self.gates.begin(await _asked(request), request.headers.get("idempotency-key", ""))
         except BusyError as busy:
-            return JSONResponse({"error": f"another gate runs: {busy}", "id": str(busy)}, 409)
+            return JSONResponse({"error": f"another gate is running: {busy}", "id": str(busy)}, 409)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         place = {"location": f"/api/gate/{gate.id}"}
@@ -165,7 +165,7 @@ class Routes:
             return refusal
         gate = self.gates.find(request.path_params["id"])
         if gate is None:
-            return JSONResponse({"error": "no such gate: this runner may have been restarted"}, 404)
+            return JSONResponse({"error": "no such gate; this runner may have been restarted"}, 404)
         after = _number(request.query_params.get("after"), _LINES)
         await _news(gate, after, _number(request.query_params.get("wait"), _LONGEST_WAIT))
         told: dict[str, Any] = {"id": gate.id, "state": _state(gate), "said": gate.said[int(after) :], "next": len(gate.said)}
@@ -198,10 +198,10 @@ async def _asked(request: Request) -> Mapping[str, Any]:
     async for piece in request.stream():
         body += piece
         if len(body) > LONGEST:
-            raise ValueError(f"a request has {LONGEST} bytes at most")
+            raise ValueError(f"a request may have at most {LONGEST:,} bytes")
     told = json.loads(body or b"{}")
     if not isinstance(told, dict):
-        raise ValueError("the request is no JSON object")
+        raise ValueError("the request is not a JSON object")
     return told
 
 

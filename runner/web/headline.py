@@ -1,4 +1,4 @@
-"""The one sentence on top of the page: what is closed, and what is so only because of it."""
+"""The one sentence on top of the page: what is down, and what is so only because of it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from probes.core import Verdict
 from runner.sinks.health import State
-from runner.web.words import count, listed
+from runner.web.words import listed
 
-OPEN, CLOSED, UNSURE, STALE, WAITING = "open", "closed", "can't tell", "no news", "not seen yet"
+UP, DOWN, UNKNOWN, STALE, PENDING = "up", "down", "unknown", "stale", "pending"
 
 
 def word(state: State, now: float) -> str:
     """A check's state in a word: one of the five above."""
     if state.latest is None:
-        return WAITING
+        return PENDING
     if state.stale(now):
         return STALE
-    return {Verdict.PASS: OPEN, Verdict.FAIL: CLOSED, Verdict.UNKNOWN: UNSURE}[state.latest.verdict]
+    return {Verdict.PASS: UP, Verdict.FAIL: DOWN, Verdict.UNKNOWN: UNKNOWN}[state.latest.verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,61 +31,76 @@ class Headline:
 
 
 def headline(states: Sequence[State], now: float) -> Headline:
-    """What somebody on call needs first. Checks in maintenance are told apart, and optional ones don't close the road."""
+    """What somebody on call needs first. An optional check, or one in maintenance, that is down goes to the second sentence."""
     words = {state.check.name: word(state, now) for state in states}
     by_name = {state.check.name: state for state in states}
-    at_work = [name for name, state in by_name.items() if state.latest is not None and state.latest.maintenance]
-    closed = [name for name, told in words.items() if told == CLOSED and name not in at_work]
-    needed = [name for name in closed if by_name[name].check.required]
-    unsure = [name for name, told in words.items() if told in {UNSURE, STALE}]
-    waiting = [name for name, told in words.items() if told == WAITING]
-    more = " ".join(_more(closed if not needed else [], unsure if closed else [], waiting if closed or unsure else [], at_work))
-    if needed:
-        return Headline(_closed(closed, by_name), more, CLOSED)
-    if unsure:
-        return Headline(f"We can't tell about {count(len(unsure))} of {_roads(len(states))}: {listed(unsure)}.", more, UNSURE)
-    if waiting:
-        return Headline(_on_the_way(waiting, len(states)), more, WAITING)
-    return Headline("Everything that users need is open." if states else "No road is watched: checks.yaml has no check.", more, OPEN)
+    maintained = [name for name, state in by_name.items() if state.latest is not None and state.latest.maintenance]
+    down = [name for name, state in words.items() if state == DOWN and name not in maintained]
+    required = [name for name in down if by_name[name].check.required]
+    doubtful = {name: state for name, state in words.items() if state in {UNKNOWN, STALE}}
+    pending = [name for name, state in words.items() if state == PENDING]
+    more = " ".join(_more(down if not required else [], doubtful if down else {}, pending if down or doubtful else [], maintained))
+    if required:
+        return Headline(_down(down, by_name), more, DOWN)
+    if doubtful:
+        return Headline(f"{_of_all(len(doubtful), len(states))} {_doubt(doubtful)}: {listed(list(doubtful))}.", more, UNKNOWN)
+    if pending:
+        return Headline(_starting(len(pending), len(states)), more, PENDING)
+    return Headline(_up(sum(state == UP for state in words.values()), len(states)), more, UP)
 
 
-def _roads(number: int) -> str:
-    return f"{count(number)} road{'' if number == 1 else 's'}"
+def _of_all(number: int, total: int) -> str:
+    """Says `3 of 12 checks are`, for a state to follow."""
+    return f"{number:,} of {total:,} checks {'is' if number == 1 else 'are'}"
 
 
-def _on_the_way(waiting: Sequence[str], total: int) -> str:
-    if len(waiting) == total:
-        return "Just set out: no road is seen yet."
-    return f"Just set out: {count(len(waiting))} of {_roads(total)} {'is' if len(waiting) == 1 else 'are'} not seen yet."
+def _up(number: int, total: int) -> str:
+    if not total:
+        return "checks.yaml has no check."
+    if number < total:
+        return f"{_of_all(number, total)} up."
+    return f"All {total:,} checks are up." if total > 1 else "The only check is up."
 
 
-def _more(optional: Sequence[str], unsure: Sequence[str], waiting: Sequence[str], at_work: Sequence[str]) -> Iterator[str]:
+def _starting(pending: int, total: int) -> str:
+    if pending == total:
+        return "Starting: no check has run yet."
+    return f"Starting: {pending:,} of {total:,} checks {'has' if pending == 1 else 'have'} not run yet."
+
+
+def _doubt(doubtful: Mapping[str, str]) -> str:
+    return " or ".join(state for state in (UNKNOWN, STALE) if state in doubtful.values())
+
+
+def _more(optional: Sequence[str], doubtful: Mapping[str, str], pending: Sequence[str], maintained: Sequence[str]) -> Iterator[str]:
     if optional:
-        yield f"{listed(optional)} {'is' if len(optional) == 1 else 'are'} closed, and optional."
-    if unsure:
-        yield f"We can't tell about {listed(unsure)}."
-    if waiting:
-        yield f"Not seen yet: {listed(waiting)}."
-    if at_work:
-        yield f"In maintenance: {listed(at_work)}."
+        yield f"Down, but optional: {listed(optional)}."
+    if doubtful:
+        yield f"{_doubt(doubtful).capitalize()}: {listed(list(doubtful))}."
+    if pending:
+        yield f"Pending: {listed(pending)}."
+    if maintained:
+        yield f"In maintenance: {listed(maintained)}."
 
 
-def _closed(closed: Sequence[str], by_name: Mapping[str, State]) -> str:
-    """Says `Two of fourteen roads are closed: database, and what depends on it`."""
-    roots = causes(closed, by_name)
-    start = f"{count(len(closed)).capitalize()} of {_roads(len(by_name))} {'is' if len(closed) == 1 else 'are'} closed"
-    if len(roots) == len(closed) or not roots:
-        return f"{start}: {listed(closed)}."
-    return f"{start}: {listed(roots)}, and what depends on {'it' if len(roots) == 1 else 'them'}."
+def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
+    """Says `3 of 12 checks are down: database, and ready and api-report which depend on it`."""
+    roots = causes(down, by_name)
+    others = [name for name in down if name not in roots]
+    start = f"{_of_all(len(down), len(by_name))} down"
+    if not roots or not others:
+        return f"{start}: {listed(down)}."
+    verb, whom = "depends" if len(others) == 1 else "depend", "it" if len(roots) == 1 else "them"
+    return f"{start}: {listed(roots)}, and {listed(others)} which {verb} on {whom}."
 
 
-def causes(closed: Sequence[str], by_name: Mapping[str, State]) -> list[str]:
-    """Of the closed checks those that stand on no other closed one: where to look first."""
-    return [name for name in closed if not (set(above(name, by_name)) & set(closed))]
+def causes(down: Sequence[str], by_name: Mapping[str, State]) -> list[str]:
+    """Of the checks that are down those that depend on no other one of them: where to look first."""
+    return [name for name in down if not (set(above(name, by_name)) & set(down))]
 
 
 def above(name: str, by_name: Mapping[str, State]) -> Iterator[str]:
-    """What a check stands on, however far below: its dependencies, its parent, and the check that measures the same."""
+    """What a check depends on, however far below: its dependencies, its parent, and the check that measures the same."""
     seen, coming = {name}, [name]
     while coming:
         check = by_name[coming.pop()].check

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-_STATIC = {"page.css": "text/css; charset=utf-8"} | {f"{shape}.svg": "image/svg+xml" for shape in ("open", "closed", "unsure", "waiting")}
+_STATIC = {"page.css": "text/css; charset=utf-8"} | {f"{shape}.svg": "image/svg+xml" for shape in ("up", "down", "unknown", "pending")}
 _TEMPLATES = ("base.html", "parts.html", "overview.html", "check.html")
 
 

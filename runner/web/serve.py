@@ -79,9 +79,9 @@ def _why(error: OSError, host: str, port: int) -> str:
         case errno.EADDRINUSE:
             return f"{where} is busy: another outrider may be running; stop it, or set server: {{listen: ...}} in checks.yaml"
         case errno.EADDRNOTAVAIL:
-            return f"{where} is no address of this machine; set server: {{listen: ...}} in checks.yaml"
+            return f"{where} is not an address of this machine; set server: {{listen: ...}} in checks.yaml"
         case errno.EACCES:
-            return f"{where} may not be listened on by this user: take a port above 1023"
+            return f"this user may not listen on {where}: choose a port above 1023"
     return f"can't listen on {where}: {error.strerror or error}"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from judge.observation import Observation, Slo
@@ -11,11 +13,12 @@ from probes.core import Verdict
 from runner.sinks.health import State
 from runner.sinks.values import iso
 from runner.web import drawing
-from runner.web.headline import CLOSED, OPEN, STALE, UNSURE, WAITING, Headline, causes, headline, word
+from runner.web.headline import DOWN, PENDING, STALE, UNKNOWN, UP, Headline, causes, headline, word
 from runner.web.words import age, moment, span
 
 _RECENT = 40
-_SHAPES = {OPEN: "open", CLOSED: "closed", UNSURE: "unsure", STALE: "unsure", WAITING: "waiting"}
+_AT_RISK = Decimal("0.75")  # of an SLO's error budget: what is left is a warning
+_SHAPES = {UP: UP, DOWN: DOWN, UNKNOWN: UNKNOWN, STALE: UNKNOWN, PENDING: PENDING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Budget:
     good: int
     share: str
     holds: bool | None
+    state: str  # met, at risk, breached or no run yet
+    used: str  # of the error budget, in percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Overview:
 
     headline: Headline
     shape: str
-    closed: tuple[Row, ...]  # all that are, the causes first
+    down: tuple[Row, ...]  # all that are, the causes first
     causes: int
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
     width: float
@@ -113,7 +118,7 @@ def href(name: str) -> str:
 
 
 def overview(states: Sequence[State], file: str, now: float) -> Overview:
-    """All checks by their first tag, in the file's order; what is closed stands on top as well."""
+    """All checks by their first tag, in the file's order; what is down stands on top as well."""
     rows = {state.check.name: row(state, file, now) for state in states}
     groups: dict[str, list[Row]] = {}
     for state in states:
@@ -121,9 +126,9 @@ def overview(states: Sequence[State], file: str, now: float) -> Overview:
         tags = state.check.tags or (parent.tags if parent else ())
         groups.setdefault(tags[0] if tags else "others", []).append(rows[state.check.name])
     top = headline(states, now)
-    closed = [r.name for r in rows.values() if r.word == CLOSED and not r.maintenance]
-    first = causes(closed, {state.check.name: state for state in states}) or closed
-    ordered = tuple(rows[name] for name in (*first, *(name for name in closed if name not in first)))
+    down = [r.name for r in rows.values() if r.word == DOWN and not r.maintenance]
+    first = causes(down, {state.check.name: state for state in states}) or down
+    ordered = tuple(rows[name] for name in (*first, *(name for name in down if name not in first)))
     told = tuple((tag, tuple(members)) for tag, members in groups.items())
     return Overview(top, _SHAPES[top.word], ordered, len(first), told, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
 
@@ -170,9 +175,9 @@ def _since(state: State, now: float) -> str:
 def _message(state: State, told: str, now: float) -> str:
     seen = state.latest
     if seen is None:
-        return "the first run is still to come"
+        return "no run yet"
     if told == STALE:
-        return f"the latest run was {age(now - seen.at)} ago, and every {age(state.check.interval)} one is due"
+        return f"the last run was {age(now - seen.at)} ago; a run is due every {age(state.check.interval)}"
     return seen.message
 
 
@@ -183,12 +188,22 @@ def budget(slo: Slo, events: int, good: int) -> Budget:
         promise += f" within {span(slo.threshold) if slo.threshold < 1 else f'{slo.threshold:g} s'}" + (
             f" in {slo.measure}" if slo.measure else ""
         )
-    share = f"{100 * good / events:.4g} %" if events else "none yet"
-    return Budget(slo.name, promise, events, good, share, good >= slo.objective * events if events else None)
+    if not events:
+        return Budget(slo.name, promise, 0, 0, "-", None, "no run yet", "-")
+    used = (events - good) / (events * (1 - slo.objective))
+    state = "breached" if used > 1 else "at risk" if used >= _AT_RISK else "met"
+    return Budget(slo.name, promise, events, good, f"{100 * good / events:.4g} %", used <= 1, state, f"{_percent(used)} %")
+
+
+def _percent(used: Decimal) -> str:
+    """Whole percents; 100 stands only for a budget that is used up exactly, and 0 for one that is untouched."""
+    if used > 1:
+        return f"{math.ceil(used * 100)}"
+    return "<1" if 0 < used < Decimal("0.01") else f"{math.floor(used * 100)}"
 
 
 def detail(state: State, states: Iterable[State], failures: Sequence[Observation], file: str, now: float) -> Detail:
-    """One check with its recent runs, its failures, and what hangs on it."""
+    """One check with its recent runs, its failures, and what depends on it."""
     states = tuple(states)
     recent, name = state.recent, state.check.name
     shown = drawing.columns(recent, 60, now)

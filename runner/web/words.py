@@ -5,41 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-_SMALL = [
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
 _DAY = 86400
-
-
-def count(number: int) -> str:
-    """A number in a sentence: in words up to twenty."""
-    return _SMALL[number] if number < len(_SMALL) else f"{number:,}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
     """`a, b and c`; from a long list the first few and how many more."""
     if len(names) > most:
-        return f"{', '.join(names[:most])} and {count(len(names) - most)} more"
+        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -179,7 +179,7 @@ async def test_reload_says_what_happened(here: Site) -> None:
 async def test_the_checks_as_json(here: Site) -> None:
     """The list says how each check is; one check's page has its recent runs, and its failures with evidence as JSON can say it."""
     [one] = (await here.ask("/api/checks")).json()
-    assert (one["check"], one["state"], one["latest"]["reason"]) == ("api", "closed", "status")
+    assert (one["check"], one["state"], one["latest"]["reason"]) == ("api", "down", "status")
     assert one["slos"] == [{"slo": "availability", "promise": "99.9 %", "events": 2, "good": 1, "holds": False}]
     whole = (await here.ask("/api/checks/api")).json()
     assert [seen["verdict"] for seen in whole["recent"]] == ["pass", "fail"]
@@ -192,4 +192,4 @@ async def test_what_is_not_there_is_404(here: Site, path: str) -> None:
     """Plain words, and no echo of what was asked."""
     answer = await here.ask(path)
     assert answer.status_code == 404
-    assert "nothing here" in answer.text
+    assert answer.text == "Not found. All checks are listed at /\n"

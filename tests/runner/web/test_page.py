@@ -53,8 +53,8 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def here() -> Site:
-    """Five roads; the database is closed, and what depends on it."""
-    down = [failed(DATABASE, Reason.TIMEOUT, "no answer within 5s in connect", at=NOON - 180 + 60 * n, **SEEN) for n in range(3)]
+    """Five checks; the database is down, and what depends on it."""
+    down = [failed(DATABASE, Reason.TIMEOUT, "no response within 5s in connect", at=NOON - 180 + 60 * n, **SEEN) for n in range(3)]
     api = passed(API, at=NOON - 60, phases={"connect": 0.01, "processing": 0.24}, trace_id=TRACE)
     here = site(API, DATABASE, TRIP, REPORT, parts={"api-report": (PART,)})
     return here.saw(passed(DATABASE, at=NOON - 240), *down, api, passed(REPORT), failed(PART), failed(TRIP))
@@ -66,16 +66,16 @@ def squeezed(text: str) -> str:
 
 
 async def test_the_page_answers_what_is_asked_at_night(here: Site) -> None:
-    """What is closed, since when, why, in which phase, what others say, and where to look next."""
+    """What is down, since when, why, in which phase, what others say, and where to look next."""
     page = Tags((await here.ask("/")).text)
     text = squeezed(page.text)
-    assert "Three of five roads are closed: database, and what depends on it." in text
-    assert "closed since 11:57:00 (3 min)" in text
-    assert "timeout no answer within 5s in connect" in text
-    assert "shares the failure of database" in text
+    assert "3 of 5 checks are down: database, and plan-a-trip and api-report/db_healthy which depend on it." in text
+    assert "down since 11:57:00 (3 min)" in text
+    assert "timeout no response within 5s in connect" in text
+    assert "fails together with database" in text
     assert "checks.yaml:41" in text
     assert "processing 240 ms" in text
-    assert "availability: 100 % of 1, needs 99.9 %" in text
+    assert "availability (99.9 %) met: 1 of 1 runs good, 0 % of the error budget used" in text
     assert ("a", {"href": "https://wiki.example/db", "rel": "noreferrer"}) in page.seen
     assert any(tag == "meta" and attrs.get("http-equiv") == "refresh" for tag, attrs in page.seen)
 
@@ -91,7 +91,7 @@ async def test_what_other_checks_say_is_as_new_as_their_latest_runs() -> None:
 
 async def test_a_finding_joins_its_failure(here: Site) -> None:
     """What a diagnosis found stands on the page, in the API and with the failure that it is about, until the check passes."""
-    down = failed(DATABASE, Reason.REFUSED, "10.0.3.7:5432 refuses the connection", trace_id=TRACE)
+    down = failed(DATABASE, Reason.REFUSED, "Connection refused by 10.0.3.7:5432", trace_id=TRACE)
     here.saw(down)
     told = Finding(DATABASE, TRACE, NOON, "1 of 2 addresses refuses", {"connect to 10.0.3.7": "refused"})
     here.health.found(told)
@@ -105,9 +105,9 @@ async def test_a_finding_joins_its_failure(here: Site) -> None:
 
 
 async def test_causes_stand_before_consequences(here: Site) -> None:
-    """The database's card comes first, what stands on it after a word that says so."""
+    """The database's card comes first, what depends on it after a word that says so."""
     text = squeezed(Tags((await here.ask("/")).text).text)
-    assert text.index("no answer within 5s") < text.index("and what stands on it") < text.index("plan-a-trip optional")
+    assert text.index("no response within 5s") < text.index("and what depends on it") < text.index("plan-a-trip optional")
 
 
 async def test_a_state_is_a_word_and_a_shape_too(here: Site) -> None:
@@ -117,7 +117,7 @@ async def test_a_state_is_a_word_and_a_shape_too(here: Site) -> None:
     assert "the last 4 runs: 1 passed, 3 failed" in labels
     assert "11:57:00 failed: timeout" in page.text
     classes = {attrs["class"] or "" for tag, attrs in page.seen if tag == "svg"}
-    assert {name for name in classes if name.startswith("shape")} == {"shape open", "shape closed"}
+    assert {name for name in classes if name.startswith("shape")} == {"shape up", "shape down"}
 
 
 async def test_the_groups_are_the_first_tags_and_parts_follow_their_check(here: Site) -> None:
@@ -132,7 +132,7 @@ async def test_a_checks_page_shows_what_was_seen(here: Site) -> None:
     """Its failures with evidence and finding, its dependants, its line, its runbook and the command to ask again."""
     page = Tags((await here.ask("/checks/database")).text)
     text = squeezed(page.text)
-    assert "database is closed" in text
+    assert "database is down" in text
     assert text.count("StartupMessage") == 3
     assert "plan-a-trip, api-report/db_healthy" in text
     assert "outrider probe database --json" in text
@@ -213,9 +213,9 @@ async def test_everything_foreign_is_escaped(hostile: Site, path: str) -> None:
 async def test_pages_before_the_first_run() -> None:
     """Nothing is seen, and the page says so."""
     text = squeezed(Tags((await EMPTY.ask("/")).text).text)
-    assert "Just set out: no road is seen yet." in text
-    assert "the first run is still to come" in text
-    assert "The first run is still to come" in Tags((await EMPTY.ask("/checks/api")).text).text
+    assert "Starting: no check has run yet." in text
+    assert "no run yet" in text
+    assert "No run yet." in Tags((await EMPTY.ask("/checks/api")).text).text
 
 
 EMPTY = site(API)
@@ -224,7 +224,7 @@ EMPTY = site(API)
 async def test_the_icon_shows_the_state(here: Site) -> None:
     """A tab in the background tells, too: title and icon."""
     page = Tags((await here.ask("/")).text)
-    assert page.text.strip().startswith("3 closed · roadtrip")
+    assert page.text.strip().startswith("3 down · roadtrip")
     [icon] = [attrs["href"] for tag, attrs in page.seen if tag == "link" and attrs.get("rel") == "icon"]
-    assert icon == "/static/closed.svg"
+    assert icon == "/static/down.svg"
     assert (await here.ask(icon)).headers["content-type"] == "image/svg+xml"

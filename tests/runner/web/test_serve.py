@@ -55,7 +55,7 @@ async def test_a_busy_port_is_said_with_what_to_do(here: Site) -> None:
 
 async def test_a_foreign_address_is_said(here: Site) -> None:
     """An address of another machine can't be listened on."""
-    with pytest.raises(CannotListenError, match="is no address of this machine"):
+    with pytest.raises(CannotListenError, match="is not an address of this machine"):
         await serve(here.app, "192.0.2.1", 0)
 
 

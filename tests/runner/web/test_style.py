@@ -35,10 +35,10 @@ def test_there_is_a_light_and_a_dark_scheme() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_text_has_the_contrast_that_eyes_need(scheme: dict[str, str]) -> None:
     """4.5 to 1 for texts on every ground that they stand on, 3 to 1 for bars and stretches (WCAG AA)."""
-    for ink in ("ink", "quiet", "open", "closed", "unsure", "link"):
-        for ground in ("ground", "paper", "closed-soft"):
+    for ink in ("ink", "quiet", "up", "down", "unknown", "link"):
+        for ground in ("ground", "paper", "down-soft"):
             assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground)
-    assert contrast(scheme["waiting"], scheme["paper"]) >= 4.5
+    assert contrast(scheme["pending"], scheme["paper"]) >= 4.5
     for tint in ("t0", "t1", "t2", "t3", "t4", "t5"):
         assert contrast(scheme[tint], scheme["paper"]) >= 3, tint
 

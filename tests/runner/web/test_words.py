@@ -7,7 +7,7 @@ import pytest
 from judge.observation import Check, Observation
 from runner.sinks.health import Health
 from runner.web.headline import headline
-from runner.web.words import age, count, listed, moment, span
+from runner.web.words import age, listed, moment, span
 from tests.support.observations import NOON, Hands, failed, made_check, made_plan, passed, unknown
 
 
@@ -36,11 +36,10 @@ def test_moments_have_their_date_where_it_is_another() -> None:
     assert moment(NOON - 365 * 86400, NOON) == "24 Nov 2025 12:00:00"
 
 
-def test_numbers_and_lists_in_a_sentence() -> None:
-    """In words up to twenty; long lists end."""
-    assert [count(n) for n in (0, 1, 14, 20, 21, 1200)] == ["no", "one", "fourteen", "twenty", "21", "1,200"]
+def test_lists_in_a_sentence() -> None:
+    """Long lists end with how many more there are."""
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
-    assert listed(list("abcdef")) == "a, b, c, d and two more"
+    assert listed(list("abcdef")) == "a, b, c, d and 2 more"
 
 
 DATABASE, CACHE = made_check("database"), made_check("cache")
@@ -60,47 +59,52 @@ def said(*seen: Observation, checks: tuple[Check, ...] = ALL, later: float = 0.0
     return told.text, told.more
 
 
-def test_all_open() -> None:
+def test_all_up() -> None:
     """The sentence that lets everybody sleep."""
-    assert said() == ("Everything that users need is open.", "")
+    assert said() == ("All 5 checks are up.", "")
+    assert said(checks=(CACHE,)) == ("The only check is up.", "")
 
 
-def test_causes_are_named_and_consequences_are_not() -> None:
-    """VOICE: what is closed, and what depends on it; also over two steps."""
-    assert said(failed(DATABASE), failed(TRIP))[0] == "Two of five roads are closed: database, and what depends on it."
-    assert said(failed(DATABASE), failed(REPORT))[0] == "Two of five roads are closed: database, and what depends on it."
+def test_causes_are_named_before_their_consequences() -> None:
+    """VOICE: what is down, and what depends on it; also over two steps."""
+    assert said(failed(DATABASE), failed(TRIP))[0] == "2 of 5 checks are down: database, and plan-a-trip which depends on it."
+    assert said(failed(DATABASE), failed(REPORT))[0] == "2 of 5 checks are down: database, and report which depends on it."
+    both = said(failed(DATABASE), failed(TRIP), failed(REPORT))[0]
+    assert both == "3 of 5 checks are down: database, and plan-a-trip and report which depend on it."
     three = said(failed(DATABASE), failed(CACHE), failed(TRIP))[0]
-    assert three == "Three of five roads are closed: database and cache, and what depends on them."
-    assert said(failed(CACHE))[0] == "One of five roads is closed: cache."
+    assert three == "3 of 5 checks are down: database and cache, and plan-a-trip which depends on them."
+    assert said(failed(CACHE))[0] == "1 of 5 checks is down: cache."
 
 
 def test_a_circle_of_dependencies_names_all() -> None:
-    """Two that stand on each other: neither is the cause, both are named."""
+    """Two that depend on each other: neither is the cause, both are named."""
     one, other = made_check("a", depends_on=("b",)), made_check("b", depends_on=("a",))
-    assert said(failed(one), failed(other), checks=(one, other))[0] == "Two of two roads are closed: a and b."
+    assert said(failed(one), failed(other), checks=(one, other))[0] == "2 of 2 checks are down: a and b."
 
 
-def test_optional_roads_close_nothing_that_users_need() -> None:
+def test_optional_checks_are_no_alarm() -> None:
     """They are told in the second sentence."""
-    assert said(failed(PARTNER)) == ("Everything that users need is open.", "opentable is closed, and optional.")
+    assert said(failed(PARTNER)) == ("4 of 5 checks are up.", "Down, but optional: opentable.")
 
 
-def test_doubt_is_told_and_never_called_open() -> None:
-    """Unknown and stale: we can't tell; beside a closed road in the second sentence."""
-    assert said(unknown(CACHE))[0] == "We can't tell about one of five roads: cache."
-    assert said(failed(DATABASE), unknown(CACHE)) == ("One of five roads is closed: database.", "We can't tell about cache.")
-    assert said(later=3600)[0].startswith("We can't tell about five of five roads: database, cache, plan-a-trip, report")
+def test_doubt_is_told_and_never_called_up() -> None:
+    """Unknown and stale checks have their own words; beside a check that is down they come in the second sentence."""
+    assert said(unknown(CACHE))[0] == "1 of 5 checks is unknown: cache."
+    assert said(failed(DATABASE), unknown(CACHE)) == ("1 of 5 checks is down: database.", "Unknown: cache.")
+    assert said(later=3600)[0] == "5 of 5 checks are stale: database, cache, plan-a-trip, report and 1 more."
+    fresh = unknown(CACHE, at=NOON + 3600)
+    assert said(fresh, later=3600)[0] == "5 of 5 checks are unknown or stale: database, cache, plan-a-trip, report and 1 more."
 
 
 def test_maintenance_is_told_apart() -> None:
-    """A closed road in its window is no alarm."""
-    assert said(failed(DATABASE, maintenance=True)) == ("Everything that users need is open.", "In maintenance: database.")
+    """A check that is down in its window is no alarm."""
+    assert said(failed(DATABASE, maintenance=True)) == ("4 of 5 checks are up.", "In maintenance: database.")
 
 
 def test_the_beginning() -> None:
     """Before the first runs nothing is claimed."""
     health = Health(made_plan(DATABASE, CACHE), Hands())
-    assert headline(health.states(), NOON).text == "Just set out: no road is seen yet."
+    assert headline(health.states(), NOON).text == "Starting: no check has run yet."
     health(passed(DATABASE))
-    assert headline(health.states(), NOON).text == "Just set out: one of two roads is not seen yet."
-    assert headline((), NOON).text == "No road is watched: checks.yaml has no check."
+    assert headline(health.states(), NOON).text == "Starting: 1 of 2 checks has not run yet."
+    assert headline((), NOON).text == "checks.yaml has no check."
