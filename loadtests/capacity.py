@@ -70,7 +70,7 @@ def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
     lowest = replace(reports[min(reports)], capacity=found)
     if lowest.verdict is not Outcome.PASS:
         return lowest
-    why = Reason(Outcome.INCONCLUSIVE, "search", f"no rate has held twice: {found.ended or 'the search has used up its runs'}")
+    why = Reason(Outcome.INCONCLUSIVE, "search", f"no rate met the SLOs twice: {found.ended or 'the search has used all its runs'}")
     return replace(lowest, verdict=Outcome.INCONCLUSIVE, reasons=(why, *lowest.reasons))
 
 
@@ -170,7 +170,7 @@ def growth(report: LoadReport) -> str:
     )
     if first is None or last is None or last < _GROWS * first or last - first < _FELT:
         return ""
-    return f"the wait grew from {first * 1000:.0f} ms to {last * 1000:.0f} ms within {steady.ends - steady.begins:.0f} s: a queue"
+    return f"the wait grew from {first * 1000:.0f} ms to {last * 1000:.0f} ms within {steady.ends - steady.begins:.0f} s: a queue builds up"
 
 
 def _gave_way(curve: list[Point], breaks: float | None) -> str:

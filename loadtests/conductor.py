@@ -80,7 +80,7 @@ class Conductor:
             (self._alone if alone else self._together)(seat, token)
         finished = time.time()
         if self.order.most_requests and not self._stopped.is_set() and not self._trouble and finished - self._begin < self.order.duration:
-            self._aborted = f"the {self.order.most_requests:,} requests that it may send are used up (--requests)"
+            self._aborted = f"all {self.order.most_requests:,} requests that it may send (--requests) are used"
         after = self._revision(seat) if not self._trouble else ""
         workers = tuple(seen.worker() for seen in self._seen.values())
         needed = wanted(self.order, seat.tasks)
@@ -141,7 +141,7 @@ class Conductor:
         for surplus in ready[count:]:  # Locust would give them users, and they have no order
             runner.send_message("quit", client_id=surplus)
         if len(names) < count:
-            text = f"{len(names)} of {count} workers came within {self.order.ready:.0f} s"
+            text = f"{len(names)} of {count} workers connected within {self.order.ready:.0f} s"
             self._trouble.append(Reason(Outcome.INCONCLUSIVE, "worker", text))
         return names
 

@@ -51,7 +51,7 @@ def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
     found = list(_judged_reasons(judgements, order.slos))
     notes = list(_notes(order, facts))
     if spoiled:
-        notes += [Reason(Outcome.PASS, "note", f"measured, and no result: {r.text}", r.task, r.slo) for r in found]
+        notes += [Reason(Outcome.PASS, "note", f"measured, but not judged: {r.text}", r.task, r.slo) for r in found]
     else:
         reasons += found
     order_of = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1, Outcome.PASS: 2}
@@ -185,11 +185,11 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
     why = []
     if order.arrivals != "closed":
         if achieved is not None and (started + dropped) / offered < ACHIEVED:
-            why.append(f"it began {percent(achieved)} of what was due, {percent(ACHIEVED)} is needed")
+            why.append(f"it began {percent(achieved)} of the arrivals that were due, and at least {percent(ACHIEVED)} is needed")
         if late is not None and late > LATE:
-            why.append(f"1 % of the starts lagged {span(late)} or more behind, {span(LATE)} may")
+            why.append(f"1 % of the arrivals began {span(late)} or more late, and at most {span(LATE)} is allowed")
     if cpu > BUSY:
-        why.append(f"a worker used {percent(cpu)} of its core, {percent(BUSY)} is the most that is believed")
+        why.append(f"a worker used {percent(cpu)} of its CPU core, and above {percent(BUSY)} its times can't be trusted")
     largest = record.lags.largest or 0.0
     return Generator(offered, started, dropped, record.unfinished, achieved, late, largest, cpu, "; ".join(why))
 
@@ -203,7 +203,8 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
         )
     if generator.dropped:
         text = (
-            f"{generator.dropped:,} of {generator.offered:,} arrivals could not begin: {order.most_in_flight:,} were under way in a worker"
+            f"{generator.dropped:,} of {generator.offered:,} arrivals could not begin, "
+            f"because {order.most_in_flight:,} were in flight in a worker"
         )
         yield Reason(Outcome.INCONCLUSIVE, "dropped", text)
     for worker in facts.workers:
@@ -212,11 +213,11 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
     broke = generator.started - sum(beat.done for beat in record.beats.values())
     if broke > 0 and all(worker.state == "done" for worker in facts.workers) and facts.workers:
         yield Reason(
-            Outcome.INCONCLUSIVE, "broken", f"{broke:,} arrivals began and came to no end that was counted: an error of the generator"
+            Outcome.INCONCLUSIVE, "broken", f"{broke:,} arrivals began but were never counted as ended: this is an error of the generator"
         )
     before, after = facts.revision_before, facts.revision_after
     if before and after and not same_revision(before, after):
-        yield Reason(Outcome.INCONCLUSIVE, "revision", f"the target changed from {before} to {after} while it ran")
+        yield Reason(Outcome.INCONCLUSIVE, "revision", f"the target's revision changed from {before} to {after} during the run")
     if facts.interrupted:
         yield Reason(
             Outcome.INCONCLUSIVE, "interrupted", f"interrupted after {facts.finished - facts.started:.0f} s of {order.duration:.0f} s"
@@ -236,10 +237,10 @@ def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -
         elif one.outcome is Outcome.INCONCLUSIVE and not _clean(one):
             yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
     for name in _unmeasured(judgements, slos):
-        yield Reason(Outcome.INCONCLUSIVE, "nothing", f"{name}: nothing was measured that it could be held against", slo=name)
+        yield Reason(Outcome.INCONCLUSIVE, "nothing", f"{name}: the run measured nothing that this SLO applies to", slo=name)
     yield from _too_few([one for one in judgements if one.outcome is Outcome.INCONCLUSIVE and _clean(one)])
     if not judgements:
-        yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: the scenario names none that its tasks could be held against")
+        yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: no SLO of the scenario applies to its tasks")
 
 
 def _clean(one: Judgement) -> bool:
@@ -252,9 +253,9 @@ def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
     for slo in dict.fromkeys(one.slo for one in unproven):
         mine = [one for one in unproven if one.slo == slo]
         counted, bad = sum(one.total for one in mine), sum(one.total - one.good for one in mine)
-        text = f"{slo}: too few to be sure of {', '.join(one.subject for one in mine)}: {bad:,} of {counted:,} were bad"
+        text = f"{slo}: too few samples to be sure of {', '.join(one.subject for one in mine)}: {bad:,} of {counted:,} were bad"
         needed = mine[0].needed
-        more = f", and {needed:,} without a bad one would prove {percent(mine[0].objective)}" if needed and not bad else ""
+        more = f"; {needed:,} without a bad one would prove {percent(mine[0].objective)}" if needed and not bad else ""
         yield Reason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)
 
 
@@ -262,7 +263,9 @@ def _notes(order: Order, facts: Facts) -> Iterator[Reason]:
     if facts.aborted:
         yield Reason(Outcome.PASS, "aborted", f"ended early: {facts.aborted}")
     if order.arrivals == "closed":
-        text = "a closed loop: users wait for the target, so that a target that stalls is asked less; response time is service time here"
+        text = (
+            "closed loop: users wait for responses, so a stalled target receives fewer requests; response time is the same as service time"
+        )
         yield Reason(Outcome.PASS, "note", text)
 
 

@@ -33,8 +33,8 @@ def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator
             longer = order.duration * needed / max(samples, 1e-9)
             whose = ", ".join(members) if len(members) <= _NAMED else f"{len(members)} routes together"
             yield (
-                f"too short to decide {slo.name} of {whose}: about {samples:,.0f} samples, and {needed:,} without a bad one "
-                f"prove {slo.objective * 100:.6g} %; {math.ceil(longer)} s would do at this rate"
+                f"too short to decide {slo.name} of {whose}: about {samples:,.0f} samples, but it takes {needed:,} without a bad one "
+                f"to prove {slo.objective * 100:.6g} %; at this rate the run must last {math.ceil(longer)} s"
             )
 
 

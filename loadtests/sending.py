@@ -193,7 +193,7 @@ class Rider:
         except Refused as refused:
             trouble, reason, message = refused, str(Reason.POLICY), str(refused)
         except gevent.Timeout as late:
-            trouble, reason, message = late, str(Reason.TIMEOUT), f"no answer after {self.now() - begun:.1f} s"
+            trouble, reason, message = late, str(Reason.TIMEOUT), f"no response after {self.now() - begun:.1f} s"
         if trouble is not None:
             ended = self.now()
         step = f"step.{sending.step.name}"
@@ -236,7 +236,7 @@ class Rider:
         except FAILURE_EXCEPTIONS as error:
             raise Failed(*_trouble(error)) from error
         except ValueError:  # its text holds the value, which may be a secret
-            text = "the request can't be written: a header or the path holds what HTTP doesn't carry"
+            text = "the request can't be sent: a header or the path has characters that HTTP can't carry"
             raise Failed(Reason.PROTOCOL, text) from None
         seconds = time.perf_counter() - begun
         pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
@@ -260,7 +260,7 @@ def _unzipped(body: bytes) -> bytes:
     try:
         whole = machine.decompress(body, CAP)
     except zlib.error as error:
-        raise Failed(Reason.PROTOCOL, f"the body is no gzip: {error}") from error
+        raise Failed(Reason.PROTOCOL, f"the body is not gzip: {error}") from error
     if machine.unconsumed_tail:
         raise Failed(Reason.SIZE, f"the body is larger than {CAP} bytes")
     return whole
@@ -279,7 +279,7 @@ def _keep(jar: dict[str, str], pairs: tuple[tuple[str, str], ...]) -> None:
 def _trouble(error: BaseException) -> tuple[Reason, str]:
     """What went wrong in sending, in the words that probes have for it."""
     if isinstance(error, gevent.Timeout | TimeoutError):
-        return Reason.TIMEOUT, f"no answer: {error}"
+        return Reason.TIMEOUT, f"no response: {error}"
     if isinstance(error, ConnectionRefusedError):
         return Reason.REFUSED, "the connection was refused"
     if isinstance(error, ConnectionError):

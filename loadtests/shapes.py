@@ -21,7 +21,7 @@ def stages(shape: str, rate: float, duration: float) -> tuple[Stage, ...]:
     rate, for `--abort-on-breach` to say where it broke. Raises ValueError for another name or for no load at all.
     """
     if not (rate > 0 and duration > 0):
-        raise ValueError("a load has a rate and a duration above 0")
+        raise ValueError("the rate and the duration must be above 0")
     match shape:
         case "constant":
             return (Stage(duration, rate, rate),)
@@ -37,7 +37,7 @@ def stages(shape: str, rate: float, duration: float) -> tuple[Stage, ...]:
             return (Stage(duration * _RAMP, 0.0, rate), Stage(duration * (1 - _RAMP), rate, rate))
         case "breakpoint":
             return (Stage(duration, 0.0, rate * _TOP),)
-    raise ValueError(f"no shape is called {shape}; there are {', '.join(SHAPES)}")
+    raise ValueError(f"there is no shape {shape}; the shapes are {', '.join(SHAPES)}")
 
 
 def expected(stages_of: Sequence[Stage], begins: float = 0.0, ends: float | None = None) -> float:

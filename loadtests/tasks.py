@@ -152,7 +152,7 @@ def _playable(order: Order, name: str, today: date) -> Playable:
     if name not in TASKS:
         raise ValueError(f"{name} is neither a task ({', '.join(TASKS)}) nor a journey")
     if name in NEEDS_LOGIN and order.login is None:
-        raise ValueError(f"{name} needs a user who logs in; no journey to this target has a login step to borrow")
+        raise ValueError(f"{name} needs a login, but no journey of this target has a login step")
     variants = list(TASKS[name](today))
     if name == "return" and order.login is not None:
         login = {**order.login, "name": "login", "capture": {"token": token_of(order.login)}}
@@ -208,7 +208,7 @@ def unfillable(order: Order, tasks: Mapping[str, Playable]) -> str:
     for slo in order.slos:
         if slo.name not in held or (slo.measure and not slo.measure.startswith("step.") and slo.measure not in PHASES):
             steps = sorted({f"step.{step.name}" for task in tasks.values() for step in task.steps if not step.always})
-            return f"SLO {slo.name} measures {slo.measure}, which a load of this mix has not; it has {', '.join([*PHASES, *steps])}"
+            return f"SLO {slo.name} measures {slo.measure}, but a load test of this mix doesn't; it measures {', '.join([*PHASES, *steps])}"
     return ""
 
 

@@ -111,8 +111,8 @@ def _rates(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         lines=(plot.Line(line([c.offered for c in cut]), "meant", "due"), plot.Line(line([c.started for c in cut]), "main", "begun"), good),
         cells=tuple(cell for cell, c in zip(dropped, cut, strict=True) if c.dropped),
         bands=bands,
-        under="An arrival belongs to the second in which it was due, also where it ended later."
-        + (" Red: dropped, for too many were under way." if any(c.dropped for c in cut) else ""),
+        under="An arrival belongs to the second in which it was due, even if it ended later."
+        + (" Red: dropped, because too many were in flight." if any(c.dropped for c in cut) else ""),
     )
 
 
@@ -147,8 +147,8 @@ def _latency(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         lines=tuple(lines),
         bands=bands,
         rules=tuple(_thresholds(report, y, low, high)),
-        under="From the moment at which an arrival was due until it was answered; service time from its send. Figures are of the whole "
-        "run, warm-up too. The scale is logarithmic.",
+        under="From the moment at which an arrival was due until its response was complete; service time starts when it is sent. "
+        "Figures include the warm-up. The scale is logarithmic.",
     )
 
 
@@ -192,15 +192,15 @@ def _heat(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
             cells.append(plot.Cell(x(column.begins), y(above), _w(x, column), height, f"heat{_shade(number, most)}", said))
     return plot.Chart(
         "heat",
-        "Every answer, by when it was due and how long it took",
-        f"A heat map of response times over time; the darkest cell holds {count(most)}.",
+        "Every response, by when it was due and how long it took",
+        f"A heat map of response times over time; the darkest cell has {count(most)}.",
         _HEAT,
         across,
         tuple(plot.Tick(y(t), threshold(t)) for t in plot.decades(low, high)),
         cells=tuple(cells),
         bands=bands,
         rules=tuple(_thresholds(report, y, low, high)),
-        under=f"The stronger a cell, the more answers (by the logarithm); the strongest holds {count(most)}.",
+        under=f"Darker cells have more responses, on a logarithmic scale; the darkest has {count(most)}.",
     )
 
 
@@ -243,7 +243,7 @@ def _errors(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         tuple(plot.Tick(y(t), rate(t)) for t in ticks),
         cells=cells,
         bands=bands,
-        under=f"{said[0].upper()}{said[1:]}; what failed, and why, stands in the table below.",
+        under=f"{said[0].upper()}{said[1:]}; the table below shows what failed and why.",
     )
 
 
@@ -261,11 +261,12 @@ def _lag(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         tuple(plot.Tick(y(t), "0" if not t else threshold(round(t, 6))) for t in ticks),
         lines=(plot.Line(plot.path(corners, x, y), "aside solid", "longest in its second", f"at most {span(report.generator.lag_max)}"),),
         bands=bands,
-        under="Its own delay, and part of the response time. Where one start in a hundred is later than 100 ms, the run is no result.",
+        under="The generator's own delay; response times include it. If 1 % of the arrivals begin more than 100 ms late, "
+        "the run is inconclusive.",
     )
 
 
-_DOT = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INCONCLUSIVE: "unsure"}
+_DOT = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INCONCLUSIVE: "inconclusive"}
 
 
 def capacity_chart(capacity: Capacity) -> plot.Chart | None:
@@ -286,7 +287,7 @@ def capacity_chart(capacity: Capacity) -> plot.Chart | None:
         plot.Dot(x(p.rate), y(p.p95 or low), _DOT[p.outcome], f"{rate(p.rate)}: {p.outcome}, p95 {span(p.p95)}, {percent(p.errors)} errors")
         for p in curve
     )
-    held = f"{rate(capacity.holds)} holds" if capacity.holds else "no tried rate holds"
+    held = f"{rate(capacity.holds)} meets the SLOs" if capacity.holds else "no tried rate meets the SLOs"
     broke = f", {rate(capacity.breaks)} doesn't" if capacity.breaks else ""
     return plot.Chart(
         "capacity",
@@ -297,5 +298,5 @@ def capacity_chart(capacity: Capacity) -> plot.Chart | None:
         tuple(plot.Tick(y(t), threshold(t)) for t in plot.decades(low, high)),
         lines=tuple(lines),
         dots=dots,
-        under="A disc held its SLOs, a cross did not, a ring proved neither. Verdicts count at each SLO's threshold.",
+        under="Disc: the rate met its SLOs. Cross: it did not. Ring: not proven. Each verdict uses the SLO's own threshold.",
     )

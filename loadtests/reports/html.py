@@ -19,7 +19,7 @@ from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
 from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
 
-SHAPE = {Outcome.PASS: "open", Outcome.FAIL: "closed", Outcome.INCONCLUSIVE: "unsure"}
+SHAPE = {outcome: str(outcome) for outcome in Outcome}
 _PLACES = ("report.html", "page.css")
 _MOST_REASONS = 5  # before the rest is folded away
 _INTERVAL = 150.0  # how wide an interval is drawn
@@ -120,8 +120,8 @@ def figures(report: LoadReport) -> list[Fact]:
         Fact("p50", words.span(response.quantile(0.5))),
         Fact("p95", words.span(response.quantile(0.95))),
         Fact("p99", words.span(response.quantile(0.99))),
-        Fact("errors", words.percent(errors / done if done else None), "closed" if errors else ""),
-        Fact("begun of due", words.percent(report.generator.achieved, 1)),
+        Fact("errors", words.percent(errors / done if done else None), "fail" if errors else ""),
+        Fact("arrivals begun", words.percent(report.generator.achieved, 1)),
     ]
 
 
@@ -139,7 +139,7 @@ def verdict(one: Judgement, report: LoadReport) -> Verdict:
 
 
 def _window(begins: float, ends: float, good: int, total: int) -> str:
-    return f"broken from {begins:.0f} s to {ends:.0f} s: {total - good:,} of {total:,} bad"
+    return f"breached from {begins:.0f} s to {ends:.0f} s: {total - good:,} of {total:,} bad"
 
 
 def interval(one: Judgement) -> Interval | None:
@@ -149,7 +149,7 @@ def interval(one: Judgement) -> Interval | None:
     least = min(one.low, one.objective - (1 - one.objective), one.share)
     begins = max((edge for edge in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if edge <= least), default=0.0)
     x = Scale(begins, 1.0, 2.0, _INTERVAL - 2.0)
-    says = f"between {words.percent(one.low)} and {words.percent(one.high)}, promised {words.promise(one.objective)}"
+    says = f"between {words.percent(one.low)} and {words.percent(one.high)}, objective {words.promise(one.objective)}"
     return Interval(x(one.low), x(one.high), x(one.share), x(one.objective), words.promise(begins), says)
 
 
@@ -185,14 +185,14 @@ def health(generator: Generator, arrivals: str) -> list[Fact]:
     late = generator.lag_p99
     found = [
         Fact("begun", f"{generator.started:,} of {generator.offered:,} ({words.percent(generator.achieved, 1)})"),
-        Fact("dropped", f"{generator.dropped:,}", "closed" if generator.dropped else ""),
-        Fact("never ended", f"{generator.unfinished:,}", "unsure" if generator.unfinished else ""),
+        Fact("dropped", f"{generator.dropped:,}", "fail" if generator.dropped else ""),
+        Fact("not ended", f"{generator.unfinished:,}", "inconclusive" if generator.unfinished else ""),
         Fact("busiest worker", f"{generator.cpu_peak * 100:.0f} % of its core"),
     ]
     if arrivals != "closed":
-        found.insert(1, Fact("late by", f"{words.span(late)} at most for 99 %, {words.span(generator.lag_max)} the longest"))
+        found.insert(1, Fact("late by", f"99 % by at most {words.span(late)}, the last by {words.span(generator.lag_max)}"))
     if generator.saturated:
-        found.append(Fact("saturated", generator.saturated, "closed"))
+        found.append(Fact("saturated", generator.saturated, "fail"))
     return found
 
 
@@ -206,11 +206,11 @@ def capacity_words(report: LoadReport) -> list[Fact]:
     found = report.capacity
     if found is None:
         return []
-    holds = words.rate(found.holds) if found.holds else "no rate that was tried"
-    facts = [Fact("holds, confirmed", holds, "open" if found.holds else "closed")]
-    facts.append(Fact("doesn't hold", words.rate(found.breaks) if found.breaks else "none up to the ceiling"))
+    holds = words.rate(found.holds) if found.holds else "no tried rate"
+    facts = [Fact("meets the SLOs, confirmed", holds, "pass" if found.holds else "fail")]
+    facts.append(Fact("doesn't meet them", words.rate(found.breaks) if found.breaks else "none up to the ceiling"))
     if found.gave_way:
-        facts.append(Fact("gives way first", found.gave_way))
+        facts.append(Fact("fails first", found.gave_way))
     if found.ended:
         facts.append(Fact("the search ended early", found.ended))
     return facts
@@ -236,4 +236,4 @@ def about(report: LoadReport) -> Iterator[Fact]:
 
 def _spend(spend: Spend) -> str:
     allowed = f" of {spend.allowed:,.0f} in {words.duration(spend.per)}" if spend.allowed and spend.per else ""
-    return f"{math.ceil(spend.amount):,} {spend.unit}{allowed}, reckoned beforehand"
+    return f"{math.ceil(spend.amount):,} {spend.unit}{allowed}, estimated before the start"

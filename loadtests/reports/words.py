@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from judge.verdict import Outcome
 from loadtests.result import LoadReport
 
-WORD = {Outcome.PASS: "holds", Outcome.FAIL: "broken", Outcome.INCONCLUSIVE: "not proven"}
+WORD = {Outcome.PASS: "met", Outcome.FAIL: "breached", Outcome.INCONCLUSIVE: "not proven"}
 
 
 def span(seconds: float | None) -> str:
@@ -36,6 +37,11 @@ def percent(share: float | None, digits: int = 2) -> str:
         return f"{share:.0%}".replace("%", " %")
     edge = 10.0**-digits
     return f"{min(max(share * 100, edge), 100 - edge):.{digits}f} %"
+
+
+def percent_of_budget(used: float) -> str:
+    """`62 %`, `2000 %`: 100 is only written for a budget that is used up exactly."""
+    return percent(used, 0) if used <= 1 else f"{math.ceil(used * 100)} %"
 
 
 def promise(objective: float) -> str:
@@ -78,8 +84,8 @@ def duration(seconds: float) -> str:
 def headline(report: LoadReport) -> str:
     """The verdict as a sentence."""
     said = {
-        Outcome.PASS: f"{report.scenario} holds its SLOs at {load(report)}",
-        Outcome.FAIL: f"{report.scenario} does not hold its SLOs at {load(report)}",
-        Outcome.INCONCLUSIVE: f"Whether {report.scenario} holds its SLOs at {load(report)} is not proven",
+        Outcome.PASS: f"{report.scenario} meets its SLOs at {load(report)}",
+        Outcome.FAIL: f"{report.scenario} breaches its SLOs at {load(report)}",
+        Outcome.INCONCLUSIVE: f"It is not proven whether {report.scenario} meets its SLOs at {load(report)}",
     }
     return said[report.verdict]

@@ -1,4 +1,4 @@
-"""`outrider load`: does the system hold its SLOs at this load? Locust sends, in a process of its own."""
+"""`outrider load`: does the system meet its SLOs at this load? Locust sends, in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,34 +25,46 @@ if TYPE_CHECKING:
     from runner.load.order import Wish
 
 
-@click.command("load", short_help="Hold the SLOs against a load.")
+@click.command("load", short_help="Run a load test and judge it by its SLOs.")
 @click.argument("scenario")
-@click.option("--rate", default="10/s", show_default=True, help="Arrivals, such as 50/s: at the shape's top, spikes aside.")
-@click.option("--duration", default="60s", show_default=True, help="How long they come.")
-@click.option("--shape", default="constant", show_default=True, help="constant, ramp, steps, spike, soak or breakpoint.")
+@click.option("--rate", default="10/s", show_default=True, help="Rate of arrivals, such as 50/s; the peak of the shape, except for spikes.")
+@click.option("--duration", default="60s", show_default=True, help="Length of the run.")
+@click.option("--shape", default="constant", show_default=True, help="Shape of the rate: constant, ramp, steps, spike, soak or breakpoint.")
 @click.option(
-    "--arrivals", default="poisson", show_default=True, type=click.Choice(["poisson", "even", "closed"]), help="closed: users who wait."
+    "--arrivals",
+    default="poisson",
+    show_default=True,
+    type=click.Choice(["poisson", "even", "closed"]),
+    help="closed: users who wait for responses; the others arrive independently of them.",
 )
-@click.option("--users", default=0, help="Of a closed loop: how many.")
-@click.option("--pause", default=None, metavar="TIME", help="Of a closed loop: how long a user waits between two tasks.")
+@click.option("--users", default=0, help="Number of users, for --arrivals closed.")
+@click.option("--pause", default=None, metavar="TIME", help="Pause of a user between two tasks, for --arrivals closed.")
 @click.option(
     "--requests",
     default=0,
     type=click.IntRange(0),
-    help="Of a closed loop: the most that it sends.  [default: 10000 where there is a limit]",
+    help="Most requests to send, for --arrivals closed.  [default: 10000 if a limit applies]",
 )
-@click.option("--warm-up", default=None, metavar="TIME", help="Marked and not judged.  [default: a tenth of the duration]")
-@click.option("--cool-down", default=None, metavar="TIME", help="At the end, marked and not judged.  [default: none]")
-@click.option("--workers", default=0, show_default=True, type=click.IntRange(0, 64), help="Processes that send; 0: one alone.")
-@click.option("--seed", default=1, show_default=True, help="Of the arrivals and their mix.")
+@click.option(
+    "--warm-up", default=None, metavar="TIME", help="Time at the start that is shown but not judged.  [default: a tenth of the duration]"
+)
+@click.option("--cool-down", default=None, metavar="TIME", help="Time at the end that is shown but not judged.  [default: none]")
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(0, 64), help="Number of sending processes; 0 sends from a single one."
+)
+@click.option("--seed", default=1, show_default=True, help="Seed for arrivals and mix.")
 @click.option("--abort-on-breach", is_flag=True, help="End as soon as a breach is proven.")
-@click.option("--find-capacity", is_flag=True, help="Search, from --rate on, for the highest rate that holds.")
-@click.option("--expect-workers", default=0, type=click.IntRange(0, 1000), help="Workers of other machines, which come to --bind.")
-@click.option("--bind", default="127.0.0.1:5557", show_default=True, metavar="HOST:PORT", help="Where workers of other machines come to.")
+@click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the SLOs, starting at --rate.")
+@click.option(
+    "--expect-workers", default=0, type=click.IntRange(0, 1000), help="Number of workers on other machines, which connect to --bind."
+)
+@click.option(
+    "--bind", default="127.0.0.1:5557", show_default=True, metavar="HOST:PORT", help="Address to which workers on other machines connect."
+)
 @load_reports
-@click.option("--metrics", default=None, metavar="[HOST:]PORT", help="Serve Prometheus metrics while it runs.")
-@click.option("--annotate", is_flag=True, help="Mark the run in Grafana, as a region with its verdict.")
-@click.option("--order", "only_order", is_flag=True, hidden=True, help="Print what the sending process is told, secrets and all.")
+@click.option("--metrics", default=None, metavar="[HOST:]PORT", help="Serve Prometheus metrics during the run.")
+@click.option("--annotate", is_flag=True, help="Annotate the run in Grafana, as a region with its verdict.")
+@click.option("--order", "only_order", is_flag=True, hidden=True, help="Print the order for the sending process, with all secrets.")
 @config_option
 def command(
     scenario: str,
@@ -66,11 +78,11 @@ def command(
     find_capacity: bool,
     **more: Any,
 ) -> None:
-    """Send a scenario's load and judge it against its SLOs.
+    """Run a load test and judge it by its SLOs.
 
-    Exit 0 when they are proven to hold, 1 when one is proven broken, 3 when neither is, or the generator was no judge. A load
-    that may not be (a target without load: true, above a ceiling or a limit, a request that isn't allowed) ends with 2 before a
-    packet is sent.
+    Exit 0 when every SLO is proven to be met, 1 when one is proven to be breached, 3 when neither is proven or the load
+    generator was overloaded. A load that is not allowed (a target without load: true, a rate above a ceiling or a limit, a
+    request that the target doesn't allow) ends with 2 before a packet is sent.
     """
     from judge.redact import Redactor
     from loadtests.order import as_json as written
@@ -88,7 +100,7 @@ def command(
         click.echo(written(order))
         return
     if importlib.util.find_spec("locust") is None:
-        unusable("a load needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
+        unusable("a load test needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
     marked = load_plan(config, marking=True, probing=False) if annotate else None
     if marked is not None:
         has_grafana(marked, require=False)  # before anything is sent: an empty address is said, and exit 2 where there is no section
@@ -122,6 +134,7 @@ def _pay_for_another(plan: Plan, order: Order) -> None:
 
 def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
     """What takes each snapshot: the bar, and the metrics where they are asked for."""
+    from probes.fields import host_and_port
     from runner.load.metrics import LoadMetrics, address, serving
     from runner.load.view import View, consoles
 
@@ -131,10 +144,11 @@ def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Pr
     if metrics is not None:
         kept = LoadMetrics(scenario=order.scenario, target=str(order.target["name"]), shape=order.shape, arrivals=order.arrivals)
         try:
-            port = served.enter_context(serving(kept, *address(metrics)))
+            host, port = address(metrics)
+            port = served.enter_context(serving(kept, host, port))
         except (OSError, ValueError) as error:
             unusable(f"outrider load: --metrics {metrics}: {getattr(error, 'strerror', None) or error}; nothing was sent")
-        click.echo(f"metrics at port {port}", err=True)
+        click.echo(f"metrics: http://{host_and_port(host, port)}/metrics", err=True)
         takers.append(kept.show)
     served.enter_context(view.live())
 
@@ -168,13 +182,13 @@ def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find
     except ValueError as error:
         unusable(f"outrider load: {error}")
     if more["workers"] and more["expect_workers"]:
-        unusable("outrider load: --workers are of this machine, --expect-workers of others; choose one of them")
+        unusable("outrider load: choose either --workers (on this machine) or --expect-workers (on others)")
     if more["arrivals"] == "closed" and more["users"] < max(1, more["workers"], more["expect_workers"]):
-        unusable("outrider load: a closed loop has --users, one for each worker at least")
+        unusable("outrider load: --arrivals closed needs --users N, at least one per worker")
     if more["arrivals"] == "closed" and find_capacity:
-        unusable("outrider load: --find-capacity looks for a rate, which a closed loop has not")
+        unusable("outrider load: --find-capacity searches for a rate, but --arrivals closed has none")
     if more["arrivals"] != "closed" and times["pause"]:
-        unusable("outrider load: --pause belongs to a closed loop; open arrivals come when they are due")
+        unusable("outrider load: --pause needs --arrivals closed; other arrivals don't wait")
     if times["warm_up"] + times["cool_down"] >= seconds:
         unusable("outrider load: --warm-up and --cool-down leave nothing to judge")
     return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)

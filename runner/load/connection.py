@@ -26,14 +26,14 @@ def judge_ways(journeys: Iterable[Planned]) -> None:
         found += ["speaks HTTP/2"] if probe.http == "2" else []
         found += [f"wants IPv{probe.ip}"] if probe.ip in ("4", "6") else []
         if found:
-            unusable(f"checks.{planned.check.name} {' and '.join(found)}, which a load doesn't; nothing was sent")
+            unusable(f"checks.{planned.check.name} {' and '.join(found)}, which a load test doesn't support; nothing was sent")
 
 
 def tls_of(journeys: Iterable[Planned], scenario: str) -> dict[str, Any]:
     """The TLS settings that they have in common, as data. Ends the command with exit 2 where they differ, or a file can't be read."""
     found = list(dict.fromkeys(_tls(planned.probe) for planned in journeys))
     if len(found) > 1:
-        unusable(f"scenario {scenario}: its journeys differ in tls:, and a load has one for all; nothing was sent")
+        unusable(f"scenario {scenario}: its journeys have different tls: settings, but a load test has one for all; nothing was sent")
     if not found:
         return {}
     try:

@@ -46,7 +46,7 @@ class LoadMetrics(Collector):
         """Every family; those that are known only once it runs come with the first snapshot."""
         with self._lock:
             now = self._now
-        yield InfoMetricFamily("outrider_load", "The run that is under way.", value=self._info)
+        yield InfoMetricFamily("outrider_load", "The current run.", value=self._info)
         if now is None:
             return
         yield from _counters(now)
@@ -62,16 +62,16 @@ def _counters(now: Progress) -> Iterator[Metric]:
     for name, what, value in (
         ("due", "Arrivals that were due.", now.due),
         ("begun", "Arrivals that began.", now.begun),
-        ("done", "Arrivals that came to an end.", now.done),
-        ("failed", "Arrivals that ended otherwise than expected.", now.errors),
+        ("done", "Arrivals that ended.", now.done),
+        ("failed", "Arrivals that failed.", now.errors),
     ):
         yield CounterMetricFamily(f"outrider_load_arrivals_{name}", what, value=value)
 
 
 def _gauges(now: Progress) -> Iterator[Metric]:
     for name, what, value in (
-        ("elapsed_seconds", "How long the run has gone on.", now.at),
-        ("duration_seconds", "How long arrivals come.", now.duration),
+        ("elapsed_seconds", "Seconds since the start of the run.", now.at),
+        ("duration_seconds", "Planned length of the run in seconds.", now.duration),
         ("in_flight", "Arrivals under way.", now.in_flight),
         ("start_lag_seconds", "The longest delay of a start in the last second.", now.lag),
         ("generator_cpu_ratio", "The busiest worker's share of its core in the last second.", now.cpu),
@@ -80,7 +80,7 @@ def _gauges(now: Progress) -> Iterator[Metric]:
 
 
 def _budgets(now: Progress) -> Metric:
-    what = "The share of the bad events that an SLO may have which it has had so far."
+    what = "Share of an SLO's error budget that is used so far; above 1 it is overspent."
     family = GaugeMetricFamily("outrider_load_slo_budget_used_ratio", what, labels=("subject", "slo"))
     for name, used in now.budget.items():
         subject, _, slo = name.rpartition(" ")
@@ -106,5 +106,5 @@ def address(text: str) -> tuple[str, int]:
     """`9798`, `0.0.0.0:9798`, `[::1]:9798`: host and port, loopback where only a port is given. Raises ValueError."""
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the highest port
-        raise ValueError(f"{text} is no address to listen at; write a port, or host:port")
+        raise ValueError(f"{text} is not an address; write a port, or host:port")
     return host.strip("[]") or "127.0.0.1", int(port)

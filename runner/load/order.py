@@ -59,7 +59,8 @@ def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
     """The plan, the target and the order. Ends the command with exit 2 where the run may not be, before a packet is sent."""
     plan, scenario, target = _chosen(config, wish.scenario)
     if not target.load:
-        unusable(f"target {target.name} doesn't say load: true ({config.name}); nothing was sent")
+        place = f"{config.name}:{_line_of_load(config, target.name)}"
+        unusable(f"This load is not allowed: target {target.name} does not set load: true ({place}). Nothing was sent.")
     order = _order(plan, scenario, target, wish)
     _judge_ceiling(plan, order)
     _judge_rules(target, order)
@@ -87,6 +88,19 @@ def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
     return plan, plan.load.scenarios[name], plan.targets[target]
 
 
+def _line_of_load(config: Path, target: str) -> int:
+    """The line of a target's `load:` in the file, or of its name where it has none."""
+    from runner.config.document import read as read_yaml
+    from runner.config.nodes import Keys
+
+    targets = read_yaml(config).get("targets")
+    entry = targets.entries[target] if isinstance(targets, Keys) else None
+    if entry is None:
+        raise AssertionError  # the plan has this target from there
+    own = entry.node.entries.get("load") if isinstance(entry.node, Keys) else None
+    return (own or entry).at.line
+
+
 def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
     """The names of the file's targets and of its journeys, whose values the order needs."""
     root = read_yaml(config)
@@ -110,8 +124,8 @@ def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
         if plan.targets[name].load:
             found.append(name)
     if len(found) != 1:
-        what = f"{', '.join(found)} all say" if found else "no target says"
-        unusable(f"{what} load: true; name the one that is meant in the scenario, as target:. Nothing was sent")
+        several = f"{', '.join(found)} all set load: true; choose one with target: in the scenario"
+        unusable(f"This load is not allowed: {several if found else 'no target sets load: true'}. Nothing was sent.")
     return found[0]
 
 

@@ -32,7 +32,7 @@ def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell
         try:
             asyncio.run(settle(state, paid, report))
         except QuotaRefused as refused:
-            click.echo(f"what it didn't send could not be given back: {refused.message}", err=True)
+            click.echo(f"the requests that the run didn't send could not be given back: {refused.message}", err=True)
     return report
 
 
@@ -72,7 +72,7 @@ def _sent(order: str, redactor: Redactor, tell: Tell) -> LoadReport:
     if report is None:
         if process.returncode == 2:  # noqa: PLR2004 - it has said what was wrong with its order
             raise click.exceptions.Exit(2)
-        click.echo(f"INCONCLUSIVE  the process that sends ended with exit {process.returncode} and no report", err=True)
+        click.echo(f"INCONCLUSIVE  the sending process ended with exit code {process.returncode} and without a report", err=True)
         raise click.exceptions.Exit(3)
     return report
 

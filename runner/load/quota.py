@@ -25,7 +25,7 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
         return taken
     async with _ledger(state, {spend.purse: spend.per or 0.0 for spend in counted}) as (ledger, now):
         if not ledger.durable:
-            raise QuotaRefused(f"what the run spends can't be kept: {ledger.why}")
+            raise QuotaRefused(f"the requests of the run can't be counted: {ledger.why}")
         for spend in counted:
             count, most, window = math.ceil(spend.amount), int(spend.allowed or 0), spend.per or 0.0
             try:

@@ -60,23 +60,21 @@ def _bar(scenario: str, now: Progress, *, wide: bool) -> RenderableType:
 
 def now_line(now: Progress) -> str:
     """`42 s of 60 s · 50/s due, 49.8/s begun · p95 301 ms · errors 0.02 %`; the rates and the p95 of the last second."""
-    when = f"{now.at:.0f} s of {now.duration:.0f} s" if now.at <= now.duration else f"waiting for {now.in_flight} under way"
+    when = f"{now.at:.0f} s of {now.duration:.0f} s" if now.at <= now.duration else f"waiting for {now.in_flight} arrivals in flight"
     sent = f"{words.rate(now.offered)} due, {words.rate(now.rate)} begun"
-    p95 = f"p95 {words.span(now.p95)}" if now.p95 is not None else "nothing answered in this second"
-    errors = f"errors {words.percent(now.errors / now.done)}" if now.done else "no answer yet"
+    p95 = f"p95 {words.span(now.p95)}" if now.p95 is not None else "no response in this second"
+    errors = f"errors {words.percent(now.errors / now.done)}" if now.done else "no response yet"
     said = [when, *([sent] if now.at <= now.duration else []), p95, errors]
     late = [f"started {words.span(now.lag)} late"] if now.lag > 0.1 else []  # noqa: PLR2004 - what the verdict allows for 1 %
     return " · ".join([*said, *late, *([now.said] if now.said else [])])
 
 
 def budget_line(now: Progress) -> list[str]:
-    """The SLO that has used most of the bad ones that it may have."""
+    """How much of its error budget the SLO that has used most of it has used."""
     if not now.budget:
         return []
     name, used = max(now.budget.items(), key=lambda item: item[1])
-    if used > _FULL:
-        return [f"{name} is over its budget: {used:,.1f} times as many bad ones as it may have"]
-    return [f"{name} has used {words.percent(used, 0)} of the bad ones that it may have" if used else "no SLO has had a bad one"]
+    return [f"error budget used: {words.percent_of_budget(used)} ({name})" if used else "error budget used: 0 %"]
 
 
 def told(console: Console, report: LoadReport) -> None:
@@ -93,12 +91,12 @@ def lines(report: LoadReport) -> Iterator[str]:
     reasons = [reason.text for reason in report.reasons]
     yield from _most(reasons)
     if not reasons:
-        yield "every SLO is proven to hold"
+        yield "every SLO is proven to be met"
         yield from _most([one.text for one in report.judgements])
     health = report.generator
     yield (
         f"{health.started:,} of {health.offered:,} arrivals begun ({words.percent(health.achieved, 1)}), {health.dropped:,} dropped; "
-        f"99 % of them within {words.span(health.lag_p99)} of their time"
+        f"99 % of them began within {words.span(health.lag_p99)} of their due time"
     )
     if report.capacity is not None:
         yield from _capacity(report.capacity)
@@ -110,11 +108,11 @@ def _capacity(found: Capacity) -> Iterator[str]:
     for point in found.curve:
         figures = f"p95 {words.span(point.p95):>8}  errors {words.percent(point.errors)}"
         yield f"{words.rate(point.rate):>8}  {point.outcome:<12}  {figures}{'  (confirming)' if point.confirming else ''}"
-    holds = f"{words.rate(found.holds)} holds, twice" if found.holds else "no rate that was tried holds twice"
-    above = f"; {words.rate(found.breaks)} doesn't" if found.breaks else "" if found.ended else "; the ceiling was reached"
+    holds = f"{words.rate(found.holds)} meets the SLOs, confirmed by a second run" if found.holds else "no rate met the SLOs twice"
+    above = f"; {words.rate(found.breaks)} doesn't meet them" if found.breaks else "" if found.ended else "; the ceiling was reached"
     yield holds + above
     if found.gave_way:
-        yield f"what gives way first: {found.gave_way}"
+        yield f"what fails first: {found.gave_way}"
     if found.ended:
         yield f"the search ended early: {found.ended}"
 

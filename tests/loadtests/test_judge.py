@@ -82,7 +82,7 @@ def test_what_nothing_was_counted_for_is_not_proven() -> None:
 
     token = SloOrder("first", 0.9, 3.0, "first_token")
     report = judge(replace(ORDER, slos=(P95, AVAILABLE, token)), run(), facts())
-    assert [reason.text for reason in report.reasons] == ["first: nothing was measured that it could be held against"]
+    assert [reason.text for reason in report.reasons] == ["first: the run measured nothing that this SLO applies to"]
 
 
 def test_a_phase_counts_where_an_answer_has_it() -> None:
@@ -177,8 +177,8 @@ def test_nothing_sent_is_inconclusive() -> None:
 @pytest.mark.parametrize(
     ("record", "who", "word"),
     [
-        (run(lag=0.3), WELL, "lagged"),
-        (run(), Worker("1", "done", cpu_peak=0.99), "of its core"),
+        (run(lag=0.3), WELL, "began 300 ms or more late"),
+        (run(), Worker("1", "done", cpu_peak=0.99), "of its CPU core"),
     ],
     ids=["lag", "cpu"],
 )
@@ -193,7 +193,7 @@ def test_a_saturated_generator_proves_no_breach_either() -> None:
     """Its own lateness may be the slowness: the breach becomes a note."""
     report = judge(ORDER, run({"search": set(range(20))}, lag=0.9), facts())
     assert report.verdict is Outcome.INCONCLUSIVE
-    assert any("no result" in note.text for note in report.notes)
+    assert any("measured, but not judged: " in note.text for note in report.notes)
 
 
 def test_what_was_due_and_never_begun_is_saturation() -> None:

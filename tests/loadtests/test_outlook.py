@@ -63,7 +63,7 @@ def test_a_shape_takes_its_time(shape: str) -> None:
 
 def test_a_shape_that_there_is_not_names_those_that_there_are() -> None:
     """And no load at all is none."""
-    with pytest.raises(ValueError, match="there are constant, ramp, steps"):
+    with pytest.raises(ValueError, match="the shapes are constant, ramp, steps"):
         stages("zigzag", 50.0, 60.0)
     with pytest.raises(ValueError, match="above 0"):
         stages("constant", 0.0, 60.0)
@@ -109,7 +109,7 @@ def test_a_task_that_there_is_not_and_a_login_that_is_missing_are_said() -> None
     """Before anything is sent."""
     with pytest.raises(ValueError, match="neither a task"):
         playable(order({"fly": 1.0}), TODAY)
-    with pytest.raises(ValueError, match="no journey to this target has a login step"):
+    with pytest.raises(ValueError, match="no journey of this target has a login step"):
         playable(order({"return": 1.0}, login=None), TODAY)
 
 
@@ -117,7 +117,7 @@ def test_an_slo_that_nothing_could_fill_is_said() -> None:
     """A step or a phase that the mix has not: with what it has."""
     typo = order({"story": 1.0}, slos=(SloOrder("slow", 0.9, 3.0, "step.storry"),))
     assert unfillable(typo, playable(typo, TODAY)) == (
-        "SLO slow measures step.storry, which a load of this mix has not; it has first_token, step.story"
+        "SLO slow measures step.storry, but a load test of this mix doesn't; it measures first_token, step.story"
     )
     phase = order({"story": 1.0}, slos=(SloOrder("slow", 0.9, 3.0, "connect"),))
     assert "measures connect" in unfillable(phase, playable(phase, TODAY))
@@ -133,7 +133,7 @@ def test_what_is_too_short_says_how_long_would_do() -> None:
     assert said == []
     apart = list(undecidable(o, {"story/story": ["availability"]}))
     assert len(apart) == 1
-    assert "about 30 samples, and 2,995 without a bad one prove 99.9 %; 5990 s would do" in apart[0]
+    assert "about 30 samples, but it takes 2,995 without a bad one to prove 99.9 %; at this rate the run must last 5990 s" in apart[0]
 
 
 @given(st.integers(1, 50), st.sampled_from(["poisson", "even"]))

@@ -31,8 +31,8 @@ def test_the_verdict_and_its_reasons_come_first() -> None:
     said = texts(write(made))
 
     assert made.verdict is Outcome.FAIL
-    assert "roadtrip does not hold its SLOs at 10/s for 20 s" in said
-    assert said.index("roadtrip does not hold") < said.index("browse/me p95:") < said.index("begun of due")
+    assert "roadtrip breaches its SLOs at 10/s for 20 s" in said
+    assert said.index("roadtrip breaches its SLOs") < said.index("browse/me p95:") < said.index("arrivals begun")
     assert "slower than 500 ms or failed" in said
 
 
@@ -44,7 +44,7 @@ def test_every_part_of_the_report_is_on_the_page() -> None:
     for title in (
         "Arrivals a second",
         "Response time",
-        "Every answer",
+        "Every response",
         "Errors a second",
         "How late the generator began",
         "Errors",
@@ -53,7 +53,7 @@ def test_every_part_of_the_report_is_on_the_page() -> None:
         assert title in said
     for fact in ("95 % within 500 ms", "first token", "503, expected 200", "3f2c91a", "checks.yaml:120", "warm-up", "240 requests of 900"):
         assert fact in said
-    assert "broken from" in page
+    assert "breached from" in page
 
 
 def test_a_search_shows_its_curve() -> None:
@@ -62,7 +62,7 @@ def test_a_search_shows_its_curve() -> None:
 
     assert "Response time by rate" in page
     assert "browse/me p95" in texts(page)
-    assert [page.count(f'class="dot {kind}"') for kind in ("pass", "fail", "unsure")] == [2, 1, 0]
+    assert [page.count(f'class="dot {kind}"') for kind in ("pass", "fail", "inconclusive")] == [2, 1, 0]
 
 
 def test_no_text_of_a_target_becomes_markup() -> None:

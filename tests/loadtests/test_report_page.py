@@ -57,7 +57,7 @@ def test_it_opens_without_a_word_and_asks_for_nothing(page: Page, file: Path) ->
 
     assert page.asked == [file.as_uri()]
     assert page.said == []
-    assert page.value("document.querySelector('h1').innerText").strip() == "roadtrip does not hold its SLOs at 10/s for 20 s"
+    assert page.value("document.querySelector('h1').innerText").strip() == "roadtrip breaches its SLOs at 10/s for 20 s"
 
 
 @pytest.mark.parametrize("width", [1200, 390])

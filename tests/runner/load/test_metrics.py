@@ -73,5 +73,5 @@ def test_where_they_are_served(text: str, found: tuple[str, int]) -> None:
 @pytest.mark.parametrize("text", ["", "host", "host:", "1:99999", "-1"])
 def test_what_is_no_address(text: str) -> None:
     """It is said before anything is sent."""
-    with pytest.raises(ValueError, match="no address to listen at"):
+    with pytest.raises(ValueError, match=r"is not an address; write a port, or host:port$"):
         address(text)

@@ -48,7 +48,7 @@ def test_without_a_terminal_it_is_a_line_now_and_then() -> None:
 
     lines = written(one).splitlines()
     assert lines[0] == "roadtrip  40 s of 60 s · 50/s due, 49.8/s begun · p95 301 ms · errors 0.02 %"
-    assert lines[1] == "browse/me p95 has used 43 % of the bad ones that it may have"
+    assert lines[1] == "error budget used: 43 % (browse/me p95)"
     assert [line.split("  ")[1][:4] for line in lines if line.startswith("roadtrip")] == ["40 s", "50 s", "60 s"]
     assert "\x1b" not in written(one)
 
@@ -73,7 +73,7 @@ def test_on_a_terminal_it_is_a_bar() -> None:
     said = written(one)
     assert "█" * 20 in said
     assert "░" * 8 in said
-    assert "waiting for 3 under way" in said
+    assert "waiting for 3 arrivals in flight" in said
 
 
 def test_a_narrow_terminal_gets_its_figures_below_the_bar() -> None:
@@ -94,7 +94,7 @@ def test_a_budget_that_is_gone_is_said() -> None:
     """How many times over: the sooner a person ends a hopeless run, the better."""
     one = console()
     View(one, "roadtrip").show(replace(NOW, budget={"a p95": 0.2, "b p95": 12.34}, lag=1.2))
-    assert "b p95 is over its budget: 12.3 times as many bad ones as it may have" in written(one)
+    assert "error budget used: 1234 % (b p95)" in written(one)
     assert "started 1.20 s late" in written(one)
 
 
@@ -108,7 +108,7 @@ def end(made: LoadReport) -> list[str]:
 def test_the_verdict_comes_first_then_why() -> None:
     """In a word, then route, SLO and counts, then whether the generator may be believed."""
     lines = end(report(slow_from=6.0))
-    assert lines[0] == "FAIL  roadtrip does not hold its SLOs at 10/s for 20 s"
+    assert lines[0] == "FAIL  roadtrip breaches its SLOs at 10/s for 20 s"
     assert lines[1].startswith("  browse/me ")
     assert any(line.startswith("  200 of 200 arrivals begun (100 %), 0 dropped") for line in lines)
 
@@ -117,8 +117,8 @@ def test_a_search_ends_with_its_curve() -> None:
     """Every rate that was tried, what holds, and what gives way first."""
     lines = end(searched())
     assert "      20/s  pass          p95    50 ms  errors 0 %" in lines
-    assert "  40/s holds, twice; 80/s doesn't" in lines
-    assert "  what gives way first: browse/me p95" in lines
+    assert "  40/s meets the SLOs, confirmed by a second run; 80/s doesn't meet them" in lines
+    assert "  what fails first: browse/me p95" in lines
 
 
 def test_no_text_of_a_run_is_taken_for_colour() -> None:
