@@ -60,7 +60,7 @@ async def json_of(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except ValueError as problem:
-        raise Trouble(422, "The body is no JSON", code="VALIDATION_ERROR") from problem
+        raise Trouble(422, "The body is not JSON", code="VALIDATION_ERROR") from problem
 
 
 async def body_of(request: Request, form: type[Form]) -> Form:

@@ -66,35 +66,35 @@ async def _show_good(standin: Target) -> None:
 
 
 _ALL = (
-    Fault("api-500", "every application route answers 500"),
-    Fault("api-slow", "application routes answer after 3 s"),
-    Fault("api-stall", "the API accepts, reads and never answers"),
-    Fault("api-reset", "the API sends half an answer, then a reset"),
+    Fault("api-500", "every application route returns 500"),
+    Fault("api-slow", "application routes respond after 3 s"),
+    Fault("api-stall", "the API accepts connections and reads requests, but never responds"),
+    Fault("api-reset", "the API sends half a response, then resets the connection"),
     Fault("db-down", "PostgreSQL is stopped", lambda s: s.postgres.stop(), lambda s: s.postgres.start()),
     Fault(
         "db-frozen",
-        "PostgreSQL accepts and doesn't answer (SIGSTOP); the API hangs with it",
+        "PostgreSQL accepts connections but doesn't respond (SIGSTOP); the API hangs with it",
         lambda s: s.postgres.freeze(),
         lambda s: s.postgres.thaw(),
     ),
     Fault("db-locked-out", "the password of the probe's database role is changed", _change_password, _restore_password),
     Fault("redis-down", "Redis is stopped", lambda s: s.redis.stop(), lambda s: s.redis.start()),
     Fault("redis-readonly", "Redis is a read-only replica", lambda s: s.redis.follow_a_dead_primary(), lambda s: s.redis.lead_again()),
-    Fault("ai-down", "the model answers 503; the API covers it up with a canned story and 200"),
+    Fault("ai-down", "the model returns 503; the API hides it with a canned story and 200"),
     Fault("ai-slow", "the model's first token comes after 6 s"),
     Fault("ai-truncated", "the model's stream ends without its end mark"),
-    Fault("ai-throttled", "the model answers the probe 429, Retry-After 30"),
-    Fault("story-cached", "the API answers stories from its cache, whatever force_refresh says"),
-    Fault("partner-429", "OpenTable answers 429"),
-    Fault("partner-500", "OpenTable answers 500"),
-    Fault("partner-schema", "a field of OpenTable's answers has another type"),
-    Fault("partner-mock", "OpenTable's answers are marked as mock"),
-    Fault("health-lies", "/health/ready says not_ready with status 200, everything being well"),
-    Fault("https-redirect", "the API answers 301 to https, whatever the forwarded header says"),
+    Fault("ai-throttled", "the model returns 429 to the probe, with Retry-After 30"),
+    Fault("story-cached", "the API returns stories from its cache, whatever force_refresh says"),
+    Fault("partner-429", "OpenTable returns 429"),
+    Fault("partner-500", "OpenTable returns 500"),
+    Fault("partner-schema", "a field of OpenTable's responses has another type"),
+    Fault("partner-mock", "OpenTable's responses are marked as mock"),
+    Fault("health-lies", "/health/ready says not_ready with status 200, although everything works"),
+    Fault("https-redirect", "the API returns 301 to https, whatever the forwarded header says"),
     Fault("cert-expired", "the certificate of the TLS front has expired", _show_expired, _show_good),
     Fault("cert-wrong-host", "the certificate of the TLS front names another host", _show_wrong_host, _show_good),
     Fault("login-refused", "the probe's user is refused with 401", off=_clear_lockout),
-    Fault("metrics-silent", "promised metric families are declared and have no sample"),
+    Fault("metrics-silent", "required metric families are declared but have no sample"),
 )
 
 FAULTS: Mapping[str, Fault] = MappingProxyType({fault.name: fault for fault in _ALL})
@@ -104,7 +104,7 @@ class UnknownFault(ValueError):  # noqa: N818 - what was asked for
     """No fault has this name; the text lists those that there are."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no fault is called {name}; there are: {', '.join(FAULTS)}")
+        super().__init__(f"there is no fault {name}; the faults are {', '.join(FAULTS)}")
 
 
 def fault(name: str) -> Fault:

@@ -21,21 +21,21 @@ class Look:
 
 
 TRY = (
-    Look("stop the database; ready goes red although it still answers 200", "outrider demo --fault db-down"),
+    Look("stop the database; ready is down although it still returns 200", "outrider demo --fault db-down"),
     Look("and start it again", "outrider demo --off db-down"),
-    Look("take the model away; the API covers it up, and plan-a-trip sees through it", "outrider demo --fault ai-down"),
-    Look("freeze the database; the API hangs with it, and the finding says so", "outrider demo --fault db-frozen"),
-    Look("let the health route lie", "outrider demo --fault health-lies"),
+    Look("stop the model; the API returns a canned story instead, and plan-a-trip detects that", "outrider demo --fault ai-down"),
+    Look("freeze the database; the API hangs with it, and the finding names the cause", "outrider demo --fault db-frozen"),
+    Look("let the health route report not_ready with status 200", "outrider demo --fault health-lies"),
     Look("let the certificate expire", "outrider demo --fault cert-expired"),
 )
 
 # What the runner asks too seldom for a demo to wait for: a story costs money, a certificate changes slowly.
 ASK = (
-    Look("a user's way, asked every 3 h: what ai-down does to it", "outrider probe plan-a-trip"),
-    Look("the certificate, asked every hour: what cert-expired does to it", "outrider probe api-certificate"),
+    Look("a user's journey, which runs every 3 h; ai-down makes it fail", "outrider probe plan-a-trip"),
+    Look("the certificate check, which runs every hour; cert-expired makes it fail", "outrider probe api-certificate"),
 )
 
-TRY_LOAD = Look("hold it against a load: is the road wide enough?", "outrider load roadtrip --rate 50/s --html load.html")
+TRY_LOAD = Look("run a load test", "outrider load roadtrip --rate 50/s --html load.html")
 
 
 def look(standin: StandIn) -> tuple[Look, ...]:

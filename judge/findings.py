@@ -18,11 +18,11 @@ def _findings(observation: Observation, latest: Mapping[str, Observation]) -> It
     if observation.reason is Reason.TIMEOUT:
         for other in latest.values():
             if other.check.name != check.name and _hangs(other):
-                yield f"{other.check.name} accepts but doesn't answer"
+                yield f"{other.check.name} accepts connections but doesn't respond"
     if observation.verdict is Verdict.FAIL:
         for parent in check.depends_on:
             if (above := latest.get(parent)) and above.verdict is Verdict.FAIL and not _hangs(above):
-                yield f"shares the failure of {parent}"
+                yield f"fails together with {parent}"
     if same := latest.get(check.compare_with):
         yield from _compared(observation, same)
 

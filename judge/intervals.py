@@ -163,9 +163,9 @@ def what_answers_prove(answers: int, confidence: float = 0.95) -> str:
     """
     instances = max(2, instances_excluded(answers, confidence))
     sure = min(confidence, 1.0 - unseen(answers, instances))
-    said = "1 answer" if answers == 1 else f"{answers} answers in a row"
+    said = "1 response" if answers == 1 else f"{answers} responses in a row"
     among = _WORDS[instances] if instances < len(_WORDS) else str(instances)
-    return f"{said}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} %"
+    return f"{said}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} % confidence"
 
 
 def holm(chances: Sequence[float]) -> tuple[float, ...]:

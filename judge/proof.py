@@ -56,7 +56,7 @@ class Proof:
         if self.decided:
             side = f"at most {_up(self.upper)}" if self.broken else f"at least {_down(self.lower)}"
             proven = f"({share(self.good / self.total)}, {side} with {self.confidence * 100:.10g} % confidence)"
-            return f"{counted} {proven}; {f'{self._objective()} needed' if self.broken else 'holds'}"
+            return f"{counted} {proven}; {f'breached: {self._objective()} needed' if self.broken else 'met'}"
         return f"{counted}; {self._wanting()}"
 
     def _wanting(self) -> str:

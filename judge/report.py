@@ -26,7 +26,7 @@ class SloRow:
     total: int
     lower: float
     upper: float
-    state: str  # holds, broken or undecided
+    state: str  # met, breached or undecided
     needed: int | None
     sentence: str
 
@@ -139,7 +139,7 @@ def _unknown(runs: Sequence[Run]) -> Observation | None:
 
 
 def _slo(proof: Proof) -> SloRow:
-    state = "broken" if proof.broken else "holds" if proof.holds else "undecided"
+    state = "breached" if proof.broken else "met" if proof.holds else "undecided"
     objective, threshold = float(proof.slo.objective), proof.slo.threshold
     return SloRow(objective, threshold, proof.good, proof.total, proof.lower, proof.upper, state, proof.needed, proof.sentence())
 

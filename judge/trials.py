@@ -10,8 +10,8 @@ from judge.observation import Observation
 from probes.core import Reason
 
 TLS = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.HOSTNAME, Reason.UNTRUSTED, Reason.CHAIN, Reason.TLS})
-_ONE = {Reason.REFUSED: "refuses", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "resets", Reason.TIMEOUT: "doesn't answer"}
-_MANY = {Reason.REFUSED: "refuse", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "reset", Reason.TIMEOUT: "don't answer"}
+_ONE = {Reason.REFUSED: "refuses", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "resets", Reason.TIMEOUT: "doesn't respond"}
+_MANY = {Reason.REFUSED: "refuse", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "reset", Reason.TIMEOUT: "don't respond"}
 _LISTED = 3  # addresses that a sentence names
 
 
@@ -69,11 +69,11 @@ def _findings(seen: Observation, trials: Trials, since: Mapping[str, float]) -> 
 
 
 def _without_verification(seen: Observation, outcome: Outcome, *, shaken: bool) -> str:
-    what = {Reason.EXPIRED: seen.message.removeprefix("the ").split(", at ")[0], Reason.NOT_YET_VALID: "certificate not valid yet"}
+    what = {Reason.EXPIRED: seen.message.removeprefix("the ").split(", on ")[0], Reason.NOT_YET_VALID: "certificate not valid yet"}
     what |= {Reason.HOSTNAME: "certificate for another name", Reason.UNTRUSTED: "certificate not trusted", Reason.CHAIN: "chain incomplete"}
     said = what.get(seen.reason, "TLS fails") if seen.reason else "TLS fails"
     if outcome.ok:
-        return f"{said}, {'TLS stands' if shaken else 'the service answers'} without verification"
+        return f"{said}, but {'the TLS handshake works' if shaken else 'the service responds'} without verification"
     return f"{said}, and without verification it fails as well: {_ending(outcome)}"
 
 
@@ -83,13 +83,13 @@ def _without_proxy(outcome: Outcome) -> str:
 
 def _alone(seen: Observation, address: str, outcome: Outcome, *, asked: bool) -> Iterator[str]:
     if outcome.ok and asked:
-        yield f"asked again at once, {address} {_does(outcome)}"
+        yield f"on an immediate retry {address} {_does(outcome)}"
     elif outcome.ok and seen.reason in {Reason.REFUSED, Reason.UNREACHABLE}:
-        yield f"asked again at once, {address} accepts the connection"
+        yield f"on an immediate retry {address} accepts the connection"
     elif outcome.ok and seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
-        yield f"{address} accepts connections, and doesn't answer"
+        yield f"{address} accepts connections but doesn't respond"
     elif outcome.ok and seen.reason is Reason.TIMEOUT:
-        yield f"asked again at once, {address} accepts the connection"
+        yield f"on an immediate retry {address} accepts the connection"
 
 
 def _compared(seen: Observation, outcomes: Mapping[str, Outcome], since: Mapping[str, float], *, asked: bool) -> Iterator[str]:
@@ -118,9 +118,9 @@ def _compared(seen: Observation, outcomes: Mapping[str, Outcome], since: Mapping
 def _all_well(seen: Observation, count: int, *, asked: bool) -> str:
     which = f"{'both' if count == 2 else f'all {count}'} addresses"  # noqa: PLR2004 - both are two
     if asked:
-        return f"asked again at once, {which} answer as they should"
+        return f"on an immediate retry {which} respond as expected"
     if seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
-        return f"{which} accept connections, and don't answer"
+        return f"{which} accept connections but don't respond"
     return f"{which} accept connections"
 
 
@@ -154,7 +154,7 @@ def _does(outcome: Outcome, *, many: bool = False) -> str:
 
 def _ending(outcome: Outcome) -> str:
     if outcome.ok:
-        return _does(outcome) if outcome.status is not None else "went well"
+        return _does(outcome) if outcome.status is not None else "succeeded"
     return f"{outcome.reason}: {outcome.message}" if outcome.message else str(outcome.reason)
 
 

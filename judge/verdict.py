@@ -274,9 +274,9 @@ def _findings(judged: Judged, rules: Rules) -> list[Finding]:
     if judged.outcome is not Outcome.PASS:
         told[judged.text if judged.text in sentences else f"{check.name}: {judged.text}"] = judged.outcome
     if judged.outcome is Outcome.FAIL and judged.strays:
-        told[f"{check.name}: {judged.strays} runs more were answered by another revision"] = Outcome.INCONCLUSIVE
+        told[f"{check.name}: {judged.strays} more runs were answered by another revision"] = Outcome.INCONCLUSIVE
     if judged.flaky:
-        told[f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed at once when asked again"] = Outcome.PASS
+        told[f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed on an immediate retry"] = Outcome.PASS
     told |= {text: outcome for text, outcome in sentences.items() if text not in told}
     aside = "" if check.required else " (optional)"
     return [Finding(outcome if check.required else Outcome.PASS, text + aside, check.name, check.line) for text, outcome in told.items()]

@@ -97,7 +97,7 @@ class Rate:
         if isinstance(text, Rate):
             return text
         if not isinstance(text, str) or not (found := _RATE.match(text)):
-            raise ValueError("write an amount in a time, such as 900/1h")
+            raise ValueError("write an amount in a period, such as 900/1h")
         window = found[3] if found[3][:1].isdigit() else f"1{found[3]}"
         return cls(float(found[1]), positive_seconds(window), found[2] or "")
 
@@ -107,7 +107,7 @@ class Rate:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "description": "an amount in a time, such as 900/1h"}
+        return {"type": "string", "description": "an amount in a period, such as 900/1h"}
 
 
 def _text_schema(description: str, units: Mapping[str, float | Decimal] | None = None) -> WithJsonSchema:

@@ -75,11 +75,13 @@ class Revision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    path: str = Field(default="/", pattern=r"^/", description="What is asked to learn it, below the target's address.")
+    path: str = Field(default="/", pattern=r"^/", description="The path to request, below the target's address.")
     header: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9-]+$", description="A header that every answer carries, such as X-Revision."
+        default=None, pattern=r"^[A-Za-z0-9-]+$", description="A header that every response has, such as X-Revision."
     )
-    json_: JsonPath | None = Field(default=None, alias="json", description="Where it stands in the path's answer, such as $.version.")
+    json_: JsonPath | None = Field(
+        default=None, alias="json", description="A JSONPath of the revision in the response of `path`, such as $.version."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -107,15 +109,17 @@ class Target(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(exclude=True, json_schema_extra={"x-hidden": True})  # filled in by the plan: the key under targets:
-    url: str = Field(description="As users reach it: scheme, host and, where needed, port and a base path.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Sent with every request to this target.")
-    limit: Rate | None = Field(default=None, description="A sliding window never exceeded by all that share one state, such as 900/1h.")
-    allow: tuple[RuleField, ...] = Field(default=(), description="What may be sent beside GET, HEAD and OPTIONS.")
-    deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS that may not be sent.")
-    revision: Revision | None = Field(default=None, description="Where it tells which build answers.")
-    load: bool = Field(default=False, description="Whether load runs may go to it.")
+    url: str = Field(description="The address as users reach it: scheme, host and, if needed, port and base path.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers of every request to this target.")
+    limit: Rate | None = Field(
+        default=None, description="The most requests in a sliding window, such as 900/1h, for all checks that share one state."
+    )
+    allow: tuple[RuleField, ...] = Field(default=(), description="Requests that are allowed in addition to GET, HEAD and OPTIONS.")
+    deny: tuple[RuleField, ...] = Field(default=(), description="GET, HEAD and OPTIONS requests that are not allowed.")
+    revision: Revision | None = Field(default=None, description="Where the target reports the revision that it runs.")
+    load: bool = Field(default=False, description="Whether load tests may use this target.")
     allow_addresses: tuple[AddressField, ...] = Field(
-        default=(), description="Link-local or metadata addresses that may be reached all the same."
+        default=(), description="Link-local or metadata addresses that checks may connect to in spite of the general rule."
     )
 
     def refusal(self, method: str, url: str) -> str | None:

@@ -38,28 +38,32 @@ class Expect(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    status: Statuses = Field(default_factory=any_success, description="200, 2xx, 200-299, or a list of these; 2xx if none.")
-    http_version: Version | None = Field(default=None, description="The version of HTTP that must be spoken: 1.1 or 2.")
+    status: Statuses = Field(
+        default_factory=any_success, description="The expected status: 200, 2xx, 200-299, or a list of these; 2xx by default."
+    )
+    http_version: Version | None = Field(default=None, description="The HTTP version that the server must use: 1.1 or 2.")
     text: Texts = Field(default=(), description="A text that the body contains, or several.")
     not_text: Texts = Field(default=(), description="A text that the body must not contain, or several.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the body, or several.")
     not_regex: Patterns = Field(default=(), description="A regular expression (RE2) that must not be found, or several.")
     json_: dict[JsonPath, Condition] = Field(
-        default={}, alias="json", description="By JSONPath, what the values must be; all that it selects."
+        default={}, alias="json", description="Conditions by JSONPath; every value that a path selects must meet its condition."
     )
-    headers: dict[str, Condition] = Field(default={}, description="By name, what a header must be.")
-    within: Duration | None = Field(default=None, description="The longest that it may take: slower is a failure, latency.")
+    headers: dict[str, Condition] = Field(default={}, description="Conditions by the header's name.")
+    within: Duration | None = Field(
+        default=None, description="The longest time that the response may take; a slower one fails with reason latency."
+    )
 
     def judge(self, answer: Response) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
         judge_status(answer, self.status)
         if self.http_version is not None and answer.http_version != self.http_version:
-            raise Failed(Reason.PROTOCOL, f"HTTP/{answer.http_version}, wanted HTTP/{self.http_version}")
+            raise Failed(Reason.PROTOCOL, f"HTTP/{answer.http_version}, expected HTTP/{self.http_version}")
         for name, condition in self.headers.items():
             _judge_header(name, condition, answer)
         self._judge_text(answer)
         if self.json_:
-            judge_json(document(answer), self.json_)
+            judge_json(document(answer), self.json_, answer.status)
         if self.within is not None:
             judge_latency("took", answer.seconds, self.within)
 
@@ -81,17 +85,17 @@ class Expect(BaseModel):
 def judge_latency(what: str, seconds: float, most: float) -> None:
     """Raises Failed(latency) where it took longer than `most` seconds."""
     if seconds > most:
-        raise Failed(Reason.LATENCY, f"{what} {duration(seconds)}, wanted at most {duration(most)}")
+        raise Failed(Reason.LATENCY, f"{what} {duration(seconds)}, expected at most {duration(most)}")
 
 
-def judge_json(found: Any, wanted: Mapping[JsonPath, Condition]) -> None:
-    """Raises Failed for the first path whose values are not as wanted."""
+def judge_json(found: Any, wanted: Mapping[JsonPath, Condition], status: int) -> None:
+    """Raises Failed for the first path whose values are not as wanted. `status` is the one that the body came with."""
     for path, condition in wanted.items():
-        for reason, message in json_faults(found, path, condition):
+        for reason, message in json_faults(found, path, condition, status):
             raise Failed(reason, message)
 
 
-def json_faults(whole: Any, path: JsonPath, condition: Condition) -> Iterator[tuple[Reason, str]]:
+def json_faults(whole: Any, path: JsonPath, condition: Condition, status: int) -> Iterator[tuple[Reason, str]]:
     """What is wrong with what a path selects. Nothing selected is a fault unless the condition says so."""
     try:
         found = path.find(whole)
@@ -103,7 +107,7 @@ def json_faults(whole: Any, path: JsonPath, condition: Condition) -> Iterator[tu
             yield condition.reason or Reason.BODY, f"{path} selects {message}"
     elif not found and not condition.wants_none:
         usual = Reason.SCHEMA if condition.is_form else Reason.BODY
-        yield condition.reason or usual, _absent(whole, path, condition)
+        yield condition.reason or usual, _absent(whole, path, condition, status)
     for actual in found:
         for reason, message in condition.faults(actual):
             yield condition.reason or _telling(path, condition, actual) or reason, f"{path} is {message}"
@@ -117,21 +121,21 @@ def _telling(path: JsonPath, condition: Condition, actual: Any) -> Reason | None
     return Reason.FALLBACK if last[0] in _FALLBACK else Reason.MOCK if last[0] in _MOCK else None
 
 
-def _absent(whole: Any, path: JsonPath, condition: Condition) -> str:
+def _absent(whole: Any, path: JsonPath, condition: Condition, status: int) -> str:
     """Says that nothing is there, and what is there instead when it isn't even an object."""
     missing = f"{path} is absent, expected {condition.expected()}"
     if isinstance(whole, dict) or not path.starts_with_name:
         return missing
     if not (inner := paired(whole)):
-        return f"the body is {shown(whole)}, no object: {missing}"
-    said, status = inner
-    inside = "; ".join(f"inside, {path} is {message}" for value in path.find(said) for _, message in condition.faults(value))
-    return f"{pair_text(status)}: {inside or missing}"
+        return f"the body is {shown(whole)}, not an object: {missing}"
+    said, reported = inner
+    inside = [f"{path} is {seen} (expected {wanted})" for value in path.find(said) for _, seen, wanted in condition.mismatches(value)]
+    return f"{pair_text(status, reported)}: {'; '.join(inside) or f'{path} is absent (expected {condition.expected()})'}."
 
 
-def pair_text(status: int) -> str:
-    """What a person is told of a body that is a pair."""
-    return f"the body is a pair [..., {status}] instead of an answer {status}"
+def pair_text(status: int, reported: int) -> str:
+    """What a person reads of a body that is a pair: the status that was sent, and the one inside the body."""
+    return f"Status {status}, but the body reports {reported}"
 
 
 def paired(whole: Any) -> tuple[Any, int] | None:
@@ -154,7 +158,7 @@ def document(answer: Response) -> Any:
         return answer.json()
     except ValueError as error:
         kind = (answer.header("content-type") or "").partition(";")[0]
-        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is no JSON: {error}; {_beginning(answer.text())}") from None
+        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {_beginning(answer.text())}") from None
 
 
 def _judge_header(name: str, condition: Condition, answer: Response) -> None:

@@ -37,7 +37,7 @@ class Condition(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     beside: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
 
-    exists: bool | None = Field(default=None, description="Whether there must be such a value at all.")
+    exists: bool | None = Field(default=None, description="Whether the value must be present.")
     equals: Any = Field(default=None, description="The value itself; 1 equals 1.0 and true equals only true.")
     not_: Any = Field(default=None, alias="not", description="A value that it must not be.")
     in_: list[Any] | None = Field(default=None, alias="in", description="The values that it may be.")
@@ -50,7 +50,7 @@ class Condition(BaseModel):
     type: JsonType | list[JsonType] | None = Field(default=None, description="The JSON type that it must have, or several.")
     length: Condition | None = Field(default=None, description="What its length must be: characters, elements or members.")
     count: Condition | None = Field(default=None, description="How many values a path must select.")
-    reason: Reason | None = Field(default=None, description="The reason that a failure is given, instead of the usual one.")
+    reason: Reason | None = Field(default=None, description="The reason of a failure, instead of the usual one.")
 
     @model_validator(mode="before")
     @classmethod
@@ -88,10 +88,15 @@ class Condition(BaseModel):
 
     def faults(self, actual: Any) -> Iterator[tuple[Reason, str]]:
         """What is wrong with a value that is there: (reason, `5, expected at most 3`) for each operator that doesn't hold."""
+        for reason, seen, expected in self.mismatches(actual):
+            yield reason, f"{seen}, expected {expected}"
+
+    def mismatches(self, actual: Any) -> Iterator[tuple[Reason, str, str]]:
+        """As `faults`, with what was seen and what was expected as two texts: (reason, `5`, `at most 3`)."""
         for name in _ORDER:
             if name in self.model_fields_set and not _HOLDS[name](getattr(self, name), actual):
                 usual = Reason.SCHEMA if name in _FORM else Reason.BODY
-                yield self.reason or usual, f"{_seen(name, actual)}, expected {_expected(name, getattr(self, name))}"
+                yield self.reason or usual, _seen(name, actual), _expected(name, getattr(self, name))
 
     def expected(self) -> str:
         """What was expected, in words, for a value that is not there."""

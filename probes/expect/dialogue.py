@@ -38,13 +38,14 @@ class Step(BaseModel):
 
     expect: Pattern | None = Field(default=None, description="Wait for a line in which this regular expression (RE2) is found.")
     reject: Pattern | None = Field(
-        default=None, description="A line in which this is found, before the awaited one, fails at once: status."
+        default=None,
+        description="A regular expression (RE2): a line that matches it before the expected one fails the run with reason status.",
     )
     expect_hex: Hex | None = Field(default=None, description="The next bytes must be these, in hex.")
-    send: SecretStr | None = Field(default=None, description="A line to say; {{name}} is what a group (?P<name>...) caught before.")
-    send_hex: Hex | None = Field(default=None, description="Bytes to say, in hex; nothing is put after them.")
-    starttls: bool = Field(default=False, description="Then shake hands, by the check's `tls`.")
-    labels: dict[str, str] = Field(default={}, description="What to show in probe_expect_info, such as version: '{{version}}'.")
+    send: SecretStr | None = Field(default=None, description="A line to send; {{name}} is what a group (?P<name>...) captured before.")
+    send_hex: Hex | None = Field(default=None, description="Bytes to send, in hex; no line end is added.")
+    starttls: bool = Field(default=False, description="Start TLS after this step, with the check's `tls` settings.")
+    labels: dict[str, str] = Field(default={}, description="Labels of probe_expect_info, such as version: '{{version}}'.")
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
@@ -78,7 +79,7 @@ def judge_names(steps: tuple[Step, ...]) -> None:
         known |= set(step.groups())
         for name in step.used():
             if name not in known:
-                raise ValueError(f"step {number} uses {{{{{name}}}}}, which no (?P<{name}>...) before it catches")
+                raise ValueError(f"step {number} uses {{{{{name}}}}}, which no (?P<{name}>...) before it captures")
 
 
 class Heard:
@@ -96,7 +97,7 @@ class Heard:
         self._left += data
         self._all += len(data)
         if self._all > CAP:
-            raise Failed(Reason.SIZE, f"the server says more than {CAP // 1024} KiB")
+            raise Failed(Reason.SIZE, f"the server sent more than {CAP // 1024} KiB")
 
     def left(self) -> int:
         """How many bytes came that no step has taken."""
@@ -106,7 +107,7 @@ class Heard:
         """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end, and for too many."""
         at = self._left.find(b"\n", self._seen)
         if (len(self._left) if at < 0 else at) > LINE_CAP:
-            raise Failed(Reason.SIZE, f"the server says a line of more than {LINE_CAP // 1024} KiB")
+            raise Failed(Reason.SIZE, f"the server sent a line of more than {LINE_CAP // 1024} KiB")
         if at < 0:
             self._seen = len(self._left)
             return None
@@ -115,7 +116,7 @@ class Heard:
         self._seen = 0
         self._taken += 1
         if self._taken > LINES:
-            raise Failed(Reason.SIZE, f"the server says more than {LINES:,} lines")
+            raise Failed(Reason.SIZE, f"the server sent more than {LINES:,} lines")
         self.lines = [*self.lines[1 - KEPT :], line]
         return line
 
@@ -123,7 +124,7 @@ class Heard:
         """Whether the next bytes are these; takes them. Raises Failed(protocol) as soon as they are others."""
         came = bytes(self._left[: len(wanted)])
         if came != wanted[: len(came)]:
-            raise Failed(Reason.PROTOCOL, f"the server's bytes are {came.hex(' ')}, expected {wanted.hex(' ')}")
+            raise Failed(Reason.PROTOCOL, f"the server sent the bytes {came.hex(' ')}, expected {wanted.hex(' ')}")
         if len(came) < len(wanted):
             return False
         del self._left[: len(wanted)]
@@ -133,7 +134,7 @@ class Heard:
     def ending(self, wanted: str) -> Failed:
         """Why a dialogue whose connection was closed has failed: cut short in a line or before any, or told something else."""
         if self._left or not self.lines:
-            came = f"after {len(self._left)} bytes of an answer" if self._left else "before any answer came"
+            came = f"after {len(self._left)} bytes of a response" if self._left else "before any response"
             return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
         return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
 
@@ -144,5 +145,5 @@ class Heard:
             if found := step.expect.search(line):
                 return {name: text or "" for name, text in found.groupdict().items()}
             if step.reject and step.reject.search(line):
-                raise Failed(Reason.STATUS, f"the server says {shown(line)}; expected {step.expect}")
+                raise Failed(Reason.STATUS, f"the server sent {shown(line)}, expected {step.expect}")
         return None

@@ -54,7 +54,7 @@ class Pattern:
             return cls(text, re2.compile(whole_characters(text), options=options))
         except re2.error as error:
             complaint = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-            raise ValueError(f"no regular expression that RE2 reads: {complaint}") from None
+            raise ValueError(f"RE2 can't read this regular expression: {complaint}") from None
 
     def search(self, text: str) -> Any:
         """The first match anywhere in the text, or None."""

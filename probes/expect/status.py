@@ -102,7 +102,7 @@ def throttled_until(answer: Response) -> str:
     if until is None and reset.isdecimal() and len(reset) == 10:  # noqa: PLR2004 - the digits of an epoch second until 2286
         until = datetime.fromtimestamp(int(reset), UTC)
     if until is None:
-        return "throttled; the answer doesn't say until when"
+        return "throttled; the response doesn't say until when"
     day = "" if sent is not None and sent.date() == until.date() else f"{until:%Y-%m-%d} "
     return f"throttled until {day}{until:%H:%M:%S} UTC"
 

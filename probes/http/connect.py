@@ -82,5 +82,5 @@ def _speaking(stream: Stream, http: str, *, secure: bool) -> Connection:
         return Http2(stream)
     if http == "2":
         stream.abort()
-        raise Failed(Reason.PROTOCOL, f"the server doesn't agree to HTTP/2: by ALPN it chose {chosen or 'nothing'}")
+        raise Failed(Reason.PROTOCOL, f"the server didn't agree to HTTP/2: it chose {chosen or 'nothing'} in ALPN")
     return Http1(stream)

@@ -27,7 +27,7 @@ class Decoder:
         names = [name.strip().lower().removeprefix("x-") for name in encoding.split(",")]
         self._layers = [_layer(name, {*_ALWAYS, *asked}) for name in reversed(names) if name not in ("", "identity")]
         if len(self._layers) > _MOST_LAYERS:
-            raise Failed(Reason.PROTOCOL, f"the answer is encoded {len(self._layers)} times over ({encoding[:100]})")
+            raise Failed(Reason.PROTOCOL, f"the response is encoded {len(self._layers)} times over ({encoding[:100]})")
         self._cap = cap
         self._made = 0
 
@@ -39,13 +39,13 @@ class Decoder:
                 break
         self._made += len(piece)
         if self._made > self._cap:
-            raise Failed(Reason.SIZE, f"the answer exceeds {self._cap:,} bytes")
+            raise Failed(Reason.SIZE, f"the response exceeds {self._cap:,} bytes")
         return piece
 
     def end(self) -> None:
         """Raises Failed(TRUNCATED) where the body ended and what is encoded in it did not."""
         if any(layer.began and not layer.ended for layer in self._layers):
-            raise Failed(Reason.TRUNCATED, f"the answer is whole, but what it encodes breaks off after {self._made} bytes")
+            raise Failed(Reason.TRUNCATED, f"the response is complete, but its decoded content ends early, after {self._made} bytes")
 
 
 class _Layer(ABC):
@@ -63,7 +63,7 @@ class _Layer(ABC):
         try:
             return self._undo(piece, most)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
-            raise Failed(Reason.PROTOCOL, f"the answer's body is not what its Content-Encoding says ({self.name}): {error}") from error
+            raise Failed(Reason.PROTOCOL, f"the response body doesn't match its Content-Encoding ({self.name}): {error}") from error
 
     @abstractmethod
     def _undo(self, piece: bytes, most: int) -> bytes: ...
@@ -153,5 +153,5 @@ class _Zstd(_Layer):
 def _layer(name: str, known: Collection[str]) -> _Layer:
     layers: dict[str, type[_Layer]] = {kind.name: kind for kind in (_Gzip, _Deflate, _Brotli, _Zstd)}
     if name not in layers or name not in known:
-        raise Failed(Reason.PROTOCOL, f"the answer is encoded as {name!r}, which wasn't asked for")
+        raise Failed(Reason.PROTOCOL, f"the response is encoded as {name!r}, which the request didn't ask for")
     return layers[name]()

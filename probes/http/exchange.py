@@ -71,7 +71,7 @@ class Exchange(ABC):
                     await self.feed(rest)
                 return
             if taken >= HEAD_CAP:
-                raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB")
+                raise Failed(Reason.SIZE, f"the response head exceeds {HEAD_CAP // 1024} KiB")
             with self.ctx.phase("transfer") as interval:
                 data = await self._read()
                 interval.end = self.stream.last_read_at
@@ -117,7 +117,7 @@ class Exchange(ABC):
         """How far the answer had come, for a message."""
         if not self.head_done:
             came = self.stream.received_bytes - self._before
-            return f"after {came} bytes of the answer's head" if self.begun and came else "before any answer came"
+            return f"after {came} bytes of the response head" if self.begun and came else "before any response"
         length = self.header("content-length")
         of = f" of {length}" if length else ""
         return f"after {self.body_bytes}{of} bytes of the body"

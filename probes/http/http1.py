@@ -81,11 +81,11 @@ class Exchange1(Exchange):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
-            raise Failed(Reason.PROTOCOL, f"the server switched protocols ({self.status}), which wasn't asked for") from error
+            raise Failed(Reason.PROTOCOL, f"the server switched protocols ({self.status}), which the request didn't ask for") from error
         except httptools.HttpParserError as error:
             self._surplus = True
             if not self.done:  # bytes beyond an answer's end are not the answer's
-                raise Failed(Reason.PROTOCOL, f"what came is no HTTP/1.1 answer: {str(error).rstrip('.').lower()}") from error
+                raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/1.1: {str(error).rstrip('.').lower()}") from error
 
     def ends_with_connection(self) -> bool:
         return self.header("content-length") is None and "chunked" not in (self.header("transfer-encoding") or "").lower()

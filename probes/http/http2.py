@@ -95,7 +95,7 @@ class Http2(Connection):
             if not self._greeted:
                 self._greet(kind, length)
             if length > _FRAME:
-                raise Failed(Reason.PROTOCOL, f"what came breaks HTTP/2: a frame of {length:,} bytes, where {_FRAME:,} are the most")
+                raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: a frame of {length:,} bytes, at most {_FRAME:,} are allowed")
             if len(self._unread) < _HEADER + length:
                 break
             frame = bytes(self._unread[: _HEADER + length])
@@ -109,24 +109,24 @@ class Http2(Connection):
 
     def _greet(self, kind: int, length: int) -> None:
         if kind != _SETTINGS or length > _FRAME:
-            raise Failed(Reason.PROTOCOL, f"what came is no HTTP/2: it begins {bytes(self._unread[:40])!r}")
+            raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/2: it begins {bytes(self._unread[:40])!r}")
         self._greeted = True
 
     def _receive(self, frame: bytes) -> list[Event]:
         try:
             return list(self.h2.receive_data(frame))
         except DenialOfServiceError as error:
-            raise Failed(Reason.SIZE, f"the answer's head exceeds {HEAD_CAP // 1024} KiB") from error
+            raise Failed(Reason.SIZE, f"the response head exceeds {HEAD_CAP // 1024} KiB") from error
         except InvalidBodyLengthError as error:
-            raise Failed(Reason.TRUNCATED, f"the answer ended after {error.actual_length} of {error.expected_length} bytes") from error
+            raise Failed(Reason.TRUNCATED, f"the response ended after {error.actual_length} of {error.expected_length} bytes") from error
         except H2Error as error:
             words = (str(error) or type(error).__name__).rstrip(".")
             too_long = "header list" in words.lower() or "continuation" in words.lower()
             if too_long:
-                raise Failed(Reason.SIZE, f"the answer's head is too long: {words.lower()}") from error
-            raise Failed(Reason.PROTOCOL, f"what came breaks HTTP/2: {words.lower()}") from error
+                raise Failed(Reason.SIZE, f"the response head is too long: {words.lower()}") from error
+            raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: {words.lower()}") from error
         except hpack.HPACKError as error:
-            raise Failed(Reason.PROTOCOL, f"what came breaks HTTP/2's headers: {str(error).lower()}") from error
+            raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2's header compression: {str(error).lower()}") from error
 
 
 class Goodbye:
@@ -197,7 +197,7 @@ class Exchange2(Exchange):
         if not (goodbye := self._connection.goodbye):
             return super().broken_off()
         reason = Reason.PROTOCOL if goodbye.code else Reason.TRUNCATED if self.head_done else Reason.RESET
-        return Failed(reason, f"the server said goodbye {self.so_far()}: {goodbye}")
+        return Failed(reason, f"the server closed the connection {self.so_far()}: {goodbye}")
 
     def _happened(self, event: Event) -> None:
         if getattr(event, "stream_id", self._number) != self._number:

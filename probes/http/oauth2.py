@@ -26,13 +26,13 @@ class OAuth2(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    token_url: str = Field(description="The token endpoint.")
-    client_id: str = Field(min_length=1, description="Who we are there.")
-    client_secret: SecretStr = Field(description="Its password.")
-    scope: str = Field(default="", description="What the token shall be for; several are parted by spaces.")
-    audience: str = Field(default="", description="Whom the token shall be for, where the endpoint wants to know.")
-    auth: Literal["basic", "post"] = Field(default="basic", description="Where the password goes: into a header, or into the form.")
-    tls: Tls = Field(default=Tls(), description="Authorities, name and versions for the token endpoint.")
+    token_url: str = Field(description="The address of the token endpoint.")
+    client_id: str = Field(min_length=1, description="The client's name at the token endpoint.")
+    client_secret: SecretStr = Field(description="The client's secret.")
+    scope: str = Field(default="", description="The scope of the token; separate several by spaces.")
+    audience: str = Field(default="", description="The audience of the token, if the endpoint requires one.")
+    auth: Literal["basic", "post"] = Field(default="basic", description="Where the secret is sent: in a header, or in the form.")
+    tls: Tls = Field(default=Tls(), description="TLS settings for the token endpoint: authorities, name and versions.")
 
     @field_validator("token_url")
     @classmethod
@@ -72,9 +72,9 @@ def token(answer: Response, now: float) -> Token:
         raise Failed(reason, f"the token endpoint answered {answer.status}{_error(said)}")
     value, kind = said.get("access_token"), said.get("token_type", "bearer")
     if not isinstance(value, str) or not value or any(not 0x21 <= ord(sign) <= 0x7E for sign in value):  # noqa: PLR2004 - RFC 6749, A.12
-        raise Failed(Reason.SCHEMA, f"the token endpoint's answer holds no access_token{_error(said)}")
+        raise Failed(Reason.SCHEMA, f"the token endpoint's response has no access_token{_error(said)}")
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise Failed(Reason.SCHEMA, f"the token endpoint gave a token of type {kind!r}, and only bearer is known here")
+        raise Failed(Reason.SCHEMA, f"the token endpoint returned a token of type {kind!r}, but Outrider knows only bearer")
     try:
         life = max(0.0, float(said.get("expires_in", UNTOLD)))
     except (TypeError, ValueError):

@@ -43,20 +43,30 @@ Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_encodings, json_sc
 class HttpProbe(Probe):
     """Where a kind over HTTP asks: a target and a path, or a `url` of its own, to which only its kind's request goes."""
 
-    target: TargetRef | None = Field(default=None, description="A name under targets:; its address, headers, rules and limit.")
-    url: SecretStr | None = Field(default=None, description="An address of this check's own, instead of a target.")
-    path: str = Field(default="", description="Below the target's address, with the query.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the target's headers.")
-    tls: Tls = Field(default=Tls(), description="Authorities, name and versions for https.")
-    http: Version = Field(default="1.1", description="1.1, 2 (without TLS, too), or auto: what the server prefers over TLS.")
-    proxy: SecretStr | None = Field(default=None, description="http://user:password@host:port; https goes through its tunnel (CONNECT).")
-    oauth2: OAuth2 | None = Field(default=None, description="Client credentials; the token is kept until shortly before its end.")
-    compression: Encodings = Field(default=(), description="true, or which of zstd, br, gzip and deflate are asked for; none unless asked.")
-    keep_alive: bool = Field(default=False, description="true keeps the connection for the next run: the warm path is measured.")
-    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
+    target: TargetRef | None = Field(
+        default=None, description="A name under targets:; the check takes its address, headers, rules and limit."
+    )
+    url: SecretStr | None = Field(default=None, description="An address instead of a target.")
+    path: str = Field(default="", description="The path below the target's address, with the query.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers to send in addition to the target's.")
+    tls: Tls = Field(default=Tls(), description="TLS settings for https: authorities, name and versions.")
+    http: Version = Field(default="1.1", description="1.1, 2 (also without TLS), or auto: the version that the server chooses over TLS.")
+    proxy: SecretStr | None = Field(
+        default=None, description="A proxy, as http://user:password@host:port; https uses a CONNECT tunnel through it."
+    )
+    oauth2: OAuth2 | None = Field(
+        default=None, description="OAuth 2 client credentials; the token is kept until shortly before it expires."
+    )
+    compression: Encodings = Field(
+        default=(), description="true for all of zstd, br, gzip and deflate, or a list of some; none by default."
+    )
+    keep_alive: bool = Field(
+        default=False, description="true keeps the connection open for the next run, so that later runs measure no connection set-up."
+    )
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     resolve: AddressField | None = Field(default=None, description="Connect to this address instead of resolving the host.")
     allow_addresses: tuple[AddressField, ...] = Field(
-        default=(), description="Link-local or metadata addresses that may be reached all the same."
+        default=(), description="Link-local or metadata addresses that checks may connect to in spite of the general rule."
     )
 
     @field_validator("proxy")

@@ -95,9 +95,9 @@ class HttpSession:
         try:
             made = httpx.Request(request.method, request.url, headers=headers, content=request.body)
         except httpx.InvalidURL as error:
-            raise Failed(Reason.REDIRECT, f"the address is none: {error}") from error
+            raise Failed(Reason.REDIRECT, f"this is not an address: {error}") from error
         if made.url.scheme not in PORTS:
-            raise Failed(Reason.REDIRECT, f"the redirect leads to a {made.url.scheme} address")
+            raise Failed(Reason.REDIRECT, f"the redirect leads to a {made.url.scheme} address, which an HTTP check can't follow")
         if made.url.userinfo and "authorization" not in made.headers:
             made.headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(made.url.userinfo)).decode()}"
         self._cookies.give(made, ctx.conceal)

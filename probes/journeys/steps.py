@@ -27,10 +27,12 @@ class Capture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    json_: JsonPath | None = Field(default=None, alias="json", description="A JSONPath; the first value that it selects.")
-    header: str | None = Field(default=None, description="The name of a header.")
-    regex: Pattern | None = Field(default=None, description="A regular expression (RE2) on body or header; its first group.")
-    secret: bool = Field(default=True, description="Whether the value must not show in any output.")
+    json_: JsonPath | None = Field(default=None, alias="json", description="A JSONPath; the first value that it selects is captured.")
+    header: str | None = Field(default=None, description="The name of a header; its value is captured.")
+    regex: Pattern | None = Field(
+        default=None, description="A regular expression (RE2) for the body or the header; its first group is captured."
+    )
+    secret: bool = Field(default=True, description="Whether the value is a secret that no output may show.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -70,7 +72,7 @@ class Step(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: str = Field(pattern=_NAME, description="Its name in messages, facts and metrics.")
+    name: str = Field(pattern=_NAME, description="The step's name in messages, facts and metrics.")
     get: str | None = Field(default=None, description="The path of a GET.")
     post: str | None = Field(default=None, description="The path of a POST.")
     put: str | None = Field(default=None, description="The path of a PUT.")
@@ -78,14 +80,16 @@ class Step(BaseModel):
     delete: str | None = Field(default=None, description="The path of a DELETE.")
     head: str | None = Field(default=None, description="The path of a HEAD.")
     options: str | None = Field(default=None, description="The path of an OPTIONS.")
-    query: dict[str, SecretStr] = Field(default={}, description="Added to the path as its query.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Sent beside the journey's headers.")
-    form: dict[str, SecretStr] | None = Field(default=None, description="Sent as an HTML form sends it.")
-    json_: Any = Field(default=None, alias="json", description="Sent as JSON.")
-    body: SecretStr | None = Field(default=None, description="Sent as it is written.")
-    expect: Expect = Field(default=Expect(), description="What the answer must be; without it any status from 200 to 299.")
-    capture: dict[str, CaptureField] = Field(default={}, description="Values taken from the answer, by name, for {{name}} in later steps.")
-    always: bool = Field(default=False, description="Sent after the verdict, whatever it is, with 5 s of its own: for leaving in order.")
+    query: dict[str, SecretStr] = Field(default={}, description="The query to add to the path.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers to send in addition to the journey's.")
+    form: dict[str, SecretStr] | None = Field(default=None, description="The body, as fields of an HTML form.")
+    json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
+    body: SecretStr | None = Field(default=None, description="The body, sent exactly as written.")
+    expect: Expect = Field(default=Expect(), description="Conditions for the response; without it any status from 200 to 299 passes.")
+    capture: dict[str, CaptureField] = Field(
+        default={}, description="Values to take from the response, by name, for {{name}} in later steps."
+    )
+    always: bool = Field(default=False, description="Send this step also after a failure, with 5 s of its own: for a logout or a clean-up.")
 
     @model_validator(mode="after")
     def _one_request(self) -> Self:

@@ -24,8 +24,10 @@ class Part(Condition):
 
     beside: ClassVar[frozenset[str]] = Condition.beside | {"compare_with", "name"}
 
-    compare_with: str = Field(default="", description="The check that measures the same by itself.")
-    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", description="Its name; without it the last name of the path.")
+    compare_with: str = Field(default="", description="The check that measures the same thing directly.")
+    name: str = Field(
+        default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", description="The part's name; by default the last name of the path."
+    )
 
 
 class HealthMetrics(HttpProbe):
@@ -44,8 +46,8 @@ class HealthMetrics(HttpProbe):
     )
     families: ClassVar[tuple[Family, ...]] = http_families()
 
-    parts: dict[JsonPath, Part] = Field(min_length=1, description="By JSONPath, what each part of the report must be.")
-    status: Statuses = Field(default_factory=any_success, description="The status codes with which it may come; 2xx if none.")
+    parts: dict[JsonPath, Part] = Field(min_length=1, description="Conditions for the parts of the report, by JSONPath.")
+    status: Statuses = Field(default_factory=any_success, description="The status codes that the report may have; 2xx by default.")
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -75,9 +77,9 @@ class HealthMetrics(HttpProbe):
             answer = await session.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         report = self._report(answer)
         wrong = self._wrong(answer, report)
-        parts, present = self._judged(report)
+        parts, present = self._judged(report, answer.status)
         if wrong is None and not present:
-            wrong = Failed(Reason.SCHEMA, f"none of the declared parts is in the report: {shown(report)}")
+            wrong = Failed(Reason.SCHEMA, f"the report has none of the declared parts: {shown(report)}")
         if wrong is None:
             return Result.passed(f"{len(parts)} parts reported", parts)
         if not present:
@@ -90,17 +92,17 @@ class HealthMetrics(HttpProbe):
             return answer.json()
         except ValueError as error:
             judge_status(answer, self.status)
-            raise Failed(Reason.BODY, f"the report is no JSON: {error}; it begins {shown(answer.text()[:60])}") from None
+            raise Failed(Reason.BODY, f"the report is not JSON: {error}; it begins {shown(answer.text()[:60])}") from None
 
     def _wrong(self, answer: Response, report: Any) -> Failed | None:
         """What is wrong with the report as a whole: a body against its status code, or a status that is not as wanted."""
         if (pair := paired(report)) and pair[1] != answer.status:
-            return Failed(Reason.BODY, f"{pair_text(pair[1])}, and came with {answer.status}")
+            return Failed(Reason.BODY, f"{pair_text(answer.status, pair[1])}.")
         state = report.get("status") if isinstance(report, dict) else None
         word = state.lower() if isinstance(state, str) else ""
         well = 200 <= answer.status < 400  # noqa: PLR2004 - HTTP's own numbers
         if (word in _UNWELL and well and not self._declares_status()) or (word in _WELL and not well):
-            return Failed(Reason.BODY, f"$.status is {shown(state)}, and came with {answer.status}")
+            return Failed(Reason.BODY, f"$.status is {shown(state)}, but the HTTP status is {answer.status}")
         try:
             judge_status(answer, self.status)
         except Failed as failed:
@@ -110,20 +112,20 @@ class HealthMetrics(HttpProbe):
     def _declares_status(self) -> bool:
         return any(path.names == ("status",) for path in self.parts)
 
-    def _judged(self, report: Any) -> tuple[dict[str, Result], bool]:
+    def _judged(self, report: Any, status: int) -> tuple[dict[str, Result], bool]:
         """Each part's result, and whether any part is there at all. A pair is read at what it holds, too."""
         pair = paired(report)
         results, present = {}, False
         for name, (path, part) in self._named().items():
             whole = pair[0] if pair and not path.find(report) else report
             present = present or bool(path.find(whole))
-            results[name] = _result(whole, path, part)
+            results[name] = _result(whole, path, part, status)
         return results, present
 
 
-def _result(whole: Any, path: JsonPath, part: Part) -> Result:
+def _result(whole: Any, path: JsonPath, part: Part, status: int) -> Result:
     if not part.wants_none and not path.find(whole):
         return Result.failed(Reason.SCHEMA, f"{path} is absent, expected {part.expected()}")
-    for reason, message in json_faults(whole, path, part):
+    for reason, message in json_faults(whole, path, part, status):
         return Result.failed(reason, message)
     return Result.passed(f"{path} is {shown(next(iter(path.find(whole)), None))}")

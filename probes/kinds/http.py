@@ -45,15 +45,19 @@ class Http(HttpProbe):
     )
     families: ClassVar[tuple[Family, ...]] = http_families()
 
-    method: str = Field(default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD, OPTIONS; another one only where the target allows it.")
-    body: SecretStr | None = Field(default=None, description="Sent as it is written.")
-    json_: Any = Field(default=None, alias="json", description="Sent as JSON.")
-    form: dict[str, SecretStr] | None = Field(default=None, description="Sent as an HTML form sends it.")
-    basic: Basic | None = Field(default=None, description="A user and a password.")
+    method: str = Field(
+        default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD or OPTIONS; another method only if the target allows it."
+    )
+    body: SecretStr | None = Field(default=None, description="The body, sent exactly as written.")
+    json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
+    form: dict[str, SecretStr] | None = Field(default=None, description="The body, as fields of an HTML form.")
+    basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
     bearer: SecretStr | None = Field(default=None, description="A token for the Authorization header.")
-    redirects: int = Field(default=0, ge=0, le=20, description="How many redirects are followed; with 0 a redirect is judged as an answer.")
-    body_cap: Size = Field(default=BODY_CAP, description="A longer answer is a failure, size.")
-    expect: Expect = Field(default=Expect(), description="What the answer must be; without it any status from 200 to 299.")
+    redirects: int = Field(
+        default=0, ge=0, le=20, description="The most redirects to follow; with 0 a redirect is judged like any response."
+    )
+    body_cap: Size = Field(default=BODY_CAP, description="The longest body; a longer one fails with reason size.")
+    expect: Expect = Field(default=Expect(), description="Conditions for the response; without it any status from 200 to 299 passes.")
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:

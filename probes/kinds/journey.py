@@ -57,7 +57,7 @@ class Journey(HttpProbe):
     )
 
     steps: tuple[Step, ...] = Field(description="The requests, in order.")
-    lockout: Duration = Field(default=1800.0, description="How long no login is tried after a refused one.")
+    lockout: Duration = Field(default=1800.0, description="How long the check doesn't try to log in after a refused login.")
 
     @model_validator(mode="after")
     def _steps_can_work(self) -> Self:
@@ -121,7 +121,7 @@ class Journey(HttpProbe):
             async with asyncio.timeout(LEAVING):
                 await self._play(aside, session, play.leaving())
         except TimeoutError:
-            return f"{aside.step}: no answer within {LEAVING:g} s"
+            return f"{aside.step}: no response within {LEAVING:g} s"
         except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             return str(error)
         finally:

@@ -50,14 +50,14 @@ class Tcp(Probe):
 
     host: Host = Field(description="A name or an address.")
     port: Port
-    tls: Tls | None = Field(default=None, description="Shake hands too; {} takes the defaults. With starttls in the dialogue, then.")
-    dialogue: Dialogue = Field(default=(), description="What to expect and to say, in order.")
+    tls: Tls | None = Field(default=None, description="Use TLS; {} takes the defaults. With starttls in the dialogue, TLS starts there.")
+    dialogue: Dialogue = Field(default=(), description="The lines to expect and to send, in order.")
     newline: Literal["crlf", "lf", "none"] = Field(default="crlf", description="What ends each line that is sent.")
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:
         if sum(step.starttls for step in self.dialogue) > 1:
-            raise ValueError("a connection shakes hands once: write starttls in one step")
+            raise ValueError("TLS can start only once: write starttls in one step")
         judge_names(self.dialogue)
         return self
 
@@ -154,6 +154,6 @@ class _Talk:
     async def _secure(self) -> None:
         """TLS from here on. What was said in the open beyond an answer could be anybody's, so it must be nothing."""
         if extra := self._heard.left():
-            raise Failed(Reason.PROTOCOL, f"the server sent {extra} bytes more than its answer before TLS began")
+            raise Failed(Reason.PROTOCOL, f"the server sent {extra} bytes more than its response before TLS began")
         tls = self._probe.tls or Tls()
         await self._ctx.wire.secure(self._ctx, self._stream, tls, await self._ctx.wire.tls_context(tls), self._probe.host)

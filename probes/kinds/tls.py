@@ -39,10 +39,10 @@ class Handshake(Probe):
         *tls_families(),
     )
 
-    host: Host = Field(description="A name or an address; the certificate must be for it, unless tls.server_name says another name.")
+    host: Host = Field(description="A name or an address; the certificate must be for it, unless tls.server_name is another name.")
     port: Port = 443
-    tls: Tls = Field(default=Tls(), description="Authorities, server name and oldest version.")
-    expect: Validity = Field(default=Validity(), description="What the certificate must be beyond valid.")
+    tls: Tls = Field(default=Tls(), description="TLS settings: authorities, server name and oldest version.")
+    expect: Validity = Field(default=Validity(), description="Further conditions for the certificate.")
 
     def address(self) -> str:
         return host_and_port(self.host, self.port)
@@ -63,7 +63,7 @@ class Handshake(Probe):
         until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.expect.valid_for is not None and left < self.expect.valid_for:
             term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
-            raise Failed(Reason.EXPIRED, f"the certificate {term}, at {until}; wanted at least {in_words(self.expect.valid_for)} left")
+            raise Failed(Reason.EXPIRED, f"the certificate {term}, on {until}; expected at least {in_words(self.expect.valid_for)} left")
         return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
 
     async def _leave(self, ctx: Context, stream: Stream) -> None:

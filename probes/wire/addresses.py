@@ -41,7 +41,7 @@ def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | Non
     for one in (ip, *_inside(ip)):
         if (one.is_link_local or one in _METADATA) and not {str(ip), str(one)} & set(allowed):
             leads = f"{host} leads to" if host != address else "the address is"
-            return f"{leads} {address}, a link-local or metadata address, which no check may reach unless allow_addresses names it"
+            return f"{leads} {address}, a link-local or metadata address; no check may connect to it unless allow_addresses lists it"
     return None
 
 

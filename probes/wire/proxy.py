@@ -15,10 +15,10 @@ _AUTH = 407
 _TUNNEL = {
     403: (Reason.POLICY, "doesn't allow it"),
     _AUTH: (Reason.AUTH, "wants other credentials"),
-    429: (Reason.THROTTLED, "has had too many requests"),
+    429: (Reason.THROTTLED, "received too many requests"),
     502: (Reason.UNREACHABLE, "can't reach the target"),
     503: (Reason.UNREACHABLE, "can't reach the target"),
-    504: (Reason.TIMEOUT, "had no answer from the target"),
+    504: (Reason.TIMEOUT, "got no response from the target"),
 }
 _ITS_OWN = ("proxy-status", "x-squid-error")  # headers of an answer that a proxy made up itself (RFC 9209; Squid)
 
@@ -40,7 +40,7 @@ class Proxy:
         except ValueError:
             raise ValueError("is no address; write it like http://proxy.example:3128") from None
         if split.scheme != "http" or not split.hostname or split.path.strip("/") or split.query:
-            raise ValueError("is written like http://proxy.example:3128: a proxy is spoken to in plain HTTP")
+            raise ValueError("must be written like http://proxy.example:3128: the connection to a proxy is plain HTTP")
         user = split.netloc.rpartition("@")[0]
         return cls(split.hostname, port, f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else "")
 

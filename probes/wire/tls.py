@@ -25,23 +25,23 @@ _HOSTNAME = {62, 64}
 _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 18, 19
 _NO_ISSUER = {2, 20, 21}
 _OUR_CERTIFICATE: Mapping[str, str] = {  # what a server's alert says of the certificate that we show, by OpenSSL's names
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate (tls.cert)",
-    "TLSV1_ALERT_UNKNOWN_CA": "the server doesn't know the authority of our certificate",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "the server doesn't accept our certificate: bad",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the server doesn't accept our certificate: of a kind that it doesn't support",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the server doesn't accept our certificate: revoked",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the server doesn't accept our certificate: expired",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the server doesn't accept our certificate",
-    "TLSV1_ALERT_ACCESS_DENIED": "the server knows our certificate, and denies it access",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate (tls.cert)",
+    "TLSV1_ALERT_UNKNOWN_CA": "the server doesn't know the authority of the client certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the server refused the client certificate: bad certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the server refused the client certificate: unsupported type",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the server refused the client certificate: revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the server refused the client certificate: expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the server refused the client certificate",
+    "TLSV1_ALERT_ACCESS_DENIED": "the server accepted the client certificate but denied access",
 }
 _BROKEN: Mapping[str, str] = {
-    "UNSUPPORTED_PROTOCOL": "the server speaks only a TLS version older than is accepted",
-    "TLSV1_ALERT_PROTOCOL_VERSION": "the server accepts none of our TLS versions",
-    "WRONG_VERSION_NUMBER": "the server's answer is not TLS",
+    "UNSUPPORTED_PROTOCOL": "the server offers only TLS versions older than tls.minimum allows",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server accepts none of the TLS versions that the check allows",
+    "WRONG_VERSION_NUMBER": "the server's response is not TLS",
     "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection during the handshake",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake: no cipher in common, or it wants a client certificate (tls.cert)",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the handshake: no common cipher, or it requires a client certificate (tls.cert)",
     "TLSV1_UNRECOGNIZED_NAME": "the server has no certificate for this name (SNI)",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server speaks none of the protocols that we offer (ALPN)",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server supports none of the protocols that the check offers (ALPN)",
 }
 
 
@@ -51,10 +51,10 @@ class Tls(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     ca: OptionalFile = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
-    server_name: str | None = Field(default=None, description="The name to ask for and to verify instead of the host's.")
-    verify: bool = Field(default=True, description="false accepts any certificate: the facts are noted all the same.")
-    cert: OptionalFile = Field(default=None, description="A PEM file with the certificate that we show a server that asks for one.")
-    key: OptionalFile = Field(default=None, description="A PEM file with its key, where `cert` doesn't hold it.")
+    server_name: str | None = Field(default=None, description="The name to request (SNI) and to verify, instead of the host's.")
+    verify: bool = Field(default=True, description="false accepts any certificate; its facts are recorded in any case.")
+    cert: OptionalFile = Field(default=None, description="A PEM file with the client certificate, for a server that requires one.")
+    key: OptionalFile = Field(default=None, description="A PEM file with the certificate's key, if `cert` doesn't have it.")
     minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS version that is accepted.")
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class Tls(BaseModel):
     def judge_version(self, spoken: str | None) -> None:
         """Raises Failed(tls) for an older version (as OpenSSL names it) than is accepted; before a byte of ours is sent in it."""
         if self.minimum == "1.3" and spoken != "TLSv1.3":
-            raise Failed(Reason.TLS, f"the server speaks {spoken}, wanted TLSv1.3 at least")
+            raise Failed(Reason.TLS, f"the server speaks {spoken}, expected at least TLSv1.3")
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """A client's context. Reads files and takes some 13 ms: the wire makes each once, in a thread.
@@ -203,7 +203,7 @@ def broken(error: ssl.SSLError) -> Failed:
 
 def _mistrust(code: int, text: str, chain: Sequence[Certificate], host: str, now: float) -> Failed:
     if not chain:
-        return Failed(Reason.UNTRUSTED, f"the certificate doesn't hold: {text}")
+        return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
     if code in _EXPIRED:
         return _expired(chain, now)
     if code in _NOT_YET:
@@ -216,7 +216,7 @@ def _mistrust(code: int, text: str, chain: Sequence[Certificate], host: str, now
 def _expired(chain: Sequence[Certificate], now: float) -> Failed:
     dead = next((c for c in chain if c.not_after < now), chain[0])
     whose = "" if dead is chain[0] else f" of {dead.subject}"
-    return Failed(Reason.EXPIRED, f"the certificate{whose} expired {ago(now - dead.not_after)} ago, at {_day(dead.not_after)}")
+    return Failed(Reason.EXPIRED, f"the certificate{whose} expired {ago(now - dead.not_after)} ago, on {_day(dead.not_after)}")
 
 
 def _unknown_issuer(code: int, text: str, chain: Sequence[Certificate]) -> Failed:
@@ -224,12 +224,12 @@ def _unknown_issuer(code: int, text: str, chain: Sequence[Certificate]) -> Faile
     if code == _SELF_SIGNED:
         return Failed(Reason.UNTRUSTED, f"the certificate is self-signed ({last.subject})")
     if code == _SELF_SIGNED_IN_CHAIN:
-        return Failed(Reason.UNTRUSTED, f"the chain ends at an authority that isn't trusted here ({last.subject})")
+        return Failed(Reason.UNTRUSTED, f"the chain ends at an authority that the runner doesn't trust ({last.subject})")
     if code in _NO_ISSUER and last.issuer_at:
         return Failed(Reason.CHAIN, f"the server left out the certificate of {last.issuer}, which is at {last.issuer_at}")
     if code in _NO_ISSUER:
-        return Failed(Reason.UNTRUSTED, f"the chain's issuer isn't trusted here ({last.issuer})")
-    return Failed(Reason.UNTRUSTED, f"the certificate doesn't hold: {text}")
+        return Failed(Reason.UNTRUSTED, f"the runner doesn't trust the issuer of the chain ({last.issuer})")
+    return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
 
 
 def tls_families() -> tuple[Family, ...]:

@@ -258,7 +258,7 @@ def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
     said = [f"{_at(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
     if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
         where = " and ".join(_at(address, port) for address in errors)
-        return ConnectionRefusedError(errno.ECONNREFUSED, f"{where} {'refuses' if len(errors) == 1 else 'refuse'} the connection")
+        return ConnectionRefusedError(errno.ECONNREFUSED, f"Connection refused by {where}")
     return type(first)(first.errno, "; ".join(said))
 
 

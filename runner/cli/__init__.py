@@ -38,7 +38,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="outrider", message="outrider %(version)s")
 def outrider() -> None:
-    """Rides ahead of the users of the AI Road Trip Storyteller and tells whether the road is open.
+    """Synthetic monitoring and health probes for the AI Road Trip Storyteller.
 
     Exit codes: 0 pass, 1 fail, 2 usage or configuration, 3 inconclusive.
     """

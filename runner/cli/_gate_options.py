@@ -39,20 +39,32 @@ class _Unit(click.ParamType[Any]):
 
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--expect-revision", {"default": "", "metavar": "SHA", "help": "Wait until this revision answers, and judge no other."}),
-    ("--wait", {"type": _Unit("duration"), "help": "How long to wait for it, or until anything answers.  [default: gate.wait, 5m]"}),
-    ("--rounds", {"type": click.IntRange(1, 1000), "help": "How often each check is judged.  [default: gate.rounds, 5]"}),
-    ("--for", {"type": _Unit("duration"), "help": "Judge for so long instead."}),
-    ("--consecutive", {"type": click.IntRange(1, 1000), "help": "Answers in a row that must carry it.  [default: gate.consecutive, 5]"}),
-    ("--inconclusive", {"type": click.Choice(["fail", "pass"]), "help": "What inconclusive is to a caller that knows two colours."}),
-    ("--require-slo", {"is_flag": True, "help": "Every SLO must be proven to hold; too few runs are inconclusive."}),
-    ("--save", {"type": click.Path(path_type=Path, dir_okay=False), "help": "Before the deployment: write what was measured."}),
-    ("--baseline", {"type": click.Path(path_type=Path, dir_okay=False), "help": "After it: compare with what was saved."}),
-    ("--fail-on-slower", {"type": _Unit("percent"), "help": "Fail where it is slower than before by so much, as 30%."}),
-    ("--annotate", {"is_flag": True, "help": "Mark the deployment in Grafana, from its start to the verdict."}),
-    ("--via", {"default": "", "metavar": "URL", "help": "Let the always-on runner there carry the gate out, from where it stands."}),
+    ("--expect-revision", {"default": "", "metavar": "SHA", "help": "Wait until the targets serve this revision, and judge only it."}),
+    (
+        "--wait",
+        {"type": _Unit("duration"), "help": "How long to wait for the revision, or for the first response.  [default: gate.wait, 5m]"},
+    ),
+    ("--rounds", {"type": click.IntRange(1, 1000), "help": "The number of judged runs for each check.  [default: gate.rounds, 5]"}),
+    ("--for", {"type": _Unit("duration"), "help": "Judge for this time instead of a number of rounds."}),
+    (
+        "--consecutive",
+        {"type": click.IntRange(1, 1000), "help": "Consecutive responses that must have the revision.  [default: gate.consecutive, 5]"},
+    ),
+    ("--inconclusive", {"type": click.Choice(["fail", "pass"]), "help": "Exit code to use when inconclusive: fail (1) or pass (0)."}),
+    ("--require-slo", {"is_flag": True, "help": "Every SLO must be proven to be met; too few runs are inconclusive."}),
+    (
+        "--save",
+        {"type": click.Path(path_type=Path, dir_okay=False), "help": "Before the deployment: write the measured times to this file."},
+    ),
+    (
+        "--baseline",
+        {"type": click.Path(path_type=Path, dir_okay=False), "help": "After the deployment: compare with the times in this file."},
+    ),
+    ("--fail-on-slower", {"type": _Unit("percent"), "help": "Fail if a check is slower than before by this much, such as 30%."}),
+    ("--annotate", {"is_flag": True, "help": "Annotate the deployment in Grafana, from its start to the verdict."}),
+    ("--via", {"default": "", "metavar": "URL", "help": "Let the always-on runner at this URL run the gate."}),
     ("--token-file", {"type": click.Path(path_type=Path), "help": "The runner's operate token.  [default: $OPERATE_TOKEN]"}),
-    ("--since", {"default": "", "metavar": "TIME", "help": "With --via: when the deployment began; what was seen before is the baseline."}),
+    ("--since", {"default": "", "metavar": "TIME", "help": "With --via: when the deployment began; the runs before it are the baseline."}),
 )
 
 
@@ -101,13 +113,13 @@ class Given:
         if self.span is not None and self.rounds is not None:
             unusable("give either --rounds or --for")
         if self.via and self.save:
-            unusable("--save has no use with --via: the runner knows the time before the deployment by itself")
+            unusable("--save can't be used with --via: the runner already has the runs before the deployment")
         if self.via and (urlsplit(self.via).scheme not in ("http", "https") or not urlsplit(self.via).hostname):
             unusable(f"--via {self.via}: write http:// or https:// and a host")
         if self.fail_on_slower is not None and self.baseline is None and not self.via:
-            unusable("--fail-on-slower compares with a --baseline; there is none")
+            unusable("--fail-on-slower needs a --baseline")
         if self.since and not self.via:
-            unusable("--since goes with --via")
+            unusable("--since needs --via")
 
     def settings(self, rules: GateRules) -> Settings:
         """What is given, and the file's word for the rest."""

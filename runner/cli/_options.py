@@ -32,15 +32,15 @@ def config_option(command: Command) -> Command:
 
 def selection_options(command: Command) -> Command:
     """--tag and --check, each any number of times."""
-    for name, help_text in (("check", "Only the check of this name."), ("tag", "Only checks that carry this tag.")):
+    for name, help_text in (("check", "Only the check with this name."), ("tag", "Only the checks with this tag.")):
         command = click.option(f"--{name}", f"{name}s", multiple=True, metavar=name.upper(), help=help_text)(command)
     return config_option(command)
 
 
 def deployment_options(command: Command) -> Command:
     """--deployment and --require: what ties a deployment's start to its finish."""
-    said = "What ties its start to its finish.  [default: the CI's run and attempt]"
-    command = click.option("--require", is_flag=True, help="Exit 1 unless the mark stands in Grafana.")(command)
+    said = "The id that connects its start and its finish.  [default: the CI's run and attempt]"
+    command = click.option("--require", is_flag=True, help="Exit 1 unless the annotation is in Grafana.")(command)
     return click.option("--deployment", default=None, metavar="ID", help=said)(command)
 
 

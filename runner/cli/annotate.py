@@ -21,34 +21,34 @@ T = TypeVar("T")
 VERDICTS = ("pass", "fail", "inconclusive")
 
 
-@click.group("annotate", short_help="Mark a deployment in Grafana.")
+@click.group("annotate", short_help="Annotate a deployment in Grafana.")
 def command() -> None:
-    """Mark a deployment in Grafana: a region from its start to its verdict.
+    """Annotate a deployment in Grafana: a region from its start to its verdict.
 
-    Exit 0 also where Grafana is down: the mark waits in the spool, and a later flush (or `outrider run`) sends it. Where the
-    file's address of Grafana is empty, nothing is marked, and the command says so.
+    Exit 0 also when Grafana is down: the annotation waits in the spool, and a later flush (or `outrider run`) sends it. If
+    Grafana's address in the file is empty, no annotation is written, and the command says so.
     """
 
 
 @command.command("start")
 @click.option("--revision", default="", help="What is deployed.  [default: the CI's commit]")
-@click.option("--version", "release", default="", help="Its version, for people.")
+@click.option("--version", "release", default="", help="Its version, for display.")
 @deployment_options
 @config_option
 def start(config: Path, deployment: str | None, revision: str, release: str, *, require: bool) -> None:
-    """Mark the start of a deployment, and close those before it that never finished."""
+    """Annotate the start of a deployment, and close earlier ones that never finished."""
     _tell_of(config, deployment, "", revision=revision, version=release, require=require)
 
 
 @command.command("finish")
-@click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="How it ended.")
+@click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="The verdict.")
 @click.option("--revision", default="", help="What was deployed.  [default: the CI's commit]")
-@click.option("--version", "release", default="", help="Its version, for people.")
-@click.option("--detail", default="", help="Why, in a line.")
+@click.option("--version", "release", default="", help="Its version, for display.")
+@click.option("--detail", default="", help="The reason, in one line.")
 @deployment_options
 @config_option
 def finish(config: Path, deployment: str | None, verdict: str, revision: str, release: str, detail: str, *, require: bool) -> None:
-    """Make of it a region, from its start to now. The start is found again in Grafana."""
+    """Finish the annotation: a region from the deployment's start to now. The start is found in Grafana."""
     _tell_of(config, deployment, verdict, revision=revision, version=release, detail=detail, require=require)
 
 
@@ -56,7 +56,7 @@ def finish(config: Path, deployment: str | None, verdict: str, revision: str, re
 @click.option("--require", is_flag=True, help="Exit 1 unless all was sent.")
 @config_option
 def flush(config: Path, *, require: bool) -> None:
-    """Send what Grafana didn't take before."""
+    """Send the annotations that Grafana didn't accept before."""
     from runner.grafana.deployment import has_grafana
 
     plan = load_plan(config, marking=True, probing=False)
@@ -76,9 +76,9 @@ def flush(config: Path, *, require: bool) -> None:
         for text in texts:
             click.echo(f"{said}: {text}", err=True)
     if flushed.busy:
-        click.echo("another process sends what waits", err=True)
+        click.echo("another process is sending the waiting annotations", err=True)
     elif not (flushed.sent or flushed.waiting or flushed.given_up):
-        click.echo("nothing waits")
+        click.echo("no annotation is waiting")
     raise click.exceptions.Exit(flushed.exit_code(require=require))
 
 
@@ -91,7 +91,7 @@ def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str,
     plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
     told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
     if told is None:
-        unusable("outside of a CI the deployment has no name: give --deployment ID, as annotate start printed it")
+        unusable("outside of a CI the deployment has no id: give --deployment ID, as annotate start printed it")
     told = replace(told, version=version, verdict=verdict, detail=detail)
     told = replace(told, finished=now) if verdict else replace(told, started=now)
     if not has_grafana(plan, require=require):

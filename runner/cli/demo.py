@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from runner.config.plan import ByCheck, Plan
 
 
-@click.command("demo", short_help="Show it all on a stand-in for the Road Trip Storyteller.")
-@click.option("--duration", default=None, metavar="TIME", help="End by itself after this long, such as 20s.")
+@click.command("demo", short_help="Run the stand-in for the Road Trip Storyteller and the runner together.")
+@click.option("--duration", default=None, metavar="TIME", help="End after this time, such as 20s.")
 @click.option("--with", "faults", multiple=True, metavar="FAULT", help="Switch a fault on at the start.")
 @click.option("--fault", "turned_on", default=None, metavar="FAULT", help="Switch a fault of the running demo on.")
 @click.option("--off", "turned_off", default=None, metavar="FAULT", help="Switch it off again.")
 @click.option("--faults", "listed", is_flag=True, help="List the faults.")
-@click.option("--no-limits", is_flag=True, help="Lift the application's own rate limit, for load tests.")
-@click.option("--embedded", is_flag=True, help="Use the packages' PostgreSQL and Redis, though there are others on the PATH.")
+@click.option("--no-limits", is_flag=True, help="Switch off the application's own rate limit, for load tests.")
+@click.option("--embedded", is_flag=True, help="Use the packages' PostgreSQL and Redis, even if others are on the PATH.")
 @config_option
 def command(
     config: Path,
@@ -40,9 +40,9 @@ def command(
     no_limits: bool,
     embedded: bool,
 ) -> None:
-    """Show it all on a stand-in for the Road Trip Storyteller: API, database, cache, AI service and booking partners.
+    """Run the stand-in for the Road Trip Storyteller (API, database, cache, AI service, booking partners) and the runner together.
 
-    --fault and --off speak to the demo that runs, and end with exit 1 where none does.
+    --fault and --off change the running demo, and exit with 1 if there is none.
     """
     try:
         from demo import introduction
@@ -120,7 +120,7 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
                 _tell_where(standin, listening.url, str(journal), str(environment))
                 with signals(stop, reload):
                     await _until(stop, seconds)
-    click.echo("the demo is over; nothing of it is left running")
+    click.echo("the demo has ended; all its processes are stopped")
 
 
 async def _until(stop: asyncio.Event, seconds: float | None) -> None:
@@ -153,7 +153,7 @@ class _Teller:
         if self._waiting:
             self._waiting.discard(seen.check.name)
             if not self._waiting and set(self._verdicts.values()) == {"pass"}:
-                self._console.print("all checks are green", style="bold green")
+                self._console.print("all checks are up", style="bold green")
 
     def plan(self, plan: Plan) -> None:
         """Follows a load or reload: a removed check is waited for no more, and the next verdict of a changed one is told again.
@@ -176,7 +176,7 @@ def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> 
     click.echo("\n  try, in another terminal:")
     for trial in TRY:
         click.echo(f"    {trial.where:<34} {trial.what}")
-    click.echo(f"\n  outrider probe, gate and load see all this after:\n    . {environment}")
+    click.echo(f"\n  to run other commands against the demo, first set its variables:\n    . {environment}")
     for trial in ASK if standin.world.limits else (*ASK, TRY_LOAD):
         click.echo(f"    {trial.where:<34} {trial.what}")
     click.echo("")

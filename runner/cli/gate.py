@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from runner.grafana import Deployment
 
 
-@click.command("gate", short_help="Ask after a deployment whether the right release works.")
+@click.command("gate", short_help="Check after a deployment that the right release works.")
 @gate_options
 @deployment_options
 @report_options
 @selection_options
 def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deployment: str | None, *, require: bool, **options: Any) -> None:
-    """Ask after a deployment whether the right release works.
+    """Check after a deployment that the right release works.
 
-    It waits until the expected revision answers, judges the checks in rounds, and exits with 0 pass, 1 fail, 3 inconclusive
+    Wait until the targets serve the expected revision, run the checks in rounds, and exit with 0 pass, 1 fail, 3 inconclusive
     (nothing is proven), 2 usage or configuration.
     """
     wanted = {name.removeprefix("as_"): options.pop(name) for name in list(options) if name.startswith("as_")}
@@ -54,7 +54,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
 def _end(told: Report, given: Given, *, failed_mark: bool) -> NoReturn:
     code = told.verdict.exit_code_as(given.inconclusive)
     if failed_mark:
-        click.echo("the mark does not stand in Grafana, and --require asks for it", err=True)
+        click.echo("the annotation is not in Grafana, but --require needs it", err=True)
         code = 1
     raise click.exceptions.Exit(code)
 

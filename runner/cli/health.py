@@ -15,13 +15,13 @@ import click
 from runner.usage import unusable
 
 
-@click.command("health", short_help="Ask the runner on this machine whether it lives.")
-@click.option("--url", default=None, help="Its address.  [default: http://$LISTEN, or http://127.0.0.1:9797]")
+@click.command("health", short_help="Ask the runner on this machine whether it is alive.")
+@click.option("--url", default=None, help="The runner's address.  [default: http://$LISTEN, or http://127.0.0.1:9797]")
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON: url, ok, status, message.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON: url, ok, status, message.")
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> None:
-    """Ask the runner on this machine whether it lives: exit 0, or 1 and why not."""
+    """Ask the runner on this machine whether it is alive: exit 0, or 1 with the reason."""
     address = urlsplit(url or f"http://{_own_address()}")
     if address.scheme != "http" or not address.hostname:
         unusable(f"--url {url}: write http:// and an address")
@@ -33,7 +33,7 @@ def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> N
         status: int | None = answer.status
         text = answer.read(1000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        status, text = None, f"no runner answers at {address.hostname}:{address.port or 9797}: {error}"
+        status, text = None, f"no runner responds at {address.hostname}:{address.port or 9797}: {error}"
     ok = status == http.client.OK
     if as_json:
         asked = f"http://{address.hostname}:{address.port or 9797}{path}"

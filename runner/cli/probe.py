@@ -1,4 +1,4 @@
-"""`outrider probe`: runs checks once, now, and draws where the time went."""
+"""`outrider probe`: runs checks once, now, and shows where the time went."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from runner.engine.execute import Execute
 
 
-@click.command("probe", short_help="Run checks once, now, and draw where the time went.")
+@click.command("probe", short_help="Run checks once, now, and show where the time went.")
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, with all details.")
 @selection_options
 def command(names: tuple[str, ...], config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_json: bool) -> None:
-    """Run checks once, now, and draw where the time went.
+    """Run checks once, now, and show where the time went.
 
-    Exit 0 when all passed, 1 when one failed, 3 when one can't be told.
+    Exit 0 when all passed, 1 when one failed, 3 when one is unknown.
     """
     plan = load_plan(config, tags=tags, checks=(*checks, *names))
     if not plan.checks:

@@ -1,4 +1,4 @@
-"""`outrider run`: probes for ever, and serves what it sees."""
+"""`outrider run`: runs the checks continuously, and serves what it sees."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from runner.cli._options import config_option
 from runner.usage import unusable
 
 
-@click.command("run", short_help="Probe for ever, and serve what is seen.")
+@click.command("run", short_help="Run all checks continuously; serve the page, the API and the metrics.")
 @config_option
 def command(config: Path) -> None:
-    """Probe for ever, and serve what is seen: metrics, health, and a page for people.
+    """Run all checks continuously, and serve the metrics, the health report, the API and a page for people.
 
-    SIGHUP, POST /-/reload and a changed file reload; SIGTERM drains. Exit 2 for a wrong configuration or a busy port.
+    SIGHUP, POST /-/reload and a changed file reload checks.yaml; SIGTERM stops the runner after the runs in flight. Exit 2 for a
+    wrong configuration or a busy port.
     """
     import uvloop
 
@@ -44,4 +45,4 @@ async def _run(config: Path) -> None:
         with signals(stop, reload):
             service.journal.log("info", f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")
             await stop.wait()
-            service.journal.log("info", "stopping: runs in flight may end")
+            service.journal.log("info", "stopping: waiting for the runs in flight")

@@ -16,11 +16,11 @@ DAY = 86400.0
 
 
 @click.command("validate", short_help="Read the configuration and say what it will do.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, every check with its rhythm and its alert.")
-@click.option("--no-secrets", is_flag=True, help="Need no variable and no secret file: texts stand in for them.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON: every check with its interval and its alert.")
+@click.option("--no-secrets", is_flag=True, help="Read no variable and no secret file; placeholders replace them.")
 @selection_options
 def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_json: bool, no_secrets: bool) -> None:
-    """Read the configuration and say what it will do: exit 0, or 2 with every problem at its line and column."""
+    """Read the configuration and say what it will do: exit 0, or 2 with every problem and its line and column."""
     import json
 
     plan = load_plan(config, tags=tags, checks=checks, secrets=not no_secrets)
@@ -31,7 +31,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_
 
 def summary(plan: Plan) -> list[str]:
     """What the plan will do, one fact a line."""
-    off = [f"off, and asked nothing: {', '.join(plan.off)} (enabled: false)"] if plan.off else []
+    off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
     return [_rhythm(plan), *off, *_called(plan), *_asked(plan)]
 
 
@@ -64,19 +64,19 @@ def _told(plan: Plan) -> dict[str, Any]:
 
 
 def _runs(plan: Plan) -> float:
-    """In a day."""
+    """Scheduled runs in a day."""
     return sum(DAY / planned.check.interval for planned in plan.checks if planned.check.interval)
 
 
 def _rhythm(plan: Plan) -> str:
     intervals = sorted({planned.check.interval for planned in plan.checks})
-    spread = f", every {_span(intervals[0])} to {_span(intervals[-1])}" if intervals else ""
+    spread = f", every {' to '.join(dict.fromkeys((_span(intervals[0]), _span(intervals[-1]))))}" if intervals else ""
     return f"{_count(len(plan.checks), 'check')}, {_count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
 
 
 def _called(plan: Plan) -> list[str]:
-    """Whom a failure calls, by the alerting rules."""
-    says = {"page": "pages somebody", "ticket": "makes a ticket", "none": "calls nobody"}
+    """Which alert a failure raises, by the alerting rules."""
+    says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
     return [f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names]
 
@@ -85,15 +85,11 @@ def _asked(plan: Plan) -> list[str]:
     from runner.config.rates import limits
 
     return [
-        f"over its limit: {load.target} is asked {_rate(load.asks, load.window)} and allows {load.limit:,.0f}; {load.hint}"
+        f"over its limit: {load.target} gets {load.asks:,.0f} requests in {_span(load.window)} and allows {load.limit:,.0f}; {load.hint}"
         if load.over
-        else f"{load.target} is asked {_rate(load.asks, load.window)} of {load.limit:,.0f} allowed"
+        else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {_span(load.window)}"
         for load in limits(plan)
     ]
-
-
-def _rate(asks: float, window: float) -> str:
-    return f"{asks:,.0f} times in {_span(window)}"
 
 
 def _count(number: int, what: str) -> str:

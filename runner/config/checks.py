@@ -92,7 +92,7 @@ def _kind(entry: Entry, common: Keys, book: Book) -> str | None:
     """The name of the check's kind, where there is such a kind; the reason why not is reported."""
     found = common.entries.get("kind")
     if found is None:
-        hint = f"; a check says what it asks: {', '.join(sorted(book.kinds))}"
+        hint = f"; the kinds are {', '.join(sorted(book.kinds))}"
         book.reading.report(entry.at, ("checks", entry.key, "kind"), f"is missing{hint}")
         return None
     node, path = found.node, ("checks", entry.key, "kind")
@@ -101,7 +101,7 @@ def _kind(entry: Entry, common: Keys, book: Book) -> str | None:
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         book.reading.report(node.at, path, "must be the name of a kind")
     elif "${" in node.text:
-        book.reading.report(node.at, path, "is written out, not filled in")
+        book.reading.report(node.at, path, "can't come from a variable")
     else:
         book.reading.report(node.at, path, unknown(node.text, "kind", book.kinds))
     return None
@@ -182,7 +182,10 @@ class _Draft:
     def judge_confirm(self, probe: Probe) -> None:
         """Reports re-checks of what mustn't be sent twice."""
         if self.keys.confirm and not probe.repeatable():
-            self._report(("confirm",), f"asks again at once, and this {self.kind} check sends what isn't repeated: leave it out")
+            self._report(
+                ("confirm",),
+                f"repeats a failed run at once, but this {self.kind} check sends requests that must not be repeated: leave it out",
+            )
 
     def judge_asks(self, probe: Probe) -> None:
         """Holds what it may send against its target's rules. A check with a url of its own sends its kind's request and nothing else."""

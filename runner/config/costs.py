@@ -54,11 +54,11 @@ class _Place:
         targets = self.reading.root.get("targets")
         entries = targets.entries if isinstance(targets, Keys) else {}
         if payer not in entries:
-            self.report(path, unknown(payer, "target", entries) + "; or write a number in a time, such as 2000/1d")
+            self.report(path, unknown(payer, "target", entries) + "; or write a number in a period, such as 2000/1d")
             return None
         target = entries[payer].node
         if not isinstance(target, Keys) or "limit" not in target.entries:
-            self.report(path, f"target {payer} has no limit that could be spent; give it one, or write a number in a time here")
+            self.report(path, f"target {payer} has no limit; give it one, or write a number in a period here")
             return None
         limit = self._limit(entries[payer], target)
         return Cost(rule, payer, limit.amount, limit.window) if limit else None

@@ -94,7 +94,7 @@ def parse(expression: str) -> Times:
         not fields[2].startswith("*") and not fields[4].startswith("*"),
     )
     if not times.either and not any(min(days) <= calendar.monthrange(2024, month)[1] for month in months):
-        raise ValueError("names a day that never comes")
+        raise ValueError("names a day that doesn't exist")
     return times
 
 
@@ -115,7 +115,7 @@ def _item(text: str, of: _Range) -> frozenset[int]:
         if found[3] == "sun" and low:
             high = 7  # fri-sun
         if found[4] and not found[3]:
-            raise ValueError(f"{text!r} has a step and no range; write {found[2]}-{of.high}/{found[4]}")
+            raise ValueError(f"{text!r} has a step but no range; write {found[2]}-{of.high}/{found[4]}")
     if low > high or not step:
         raise ValueError(f"{text!r} is no range of {of.name}s")
     return frozenset(range(low, high + 1, step))

@@ -160,10 +160,10 @@ class _Builder:
 
     def _alias(self, event: Any, at: Mark) -> None:
         if event.anchor not in self._anchors:
-            raise _Halt(at, f"*{event.anchor} names no anchor above it; write &{event.anchor} where the value stands first")
+            raise _Halt(at, f"*{event.anchor} names no anchor above it; write &{event.anchor} where the value first appears")
         node = self._anchors[event.anchor]
         if node is None:
-            raise _Halt(at, f"*{event.anchor} stands within the value that it names")
+            raise _Halt(at, f"*{event.anchor} is inside the value that it names")
         self._attach(node, at, node.weight)
 
     def _done(self, node: Node, anchor: str | None, at: Mark) -> None:
@@ -202,7 +202,7 @@ class _Builder:
             here.merges.append((key.at, node))
         elif key.text in keys.entries:
             first = keys.entries[key.text].at
-            self.problems.append(Problem(key.at, (), f"{key.text[:80]} is written twice; the first stands in line {first.line}"))
+            self.problems.append(Problem(key.at, (), f"{key.text[:80]} is written twice; the first is in line {first.line}"))
         else:
             keys.entries[key.text] = Entry(key.text, key.at, node)
 
@@ -218,16 +218,16 @@ class _Builder:
 
 
 _WORDS = (
-    ("mapping values are not allowed", "a second colon in one line; put the text in quotes, or mend the indentation"),
+    ("mapping values are not allowed", "a second colon in one line; put the text in quotes, or fix the indentation"),
     ("end of stream", "a quote that is never closed"),
     ("sequence entries are not allowed", "a list begins on a line of its own"),
     ("unknown escape", "no such escape in double quotes; write \\\\ for a backslash, or use single quotes"),
     ("document start", "nothing goes on after the end of a document (...)"),
     ("nesting depth", f"nested more than {DEEPEST} deep"),
-    ("expected key", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
-    ("block end", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
-    ("block mapping", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
-    ("expected ':'", "doesn't fit the lines above it: mend the indentation, or the colon that is missing"),
+    ("expected key", "doesn't fit the lines above it: fix the indentation, or add the missing colon"),
+    ("block end", "doesn't fit the lines above it: fix the indentation, or add the missing colon"),
+    ("block mapping", "doesn't fit the lines above it: fix the indentation, or add the missing colon"),
+    ("expected ':'", "doesn't fit the lines above it: fix the indentation, or add the missing colon"),
 )
 
 

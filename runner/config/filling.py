@@ -45,7 +45,7 @@ class Filling:
     def _judge_keys(self, node: Keys, path: Path) -> None:
         for key, entry in node.entries.items():
             if "${" in key:
-                self._reading.report(entry.at, (*self._path, *path, key), "a key is written out, not filled in")
+                self._reading.report(entry.at, (*self._path, *path, key), "a key can't come from a variable")
 
     def _scalar(self, node: Scalar, path: Path) -> str:
         if id(node) in self.standing:

@@ -48,8 +48,8 @@ def knows(probe: Probe, measure: str) -> str:
     if not names or measure in names:
         return ""
     if not measure.startswith(_STEP):
-        return f"which this kind doesn't measure{did_you_mean(measure, names)}"
+        return f"but this kind doesn't measure it{did_you_mean(measure, names)}"
     steps = [name for name in names if name.startswith(_STEP)]
     if not steps and any("step" in family.labels for family in probe.families):
         return ""  # its steps have names that no setting gives
-    return f"and this check has no such step{did_you_mean(measure, steps)}"
+    return f"but this check has no such step{did_you_mean(measure, steps)}"

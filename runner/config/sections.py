@@ -39,7 +39,7 @@ def _a_reference(text: str) -> str:
     if text and (split.scheme not in {"http", "https"} or not split.hostname or port == 0):
         raise ValueError("must begin with http:// or https:// and a host")
     if split.username is not None:
-        raise ValueError("is asked without a user and a password; leave them out")
+        raise ValueError("can't have a user and a password; leave them out")
     return text
 
 
@@ -58,16 +58,16 @@ class Section(BaseModel):
 class General(Section):
     """What stands at the top of the file beside the sections."""
 
-    version: Literal[1] = Field(description="The language's version: 1.")
-    service: str = Field(default="outrider", min_length=1, description="The service that is watched; a label of probe_check_info.")
-    environment: str = Field(default="production", description="Which of its environments.")
-    location: str = Field(default="local", description="Where this runner stands.")
+    version: Literal[1] = Field(description="The version of this file's format: 1.")
+    service: str = Field(default="outrider", min_length=1, description="The service under observation; a label of probe_check_info.")
+    environment: str = Field(default="production", description="The service's environment, such as production.")
+    location: str = Field(default="local", description="Where this runner runs, such as a region.")
     references: tuple[Reference, ...] = Field(
         default=(),
         max_length=8,
-        description="Addresses outside that should always answer: when they are gone too, it is our own network.",
+        description="Addresses outside that should always respond: if they don't either, the runner's own network is taken to be down.",
     )
-    state: Path = Field(default=Path(".outrider"), description="Folder of budgets and limits; relative to this file.")
+    state: Path = Field(default=Path(".outrider"), description="The folder of budgets and limits, relative to this file.")
 
 
 class Defaults(Section):
@@ -76,53 +76,61 @@ class Defaults(Section):
     interval: Duration = Field(default=30.0, description="How often a check runs.")
     timeout: Duration = Field(default=5.0, description="How long a run may take.")
     zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.")
-    alert: Alert = Field(default="ticket", description="Whom a failing check calls: page, ticket or none.")
-    gate: Gate = Field(default="required", description="required: a failure fails the gate.")
+    alert: Alert = Field(default="ticket", description="The severity of the alert of a failing check: page, ticket or none.")
+    gate: Gate = Field(default="required", description="required: a failure of the check fails the gate; optional: it doesn't.")
 
 
 class SloKeys(Section):
     """An objective. One with a threshold counts passes that were quick enough; each check has a budget of its own."""
 
     objective: Percent = Field(description="The share of good runs, below 100%.")
-    window: Duration = Field(default=30 * 86400.0, description="Over how long, such as 30d.")
-    threshold: Duration | None = Field(default=None, description="How quick a good run is.")
-    measure: str | None = Field(default=None, min_length=1, description="A phase, a step (step.story) or a fact instead of the whole run.")
+    window: Duration = Field(default=30 * 86400.0, description="The period, such as 30d.")
+    threshold: Duration | None = Field(default=None, description="The longest time of a good run.")
+    measure: str | None = Field(
+        default=None, min_length=1, description="A phase, a step (step.story) or a fact to measure instead of the whole run."
+    )
 
     @model_validator(mode="after")
     def _decidable(self) -> Self:
         if not 0 < self.objective < 1:
             raise ValueError(f"objective {self.objective * Decimal(100):f}% leaves no budget to spend; write one above 0% and below 100%")
         if self.measure and self.threshold is None:
-            raise ValueError("measure needs a threshold to hold it against")
+            raise ValueError("measure needs a threshold")
         return self
 
 
 class ServerKeys(Section):
     """Where `outrider run` listens, and who may do what."""
 
-    listen: str = Field(default="127.0.0.1:9797", description="Address and port; 0.0.0.0:9797 listens to everybody.")
-    read_token: Secret = Field(default=Secret(""), description="Reading needs it, where it is set.")
-    operate_token: Secret = Field(default=Secret(""), description="Changing state needs it; without one nothing can be operated.")
-    hosts: tuple[str, ...] = Field(default=(), description="Names by which it is asked beside localhost and its own address.")
+    listen: str = Field(default="127.0.0.1:9797", description="Address and port; 0.0.0.0:9797 accepts connections from everywhere.")
+    read_token: Secret = Field(default=Secret(""), description="The token for reading; without it reading is open.")
+    operate_token: Secret = Field(
+        default=Secret(""), description="The token for changes. Every change is refused, also from pipelines, until it is set."
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(), description="Further names of this runner in URLs, in addition to localhost and its own address."
+    )
 
 
 class GateKeys(Section):
     """What `outrider gate` does unless its options say otherwise."""
 
-    tags: tuple[Tag, ...] = Field(default=("smoke",), min_length=1, description="The checks that carry one of these tags.")
-    wait: Duration = Field(default=300.0, description="How long a release may take until it answers, with the revision that is expected.")
-    rounds: int = Field(default=5, ge=1, le=1000, description="How often each check is judged.")
-    consecutive: int = Field(default=5, ge=1, le=1000, description="Answers in a row from each address that must carry the revision.")
+    tags: tuple[Tag, ...] = Field(default=("smoke",), min_length=1, description="The gate runs the checks that have one of these tags.")
+    wait: Duration = Field(default=300.0, description="How long the gate waits for the expected revision.")
+    rounds: int = Field(default=5, ge=1, le=1000, description="The number of judged runs for each check.")
+    consecutive: int = Field(
+        default=5, ge=1, le=1000, description="The number of consecutive responses from each address that must have the revision."
+    )
 
 
 class GrafanaKeys(Section):
     """Where deployments, outages and changes of revision are marked; an empty url marks nothing."""
 
-    url: Secret = Field(description="Its address, a path included.")
-    token: Secret = Field(default=Secret(""), description="Of a service account that may write annotations (Editor).")
-    api: Literal["auto", "legacy", "apis"] = Field(default="auto", description="Which of its two APIs; auto finds it out.")
-    namespace: str = Field(default="default", description="Of the new API: default, org-N or stack-N.")
-    dashboard: str = Field(default="", description="A dashboard's UID; without one the whole organization sees the mark.")
+    url: Secret = Field(description="Grafana's address, with its path.")
+    token: Secret = Field(default=Secret(""), description="The token of a service account that may write annotations (Editor).")
+    api: Literal["auto", "legacy", "apis"] = Field(default="auto", description="Which of Grafana's two APIs to use; auto finds it out.")
+    namespace: str = Field(default="default", description="The namespace for the new API: default, org-N or stack-N.")
+    dashboard: str = Field(default="", description="A dashboard's UID; without it the whole organization sees the annotation.")
     panel: int | None = Field(default=None, description="A panel of that dashboard.")
 
     @field_validator("url")
@@ -137,8 +145,8 @@ class GrafanaKeys(Section):
 class CeilingKeys(Section):
     """What no load run may exceed, whatever its options say."""
 
-    rate: Rate = Field(default=Rate(50.0, 1.0), description="Arrivals, such as 200/s.")
-    duration: Duration = Field(default=600.0, description="How long.")
+    rate: Rate = Field(default=Rate(50.0, 1.0), description="The highest rate of arrivals, such as 200/s.")
+    duration: Duration = Field(default=600.0, description="The longest duration.")
 
 
 class ScenarioKeys(Section):
@@ -147,14 +155,14 @@ class ScenarioKeys(Section):
     mix: dict[str, Weight] = Field(description="Tasks of loadtests/ and journeys of this file, with their weights.")
     count: Literal["requests", "journeys"] = Field(default="requests", description="What is judged: each request, or each whole journey.")
     slos: tuple[str, ...] = Field(description="Names under slos:.")
-    target: str = Field(default="", description="Where it goes; without it to the only target that says load: true.")
+    target: str = Field(default="", description="The target; by default the only one with load: true.")
 
     @model_validator(mode="after")
     def _decidable(self) -> Self:
         if not self.mix:
             raise ValueError("mix names no task; write one, such as {browse: 1}")
         if not self.slos:
-            raise ValueError("slos names none, so that nothing could be judged")
+            raise ValueError("slos is empty, so nothing could be judged")
         return self
 
 
@@ -167,32 +175,35 @@ class LimitKeys(Section):
 class LoadKeys(Section):
     """Load tests."""
 
-    ceiling: CeilingKeys = Field(default=CeilingKeys(), description="What no run may exceed.")
+    ceiling: CeilingKeys = Field(default=CeilingKeys(), description="The highest rate and duration of any run.")
     most: dict[str, str | tuple[str, ...]] = Field(
         default={},
-        description="What requests cost others: POST /api/stories/* to a number in a time (2000/1d), or to targets whose limit it is.",
+        description="Requests that use up a limit: POST /api/stories/* to a number in a period (2000/1d), or to targets with that limit.",
     )
-    scenarios: dict[str, ScenarioKeys] = Field(default={}, description="By name: outrider load NAME.")
+    scenarios: dict[str, ScenarioKeys] = Field(default={}, description="The scenarios by name, for outrider load NAME.")
 
 
 class CheckKeys(Section):
     """What every check has, whatever its kind."""
 
-    kind: str = Field(description="What is asked.")
+    kind: str = Field(description="The kind of check.")
     interval: Duration | None = Field(default=None, description="How often it runs, such as 30s.")
-    cron: str | None = Field(default=None, description="When it runs instead of an interval: five fields, or @hourly, @daily, @weekly ...")
+    cron: str | None = Field(
+        default=None, description="A cron expression instead of an interval: five fields, or @hourly, @daily, @weekly ..."
+    )
     zone: str | None = Field(default=None, description="Time zone of cron, such as America/Los_Angeles.")
     timeout: Duration | None = Field(default=None, description="How long a run may take; not longer than the interval.")
-    enabled: bool = Field(default=True, description="false: it doesn't run, and nothing of it is filled in.")
+    enabled: bool = Field(default=True, description="false: the check doesn't run, and none of its variables is needed.")
     slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")
-    tags: tuple[Tag, ...] = Field(default=(), description="Groups to select by and to show.")
-    alert: Alert | None = Field(default=None, description="Whom it calls when it fails: page, ticket or none.")
-    runbook: str = Field(default="", description="Where to read what to do.")
+    tags: tuple[Tag, ...] = Field(default=(), description="Tags to select checks by; the page groups checks by their first tag.")
+    alert: Alert | None = Field(default=None, description="The severity of its alert: page, ticket or none.")
+    runbook: str = Field(default="", description="The page or file that says what to do if the check fails.")
     depends_on: tuple[str, ...] = Field(
-        default=(), description="Checks whose failure explains this one's: its alert is quiet while theirs calls as loudly."
+        default=(),
+        description="Checks that this one depends on: while one fails with an alert at least as severe, this check's alert is silent.",
     )
-    reports_as: ReportName = Field(default="", description="Its name in our own /health/metrics.")
-    confirm: int = Field(default=0, ge=0, le=5, description="How many quick re-checks must fail as well before the check is down.")
+    reports_as: ReportName = Field(default="", description="Its name in Outrider's own /health/metrics.")
+    confirm: int = Field(default=0, ge=0, le=5, description="The number of quick re-checks that must also fail before the check is down.")
     gate: Gate | None = Field(default=None, description="required or optional: whether a failure fails the gate.")
 
     @model_validator(mode="after")
@@ -200,5 +211,5 @@ class CheckKeys(Section):
         if self.interval is not None and self.cron is not None:
             raise ValueError("has an interval and a cron; keep one of them")
         if self.zone is not None and self.cron is None:
-            raise ValueError("has a zone and no cron that it could belong to")
+            raise ValueError("has a zone but no cron")
         return self

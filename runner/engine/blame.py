@@ -29,7 +29,7 @@ def blamed(result: Result, *, seconds: float, stalled: float, timeout: float) ->
     ours = seconds - stalled < timeout - FLICKER if at_the_deadline else stalled >= SHARE * seconds
     if not ours:
         return result
-    message = f"{result.message}, but the runner itself stood still for {stalled:.2f} of {seconds:.2f} s"
+    message = f"{result.message}, but the runner itself was busy for {stalled:.2f} of {seconds:.2f} s"
     return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.STARVED, message=message)
 
 
@@ -52,7 +52,7 @@ def cut_off(result: Result, heard: Sequence[Heard], *, useless: bool = False) ->
     if useless or not speaking or any(one.there for one in speaking):
         return result
     if any(one.there for one in heard):
-        words = "the names of the references don't resolve either: it is our own resolver"
+        words = "the names of the references don't resolve either, so the runner's own resolver is down"
     else:
-        words = f"the {'reference is' if len(speaking) == 1 else 'references are'} gone too: it is our own network"
+        words = f"the {'reference doesn' if len(speaking) == 1 else 'references don'}'t respond either, so the runner's own network is down"
     return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.OFFLINE, message=f"{result.message}; {words}")

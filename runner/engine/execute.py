@@ -26,7 +26,7 @@ from runner.sinks.journal import Log
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
 _REDACTORS = 64  # kept: one takes a millisecond to make
-_CUT_SHORT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the answer came")
+_CUT_SHORT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the response came")
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Execute:
             try:
                 await run.permits.settle()
             except QuotaRefused as refused:  # what was taken stays taken, which is the safe side
-                self._log(logging.WARNING, f"{planned.check.name}: slots can't be given back: {refused.message}")
+                self._log(logging.WARNING, f"{planned.check.name}: the reserved requests can't be given back: {refused.message}")
 
     async def _run_probe(self, run: _Run) -> Result:
         """The probe's own result, or whatever it raises, from a task of its own that is cancelled at the deadline."""
@@ -205,7 +205,7 @@ class Execute:
     def _unexpected(self, run: _Run, error: BaseException) -> Result:
         """Turns an unexpected exception into unknown / internal and logs its traceback. It never marks the target as down."""
         frames = "".join(traceback.format_exception(error))  # without the values of variables
-        message = f"{run.planned.check.name}: kind {run.planned.check.kind} broke\n{frames}"
+        message = f"{run.planned.check.name}: the probe (kind {run.planned.check.kind}) broke\n{frames}"
         self._log(logging.ERROR, self._redactor_of(run).text(message))
         return Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe broke: {type(error).__name__}: {error}")
 

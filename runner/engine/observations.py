@@ -53,7 +53,7 @@ def _part(part: Check, result: Result, whole: Observation, redact: Redactor) -> 
     """A part shares its run's time and evidence; its verdict is its own, or that of a run that ended before it was known."""
     own = result.parts.get(part.name.removeprefix(f"{whole.check.name}/"))
     if own is None:
-        silent = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"kind {part.kind} said nothing of this part")
+        silent = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe (kind {part.kind}) reported nothing about this part")
         own = silent if result.verdict is Verdict.PASS else result
     return replace(whole, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
 

@@ -61,7 +61,7 @@ class Permits:
         try:
             reason = self._refusal(method, url)
         except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead
-            reason = f"{url} is no address"
+            reason = f"{url} is not an address"
         if reason:
             raise PolicyRefused(reason)
         if target := self._of(url):
@@ -100,11 +100,11 @@ class Permits:
         if self._target and _same_service(url, self._target.url):
             return _ruled(self._target, method, url)
         if not self._target and (known := self._own(method, url)) is not None:
-            return None if known else f"{method} {plain_path(url)} is not what this check asks"
+            return None if known else f"{method} {plain_path(url)} is not a request of this check"
         for target in self._targets.values():
             if _same_service(url, target.url):
                 return _ruled(target, method, url)
-        return f"{urlsplit(url).hostname or url} is neither what this check asks nor a target"
+        return f"{urlsplit(url).hostname or url} is neither an address of this check nor a target"
 
     def _own(self, method: str, url: str) -> bool | None:
         """For a check with a `url` of its own: may this be sent there? None where `url` leads elsewhere."""

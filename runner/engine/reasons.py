@@ -14,6 +14,7 @@ from probes.wire.tls import broken
 
 _OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_WITHOUT_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE})  # it happens in `connect`, and the message says so
 _UNREACHABLE = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 )
@@ -27,9 +28,9 @@ _CERTIFICATES: dict[int, tuple[Reason, str]] = {
     9: (Reason.NOT_YET_VALID, "the certificate is not valid yet"),
     10: (Reason.EXPIRED, "the certificate has expired"),
     18: (Reason.UNTRUSTED, "the certificate is self-signed"),
-    19: (Reason.UNTRUSTED, "the chain ends at an authority that isn't trusted here"),
-    20: (Reason.UNTRUSTED, "the certificate's issuer isn't known here"),
-    21: (Reason.CHAIN, "the server sent its certificate alone, and its issuer isn't known here"),
+    19: (Reason.UNTRUSTED, "the chain ends at an untrusted authority"),
+    20: (Reason.UNTRUSTED, "the issuer of the certificate is unknown"),
+    21: (Reason.CHAIN, "the server sent only its own certificate, whose issuer is unknown"),
     62: (Reason.HOSTNAME, "the certificate is for another name"),
     64: (Reason.HOSTNAME, "the certificate is for another address"),
 }
@@ -71,19 +72,20 @@ def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None
         return Result.failed(Reason.POLICY, error.message)
     if found := _by_cause(error, probe, ctx):
         reason, message = found
-        return _result(reason, message + place(ctx))
+        return _result(reason, message + place(ctx, of_itself="connect" if reason in _WITHOUT_CONNECTION else ""))
     return None
 
 
 def timed_out(timeout: float, ctx: Context) -> Result:
     """The verdict on a run that its deadline ended."""
-    return Result.failed(Reason.TIMEOUT, f"no answer within {span(timeout)}{place(ctx)}")
+    return Result.failed(Reason.TIMEOUT, f"no response within {span(timeout)}{place(ctx)}")
 
 
-def place(ctx: Context) -> str:
-    """Where the run stood: ` in tls of step login`; empty where no phase was under way."""
+def place(ctx: Context, *, of_itself: str = "") -> str:
+    """Where the run stood: ` in tls of step login`; `of_itself` is the phase that the message names without being told."""
     step = ctx.halted_step or ctx.step
-    return (f" in {ctx.halted_in}" if ctx.halted_in else "") + (f" of step {step}" if step else "")
+    phase = ctx.halted_in if ctx.halted_in != of_itself else ""
+    return (f" in {phase}" if phase else "") + (f" {'of' if phase else 'in'} step {step}" if step else "")
 
 
 def span(seconds: float) -> str:
@@ -115,7 +117,7 @@ def _known(error: BaseException, ctx: Context) -> tuple[Reason, str] | None:
     if isinstance(error, MemoryError):
         return Reason.STARVED, "the runner is out of memory"
     if isinstance(error, asyncio.IncompleteReadError):
-        return Reason.TRUNCATED, f"the connection ended after {len(error.partial)} bytes of an answer"
+        return Reason.TRUNCATED, f"the connection ended after {len(error.partial)} bytes of a response"
     if isinstance(error, ssl.SSLError):
         return _tls(error)
     return _of_the_system(error, ctx) if isinstance(error, OSError) else None
@@ -125,7 +127,7 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
     if error.errno in _STARVED:
         return Reason.STARVED, f"the runner is short of resources ({error.strerror})"
     if isinstance(error, TimeoutError):
-        return Reason.TIMEOUT, f"no answer within {span(ctx.clock.monotonic() - ctx.started)}"
+        return Reason.TIMEOUT, f"no response within {span(ctx.clock.monotonic() - ctx.started)}"
     for kind, reason, words in _NETWORK:
         if isinstance(error, kind):
             return reason, _said(error, words)
@@ -136,7 +138,7 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
 
 def _tls(error: ssl.SSLError) -> tuple[Reason, str]:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATES.get(error.verify_code, (Reason.UNTRUSTED, f"the certificate doesn't hold: {error.verify_message}"))
+        return _CERTIFICATES.get(error.verify_code, (Reason.UNTRUSTED, f"the certificate is not valid: {error.verify_message}"))
     failed = broken(error)
     return failed.reason, failed.message
 

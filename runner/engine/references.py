@@ -90,7 +90,10 @@ class Uplink:
         if not heard or any(one.there for one in heard):
             return ""
         gone = ", ".join(one.host for one in heard)
-        return f"no reference answers ({gone}): failures by the network are our own while no check passes, and the targets' once one did"
+        return (
+            f"no reference responds ({gone}): network failures count as the runner's until a check has passed, "
+            "and as the targets' from then on"
+        )
 
     async def judged(self, place: str, result: Result) -> Result:
         """The same result; or unknown / offline where it failed because our own network is gone. Within WITHIN seconds."""

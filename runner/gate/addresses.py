@@ -43,7 +43,7 @@ class Asked(HttpProbe):
             answer = await session.ask(ctx, Request("GET", self.location(), self.base_headers()))
         ctx.facts[_TOLD] = self.told_by.read(answer) if self.told_by else ""
         if answer.status in _NOBODY_THERE:
-            return Result.failed(Reason.STATUS, f"{answer.status}, nobody is there yet")
+            return Result.failed(Reason.STATUS, f"{answer.status}, the service is not there yet")
         return Result.passed(str(answer.status))
 
 

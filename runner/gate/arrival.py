@@ -17,7 +17,7 @@ from runner.gate.settings import Shown
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.25, 5.0, 1.5  # seconds; seconds; times
 _SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)
 _NO_ROUTE = Reason.UNREACHABLE  # of an address family that this machine doesn't have
-ADVICE = "let the application send its commit with every answer, and set revision: {header: X-Revision} on its target"
+ADVICE = "let the application send its commit with every response, and set revision: {header: X-Revision} on its target"
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Waiting:
             said += self._hints(story)
         ready = not self._stopped() and all(one.outcome is Outcome.FAIL for one in findings)
         if warned:
-            findings.append(Finding(Outcome.INCONCLUSIVE, f"nothing here tells which revision answers; {ADVICE}"))
+            findings.append(Finding(Outcome.INCONCLUSIVE, f"no target reports its revision; {ADVICE}"))
         told = {s.place.name: s.told.most_common(1)[0][0] for s in self._stories if s.place.told_by and s.told}
         return Arrival(tuple(said), tuple(findings), ready, told)
 
@@ -96,7 +96,7 @@ class Waiting:
         """What can be said before anything is asked."""
         if self._expect and not any(story.place.told_by for story in self._stories):
             names = ", ".join(story.place.name for story in self._stories) or "the checks"
-            return [f"{names} can't tell which revision answers, so that {self._expect} can't be waited for; {ADVICE}"]
+            return [f"{names}: no revision is reported, so the gate can't wait for {self._expect}; {ADVICE}"]
         return []
 
     async def _at(self, story: _Story, wait: float) -> bool:
@@ -164,22 +164,22 @@ class Waiting:
         if any(one and same_revision(one, self._expect) for one in told):
             return []
         if told == {""}:
-            return [f"{name} tells no revision ({where}); {ADVICE}"]
+            return [f"{name} reports no revision ({where}); {ADVICE}"]
         only = next(iter(told - {""}))
         if len(told - {""}) == 1 and self._before.get(name) == only:
-            return [f"{name} told revision {only} before the deployment, too: if it always does, {ADVICE}"]
+            return [f"{name} already reported revision {only} before the deployment; if it always does, {ADVICE}"]
         if _SHA.fullmatch(self._expect) and not _SHA.fullmatch(only):
-            return [f"{name} tells {only} ({where}), which looks like no commit: if it is always the same, {ADVICE}"]
+            return [f"{name} reports {only} ({where}), which doesn't look like a commit; if it is always the same, {ADVICE}"]
         return []
 
     def _tell(self, story: _Story) -> None:
         name = story.place.name
         if not story.answers:
             why = story.silent.seen.message if story.silent else ""
-            self._shown.say(f"waiting for {name}: {why or 'no answer yet'}")
+            self._shown.say(f"waiting for {name}: {why or 'no response yet'}")
         elif self._expect and story.place.told_by:
-            told = ", ".join(f"{revision or 'none'} ({count})" for revision, count in story.told.most_common(3))
-            self._shown.say(f"waiting for revision {self._expect} of {name}: so far {told}")
+            told = ", ".join(f"{revision or 'no revision'} ({count})" for revision, count in story.told.most_common(3))
+            self._shown.say(f"waiting for revision {self._expect} of {name}; responses so far: {told}")
         else:
             self._shown.say(f"waiting for every address of {name}: {story.silent.seen.message if story.silent else ''}")
 
@@ -189,20 +189,20 @@ class Waiting:
         aside = f" (no route to {', '.join(sorted(story.unrouted))})" if story.unrouted else ""
         if not self._expect or not story.place.told_by:
             told = next((one for one in story.told if one), "")
-            return f"{name} answers {after}" + (f", with revision {told}" if told else "") + aside
+            return f"{name} responds {after}" + (f", with revision {told}" if told else "") + aside
         in_a_row = min(story.streaks.values())
         each = f", from each of {len(story.streaks)} addresses" if len(story.streaks) > 1 else ""
-        return f"{name} answers with revision {self._expect} {after}{each}{aside}; {what_answers_prove(in_a_row)}"
+        return f"{name} serves revision {self._expect} {after}{each}{aside}; {what_answers_prove(in_a_row)}"
 
     def _why_not(self, story: _Story, wait: float) -> Finding:
         name, within = story.place.name, f"within {wait:g} s"
-        silent = story.silent.seen.message if story.silent else "no answer"
+        silent = story.silent.seen.message if story.silent else "no response"
         if not story.answers:
             if not story.can_tell:
-                return Finding(Outcome.INCONCLUSIVE, f"{name} could not be asked {within}: {silent}")
-            return Finding(Outcome.FAIL, f"{name} never answered {within}: {silent}")
+                return Finding(Outcome.INCONCLUSIVE, f"{name} could not be checked {within}: {silent}")
+            return Finding(Outcome.FAIL, f"{name} did not respond {within}: {silent}")
         if not self._expect or not story.place.told_by:
-            return Finding(Outcome.FAIL, f"{name} did not answer at every address {within}: {silent}")
-        others = ", ".join(f"{revision or 'none'} ({count})" for revision, count in story.told.most_common(4))
-        never = f"never answered {self._consecutive} times in a row with revision {self._expect} {within}"
-        return Finding(Outcome.INCONCLUSIVE, f"{name} {never}; {story.answers} answers carried revision {others}")
+            return Finding(Outcome.FAIL, f"not every address of {name} responded {within}: {silent}")
+        others = ", ".join(f"{revision or 'no revision'} ({count})" for revision, count in story.told.most_common(4))
+        never = f"did not serve revision {self._expect} {self._consecutive} times in a row {within}"
+        return Finding(Outcome.INCONCLUSIVE, f"{name} {never}; responses: {others}")

@@ -38,11 +38,11 @@ def load(path: Path) -> Before:
         durations = {str(name): tuple(_seconds(one) for one in values) for name, values in told["seconds"].items()}
         revisions = {str(name): str(one) for name, one in told["revisions"].items()}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
-        raise ValueError("it is no file that outrider gate --save wrote") from None
+        raise ValueError("outrider gate --save did not write this file") from None
     return Before(durations, revisions, f"{path.name} of {told.get('at', 'some time')}")
 
 
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError("a duration in it is none")
+        raise ValueError("it has a duration that is not a number")
     return float(value)

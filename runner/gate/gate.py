@@ -124,7 +124,9 @@ class Gate:
         compared = baseline.compare_all(self._before.durations, after, floor=floor)
         new = [name for name in after if not self._before.durations.get(name)]
         notes = [Finding(Outcome.PASS, f"compared with {self._before.said}")] if self._before.said and compared else []
-        notes += [Finding(Outcome.PASS, f"{name}: nothing to compare with from before", name, lines.get(name, 0)) for name in new]
+        notes += [
+            Finding(Outcome.PASS, f"{name}: the baseline has no runs of it to compare with", name, lines.get(name, 0)) for name in new
+        ]
         return (*notes, *baseline.findings((c for c in compared if c.before), lines, fail_on_slower=limit))
 
     async def _pause(self, seconds: float) -> None:

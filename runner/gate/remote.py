@@ -94,7 +94,7 @@ class _Caller:
                 except _LostError as lost:
                     if stop.is_set() or clock.monotonic() - lost_at > _PATIENCE:
                         return _nothing(str(lost), self._expect, started, clock.time())
-                    click.echo(f"{lost}; asking again", err=True)
+                    click.echo(f"{lost}; trying again", err=True)
                     await _pause(stop)
                     continue
                 if told is not None:
@@ -144,7 +144,7 @@ class _Caller:
         try:
             return answer.json()
         except ValueError:
-            raise _LostError(f"{self._client.base_url} answered with no JSON: is it a runner?") from None
+            raise _LostError(f"{self._client.base_url} did not return JSON: is it an Outrider runner?") from None
 
 
 def _said(answer: httpx.Response) -> str:

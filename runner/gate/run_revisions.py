@@ -26,7 +26,7 @@ class Beside:
     def said(self) -> tuple[str, ...]:
         """That a revision is read beside the judged answers, which is less than in them."""
         return tuple(
-            f"the revision of {place.name} is read before and after each round ({place.told_by}), beside the judged answers and not in them"
+            f"the revision of {place.name} is read before and after each round ({place.told_by}), not from the judged responses"
             for place in self._places
         )
 

@@ -77,9 +77,9 @@ class Grafana:
         await api.write(wanted, found)
         found = await api.find(wanted.identity)
         if (kept := _standing(found, wanted)) is None:
-            raise Unavailable(f"{self.place} took {event.title or 'the mark'}, but reads it back differently")
+            raise Unavailable(f"{self.place} accepted {event.title or 'the annotation'}, but returned it with other content")
         if wanted.dashboard and kept.dashboard not in ("", wanted.dashboard):
-            warnings.append(f"it stands on dashboard {kept.dashboard}, not on {wanted.dashboard}")
+            warnings.append(f"it is on dashboard {kept.dashboard}, not on {wanted.dashboard}")
         warnings += await self._tidied(api, kept, found)
         return Put(wanted, fresh=True, warnings=tuple(warnings))
 
@@ -117,7 +117,7 @@ class Grafana:
             await self._transport.ask("GET", f"/api/dashboards/uid/{quote(event.dashboard, safe='')}")
         except Refused as refused:
             why = "doesn't exist" if refused.status in _GONE else f"can't be read with this token ({refused.status})"
-            warnings.append(f"dashboard {event.dashboard} {why}; it stands for the whole organization")
+            warnings.append(f"dashboard {event.dashboard} {why}; the annotation is for the whole organization instead")
             return replace(event, dashboard="", panel=None)
         return event
 
@@ -127,7 +127,7 @@ class Grafana:
             for written in api.surplus(kept, found):
                 await api.remove(written)
         except Refused as refused:
-            return [f"a mark that is too many can't be removed: {refused.message}"]
+            return [f"a duplicate annotation can't be removed: {refused.message}"]
         return []
 
     async def close_open(self, tags: Sequence[str], *, but: str, before: float, end: float, why: str) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ def _used_before(event: Event, found: Sequence[Written]) -> list[str]:
     if ended is None or moment is None or moment - ended < _LONG_AFTER:
         return []
     when = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return [f"id {event.id} was used for one that ended at {when}, and is stretched to now; give each its own"]
+    return [f"id {event.id} was used before, for one that ended at {when}, and its region now reaches to now; give each an id of its own"]
 
 
 def _standing(found: Sequence[Written], event: Event) -> Written | None:

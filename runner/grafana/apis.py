@@ -78,7 +78,7 @@ class Apis:
             await self._transport.ask("POST", f"{self._base}/annotations", body=body)
         except Refused as refused:
             if refused.status == _CONFLICT:
-                raise Unavailable(f"{self._transport.place}: {name} was written by another at the same moment") from None
+                raise Unavailable(f"{self._transport.place}: {name} was written by another process at the same moment") from None
             raise
 
     async def _patch(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -107,7 +107,9 @@ def _read(item: Any) -> Written:
     metadata = item.get("metadata") if isinstance(item, Mapping) else None
     spec = item.get("spec") if isinstance(item, Mapping) else None
     if not isinstance(metadata, Mapping) or not isinstance(spec, Mapping):
-        raise Unavailable("an answer of Grafana's new API is no annotation: it is an alpha, and may have changed", again=False)
+        raise Unavailable(
+            "a response of Grafana's new API is not an annotation; that API is an alpha version and may have changed", again=False
+        )
     start = int(spec.get("time") or 0)
     tags = tuple(str(tag) for tag in spec.get("tags") or ())
     return Written(

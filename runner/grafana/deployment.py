@@ -20,8 +20,8 @@ from runner.grafana.recorder import Outcome
 from runner.grafana.transport import http_client
 from runner.usage import unusable
 
-NOWHERE = "Grafana: nothing is marked: write grafana: {url: ..., token: ...} into checks.yaml"
-EMPTY = "Grafana: nothing is marked: the address in grafana: is empty; set its variable"
+NOWHERE = "Grafana: no annotation is written: add grafana: {url: ..., token: ...} to checks.yaml"
+EMPTY = "Grafana: no annotation is written: the address in grafana: is empty; set its variable"
 
 
 def has_grafana(plan: Plan, *, require: bool) -> bool:
@@ -32,7 +32,7 @@ def has_grafana(plan: Plan, *, require: bool) -> bool:
     if plan.grafana is None and not plan.unmarked:
         unusable(NOWHERE)
     if plan.grafana is None and require:
-        unusable(f"{EMPTY} (--require asks for the mark)")
+        unusable(f"{EMPTY} (--require needs the annotation)")
     if plan.grafana is None:
         click.echo(EMPTY, err=True)
     return plan.grafana is not None

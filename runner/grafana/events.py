@@ -126,7 +126,7 @@ def outage(
 def revision_change(target: str, *, service: str, environment: str, at: float, before: str, after: str, dashboard: str = "") -> Event:
     """Another revision answered than before: a point, seen by the runner itself."""
     identity = labelled(id=f"revision/{target}/{after}/{round(at * 1000)}", service=service, environment=environment)
-    said = f"{target} answers with revision {after}" + (f", before {before}" if before else "")
+    said = f"{target} serves revision {after}" + (f", before that {before}" if before else "")
     return Event(identity, worded(said), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard)
 
 

@@ -28,7 +28,7 @@ class Legacy:
         """By tags alone: a time range would have to be known, and a dashboard that is gone answers 400."""
         found = await self._transport.ask("GET", PATH, params={"tags": list(tags), "type": "annotation", "limit": _LIMIT})
         if not isinstance(found, list):
-            raise Unavailable(f"{self._transport.place} answered {PATH} with no list: something else than Grafana", again=False)
+            raise Unavailable(f"{self._transport.place} did not return a list for {PATH}: this is not Grafana", again=False)
         read = [_read(item) for item in found if isinstance(item, Mapping)]
         return sorted((w for w in read if set(tags) <= set(w.tags)), key=lambda w: (w.start, len(w.ref), w.ref))
 

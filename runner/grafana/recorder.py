@@ -90,7 +90,7 @@ class Recorder:
         try:
             closed = await self._grafana.close_open(tags, but=outcome.id, before=before, end=end, why=why)
         except (Unavailable, Refused) as error:
-            said: tuple[str, ...] = (f"what never finished can't be closed: {error.message}",)
+            said: tuple[str, ...] = (f"unfinished deployments can't be closed: {error.message}",)
         else:
             said = tuple(f"deployment {one} never finished; its region is closed" for one in closed)
         return Outcome(outcome.state, outcome.message, outcome.id, outcome.warnings + said)
@@ -113,18 +113,19 @@ class Recorder:
             kept, pushed = await asyncio.to_thread(self._spool.add, event, self._clock.time())
         except OSError as error:
             return None, (f"the spool {self._spool.path} can't be written ({error.strerror or error})",)
-        return kept, (f"the spool is full: {pushed} of the eldest records were dropped",) if pushed else ()
+        return kept, (f"the spool is full: {pushed} of the oldest records were dropped",) if pushed else ()
 
     async def _not_taken(self, event: Event, kept: Kept | None, why: str, warnings: tuple[str, ...]) -> Outcome:
         if kept is None or self._spool is None:
-            return Outcome(State.LOST, f"Grafana: {event.title} is not marked, and not kept: {why}", event.id, warnings)
+            return Outcome(State.LOST, f"Grafana: the annotation of {event.title} was neither written nor kept: {why}", event.id, warnings)
         try:
             await asyncio.to_thread(self._spool.tried, kept, why)
         except OSError as error:
             warnings += (f"the spool {self._spool.path} can't be written ({error.strerror or error})",)
         return Outcome(
             State.KEPT,
-            f"Grafana: {event.title} is not marked yet: {why}; kept in {self._spool.path}, sent by: outrider annotate flush",
+            f"Grafana: the annotation of {event.title} is not written yet: {why}; it is kept in {self._spool.path}; "
+            "send it with: outrider annotate flush",
             event.id,
             warnings,
         )
@@ -185,4 +186,4 @@ class Recorder:
 def _written(put: Put) -> str:
     what = "start of" if put.event.end is None else "point" if put.event.end == put.event.start else "region"
     named = f"{what} {put.event.title}" if put.event.end is None else f"{what} '{put.event.title}'"
-    return f"Grafana: {named} {'written and read back' if put.fresh else 'stood there already'}"
+    return f"Grafana: {named} {'written and read back' if put.fresh else 'was already there'}"

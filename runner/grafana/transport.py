@@ -63,7 +63,7 @@ class Settings:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("grafana's url is no http or https address")
+            raise ValueError("grafana's url is not an http or https address")
 
     @property
     def place(self) -> str:
@@ -137,10 +137,10 @@ class Transport:
                 method, url, params=params, content=content, headers=headers, timeout=self._settings.timeout, follow_redirects=False
             )
         except httpx.TimeoutException:
-            raise Unavailable(f"{self.place} didn't answer {method} {path} within {self._settings.timeout:g} s") from None
+            raise Unavailable(f"{self.place} didn't respond to {method} {path} within {self._settings.timeout:g} s") from None
         except httpx.RequestError as error:
             if isinstance(error.__cause__, Failed) and error.__cause__.reason is Reason.SIZE:
-                raise Unavailable(f"{self.place} answered with more than {_MOST_BYTES >> 20} MiB", again=False) from None
+                raise Unavailable(f"{self.place} returned more than {_MOST_BYTES >> 20} MiB", again=False) from None
             raise Unavailable(f"{self.place} can't be reached: {self._settings.discreet(str(error) or type(error).__name__)}") from None
         return self._understood(answer)
 
@@ -151,11 +151,11 @@ class Transport:
                 return json.loads(body) if body.strip() else {}
             except ValueError:
                 raise Unavailable(
-                    f"{self.place} answered {status} with something that is no JSON: a login page or a proxy, not Grafana's API",
+                    f"{self.place} answered {status} with something that is not JSON: a login page or a proxy, not Grafana's API",
                     again=False,
                 ) from None
         if answer.is_redirect:
-            raise Unavailable(f"{self.place} answered {status} to {_elsewhere(answer)}", again=False)
+            raise Unavailable(f"{self.place} redirects ({status}) to {_elsewhere(answer)}", again=False)
         if status == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
             raise Unavailable(f"{self.place} answered {status}{self._said(body)}", after=self._retry_after(answer))
         raise Refused(f"{self.place} answered {status}{self._said(body)}{_advice(status)}", status)
@@ -192,7 +192,7 @@ def _advice(status: int) -> str:
         401: "; the token is unknown or has expired",
         403: "; the token needs annotations:create, read and write (an Editor's service account)",
         404: "; see the url: Grafana may lie below a path, and its new API may be off",
-        413: "; something before Grafana takes no request of this size",
+        413: "; a proxy before Grafana refuses requests of this size",
     }.get(status, "")
 
 

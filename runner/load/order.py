@@ -90,9 +90,6 @@ def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
 
 def _line_of_load(config: Path, target: str) -> int:
     """The line of a target's `load:` in the file, or of its name where it has none."""
-    from runner.config.document import read as read_yaml
-    from runner.config.nodes import Keys
-
     targets = read_yaml(config).get("targets")
     entry = targets.entries[target] if isinstance(targets, Keys) else None
     if entry is None:

@@ -54,11 +54,11 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": _ref(named[kinds[kind]])} for kind in sorted(kinds)
     ]
     check = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(kinds)}}, "allOf": branches}
-    checks = _by_name(check, "What is asked, and how often.")
+    checks = _by_name(check, "The checks: what to request, and how often.")
     sections = {
         "defaults": _ref(named[Defaults]),
-        "targets": _by_name(_ref(named[Target]), "What may be asked, said once."),
-        "slos": _by_name(_ref(named[SloKeys]), "What is promised; each has a budget for each check."),
+        "targets": _by_name(_ref(named[Target]), "The services to check: their addresses and rules."),
+        "slos": _by_name(_ref(named[SloKeys]), "Service level objectives; each check has its own error budget for each of them."),
         "checks": checks | {"minProperties": 1},
         "server": _ref(named[ServerKeys]),
         "load": _ref(named[LoadKeys]),

@@ -42,7 +42,7 @@ def _kind(outcome: Outcome, *, required: bool = True) -> str:
 
 
 def _flaky(row: CheckRow) -> str:
-    return f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
+    return f"{row.flaky[0]}; passed on an immediate retry ({len(row.flaky)} of {row.runs} runs)"
 
 
 def _line(kind: str, file: str, line: int, title: str, message: str) -> str:

@@ -42,7 +42,8 @@ def write_one(console: Console, seen: Observation, *, width: int, file: str) -> 
 def _write_below(console: Console, seen: Observation, *, indent: int) -> None:
     lines = _drawn(seen, colour=console.is_terminal)
     if seen.suspect:
-        lines.append(Text(f"our own loop stood still for {_ms(seen.stalled)} meanwhile: these times may be ours", style="yellow"))
+        busy = _ms(seen.stalled)
+        lines.append(Text(f"The runner was busy for {busy} during this run, so the times may be up to {busy} too high.", style="yellow"))
     if seen.verdict is not Verdict.PASS:
         lines += [Text(line) for line in (seen.finding, _evidence(seen)) if line]
     for line in lines:

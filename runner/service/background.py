@@ -17,7 +17,7 @@ class Chores:
 
     def every(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Does `work` each so many seconds, counted from the epoch."""
-        self._cadences.add(f"chore {name}", regular(seconds), lambda: self._begin(name, work))
+        self._cadences.add(f"background job {name}", regular(seconds), lambda: self._begin(name, work))
 
     async def drain(self, within: float) -> None:
         """Waits for what is being done, then ends it. Stop the cadences first."""
@@ -30,14 +30,14 @@ class Chores:
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         if name in self._running:
             return
-        task = asyncio.get_running_loop().create_task(_done(work), name=f"chore {name}")
+        task = asyncio.get_running_loop().create_task(_done(work), name=f"background job {name}")
         self._running[name] = task
         task.add_done_callback(lambda ended: self._ended(name, ended))
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         del self._running[name]
         if not task.cancelled() and (error := task.exception()):
-            task.get_loop().call_exception_handler({"message": f"the chore {name} broke", "exception": error, "task": task})
+            task.get_loop().call_exception_handler({"message": f"the background job {name} broke", "exception": error, "task": task})
 
 
 async def _done(work: Callable[[], Awaitable[None]]) -> None:

@@ -249,7 +249,7 @@ class Deployments:
         try:
             flushed = await flush()
         except OSError as error:
-            self._log(logging.WARNING, f"the spool of marks can't be read: {error}")
+            self._log(logging.WARNING, f"the spool of annotations can't be read: {error}")
             return
         for text in flushed.sent:
             self._log(logging.INFO, text)

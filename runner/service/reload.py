@@ -51,7 +51,7 @@ class Reload:
                 plan = await asyncio.to_thread(self._load)
                 await self._apply(plan)
             except (PlanError, OSError, ValueError) as error:
-                self._log(logging.ERROR, f"the configuration stays as it was, since {self._path} can't be used:\n{error}")
+                self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{error}")
                 self._told(False)  # noqa: FBT003 - the one thing that there is to say
                 return str(error)
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")

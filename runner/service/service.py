@@ -239,7 +239,7 @@ async def running(
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
         service.chores.every(_LOOK, "look at the file", reload.look)
         service.chores.every(LOOK, "look at the revisions", service.deployments.look)
-        service.chores.every(SEND, "mark in Grafana", service.deployments.send)
+        service.chores.every(SEND, "annotate in Grafana", service.deployments.send)
         service.chores.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
     finally:

@@ -11,35 +11,39 @@ from runner.sinks.exposition import Head
 DURATION = "probe_run_duration_seconds"
 
 OF_CHECKS = (
-    Head("probe_success", "1 when the latest run passed, 0 when it failed; absent while it can't be told."),
-    Head("probe_unknown", "1 when the latest run can't tell how the target is, else 0; absent before the first run."),
+    Head("probe_success", "1 when the latest run passed, 0 when it failed; absent while the result is unknown."),
+    Head("probe_unknown", "1 when the result of the latest run is unknown, else 0; absent before the first run."),
     Head("probe_duration_seconds", "Seconds that the latest run took."),
     Head("probe_last_run_timestamp_seconds", "When the latest run started, in seconds since the epoch."),
     Head(
         "probe_next_run_timestamp_seconds",
-        "When the run after the latest one is due, in seconds since the epoch; in the past where it did not come.",
+        "When the run after the latest one is due, in seconds since the epoch; in the past when that run is overdue.",
     ),
-    Head("probe_timeout_seconds", "Seconds after which a run is given up."),
-    Head("probe_interval_seconds", "Seconds from one run to the next; of a cron expression the shortest."),
-    Head("probe_maintenance", "1 when the latest run fell into a maintenance window: no SLO counter moves."),
+    Head("probe_timeout_seconds", "Seconds after which a run is cancelled."),
+    Head("probe_interval_seconds", "Seconds from one run to the next; for a cron expression the shortest."),
+    Head("probe_maintenance", "1 when the latest run was in a maintenance window, in which no SLO counter moves."),
     Head(
         "probe_check_info",
-        "What a check is: where it asks from, and whom it wakes. Tags are joined by commas.",
+        "Properties of a check: its target, the severity of its alert, and where it runs. Tags are joined by commas.",
         labels=("alert", "environment", "location", "required", "runbook", "service", "tags", "target"),
     ),
     Head(
         "probe_failure_explained",
-        "1 when the latest run failed beside a check that it depends on, whose own alert calls as loudly, else 0; "
-        "of checks that depend on others.",
+        "1 when the latest run failed together with a check that it depends on, whose alert is at least as severe, else 0; "
+        "only for checks that depend on others.",
     ),
     Head("probe_runs_total", "Runs by outcome.", "counter", ("outcome",)),
     Head("probe_failures_total", "Failed and unknown runs by reason; a reason appears when it first occurs.", "counter", ("reason",)),
-    Head("probe_runs_suspect_total", "Runs during which our own loop stood still for 5 ms or more: their times may be ours.", "counter"),
-    Head("probe_unconfirmed_failures_total", "Failures that a re-check didn't see again; they count as the run that passed.", "counter"),
+    Head(
+        "probe_runs_suspect_total",
+        "Runs during which the runner was busy for 5 ms or more, so that their times may be too high.",
+        "counter",
+    ),
+    Head("probe_unconfirmed_failures_total", "Failures that a re-check didn't confirm; such a run counts as passed.", "counter"),
     Head("probe_slo_events_total", "Runs that count for an SLO: passed and failed ones outside maintenance.", "counter", ("slo",)),
     Head(
         "probe_slo_good_events_total",
-        "Of these, those that passed and took at most the SLO's threshold.",
+        "Good runs for an SLO: passed ones that took at most its threshold.",
         "counter",
         ("slo",),
     ),

@@ -201,8 +201,8 @@ def _level(before: Verdict | None, now: Verdict) -> str:
 
 def _sentence(seen: Observation) -> str:
     if not seen.confirmed:
-        return f"{seen.check.name} failed once, and passed when it was asked again: {seen.message}"
-    word = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "can't be told"}[seen.verdict]
+        return f"{seen.check.name} failed once and passed on an immediate retry: {seen.message}"
+    word = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "is unknown"}[seen.verdict]
     return f"{seen.check.name} {word}: {seen.message}" if seen.message else f"{seen.check.name} {word}"
 
 

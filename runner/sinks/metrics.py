@@ -50,7 +50,7 @@ class Metrics:
         self._lines = Counter("log_entries_total", "Lines written to the journal, by level.", ["level"], registry=registry)
         for level in LEVELS:
             self._lines.labels(level)
-        build = Gauge("outrider_build_info", "Always 1; which Outrider and Python this is.", ["version", "python"], registry=registry)
+        build = Gauge("outrider_build_info", "Always 1; the versions of Outrider and Python.", ["version", "python"], registry=registry)
         build.labels(version, platform.python_version()).set(1)
 
     def __call__(self, seen: Observation) -> None:
@@ -171,20 +171,20 @@ class Metrics:
 
     @cached_property
     def _reload_successful(self) -> Gauge:
-        what = "1 when the latest checks.yaml was taken over, 0 when the one before it runs on."
+        what = "1 when the latest checks.yaml was loaded, 0 when it was refused and the one before it stays in use."
         return Gauge("outrider_config_last_reload_successful", what, registry=self._registry)
 
     @cached_property
     def _reload_time(self) -> Gauge:
-        what = "When checks.yaml was last taken over, in seconds since the epoch."
+        what = "When checks.yaml was last loaded, in seconds since the epoch."
         return Gauge("outrider_config_last_reload_success_timestamp_seconds", what, registry=self._registry)
 
     @cached_property
     def _deployment(self) -> Gauge:
-        what = "Always 1; the release that answers: what it says of itself, as version too where it is no commit."
+        what = "Always 1; the release that the target reports; it is the version too if it is not a commit."
         return Gauge("deployment_info", what, ["revision", "version"], registry=self._registry)
 
     @cached_property
     def _deployment_time(self) -> Gauge:
-        what = "When another release than before first answered, in seconds since the epoch."
+        what = "When the target first reported this release, in seconds since the epoch."
         return Gauge("deployment_timestamp_seconds", what, registry=self._registry)

@@ -60,7 +60,7 @@ def open_state(folder: Path | None, now: float) -> Opened:
 def _in_memory(why: str) -> Opened:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.executescript(_TABLES)
-    return Opened(connection, durable=False, why=f"{why}; budgets and limits are kept in memory and forgotten at the end")
+    return Opened(connection, durable=False, why=f"{why}; budgets and limits are kept in memory and lost at the end")
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _open_file(path: Path, now: float) -> Opened:
             if (part := path.with_name(path.name + suffix)).exists():
                 part.rename(aside.with_name(aside.name + suffix))
         return Opened(
-            _connect(path), durable=True, why=f"{path} was damaged ({error}) and is now {aside.name}; budgets and limits begin anew"
+            _connect(path), durable=True, why=f"{path} was damaged ({error}) and is now {aside.name}; budgets and limits start from zero"
         )
 
 

@@ -86,12 +86,12 @@ async def test_faults_are_switched_by_command(servers: tuple[Postgres, Redis], t
     file = tmp_path / "control.json"
     async with StandIn(servers=servers, control=file) as standin:
         assert await asyncio.to_thread(send, "on", "ai-down", file) == (
-            "ai-down is on: the model answers 503; the API covers it up with a canned story and 200"
+            "ai-down is on: the model returns 503; the API hides it with a canned story and 200"
         )
         assert standin.on == {"ai-down"}
         assert await asyncio.to_thread(send, "off", "ai-down", file) == "ai-down is off"
         assert standin.on == frozenset()
-        with pytest.raises(Declined, match="no fault is called ai-dwon"):
+        with pytest.raises(Declined, match="there is no fault ai-dwon; the faults are"):
             await asyncio.to_thread(send, "on", "ai-dwon", file)
         assert (await asyncio.to_thread(file.stat)).st_mode & 0o077 == 0
     with pytest.raises(NoDemo, match="no demo is running"):

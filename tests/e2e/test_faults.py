@@ -43,8 +43,8 @@ class Row:
 
 ROWS = {
     "api-500": Row(dict.fromkeys(API, "status"), {"api": "500", "plan-a-trip": "login"}),
-    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "wanted at most 2.0 s", "plan-a-trip": ": "}),
-    "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no answer within 5s in processing"}),
+    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "expected at most 2.0 s", "plan-a-trip": ": "}),
+    "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no response within 5s in processing"}),
     "api-reset": Row(dict.fromkeys(API, "reset|truncated"), {"api": "bytes"}),
     "db-down": Row(
         {"database": "refused", "ready": "body", "api-report/db_healthy": "body", "plan-a-trip": "status"},
@@ -52,7 +52,7 @@ ROWS = {
     ),
     "db-frozen": Row(
         {"database": "timeout", "ready": "timeout", "api-report": "timeout", "plan-a-trip": "timeout"},
-        {"database": "in auth", "ready": "database accepts but doesn't answer"},
+        {"database": "in auth", "ready": "database accepts connections but doesn't respond"},
         maybe={"api": "timeout"},
     ),
     "db-locked-out": Row({"database": "auth"}, {"database": "outrider"}),

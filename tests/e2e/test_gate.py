@@ -46,7 +46,7 @@ async def test_a_good_release_passes_in_under_fifteen_seconds(road: Road) -> Non
     assert [(one["check"], one["verdict"], one["runs"]) for one in ended.report["checks"]] == [
         (name, "pass", 5) for name in ("api", "ready", "database", "cache")
     ]
-    assert "5 answers in a row: one old instance among two would have shown with 95 %" in " ".join(ended.report["preamble"])
+    assert "5 responses in a row: one old instance among two would have shown with 95 % confidence" in " ".join(ended.report["preamble"])
 
 
 async def test_a_broken_release_fails_with_the_check_and_its_line(road: Road) -> None:

@@ -208,5 +208,5 @@ async def test_frozen(kind: str, runs: Observer, database: real.Postgres, cache:
     finally:
         await server.thaw()
     assert _told(seen) == (Verdict.FAIL, Reason.TIMEOUT)
-    assert seen.evidence["silence"] == "accepts connections, and doesn't answer"
+    assert seen.evidence["silence"] == "accepts connections but doesn't respond"
     assert (await _seen(runs, probe, kind)).verdict is Verdict.PASS

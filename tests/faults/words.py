@@ -28,7 +28,7 @@ WORDS: Mapping[str, Case] = {  # by what stands in every message
     "starting up": _says("postgres", Reason.STATUS, fatal("57P03", "the database system is starting up")),
     "shutting down": _says("postgres", Reason.STATUS, fatal("57P03", "the database system is shutting down")),
     "too many clients": _says("postgres", Reason.STATUS, fatal("53300", "sorry, too many clients already")),
-    "was not let in": _says("postgres", Reason.AUTH, fatal("28P01", 'password authentication failed for user "outrider"')),
+    "login refused": _says("postgres", Reason.AUTH, fatal("28P01", 'password authentication failed for user "outrider"')),
     "LOADING": _says("redis", Reason.STATUS, b"-LOADING Redis is loading the dataset in memory\r\n"),
     "max number of clients": _says("redis", Reason.STATUS, b"-ERR max number of clients reached\r\n"),
     "WRONGPASS": _says("redis", Reason.AUTH, b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"),

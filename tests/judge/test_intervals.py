@@ -115,11 +115,11 @@ def test_answers_in_a_row() -> None:
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        (11, "11 answers in a row: one old instance among four would have shown with 95 %"),
-        (5, "5 answers in a row: one old instance among two would have shown with 95 %"),
-        (4, "4 answers in a row: one old instance among two would have shown with 93.7 %"),
-        (1, "1 answer: one old instance among two would have shown with 50 %"),
-        (60, "60 answers in a row: one old instance among 20 would have shown with 95 %"),
+        (11, "11 responses in a row: one old instance among four would have shown with 95 % confidence"),
+        (5, "5 responses in a row: one old instance among two would have shown with 95 % confidence"),
+        (4, "4 responses in a row: one old instance among two would have shown with 93.7 % confidence"),
+        (1, "1 response: one old instance among two would have shown with 50 % confidence"),
+        (60, "60 responses in a row: one old instance among 20 would have shown with 95 % confidence"),
     ],
 )
 def test_what_answers_prove_in_a_sentence(answers: int, said: str) -> None:

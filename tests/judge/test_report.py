@@ -35,7 +35,7 @@ def test_a_proven_breach_is_told_by_its_numbers() -> None:
     assert (told.verdict, row.reason, row.finding) == (Outcome.FAIL, "", "")
     assert row.message.startswith("p95 of api: 0 of 20 within 500 ms")
     assert row.slo is not None
-    assert (row.slo["p95"].state, row.slo["p95"].good, row.slo["p95"].total) == ("broken", 0, 20)
+    assert (row.slo["p95"].state, row.slo["p95"].good, row.slo["p95"].total) == ("breached", 0, 20)
 
 
 def test_too_few_runs_say_how_many_it_takes() -> None:

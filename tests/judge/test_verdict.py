@@ -56,7 +56,7 @@ def test_a_good_release_passes_and_says_what_it_can_not_tell() -> None:
 def test_59_clean_runs_prove_it() -> None:
     """From 59 on the p95 holds, with the bound that is proven."""
     [note] = decide([runs(API, *[passed(API)] * 59)], Rules(require_slo=True)).notes
-    assert note.text == "p95 of api: 59 of 59 within 500 ms (100.0 %, at least 95.0 % with 95 % confidence); holds"
+    assert note.text == "p95 of api: 59 of 59 within 500 ms (100.0 %, at least 95.0 % with 95 % confidence); met"
 
 
 def test_a_functional_failure_fails_and_points_at_its_line() -> None:
@@ -87,7 +87,7 @@ def test_a_confirmed_check_that_recovers_is_flaky() -> None:
     again = Run((failed(API), passed(API)))
     decision = decide([Runs(API, (again, Run((passed(API),))))])
     assert decision.outcome is Outcome.PASS
-    assert "api is flaky: 1 of 2 runs failed, and passed at once when asked again" in texts(decision.notes)
+    assert "api is flaky: 1 of 2 runs failed, and passed on an immediate retry" in texts(decision.notes)
     assert decision.checks[0].proofs[0].good == 2
     strict = made_check("api", slos=(AVAILABILITY,))
     assert decide([Runs(strict, (Run((failed(strict), passed(strict))),))]).outcome is Outcome.PASS
@@ -147,7 +147,9 @@ def test_slow_runs_fail_only_where_the_breach_is_proven() -> None:
     ]
     broken = decide([runs(API, *[slow] * 4, *[quick] * 14)])
     assert broken.outcome is Outcome.FAIL
-    assert texts(broken.reasons) == ["p95 of api: 14 of 18 within 500 ms (77.8 %, at most 92.1 % with 95 % confidence); 95 % needed"]
+    assert texts(broken.reasons) == [
+        "p95 of api: 14 of 18 within 500 ms (77.8 %, at most 92.1 % with 95 % confidence); breached: 95 % needed"
+    ]
 
 
 def test_the_more_slos_are_judged_the_more_it_takes() -> None:

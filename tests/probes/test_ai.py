@@ -150,19 +150,24 @@ async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> No
 @pytest.mark.parametrize(
     ("answer", "expect", "reason", "message"),
     [
-        (stream(WHOLE), {"text": "road"}, Reason.BODY, 'the reply doesn\'t contain "road"; it said "Bridge" and ended by stop'),
-        (stream(WHOLE), {"not_text": "bridge"}, Reason.BODY, 'the reply contains "bridge"; it said "Bridge" and ended by stop'),
-        (stream(WHOLE), {"regex": "^b"}, Reason.BODY, 'nothing in the reply matches ^b; it said "Bridge" and ended by stop'),
+        (stream(WHOLE), {"text": "road"}, Reason.BODY, 'the reply doesn\'t contain "road"; the reply is "Bridge" and ended by stop'),
+        (stream(WHOLE), {"not_text": "bridge"}, Reason.BODY, 'the reply contains "bridge"; the reply is "Bridge" and ended by stop'),
+        (stream(WHOLE), {"regex": "^b"}, Reason.BODY, 'nothing in the reply matches ^b; the reply is "Bridge" and ended by stop'),
         (stream(WHOLE[:2], end=False), {}, Reason.TRUNCATED, 'the stream ended without its end mark, after 2 pieces: "Bridge"'),
-        (stream([], end=False), {}, Reason.TRUNCATED, "the stream ended without its end mark, before a word had come"),
-        (stream(["{oops"]), {}, Reason.PROTOCOL, 'an event of the stream is no JSON: "{oops"'),
+        (stream([], end=False), {}, Reason.TRUNCATED, "the stream ended without its end mark, before its first piece"),
+        (stream(["{oops"]), {}, Reason.PROTOCOL, 'an event of the stream is not JSON: "{oops"'),
         (
             stream([delta("Bri"), {"error": {"message": "overloaded", "code": 503}}]),
             {},
             Reason.STATUS,
-            'the answer carries an error 503: "overloaded"',
+            'the response reports an error 503: "overloaded"',
         ),
-        (stream([{"error": {"message": "slow down", "code": 429}}]), {}, Reason.THROTTLED, 'the answer carries an error 429: "slow down"'),
+        (
+            stream([{"error": {"message": "slow down", "code": 429}}]),
+            {},
+            Reason.THROTTLED,
+            'the response reports an error 429: "slow down"',
+        ),
         (PlainTextResponse("hello"), {}, Reason.PROTOCOL, 'expected a stream of events, got text/plain; it begins "hello"'),
         (JSONResponse({"error": {"message": "busy"}}, 503), {}, Reason.STATUS, "503, expected 200: busy"),
         (JSONResponse({"error": {"message": "who?"}}, 401), {}, Reason.AUTH, "401, expected 200: who?"),
@@ -172,7 +177,7 @@ async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> No
         (stream(WHOLE, pause=0.01), {"first_token": "5ms"}, Reason.LATENCY, "the first token took"),
         (stream(WHOLE, pause=0.04), {"gap": "5ms"}, Reason.LATENCY, "a gap between two pieces took"),
         (stream(WHOLE, pause=0.01), {"within": "5ms"}, Reason.LATENCY, "the whole reply took"),
-        (stream(WHOLE, pause=0.04), {"tokens_per_second": 1000}, Reason.LATENCY, "tokens a second, wanted at least 1000"),
+        (stream(WHOLE, pause=0.04), {"tokens_per_second": 1000}, Reason.LATENCY, "tokens a second, expected at least 1000"),
     ],
 )
 async def test_failures(wire: Wire, answer: Any, expect: dict[str, Any], reason: Reason, message: str) -> None:
@@ -191,7 +196,7 @@ async def test_cut_off_in_the_middle(wire: Wire) -> None:
         reason, message = await failure(ai(server.url), make_context(wire))
 
     assert reason is Reason.TRUNCATED
-    assert message.endswith('it had said "Bri"')
+    assert message.endswith('the reply so far: "Bri"')
 
 
 class Heard(dict[str, Any]):

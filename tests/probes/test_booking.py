@@ -145,7 +145,11 @@ async def test_availability_elsewhere(wire: Wire) -> None:
         ({"GET /v2/restaurants/search": JSONResponse({}, 500)}, Reason.STATUS, "search: 500, expected 2xx"),
         ({"GET /v2/restaurants/search": JSONResponse({"message": "who?"}, 401)}, Reason.AUTH, "search: 401, expected 2xx: who?"),
         ({"GET /v2/restaurants/search": JSONResponse({}, 429)}, Reason.THROTTLED, "search: 429, throttled"),
-        ({"GET /v2/restaurants/search": {"restaurants": [], "mock": True}}, Reason.MOCK, "search: the answer is made up: $.mock is true"),
+        (
+            {"GET /v2/restaurants/search": {"restaurants": [], "mock": True}},
+            Reason.MOCK,
+            "search: the response is generated, not real: $.mock is true",
+        ),
         (
             {"GET /v2/restaurants/search": {"restaurants": [{"id": "a", "name": "A", "rating": "4.6 stars"}]}},
             Reason.SCHEMA,
@@ -158,17 +162,17 @@ async def test_availability_elsewhere(wire: Wire) -> None:
         ),
         ({"GET /v2/restaurants/search": {"restaurants": {}}}, Reason.SCHEMA, "search: $.restaurants is {} (object), expected array"),
         ({"GET /v2/restaurants/search": []}, Reason.SCHEMA, "search: $ is [] (array), expected object"),
-        ({"GET /v2/restaurants/search": PlainTextResponse("hi")}, Reason.SCHEMA, "search: the answer is no JSON"),
+        ({"GET /v2/restaurants/search": PlainTextResponse("hi")}, Reason.SCHEMA, "search: the response is not JSON"),
         ({"GET /v2/restaurants/search": {"restaurants": []}}, Reason.BODY, "search: $.restaurants is empty: nothing near 37.8,-122.4"),
         (
             {"GET /v2/restaurants/{id:path}/availability": {"time_slots": [{"time": "MOCK-19"}]}},
             Reason.MOCK,
-            'availability: the answer is made up: $.time_slots[0].time is "MOCK-19"',
+            'availability: the response is generated, not real: $.time_slots[0].time is "MOCK-19"',
         ),
         (
             {"GET /v2/restaurants/{id:path}/availability": JSONResponse({"time_slots": []}, headers={"X-Mock": "1"})},
             Reason.MOCK,
-            'availability: the answer is made up: header x-mock is "1"',
+            'availability: the response is generated, not real: header x-mock is "1"',
         ),
         ({"GET /v2/restaurants/{id:path}/availability": {}}, Reason.SCHEMA, "availability: $.time_slots is absent, expected array"),
     ],

@@ -86,12 +86,12 @@ async def test_an_alias_counts_by_what_it_leads_to(runs: Observer) -> None:
 @pytest.mark.parametrize(
     ("expect", "reason", "message"),
     [
-        ({"rcode": "NXDOMAIN"}, Reason.DNS, "api.roadtrip.app A: the server answers NOERROR, expected NXDOMAIN"),
+        ({"rcode": "NXDOMAIN"}, Reason.DNS, "api.roadtrip.app A: the server returned NOERROR, expected NXDOMAIN"),
         ({"answers": {"contains": ["192.0.2.7", "192.0.2.9"]}}, Reason.BODY, "192.0.2.9 is not among 192.0.2.7, 192.0.2.8"),
         ({"answers": {"equals": "192.0.2.7"}}, Reason.BODY, "api.roadtrip.app A is 192.0.2.7, 192.0.2.8, expected 192.0.2.7"),
         ({"answers": {"regex": "^10\\."}}, Reason.BODY, "nothing among 192.0.2.7, 192.0.2.8 matches ^10\\."),
         ({"answers": {"at_least": 3}}, Reason.DNS, "api.roadtrip.app has 2 A records, expected at least 3"),
-        ({"authenticated": True}, Reason.BODY, "the server has not validated the answer (AD)"),
+        ({"authenticated": True}, Reason.BODY, "the server has not validated the response (AD)"),
     ],
 )
 async def test_another_answer_is_a_failure(runs: Observer, expect: Any, reason: Reason, message: str) -> None:
@@ -108,7 +108,7 @@ async def test_an_error_code_is_a_failure_unless_it_is_wanted(runs: Observer, rc
     async with nameserver(zone(rcode=dns.rcode.from_text(rcode), authority="x. 60 IN SOA a. b. 1 2 3 4 5")) as server:
         seen = await runs.observe(probe(server))
         wanted = await runs.observe(probe(server, expect={"rcode": [rcode]}))
-    assert (seen.reason, seen.message) == (Reason.DNS, f"api.roadtrip.app A: the server answers {rcode}, expected NOERROR")
+    assert (seen.reason, seen.message) == (Reason.DNS, f"api.roadtrip.app A: the server returned {rcode}, expected NOERROR")
     assert filled(seen)["probe_dns_authority_rrs"] == [((), 1.0)]
     assert (wanted.verdict, wanted.message) == (Verdict.PASS, f"api.roadtrip.app A → {rcode}")
 
@@ -182,7 +182,7 @@ async def test_a_forged_answer_is_passed_over(runs: Observer) -> None:
 
     async with nameserver(forged) as server:
         seen = await runs.observe(probe(server), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in request")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in request")
     assert filled(seen)["probe_dns_query_succeeded"] == [((), 0.0)]
 
 
@@ -192,21 +192,21 @@ async def test_what_is_no_message(runs: Observer, transport: str) -> None:
     async with nameserver(lambda _: b"\x00\x01nonsense") as server:
         seen = await runs.observe(probe(server, transport=transport))
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL)
-    assert seen.message.startswith("the answer is no DNS message")
+    assert seen.message.startswith("the response is not a DNS message")
 
 
 async def test_nobody_on_the_udp_port(runs: Observer) -> None:
     """Where nobody listens, the network says so at once: refused, with the port."""
     async with servers.refusing() as server, no_leaks():
         seen = await runs.observe(probe(server))
-    assert (seen.reason, seen.message) == (Reason.REFUSED, f"nobody answers on UDP port {server.port} of 127.0.0.1 in request")
+    assert (seen.reason, seen.message) == (Reason.REFUSED, f"nothing listens on UDP port {server.port} of 127.0.0.1 in request")
 
 
 async def test_a_silent_udp_server(runs: Observer) -> None:
     """A server that doesn't answer times out in request, and nothing is left behind."""
     async with nameserver(lambda _: None) as server, no_leaks(serving=server.port):
         seen = await runs.observe(probe(server), within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in request")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in request")
 
 
 async def test_a_cancelled_run_leaves_nothing(runs: Observer) -> None:

@@ -145,42 +145,40 @@ def _long(call: Call) -> None:
 
 BROKEN = {
     "GOAWAY with a complaint": Broken(
-        _goaway, Reason.PROTOCOL, "the server said goodbye before any answer came: GOAWAY ENHANCE_YOUR_CALM (too_many_pings)"
+        _goaway, Reason.PROTOCOL, "the server closed the connection before any response: GOAWAY ENHANCE_YOUR_CALM (too_many_pings)"
     ),
-    "GOAWAY of one that stops": Broken(_stop, Reason.RESET, "the server said goodbye before any answer came: GOAWAY NO_ERROR"),
-    "RST_STREAM": Broken(_reset, Reason.RESET, "the server reset the stream before any answer came: REFUSED_STREAM"),
+    "GOAWAY of one that stops": Broken(_stop, Reason.RESET, "the server closed the connection before any response: GOAWAY NO_ERROR"),
+    "RST_STREAM": Broken(_reset, Reason.RESET, "the server reset the stream before any response: REFUSED_STREAM"),
     "half-close": Broken(_cut, Reason.TRUNCATED, "the connection was closed after 4 bytes of the body"),
     "half a message": Broken(
         lambda call: call.answer(GRPC, calls.SERVING[:-1], [("grpc-status", "0")]),
         Reason.TRUNCATED,
-        "the answer ended after 6 bytes, in the middle of its message",
+        "the response ended after 6 bytes, in the middle of its message",
     ),
     "no message": Broken(
         lambda call: call.answer([*GRPC, ("grpc-status", "0")]),
         Reason.TRUNCATED,
-        "the answer ended after 0 bytes, in the middle of its message",
+        "the response ended after 0 bytes, in the middle of its message",
     ),
-    "two messages": Broken(lambda call: call.serving(calls.SERVING * 2), Reason.PROTOCOL, "the answer holds more than one message"),
+    "two messages": Broken(lambda call: call.serving(calls.SERVING * 2), Reason.PROTOCOL, "the response has more than one message"),
     "compressed": Broken(
         lambda call: call.serving(b"\x01" + calls.SERVING[1:]),
         Reason.PROTOCOL,
-        "the answer's message is compressed, which wasn't asked for",
+        "the message in the response is compressed, which the request didn't ask for",
     ),
-    "no status": Broken(
-        lambda call: call.answer(GRPC, calls.SERVING), Reason.PROTOCOL, "what answers is no gRPC: an answer without grpc-status"
-    ),
-    "no number": Broken(lambda call: call.answer([*GRPC, ("grpc-status", "x")]), Reason.PROTOCOL, "grpc-status is no number"),
+    "no status": Broken(lambda call: call.answer(GRPC, calls.SERVING), Reason.PROTOCOL, "the response is not gRPC: no grpc-status"),
+    "no number": Broken(lambda call: call.answer([*GRPC, ("grpc-status", "x")]), Reason.PROTOCOL, "grpc-status is not a number"),
     "a web page": Broken(
         lambda call: call.answer([(":status", "200"), ("content-type", "text/html")], b"<html>"),
         Reason.PROTOCOL,
-        "what answers is no gRPC: 200 with text/html",
+        "the response is not gRPC: 200 with text/html",
     ),
     "a web server's 404": Broken(lambda call: call.answer([(":status", "404")]), Reason.STATUS, "404, expected 200"),
     "a proxy's 401": Broken(lambda call: call.answer([(":status", "401")]), Reason.AUTH, "401, expected 200"),
     "a proxy's 503": Broken(
         lambda call: call.answer([(":status", "503"), ("content-type", "text/plain")], b"no upstream"), Reason.STATUS, "503, expected 200"
     ),
-    "too long": Broken(_long, Reason.SIZE, "the answer exceeds 64 KiB"),
+    "too long": Broken(_long, Reason.SIZE, "the response exceeds 64 KiB"),
 }
 
 
@@ -206,13 +204,13 @@ async def test_http_1_is_no_grpc(runs: Observer) -> None:
     async with servers.canned(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         seen = await runs.observe(Grpc(host="127.0.0.1", port=server.port))
     assert seen.reason is Reason.PROTOCOL
-    assert seen.message.startswith("what came is no HTTP/2: it begins b'HTTP/1.1 400")
+    assert seen.message.startswith("the server's response is not HTTP/2: it begins b'HTTP/1.1 400")
 
 
 async def test_no_answer_within_the_deadline(runs: Observer) -> None:
     """A call that is never answered fails at the deadline; the time until then is the call's."""
     seen = await observed(runs, lambda _: None, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in processing")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in processing")
     assert filled(seen, "probe_grpc_duration_seconds")[-1][0] == ("check",)
 
 

@@ -58,10 +58,10 @@ async def test_reads_a_value_and_tells_the_phases_apart(runs: Observer, postgres
         ("select true", {"value": 1}, "select true → true, expected 1"),
         ("select 5", {"value": {"below": 5}}, "select 5 → 5, expected below 5"),
         ("select 'b'", {"value": {"in": ["a", "c"]}}, "select 'b' → \"b\", expected one of"),
-        ("select 1 where false", {"value": 1}, "select 1 where false gave no row, expected 1"),
+        ("select 1 where false", {"value": 1}, "select 1 where false returned no row, expected 1"),
         ("select 1", {"value": None}, "select 1 → 1, expected null"),
-        ("select 1 union select 2", {"rows": 1}, "select 1 union select 2 gave 2, expected 1 rows"),
-        ("select  1\n where   false", {"rows": {"at_least": 1}}, "select 1 where false gave 0, expected at least 1 rows"),
+        ("select 1 union select 2", {"rows": 1}, "select 1 union select 2 returned 2, expected 1 rows"),
+        ("select  1\n where   false", {"rows": {"at_least": 1}}, "select 1 where false returned 0, expected at least 1 rows"),
     ],
 )
 async def test_another_value_is_a_failure(runs: Observer, postgres: real.Postgres, query: str, expect: Any, fault: str) -> None:
@@ -98,7 +98,7 @@ async def test_nothing_can_be_written(runs: Observer, postgres: real.Postgres, q
         await owner.execute("create sequence if not exists s; create table if not exists t (i int); insert into t values (7)")
         seen = await runs.observe(Postgres.model_validate({"dsn": f"{postgres.admin_dsn}?sslmode=disable", "query": query}))
         assert verdict(seen) == (Verdict.FAIL, Reason.POLICY)
-        assert "the query writes, and a probe only reads" in seen.message
+        assert "the query writes, but a probe may only read" in seen.message
         assert await owner.fetchval("select count(*) > 0 from t")
     finally:
         await owner.close()
@@ -115,7 +115,7 @@ async def test_a_slow_query_is_stopped_by_the_server(runs: Observer, postgres: r
     """A query that takes too long fails as timeout in query, and doesn't go on in the database."""
     seen = await runs.observe(probe(postgres, query="select pg_sleep(60)"), within=0.3)
     assert verdict(seen) == (Verdict.FAIL, Reason.TIMEOUT)
-    assert seen.message.startswith("no answer within 300ms in query")  # and says that the server stopped it, where that came in time
+    assert seen.message.startswith("no response within 300ms in query")  # and says that the server stopped it, where that came in time
     while await _at_work(postgres, "pg_sleep(60)"):
         pass  # it ends within the margin; where it doesn't, the test does
 
@@ -165,14 +165,14 @@ async def test_a_long_answer_is_not_kept(runs: Observer, postgres: real.Postgres
     """An answer above 1 MiB fails as size: a query can't fill our memory."""
     seen = await runs.observe(probe(postgres, query="select repeat('x', 5000000)"))
     assert verdict(seen) == (Verdict.FAIL, Reason.SIZE)
-    assert seen.message == "the answer is longer than 1024 KiB; ask for less"
+    assert seen.message == "the response is longer than 1024 KiB; ask for less"
 
 
 async def test_a_wrong_password_names_the_role(runs: Observer, postgres: real.Postgres) -> None:
     """A refused password fails as auth with the role's name, and neither password is told."""
     seen = await runs.observe(at(postgres.port))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
-    assert "role outrider was not let in" in seen.message
+    assert "login refused for role outrider" in seen.message
     assert "pencil-1" not in repr(seen)
     assert "silence" not in seen.evidence
 
@@ -181,7 +181,7 @@ async def test_a_query_that_may_not_is_auth(runs: Observer, postgres: real.Postg
     """A missing right fails as auth: it is the role that needs something."""
     seen = await runs.observe(probe(postgres, query="select * from pg_authid"))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
-    assert "role outrider may not: permission denied" in seen.message
+    assert "Permission denied for role outrider: table pg_authid" in seen.message
 
 
 async def test_no_connection_left(runs: Observer, postgres: real.Postgres) -> None:
@@ -217,14 +217,17 @@ async def test_a_database_that_is_starting(runs: Observer) -> None:
     """A server that lets nobody in yet fails as status: it is up, and not ready."""
     async with servers.canned(_error("57P03", "the database system is starting up"), then_close=True) as server:
         seen = await runs.observe(at(server.port))
-    assert (seen.reason, seen.message) == (Reason.STATUS, "the server lets nobody in now: the database system is starting up (57P03)")
+    assert (seen.reason, seen.message) == (
+        Reason.STATUS,
+        "the server lets nobody in now: the database system is starting up (57P03)",
+    )
 
 
 async def test_an_error_that_is_cut_short_still_counts(runs: Observer) -> None:
     """What the server said before it closed is not lost."""
     async with servers.resetting(_error("28000", "no pg_hba.conf entry"), once_asked=True) as server:
         seen = await runs.observe(at(server.port))
-    assert (seen.reason, seen.message) == (Reason.AUTH, "role outrider was not let in: no pg_hba.conf entry (28000)")
+    assert (seen.reason, seen.message) == (Reason.AUTH, "login refused for role outrider: no pg_hba.conf entry (28000)")
 
 
 async def test_a_stopped_database_refuses(runs: Observer, postgres: real.Postgres) -> None:
@@ -243,9 +246,9 @@ async def test_a_frozen_database_accepts_and_is_silent(runs: Observer, postgres:
         await postgres.freeze()
         async with no_leaks():
             seen = await runs.observe(at(postgres.port, sslmode=sslmode), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in auth")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in auth")
     assert "connect" in seen.phases
-    assert seen.evidence["silence"] == "accepts connections, and doesn't answer"
+    assert seen.evidence["silence"] == "accepts connections but doesn't respond"
 
 
 # -- TLS
@@ -288,7 +291,7 @@ async def test_a_server_without_tls(runs: Observer, postgres: real.Postgres) -> 
     prefer = await runs.observe(Postgres.model_validate({"dsn": postgres.dsn}))
     assert (prefer.verdict, "tls" in prefer.phases) == (Verdict.PASS, False)
     require = await runs.observe(Postgres.model_validate({"dsn": f"{postgres.dsn}?sslmode=require"}))
-    assert (require.reason, require.message) == (Reason.TLS, "the server doesn't speak TLS, and the check asks for it")
+    assert (require.reason, require.message) == (Reason.TLS, "the server doesn't offer TLS, but the check requires it")
 
 
 async def test_nothing_may_come_before_the_handshake(runs: Observer) -> None:

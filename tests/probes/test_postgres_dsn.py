@@ -24,7 +24,7 @@ from probes.wire.tls import Tls
         ("postgresql://db/x", "names no role"),
         ("postgresql://u:secret-9@db/x?sslmode=allow", "sslmode is one of disable, prefer, require and verify-full"),
         ("postgresql://u:secret-9@db/x?sslmode=verify-ca", "sslmode=verify-ca trusts authorities without verifying the name"),
-        ("postgresql://u:secret-9@db/x?host=other", "host can't stand in the query of a dsn here"),
+        ("postgresql://u:secret-9@db/x?host=other", "host is not allowed in the query of a dsn here"),
         ("host=db password=secret-9", "is no PostgreSQL URL"),
     ],
 )

@@ -56,9 +56,9 @@ async def test_the_dialogue_itself_passes(runs: Observer) -> None:
         ),  # it held the loop
         ((b"R\0\0\0\3",), "a message can't be 3 bytes long"),
         ((b"E\x7f\xff\xff\xff" + bytes(99),), "a message can't be 2147483647 bytes long"),
-        ((READY,), "messages that make no sense"),
+        ((READY,), "messages that cannot be read"),
         ((message(b"R", struct.pack("!i", 5)),), "unexpected error while performing authentication"),
-        ((message(b"R", struct.pack("!i", 99)),), "the client can't go on: unsupported authentication method"),
+        ((message(b"R", struct.pack("!i", 99)),), "the client can't continue: unsupported authentication method"),
         ((ENTERED, BEGUN, message(b"T", b"\0\5abc")), ""),
         ((ENTERED + message(b"D", b"\0\1\0\0\0\1x"),), ""),
     ],

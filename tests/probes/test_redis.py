@@ -84,7 +84,7 @@ async def test_a_wrong_password_names_the_user(runs: Observer, redis_server: rea
     """A refused password fails as auth with the user's name, and neither password is told."""
     seen = await runs.observe(at(redis_server.port))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
-    assert seen.message.startswith("user outrider was not let in: WRONGPASS")
+    assert seen.message.startswith("login refused for user outrider: WRONGPASS")
     assert "pencil-1" not in repr(seen)
     assert "silence" not in seen.evidence
 
@@ -93,7 +93,7 @@ async def test_no_password_where_one_is_wanted(runs: Observer, redis_server: rea
     """A server that wants a password fails a check that has none, as auth."""
     seen = await runs.observe(Redis.model_validate({"url": f"redis://127.0.0.1:{redis_server.port}"}))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
-    assert seen.message == "the default user was not let in: NOAUTH Authentication required"
+    assert seen.message == "login refused for the default user: NOAUTH Authentication required"
 
 
 async def test_a_stopped_redis_refuses(runs: Observer, redis_server: real.Redis) -> None:
@@ -111,8 +111,8 @@ async def test_a_frozen_redis_accepts_and_is_silent(runs: Observer, redis_server
         await redis_server.freeze()
         async with no_leaks():
             seen = await runs.observe(probe(redis_server), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in auth")
-    assert seen.evidence["silence"] == "accepts connections, and doesn't answer"
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in auth")
+    assert seen.evidence["silence"] == "accepts connections but doesn't respond"
 
 
 async def test_a_run_that_is_cancelled_leaves_nothing() -> None:
@@ -138,20 +138,28 @@ OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
         (
             (OK, PONG, b"-MOVED 3999 10.0.0.7:6381\r\n"),
             Reason.REDIRECT,
-            "PING passes, but the key lives on another node of the cluster: MOVED",
+            "PING passes, but the key is on another node of the cluster: MOVED",
         ),
         (
             (OK, PONG, b"-OOM command not allowed.\r\n"),
             Reason.STATUS,
             "PING passes, but SET was refused: OOM",
         ),
-        ((OK, PONG, b"-NOPERM User outrider has no permissions\r\n"), Reason.AUTH, "PING passes, but user outrider may not SET: NOPERM"),
-        ((OK, PONG, OK, b"$-1\r\n", b":1\r\n"), Reason.BODY, "PING passes, but GET gave nothing for what SET had written"),
-        ((OK, PONG, OK, b"$3\r\nold\r\n", b":1\r\n"), Reason.BODY, "PING passes, but GET gave another value for what SET had written"),
+        (
+            (OK, PONG, b"-NOPERM User outrider has no permissions\r\n"),
+            Reason.AUTH,
+            "PING passes, but user outrider lacks the permission for SET: NOPERM",
+        ),
+        ((OK, PONG, OK, b"$-1\r\n", b":1\r\n"), Reason.BODY, "PING passes, but GET returned nothing for the key that SET wrote"),
+        (
+            (OK, PONG, OK, b"$3\r\nold\r\n", b":1\r\n"),
+            Reason.BODY,
+            "PING passes, but GET returned another value for the key that SET wrote",
+        ),
         ((b"-DENIED Redis is running in protected mode.\r\n",), Reason.AUTH, "the command was refused: DENIED"),
-        ((OK, b"+HELLO\r\n+x\r\n"), Reason.PROTOCOL, "PING was answered with b'HELLO', not with PONG"),
+        ((OK, b"+HELLO\r\n+x\r\n"), Reason.PROTOCOL, "PING returned b'HELLO', expected PONG"),
         ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), Reason.PROTOCOL, "not Redis's protocol, in auth"),
-        ((b"$9999999999999\r\n",), Reason.TRUNCATED, "the connection was closed before the answer, in auth"),
+        ((b"$9999999999999\r\n",), Reason.TRUNCATED, "the connection was closed before the response, in auth"),
         ((b"$x\r\n",), Reason.PROTOCOL, "not Redis's protocol, in auth"),
         ((b"*1\r\n" * 3000,), Reason.PROTOCOL, "not Redis's protocol, in auth"),
     ],
@@ -176,7 +184,7 @@ async def test_an_endless_answer_is_not_kept(runs: Observer) -> None:
     """An answer above 1 MiB fails as size."""
     async with servers.endless(b"$9999999999\r\n") as server, no_leaks(serving=server.port):
         seen = await runs.observe(at(server.port))
-    assert (seen.reason, seen.message) == (Reason.SIZE, "the answer is longer than 1024 KiB")
+    assert (seen.reason, seen.message) == (Reason.SIZE, "the response is longer than 1024 KiB")
 
 
 # -- TLS

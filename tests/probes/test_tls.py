@@ -62,20 +62,20 @@ async def test_a_certificate_that_ends_too_soon(runs: Observer, authority: Autho
     """valid_for is a promise: a certificate that ends sooner fails as expired, with what is left and what was wanted."""
     seen = await observed(runs, authority, "soon", expect={"valid_for": "7d"})
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.EXPIRED)
-    assert seen.message.startswith("the certificate expires in 2 d 23 h, at ")
-    assert seen.message.endswith("; wanted at least 7 d left")
+    assert seen.message.startswith("the certificate expires in 2 d 23 h, on ")
+    assert seen.message.endswith("; expected at least 7 d left")
     assert (await observed(runs, authority, "soon")).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
     ("which", "reason", "said"),
     [
-        ("expired", Reason.EXPIRED, "expired 3 h ago, at 20"),
+        ("expired", Reason.EXPIRED, "expired 3 h ago, on 20"),
         ("not_yet", Reason.NOT_YET_VALID, "is not valid until 20"),
         ("wrong_host", Reason.HOSTNAME, "is for other.example, *.other.example, not for localhost"),
         ("self_signed", Reason.UNTRUSTED, "self-signed"),
         ("incomplete", Reason.CHAIN, "the server left out the certificate of"),
-        ("stranger", Reason.UNTRUSTED, "trusted"),
+        ("stranger", Reason.UNTRUSTED, "the runner doesn't trust the issuer of the chain"),
     ],
 )
 async def test_a_wrong_certificate_is_shown_all_the_same(
@@ -128,7 +128,7 @@ async def test_no_tls_at_all(runs: Observer, authority: Authority) -> None:
     """A server that speaks something else fails as tls, in words that say so."""
     async with servers.canned(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         seen = await runs.observe(probe(server, authority))
-    assert (seen.reason, seen.message) == (Reason.TLS, "the server's answer is not TLS")
+    assert (seen.reason, seen.message) == (Reason.TLS, "the server's response is not TLS")
 
 
 async def test_the_authorities_of_the_environment(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ async def test_a_dialogue(runs: Observer) -> None:
     [
         ({"text": "pong"}, "nope", Reason.BODY, 'the message doesn\'t contain "pong"; it begins "nope"'),
         ({"json": {"$.ok": True}}, '{"ok": false}', Reason.BODY, "$.ok is false, expected true"),
-        ({"json": {"$.ok": True}}, "x", Reason.BODY, "the message is no JSON"),
+        ({"json": {"$.ok": True}}, "x", Reason.BODY, "the message is not JSON"),
         ({"json": {"$.ok": {"type": "boolean"}}}, "{}", Reason.SCHEMA, "$.ok is absent"),
     ],
 )
@@ -177,7 +177,7 @@ async def test_a_pong_that_never_comes(runs: Observer) -> None:
         peer.say(AcceptConnection(), Pong(b"unasked"))
 
     seen = await observed(runs, talk, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in ping")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in ping")
     assert (await observed(runs, talk, within=2.0, ping=False)).verdict is Verdict.PASS
 
 
@@ -205,10 +205,10 @@ def _raw(data: bytes) -> Talk:
 @pytest.mark.parametrize(
     ("data", "reason", "message"),
     [
-        (b"\x81\x80\x00\x00\x00\x00", Reason.PROTOCOL, "what came breaks WebSocket"),
-        (b"\xf1\x01x", Reason.PROTOCOL, "what came breaks WebSocket"),
-        (b"\x81\x02\xff\xfe", Reason.PROTOCOL, "what came breaks WebSocket"),
-        (b"\x82\x7f" + (2**21).to_bytes(8) + b"x" * 2**21, Reason.SIZE, "the server says more than 1024 KiB"),
+        (b"\x81\x80\x00\x00\x00\x00", Reason.PROTOCOL, "the server broke the WebSocket protocol"),
+        (b"\xf1\x01x", Reason.PROTOCOL, "the server broke the WebSocket protocol"),
+        (b"\x81\x02\xff\xfe", Reason.PROTOCOL, "the server broke the WebSocket protocol"),
+        (b"\x82\x7f" + (2**21).to_bytes(8) + b"x" * 2**21, Reason.SIZE, "the server sent more than 1024 KiB"),
     ],
     ids=["masked", "reserved bits", "no UTF-8", "too long"],
 )
@@ -236,7 +236,7 @@ async def test_a_wrong_accept_key(runs: Observer) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
     async with servers.canned(answer) as server:
         seen = await runs.observe(WebSocket.model_validate({"url": f"ws://127.0.0.1:{server.port}/"}))
-    assert (seen.reason, seen.message) == (Reason.PROTOCOL, "what came is no answer to a websocket's handshake: bad accept token")
+    assert (seen.reason, seen.message) == (Reason.PROTOCOL, "the server's response is not a websocket handshake: bad accept token")
 
 
 @pytest.mark.parametrize(("which", "reason"), [("good", None), ("expired", Reason.EXPIRED), ("wrong_host", Reason.HOSTNAME)])

@@ -26,18 +26,18 @@ class ExpectReply(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    text: Texts = Field(default=(), description="A text that the reply contains, or several; upper and lower case are alike.")
-    not_text: Texts = Field(default=(), description="A text that it must not contain, or several; upper and lower case are alike.")
+    text: Texts = Field(default=(), description="A text that the reply must contain, or several; case doesn't matter.")
+    not_text: Texts = Field(default=(), description="A text that the reply must not contain, or several; case doesn't matter.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the reply, or several.")
-    first_token: Duration | None = Field(default=None, description="The longest until its first words; of a stream alone.")
-    gap: Duration | None = Field(default=None, description="The longest between two pieces of the stream.")
-    within: Duration | None = Field(default=None, description="The longest until its end.")
-    tokens_per_second: float | None = Field(default=None, gt=0, description="The least pace after the first token.")
+    first_token: Duration | None = Field(default=None, description="The longest time until the first token; only for a stream.")
+    gap: Duration | None = Field(default=None, description="The longest time between two pieces of the stream.")
+    within: Duration | None = Field(default=None, description="The longest time until the reply is complete.")
+    tokens_per_second: float | None = Field(default=None, gt=0, description="The lowest rate of tokens after the first one.")
 
     def judge_text(self, transcript: Transcript) -> None:
         """Raises Failed(body) where the reply's words aren't as expected."""
         said, plain = transcript.text, transcript.text.casefold()
-        how = f"; it said {shown(said, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
+        how = f"; the reply is {shown(said, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
         for text in self.text:
             if text.casefold() not in plain:
                 raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")
@@ -58,7 +58,7 @@ class ExpectReply(BaseModel):
             judge_latency("the whole reply took", seconds, self.within)
         pace = facts.get("tokens_per_second")
         if self.tokens_per_second is not None and pace is not None and pace < self.tokens_per_second:
-            raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, wanted at least {self.tokens_per_second:g}")
+            raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, expected at least {self.tokens_per_second:g}")
 
 
 class Ai(HttpProbe):
@@ -96,20 +96,20 @@ class Ai(HttpProbe):
         *http_families(),
     )
 
-    api: Literal["openai", "gemini"] = Field(description="The form of the requests: OpenAI's, which many services share, or Gemini's.")
+    api: Literal["openai", "gemini"] = Field(description="The API: OpenAI's, which many services share, or Gemini's.")
     model: str = Field(min_length=1, description="The model's name.")
-    key: SecretStr | None = Field(default=None, description="Sent in a header, never in the address.")
-    prompt: str = Field(min_length=1, description="What the model is asked.")
-    system: str = Field(default="", description="What it is told before.")
-    max_tokens: int = Field(default=20, ge=1, description="The most tokens that it may reply.")
+    key: SecretStr | None = Field(default=None, description="The API key; it is sent in a header, never in the address.")
+    prompt: str = Field(min_length=1, description="The prompt.")
+    system: str = Field(default="", description="The system prompt.")
+    max_tokens: int = Field(default=20, ge=1, description="The most tokens of the reply.")
     limit_as: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="What the service calls that (OpenAI's form)."
+        default="max_tokens", description="The service's name for that setting (OpenAI's API)."
     )
-    temperature: float | None = Field(default=None, ge=0, le=2, description="Sent where it is given.")
-    stream: bool = Field(default=True, description="Whether the reply comes piece by piece.")
-    expect: ExpectReply = Field(default=ExpectReply(), description="What the reply must be; without it any whole reply will do.")
-    budget: Budget = Field(default=Budget(), description="What may be used up, prompts and replies together; never exceeded.")
-    price: Prices = Field(default=Prices(), description="What tokens cost, for budget.cost.")
+    temperature: float | None = Field(default=None, ge=0, le=2, description="The temperature; sent only if it is set.")
+    stream: bool = Field(default=True, description="Whether the reply is streamed.")
+    expect: ExpectReply = Field(default=ExpectReply(), description="Conditions for the reply; without it any complete reply passes.")
+    budget: Budget = Field(default=Budget(), description="The most that prompts and replies together may use; it is never exceeded.")
+    price: Prices = Field(default=Prices(), description="The price of tokens, for budget.cost.")
 
     @model_validator(mode="after")
     def _can_work(self) -> Self:
@@ -163,7 +163,7 @@ class Ai(HttpProbe):
             if not any(span.name == "processing" for span in ctx.spans[before:]):
                 await purse.settle(ctx.ledger, reservations, Usage(0, 0, 0))  # it never left
             if isinstance(error, Failed) and error.reason is Reason.TRUNCATED and transcript.pieces:
-                raise Failed(Reason.TRUNCATED, f"{error.message}; it had said {shown(transcript.text)}") from error
+                raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
         if not self.stream and answer.status in _GOOD:
             transcript.whole(_json(answer))
@@ -195,11 +195,11 @@ class Ai(HttpProbe):
         judge_status(answer, _GOOD)
         if transcript.error:
             reason = _REASONS.get(transcript.error_code, Reason.STATUS)
-            raise Failed(reason, f"the answer carries an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
+            raise Failed(reason, f"the response reports an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
         if self.stream:
             _judge_stream(answer, transcript)
         elif not transcript.ended:
-            raise Failed(Reason.SCHEMA, f"the answer holds no reply with an end; it begins {shown(answer.text()[:120])}")
+            raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(answer.text()[:120])}")
         self.expect.judge_text(transcript)
         self.expect.judge_pace(ctx.facts, answer.seconds)
 
@@ -211,7 +211,7 @@ def _json(answer: Response) -> Any:
     try:
         return answer.json()
     except ValueError as error:
-        raise Failed(Reason.BODY, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:120])}") from None
+        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(answer.text()[:120])}") from None
 
 
 def _judge_stream(answer: Response, transcript: Transcript) -> None:
@@ -220,9 +220,9 @@ def _judge_stream(answer: Response, transcript: Transcript) -> None:
     if answer.body and not transcript.events and kind != "text/event-stream":
         raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(answer.text()[:120])}")
     if transcript.unreadable:
-        raise Failed(Reason.PROTOCOL, f"an event of the stream is no JSON: {shown(transcript.unreadable)}")
+        raise Failed(Reason.PROTOCOL, f"an event of the stream is not JSON: {shown(transcript.unreadable)}")
     if not transcript.ended:
-        had = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before a word had come"
+        had = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
         raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {had}")
 
 

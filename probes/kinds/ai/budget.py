@@ -51,8 +51,8 @@ class Prices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    prompt: Price = Field(default_factory=lambda: Price.parse("30 USD/1M"), description="For tokens of the prompt; 30 USD/1M if none.")
-    answer: Price = Field(default_factory=lambda: Price.parse("60 USD/1M"), description="For tokens of the answer; 60 USD/1M if none.")
+    prompt: Price = Field(default_factory=lambda: Price.parse("30 USD/1M"), description="The price of prompt tokens; 30 USD/1M by default.")
+    answer: Price = Field(default_factory=lambda: Price.parse("60 USD/1M"), description="The price of reply tokens; 60 USD/1M by default.")
 
     @model_validator(mode="after")
     def _one_currency(self) -> Self:
@@ -70,8 +70,8 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    tokens: Rate | None = Field(default=None, description="Tokens in a time, such as 20000/1d; a day is UTC.")
-    cost: Rate | None = Field(default=None, description="Money in a time, such as 0.50 USD/1d.")
+    tokens: Rate | None = Field(default=None, description="The most tokens in a period, such as 20000/1d; a day is a UTC day.")
+    cost: Rate | None = Field(default=None, description="The most money in a period, such as 0.50 USD/1d.")
 
     @model_validator(mode="after")
     def _units(self) -> Self:

@@ -51,10 +51,10 @@ class Search(BaseModel):
     near: Annotated[str, BeforeValidator(_place), WithJsonSchema({"type": "string"})] = Field(
         description='Latitude and longitude in degrees, such as "37.8,-122.4".'
     )
-    party: int = Field(default=2, ge=1, le=20, description="How many people.")
-    days_ahead: int = Field(default=7, ge=0, le=180, description="For which day, counted from today (UTC).")
+    party: int = Field(default=2, ge=1, le=20, description="The number of people.")
+    days_ahead: int = Field(default=7, ge=0, le=180, description="The day to search for, counted from today (UTC).")
     radius: Annotated[float, BeforeValidator(_kilometres), WithJsonSchema({"type": "string", UNITS: {"km": 1}})] = Field(
-        default=40.0, description="How far around, such as 25km or 15mi."
+        default=40.0, description="The radius of the search, such as 25km or 15mi."
     )
 
     def values(self, now: float) -> dict[str, Any]:
@@ -90,11 +90,14 @@ class Booking(HttpProbe):
         *http_families(),
     )
 
-    partner: Literal["opentable", "recreation", "shell", "viator"] = Field(description="Whose routes, key form and contract.")
-    key: SecretStr | None = Field(default=None, description="Sent in the partner's own header.")
-    search: Search = Field(description="What is looked for.")
+    partner: Literal["opentable", "recreation", "shell", "viator"] = Field(
+        description="The partner: it decides routes, key header and contract."
+    )
+    key: SecretStr | None = Field(default=None, description="The API key; it is sent in the partner's own header.")
+    search: Search = Field(description="What to search for.")
     availability_url: SecretStr | None = Field(
-        default=None, description="Beside url: where availability is asked, for a partner that has another host for it (recreation)."
+        default=None,
+        description="The address for availability, in addition to url, for a partner with a host of its own for it (recreation).",
     )
 
     @model_validator(mode="after")
@@ -162,7 +165,7 @@ class Booking(HttpProbe):
         judge_status(answer, any_success())
         value = _json(answer)
         if mark := _mock_header(answer) or mock_mark(value):
-            raise Failed(Reason.MOCK, f"the answer is made up: {mark}")
+            raise Failed(Reason.MOCK, f"the response is generated, not real: {mark}")
         for breach in breaches(read.shape, value):
             raise Failed(Reason.SCHEMA, breach)
         found = _results(value, read)
@@ -180,7 +183,7 @@ def _json(answer: Response) -> Any:
     try:
         return answer.json()
     except ValueError as error:
-        raise Failed(Reason.SCHEMA, f"the answer is no JSON: {error}; it begins {shown(answer.text()[:60])}") from None
+        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(answer.text()[:60])}") from None
 
 
 def _mock_header(answer: Response) -> str:

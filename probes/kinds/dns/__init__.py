@@ -74,7 +74,7 @@ class Answers(BaseModel):
     equals: Texts | None = Field(default=None, description="Exactly these records, in any order.")
     contains: Texts = Field(default=(), description="These records, among others.")
     regex: Pattern | None = Field(default=None, description="A regular expression (RE2) found in at least one record.")
-    at_least: int | None = Field(default=None, ge=0, description="So many records; 1 where the server says NOERROR.")
+    at_least: int | None = Field(default=None, ge=0, description="The least number of records; 1 by default if the server returns NOERROR.")
 
 
 class Expected(BaseModel):
@@ -82,9 +82,9 @@ class Expected(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    rcode: Rcodes = Field(default=("NOERROR",), description="The response code, or several.")
+    rcode: Rcodes = Field(default=("NOERROR",), description="The expected response code, or several.")
     answers: Answers = Answers()
-    authenticated: bool | None = Field(default=None, description="Whether the server says that it has validated the answer (AD).")
+    authenticated: bool | None = Field(default=None, description="Whether the server must report that it validated the response (AD).")
 
 
 class Dns(Probe):
@@ -104,10 +104,10 @@ class Dns(Probe):
         *network_families(),
     )
 
-    name: Annotated[str, AfterValidator(_name)] = Field(min_length=1, description="The name to ask for; for PTR an address will do.")
+    name: Annotated[str, AfterValidator(_name)] = Field(min_length=1, description="The name to query; for PTR an address is also allowed.")
     type: Kind = "A"
     server: Annotated[str, AfterValidator(_server)] | None = Field(
-        default=None, description="address:port of the DNS server; without it the system's servers."
+        default=None, description="address:port of the DNS server; by default the system's servers."
     )
     transport: Literal["udp", "tcp"] = "udp"
     expect: Expected = Expected()
@@ -172,7 +172,7 @@ class Dns(Probe):
     def _judge(self, answer: dns.message.Message, records: list[str]) -> None:
         rcode, wanted = dns.rcode.to_text(answer.rcode()), self.expect.answers
         if rcode not in self.expect.rcode:
-            raise Failed(Reason.DNS, f"{self.name} {self.type}: the server answers {rcode}, expected {' or '.join(self.expect.rcode)}")
+            raise Failed(Reason.DNS, f"{self.name} {self.type}: the server returned {rcode}, expected {' or '.join(self.expect.rcode)}")
         least = wanted.at_least if wanted.at_least is not None else int(rcode == "NOERROR")
         if len(records) < least:
             raise Failed(Reason.DNS, f"{self.name} has {len(records) or 'no'} {self.type} records, expected at least {least}")
@@ -184,7 +184,7 @@ class Dns(Probe):
         if wanted.regex is not None and not any(wanted.regex.search(each) for each in records):
             raise Failed(Reason.BODY, f"nothing among {_list(records)} matches {wanted.regex}")
         if self.expect.authenticated is not None and self.expect.authenticated != bool(answer.flags & dns.flags.AD):
-            raise Failed(Reason.BODY, f"the server has {'not ' if self.expect.authenticated else ''}validated the answer (AD)")
+            raise Failed(Reason.BODY, f"the server has {'not ' if self.expect.authenticated else ''}validated the response (AD)")
 
 
 def system_servers(file: Path = Path("/etc/resolv.conf")) -> list[str]:

@@ -73,7 +73,7 @@ async def over_udp(ctx: Context, question: dns.message.Message, server: str, por
             answer = await _asked_again(socket, question)
             interval.end = socket.last_read_at
     except ConnectionRefusedError as error:
-        raise ConnectionRefusedError(error.errno, f"nobody answers on UDP port {port} of {server}") from error
+        raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {server}") from error
     finally:
         socket.close()
     return answer
@@ -102,13 +102,15 @@ async def over_tcp(ctx: Context, question: dns.message.Message, server: str, por
                 piece = await stream.read()
                 came += piece
                 if not piece:
-                    raise Failed(Reason.TRUNCATED, f"the connection ended after {len(came)} bytes, before the whole answer, in request")
+                    raise Failed(
+                        Reason.TRUNCATED, f"the connection ended after {len(came)} bytes, before the response was complete, in request"
+                    )
             interval.end = stream.last_read_at
     finally:
         stream.abort()
     answer = read_message(came[2 : 2 + int.from_bytes(came[:2])])
     if not question.is_response(answer):
-        raise Failed(Reason.PROTOCOL, "the answer is to another question")
+        raise Failed(Reason.PROTOCOL, "the response belongs to another question")
     return answer
 
 
@@ -117,4 +119,4 @@ def read_message(data: bytes) -> dns.message.Message:
     try:
         return dns.message.from_wire(data)
     except (dns.exception.DNSException, ValueError) as error:
-        raise Failed(Reason.PROTOCOL, f"the answer is no DNS message: {error}") from error
+        raise Failed(Reason.PROTOCOL, f"the response is not a DNS message: {error}") from error

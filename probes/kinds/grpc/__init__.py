@@ -75,11 +75,11 @@ class Grpc(Probe):
 
     host: Host = Field(description="A name or an address.")
     port: Port
-    tls: Tls | None = Field(default=None, description="Speak TLS; {} takes the defaults. Without it plain HTTP/2 (h2c).")
-    service: str = Field(default="", description="The service to ask for, such as roadtrip.v1.Stories; empty is the server as a whole.")
-    metadata: dict[Annotated[str, AfterValidator(_metadata_name)], SecretStr] = Field(default={}, description="Sent with the call.")
+    tls: Tls | None = Field(default=None, description="Use TLS; {} takes the defaults. Without it the check uses plain HTTP/2 (h2c).")
+    service: str = Field(default="", description="The service to check, such as roadtrip.v1.Stories; empty means the whole server.")
+    metadata: dict[Annotated[str, AfterValidator(_metadata_name)], SecretStr] = Field(default={}, description="Metadata of the call.")
     expect: Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN", "UNKNOWN"] = Field(
-        default="SERVING", description="The serving status that is as it should be."
+        default="SERVING", description="The expected serving status."
     )
 
     def address(self) -> str:
@@ -127,7 +127,7 @@ class Grpc(Probe):
         try:
             raw = tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items())
         except UnicodeError:
-            raise PolicyRefused("metadata holds signs beyond ASCII, which gRPC can't carry") from None
+            raise PolicyRefused("metadata has characters beyond ASCII, which gRPC can't carry") from None
         return OutgoingRequest("POST", CHECK.encode(), "https" if self.tls else "http", raw, check_request(self.service))
 
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
@@ -137,11 +137,11 @@ class Grpc(Probe):
         ended = dict(fields) | dict(exchange.trailers)  # an answer of headers alone holds the status there
         if "grpc-status" not in ended or not kind.startswith("application/grpc"):
             judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)
-            said = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "an answer without grpc-status"
-            raise Failed(Reason.PROTOCOL, f"what answers is no gRPC: {said}")
+            said = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "no grpc-status"
+            raise Failed(Reason.PROTOCOL, f"the response is not gRPC: {said}")
         code = ended["grpc-status"]
         if not code.isdecimal() or len(code) > 9:  # noqa: PLR2004 - far above any code
-            raise Failed(Reason.PROTOCOL, "grpc-status is no number")
+            raise Failed(Reason.PROTOCOL, "grpc-status is not a number")
         ctx.facts["grpc_status"] = int(code)
         judge_code(int(code), ended.get("grpc-message", ""), self.service)
         status = ctx.facts["serving_status"] = serving_status(body)
@@ -152,7 +152,7 @@ class Grpc(Probe):
 
 def _speaks_http2(stream: Stream) -> None:
     if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
-        raise Failed(Reason.PROTOCOL, "the server doesn't agree to HTTP/2 in the TLS handshake, which gRPC needs")
+        raise Failed(Reason.PROTOCOL, "the server didn't agree to HTTP/2 in the TLS handshake; gRPC needs it")
 
 
 async def _body(exchange: Exchange) -> bytes:
@@ -160,5 +160,5 @@ async def _body(exchange: Exchange) -> bytes:
     async for piece in exchange.body():
         body += piece
         if len(body) > BODY_CAP:
-            raise Failed(Reason.SIZE, f"the answer exceeds {BODY_CAP // 1024} KiB")
+            raise Failed(Reason.SIZE, f"the response exceeds {BODY_CAP // 1024} KiB")
     return bytes(body)

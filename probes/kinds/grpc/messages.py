@@ -43,11 +43,11 @@ def _varint(number: int) -> bytes:
 def serving_status(body: bytes) -> str:
     """What a HealthCheckResponse says, of the one message that a body must be. Raises Failed(truncated, protocol)."""
     if len(body) < _PREFIX or len(body) < _PREFIX + int.from_bytes(body[1:_PREFIX]):
-        raise Failed(Reason.TRUNCATED, f"the answer ended after {len(body)} bytes, in the middle of its message")
+        raise Failed(Reason.TRUNCATED, f"the response ended after {len(body)} bytes, in the middle of its message")
     if body[0]:
-        raise Failed(Reason.PROTOCOL, "the answer's message is compressed, which wasn't asked for")
+        raise Failed(Reason.PROTOCOL, "the message in the response is compressed, which the request didn't ask for")
     if len(body) > _PREFIX + int.from_bytes(body[1:_PREFIX]):
-        raise Failed(Reason.PROTOCOL, "the answer holds more than one message")
+        raise Failed(Reason.PROTOCOL, "the response has more than one message")
     number = 0
     for field, value in _fields(body[_PREFIX:]):
         number = value if field == 1 and value is not None else number
@@ -68,9 +68,9 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | None]]:
         elif kind in (_FIXED64, _FIXED32):
             at += 8 if kind == _FIXED64 else 4
         else:
-            raise Failed(Reason.PROTOCOL, "the answer is no HealthCheckResponse")
+            raise Failed(Reason.PROTOCOL, "the response is not a HealthCheckResponse")
         if at > len(message):
-            raise Failed(Reason.PROTOCOL, "the answer is no HealthCheckResponse: it ends in the middle of a field")
+            raise Failed(Reason.PROTOCOL, "the response is not a HealthCheckResponse: it ends in the middle of a field")
         yield key >> 3, value
 
 
@@ -80,7 +80,7 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << 7 * length
         if byte < 0x80:  # noqa: PLR2004 - the last byte of a number
             return number, at + length + 1
-    raise Failed(Reason.PROTOCOL, "the answer is no HealthCheckResponse: a number has no end")
+    raise Failed(Reason.PROTOCOL, "the response is not a HealthCheckResponse: a number has no end")
 
 
 def judge_code(code: int, said: str, service: str) -> None:

@@ -54,19 +54,19 @@ class Icmp(Probe):
     )
 
     host: Host = Field(description="A name or an address.")
-    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this one first.")
-    count: int = Field(default=1, ge=1, le=20, description="Requests in a run.")
-    every: Duration = Field(default=positive_seconds("200ms"), description="Time between two requests.")
-    allow_lost: int = Field(default=0, ge=0, description="So many of them may stay without a reply.")
-    payload_size: int = Field(default=56, ge=0, le=65507, description="Bytes behind the header of eight.")
-    ttl: int | None = Field(default=None, ge=1, le=255, description="Hop limit of the requests; the system's without it.")
-    dont_fragment: bool = Field(default=False, description="The requests must go whole.")
-    within: Duration | None = Field(default=None, description="The longest that the mean round trip may take: slower is latency.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
+    count: int = Field(default=1, ge=1, le=20, description="The number of requests in a run.")
+    every: Duration = Field(default=positive_seconds("200ms"), description="The time between two requests.")
+    allow_lost: int = Field(default=0, ge=0, description="The most requests that may get no reply.")
+    payload_size: int = Field(default=56, ge=0, le=65507, description="The bytes after the header of eight bytes.")
+    ttl: int | None = Field(default=None, ge=1, le=255, description="The hop limit of the requests; by default the system's.")
+    dont_fragment: bool = Field(default=False, description="Whether routers must not fragment the requests.")
+    within: Duration | None = Field(default=None, description="The longest mean round trip; a longer one fails with reason latency.")
 
     @model_validator(mode="after")
     def _some_must_come(self) -> Self:
         if self.allow_lost >= self.count:
-            raise ValueError("allow_lost must be less than count: somebody has to answer")
+            raise ValueError("allow_lost must be less than count")
         return self
 
     def address(self) -> str:

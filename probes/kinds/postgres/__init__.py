@@ -52,10 +52,12 @@ class Postgres(Probe):
     )
     errors: ClassVar[dict[type[Exception], Reason]] = {asyncpg.PostgresError: Reason.STATUS, asyncpg.InterfaceError: Reason.PROTOCOL}
 
-    dsn: SecretStr = Field(description="postgresql://role:password@host:5432/database, of a role that can only read; sslmode as in libpq.")
+    dsn: SecretStr = Field(
+        description="postgresql://role:password@host:5432/database, with a role that can only read; sslmode as in libpq."
+    )
     query: str = Field(default="select 1", min_length=1, description="One statement; it runs in a read-only transaction.")
-    expect: Expected = Field(default=Expected(), description="What the query must give; without it any answer will do.")
-    tls: Tls | None = Field(default=None, description="Speak TLS and verify by these settings, whatever the dsn's sslmode.")
+    expect: Expected = Field(default=Expected(), description="Conditions for the result; without it any result passes.")
+    tls: Tls | None = Field(default=None, description="Use TLS with these settings, whatever the sslmode of the dsn.")
 
     @field_validator("dsn")
     @classmethod
@@ -114,10 +116,10 @@ class Postgres(Probe):
         ctx.evidence |= {"rows": len(rows), "value": shown(value)}
         if self.expect.rows is not None:
             for _, fault in self.expect.rows.faults(len(rows)):
-                raise Failed(Reason.BODY, f"{self._query()} gave {fault} rows")
+                raise Failed(Reason.BODY, f"{self._query()} returned {fault} rows")
         if (wanted := self._wanted()) is not None:
             if not rows and not wanted.wants_none:
-                raise Failed(Reason.BODY, f"{self._query()} gave no row, expected {wanted.expected()}")
+                raise Failed(Reason.BODY, f"{self._query()} returned no row, expected {wanted.expected()}")
             for reason, fault in wanted.faults(value) if rows else ():
                 raise Failed(reason, f"{self._query()} → {fault}")
         given = shown(value) if rows else "no row"

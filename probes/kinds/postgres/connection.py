@@ -72,7 +72,7 @@ async def open_for(ctx: Context, dsn: Dsn) -> Stream:
     context = await ctx.wire.tls_context(dsn.tls) if dsn.tls else None
     stream = await open_stream(ctx, await ctx.wire.dial(ctx, dsn.host, dsn.port))
     try:
-        ctx.evidence[SILENCE] = "accepts connections, and doesn't answer"
+        ctx.evidence[SILENCE] = "accepts connections but doesn't respond"
         if dsn.tls and context and await _tls_offered(ctx, stream, dsn):
             await ctx.wire.secure(ctx, stream, dsn.tls, context, dsn.host)
     except BaseException:
@@ -98,10 +98,10 @@ async def _tls_offered(ctx: Context, stream: Stream, dsn: Dsn) -> bool:
     if answer == b"N":
         if dsn.tls_or_plain:
             return False
-        raise Failed(Reason.TLS, "the server doesn't speak TLS, and the check asks for it")
+        raise Failed(Reason.TLS, "the server doesn't offer TLS, but the check requires it")
     if not answer:
-        raise Failed(Reason.TRUNCATED, "the connection was closed before any answer, in auth")
-    raise Failed(Reason.PROTOCOL, "the answer to the request for TLS is not PostgreSQL's")
+        raise Failed(Reason.TRUNCATED, "the connection was closed before any response, in auth")
+    raise Failed(Reason.PROTOCOL, "the response to the TLS request is not PostgreSQL's")
 
 
 async def enter(ctx: Context, dsn: Dsn, loop: Loop) -> Any:
@@ -145,41 +145,43 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
         raise _ended(ctx, loop) from error
     except asyncpg.QueryCanceledError as error:
         if ctx.clock.monotonic() >= loop.gives_up_at - 0.01:  # the server's clock counts in whole milliseconds
-            raise Failed(Reason.TIMEOUT, f"no answer within {_span(ctx.deadline - ctx.started)} in query; the server stopped it") from error
-        raise Failed(Reason.STATUS, f"the query was canceled: {error}") from error
+            raise Failed(
+                Reason.TIMEOUT, f"no response within {_span(ctx.deadline - ctx.started)} in query; the server stopped it"
+            ) from error
+        raise Failed(Reason.STATUS, f"the query was cancelled: {error}") from error
     except asyncpg.PostgresError as error:
         ctx.evidence["sqlstate"] = error.sqlstate
         raise _refusal(error, dsn) from error
     except asyncpg.InterfaceError as error:
-        raise Failed(Reason.PROTOCOL, f"the client can't go on: {error}") from error
+        raise Failed(Reason.PROTOCOL, f"the client can't continue: {error}") from error
     except BROKEN as error:
         raise _ended(ctx, loop) if loop.transport.overflowed else _garbled(loop.guard.error or error) from error
 
 
 def _ended(ctx: Context, loop: Loop) -> Failed:
     if loop.transport.overflowed:
-        return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB; ask for less")
+        return Failed(Reason.SIZE, f"the response is longer than {CAP // 1024} KiB; ask for less")
     if loop.guard.error is not None:
         return _garbled(loop.guard.error)
     where = ctx.halted_in or "auth"
-    return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.answered else 'any'} answer, in {where}")
+    return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.answered else 'any'} response, in {where}")
 
 
 def _garbled(error: Exception) -> Failed:
     puzzled = isinstance(error, AttributeError | TypeError | AssertionError)  # the parser's own words tell nothing of the server
-    return Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {'messages that make no sense' if puzzled else error}")
+    return Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {'messages that cannot be read' if puzzled else error}")
 
 
 def _refusal(error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
     """By the classes of SQLSTATE: who we are, what we may, what we wrote, how the server is."""
-    said = f"{error} ({error.sqlstate})" if error.sqlstate else "an error without words"
+    said = f"{error} ({error.sqlstate})" if error.sqlstate else "an error without a message"
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return Failed(Reason.AUTH, f"role {dsn.user} was not let in: {said}")
+            return Failed(Reason.AUTH, f"login refused for role {dsn.user}: {said}")
         case asyncpg.InsufficientPrivilegeError():
-            return Failed(Reason.AUTH, f"role {dsn.user} may not: {said}")
+            return Failed(Reason.AUTH, f"Permission denied for role {dsn.user}: {str(error).removeprefix('permission denied for ')}")
         case asyncpg.ReadOnlySQLTransactionError():
-            return Failed(Reason.POLICY, f"the query writes, and a probe only reads: {said}")
+            return Failed(Reason.POLICY, f"the query writes, but a probe may only read: {said}")
         case asyncpg.TooManyConnectionsError():
             return Failed(Reason.STATUS, f"no connection is left: {said}")
         case asyncpg.CannotConnectNowError():

@@ -36,7 +36,7 @@ def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
     split = _split(text)
     options = dict(parse_qsl(split.query, keep_blank_values=True))
     if wrong := sorted(_REFUSED & options.keys()):
-        raise ValueError(f"{wrong[0]} can't stand in the query of a dsn here; write {FORM}")
+        raise ValueError(f"{wrong[0]} is not allowed in the query of a dsn here; write {FORM}")
     mode = options.pop("sslmode", "prefer")
     spoken, either = _tls_of(mode, options.pop("sslrootcert", None), tls)
     user = unquote(split.username or "")

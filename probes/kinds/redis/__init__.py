@@ -45,7 +45,7 @@ class Redis(Probe):
 
     url: SecretStr = Field(description="redis://user:password@host:6379/0, or rediss:// for TLS.")
     round_trip: bool = Field(default=False, description="Also write a key outrider:probe:<check>:<random>, read it and delete it.")
-    tls: Tls | None = Field(default=None, description="Speak TLS by these settings; rediss:// alone takes the defaults.")
+    tls: Tls | None = Field(default=None, description="Use TLS with these settings; rediss:// alone takes the defaults.")
 
     @field_validator("url")
     @classmethod
@@ -69,7 +69,7 @@ class Redis(Probe):
         if url.password:
             ctx.conceal(url.password)
         stream = await ctx.wire.stream(ctx, url.host, url.port, url.tls)
-        ctx.evidence["silence"] = "accepts connections, and doesn't answer"
+        ctx.evidence["silence"] = "accepts connections but doesn't respond"
         wired = _Wired(stream, url, ctx.clock.monotonic)
         try:
             with _in_words(ctx, url, wired):
@@ -130,7 +130,7 @@ async def _ping(ctx: Context, wired: _Wired) -> None:
         answer = await wired.read_response()
         interval.end = wired.transport.last_read_at
     if answer != b"PONG":
-        raise Failed(Reason.PROTOCOL, f"PING was answered with {answer!r:.80}, not with PONG")
+        raise Failed(Reason.PROTOCOL, f"PING returned {answer!r:.80}, expected PONG")
     ctx.evidence["ping"] = "PONG"
     try:
         told = await wired.read_response(disconnect_on_error=False)
@@ -156,7 +156,9 @@ async def _round_trip(ctx: Context, wired: _Wired) -> None:
             await wired.ask("DEL", key)
         interval.end = wired.transport.last_read_at
     if read != value.encode():
-        raise Failed(Reason.BODY, f"PING passes, but GET gave {'nothing' if read is None else 'another value'} for what SET had written")
+        raise Failed(
+            Reason.BODY, f"PING passes, but GET returned {'nothing' if read is None else 'another value'} for the key that SET wrote"
+        )
     ctx.facts["round_trip"] = True
 
 
@@ -192,7 +194,7 @@ def _refusal(error: Exception, ctx: Context) -> Failed:
         case said.ReadOnlyError():
             return Failed(Reason.BODY, f"{begin}{command} was refused: {text}")
         case said.AskError():
-            return Failed(Reason.REDIRECT, f"{begin}the key lives on another node of the cluster: {text}")
+            return Failed(Reason.REDIRECT, f"{begin}the key is on another node of the cluster: {text}")
         case said.BusyLoadingError():
             return Failed(Reason.STATUS, f"{begin}the server is not ready: {text}")
     return Failed(Reason.AUTH if text.startswith("DENIED") else Reason.STATUS, f"{begin}{command} was refused: {text}")
@@ -201,7 +203,7 @@ def _refusal(error: Exception, ctx: Context) -> Failed:
 def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
     """What stands behind redis-py's ConnectionError: a reset goes on as it was, an end gets its words."""
     if wired.transport.overflowed:
-        return Failed(Reason.SIZE, f"the answer is longer than {CAP // 1024} KiB")
+        return Failed(Reason.SIZE, f"the response is longer than {CAP // 1024} KiB")
     if wired.transport.error is not None:
         return wired.transport.error
     if isinstance(error, said.InvalidResponse):
@@ -209,7 +211,7 @@ def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_text(error)}")
     answered = "the" if wired.transport.answered else "any"
-    return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} answer, in {ctx.halted_in}")
+    return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} response, in {ctx.halted_in}")
 
 
 def _text(error: Exception) -> str:
@@ -221,5 +223,5 @@ def _text(error: Exception) -> str:
 def _not_allowed(error: Exception, ctx: Context, url: RedisUrl) -> str:
     who = f"user {url.user}" if url.user else "the default user"
     if ctx.evidence.get("ping"):
-        return f"PING passes, but {who} may not {ctx.evidence.get('refused', 'do this')}: {_text(error)}"
-    return f"{who} was not let in: {_text(error)}"
+        return f"PING passes, but {who} lacks the permission for {ctx.evidence.get('refused', 'this command')}: {_text(error)}"
+    return f"login refused for {who}: {_text(error)}"

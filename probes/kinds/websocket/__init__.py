@@ -38,9 +38,9 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    text: Texts = Field(default=(), description="A text that it contains, or several.")
-    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in it, or several.")
-    json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="By JSONPath, what the values must be.")
+    text: Texts = Field(default=(), description="A text that the message must contain, or several.")
+    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the message, or several.")
+    json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="Conditions by JSONPath.")
 
     def judge(self, message: bytes) -> None:
         """Raises Failed, in the words that an HTTP answer's body would get."""
@@ -53,11 +53,11 @@ class Turn(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    send: SecretStr | None = Field(default=None, description="A text message.")
-    send_json: Any = Field(default=None, description="A text message, as JSON.")
-    send_hex: Hex | None = Field(default=None, description="A binary message, in hex.")
-    expect: Message | None = Field(default=None, description="What the next message must be; {} takes any.")
-    among: int = Field(default=1, ge=1, le=1000, description="So many messages may come; one of them must be as expected.")
+    send: SecretStr | None = Field(default=None, description="A text message to send.")
+    send_json: Any = Field(default=None, description="A text message to send, as JSON.")
+    send_hex: Hex | None = Field(default=None, description="A binary message to send, in hex.")
+    expect: Message | None = Field(default=None, description="Conditions for the next message; {} accepts any.")
+    among: int = Field(default=1, ge=1, le=1000, description="The number of messages to look at; one of them must meet the conditions.")
     close: int | None = Field(default=None, ge=1000, le=4999, description="The server must close with this code.")
 
     @model_validator(mode="after")
@@ -110,15 +110,17 @@ class WebSocket(Probe):
         *tls_families(),
     )
 
-    target: TargetRef | None = Field(default=None, description="A name under targets:; its address, headers, rules and limit.")
-    url: SecretStr | None = Field(default=None, description="ws:// or wss://: an address of this check's own, instead of a target.")
-    path: str = Field(default="", pattern=r"^([/?].*)?$", description="Below the target's address, with the query.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Sent with the handshake beside the target's headers.")
+    target: TargetRef | None = Field(
+        default=None, description="A name under targets:; the check takes its address, headers, rules and limit."
+    )
+    url: SecretStr | None = Field(default=None, description="An address that begins with ws:// or wss://, instead of a target.")
+    path: str = Field(default="", pattern=r"^([/?].*)?$", description="The path below the target's address, with the query.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers of the handshake, in addition to the target's.")
     origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
     subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
-    tls: Tls = Field(default=Tls(), description="Authorities, name and versions for wss.")
+    tls: Tls = Field(default=Tls(), description="TLS settings for wss: authorities, name and versions.")
     ping: bool = Field(default=True, description="Send a ping after the handshake, and wait for its pong.")
-    dialogue: tuple[Turn, ...] = Field(default=(), max_length=50, description="What to say and what must come, in order.")
+    dialogue: tuple[Turn, ...] = Field(default=(), max_length=50, description="The messages to send and to expect, in order.")
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
@@ -196,7 +198,7 @@ class WebSocket(Probe):
         try:
             raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
         except UnicodeError:
-            raise PolicyRefused("a header holds signs that HTTP can't carry") from None
+            raise PolicyRefused("a header has characters that HTTP can't carry") from None
         host = url.netloc.decode("ascii")
         return Request(host=host, target=url.raw_path.decode("ascii"), subprotocols=list(self.subprotocols), extra_headers=raw)
 

@@ -38,7 +38,7 @@ class Rejected(Exception):  # noqa: N818 - as probes.core's: an answer, not an a
     """The server answers the handshake with a status of its own instead of 101."""
 
     def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        super().__init__(f"{status} instead of 101")
+        super().__init__(f"{status}, expected 101")
         self.status = status
         self.headers = tuple(headers)
         self.body = body
@@ -62,12 +62,12 @@ class Socket:
         except (h11.LocalProtocolError, LocalProtocolError, UnicodeError) as error:
             raise PolicyRefused(f"the handshake can't be sent: {error}") from error
         await self._stream.write(data)
-        event = await self._next("before the answer to the handshake")
+        event = await self._next("before the response to the handshake")
         if isinstance(event, RejectConnection):
             headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.headers]
             raise Rejected(event.status_code, headers, await self._rejection() if event.has_body else b"")
         if not isinstance(event, AcceptConnection):
-            raise Failed(Reason.PROTOCOL, f"the handshake is answered by {type(event).__name__}")
+            raise Failed(Reason.PROTOCOL, f"the response to the handshake is {type(event).__name__}")
         return event
 
     async def _rejection(self) -> bytes:
@@ -107,7 +107,7 @@ class Socket:
     async def closed(self, code: int) -> None:
         """Waits for the server to close with this code, passing over its messages. Raises Failed for another one."""
         while True:
-            event = await self._event("before it was closed in order")
+            event = await self._event("without a WebSocket close")
             if isinstance(event, CloseConnection):
                 if event.code != code:
                     raise Failed(Reason.STATUS, f"the server closed with {_close(event)}, expected {code}")
@@ -132,7 +132,7 @@ class Socket:
         try:
             await self._stream.write(self._wire.send(event))
         except LocalProtocolError as error:  # it has begun to close
-            raise Failed(Reason.TRUNCATED, "the server closed before everything was said") from error
+            raise Failed(Reason.TRUNCATED, "the server closed the connection before all messages were sent") from error
 
     async def _next(self, when: str) -> Event:
         """The next event that isn't the server's close. Raises Failed for that one."""
@@ -149,7 +149,7 @@ class Socket:
         if isinstance(event, CloseConnection):
             self._ctx.facts["close_code"] = int(event.code)
             if self._wire.state is ConnectionState.OPEN:  # wsproto's way to say that a frame could not be read
-                raise Failed(Reason.PROTOCOL, f"what came breaks WebSocket: {event.reason}")
+                raise Failed(Reason.PROTOCOL, f"the server broke the WebSocket protocol: {event.reason}")
         return event
 
     async def _more(self, when: str) -> None:
@@ -162,14 +162,14 @@ class Socket:
             self._ended = True
             raise Failed(Reason.TRUNCATED, f"the connection was closed {when}")
         if self._stream.received_bytes - self._before > CAP:
-            raise Failed(Reason.SIZE, f"the server says more than {CAP // 1024} KiB")
+            raise Failed(Reason.SIZE, f"the server sent more than {CAP // 1024} KiB")
         try:
             self._wire.receive_data(data)
             events = list(self._wire.events())
         except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
             if getattr(error.__context__, "error_status_hint", None) == _HEAD_TOO_LONG:  # wsproto keeps h11's own only there
-                raise Failed(Reason.SIZE, "the head of the answer to the handshake is too long") from error
-            raise Failed(Reason.PROTOCOL, f"what came is no answer to a WebSocket's handshake: {error}".lower()) from error
+                raise Failed(Reason.SIZE, "the head of the handshake response is too long") from error
+            raise Failed(Reason.PROTOCOL, f"the server's response is not a WebSocket handshake: {error}".lower()) from error
         for event in events:
             if isinstance(event, Ping) and self._wire.state is ConnectionState.OPEN:
                 await self._say(event.response())

@@ -72,8 +72,8 @@ def test_status_not_as_wanted(status: int, headers: tuple[tuple[str, str], ...],
         ((("retry-after", "30"),), "throttled for 30 s"),
         ((SENT, ("retry-after", "Tue, 24 Nov 2026 15:00:00 GMT")), "throttled until 15:00:00 UTC"),
         ((SENT, ("x-ratelimit-reset", "1795532400")), "throttled until 15:00:00 UTC"),
-        ((("retry-after", "soon"),), "throttled; the answer doesn't say until when"),
-        ((), "throttled; the answer doesn't say until when"),
+        ((("retry-after", "soon"),), "throttled; the response doesn't say until when"),
+        ((), "throttled; the response doesn't say until when"),
     ],
 )
 def test_throttled_until(headers: tuple[tuple[str, str], ...], until: str) -> None:
@@ -101,14 +101,14 @@ def test_pair_instead_of_an_answer() -> None:
     reason, message = failure({"json": {"$.status": "ready"}}, answer([{"status": "not_ready"}, 503]))
 
     assert reason is Reason.BODY
-    assert message == 'the body is a pair [..., 503] instead of an answer 503: inside, $.status is "not_ready", expected "ready"'
+    assert message == 'Status 200, but the body reports 503: $.status is "not_ready" (expected "ready").'
 
 
 def test_array_instead_of_an_object() -> None:
     """An array where an object was expected is said so."""
     assert failure({"json": {"$.status": "ready"}}, answer([1, 2])) == (
         Reason.BODY,
-        'the body is [1, 2], no object: $.status is absent, expected "ready"',
+        'the body is [1, 2], not an object: $.status is absent, expected "ready"',
     )
 
 
@@ -150,7 +150,7 @@ def test_no_json() -> None:
     reason, message = failure({"json": {"$.a": 1}}, answer(b"<html>", 200, ("content-type", "text/html; charset=utf-8")))
 
     assert reason is Reason.BODY
-    assert message.startswith("the body (text/html) is no JSON: Expecting value")
+    assert message.startswith("the body (text/html) is not JSON: Expecting value")
     assert message.endswith('it begins "<html>"')
 
 
@@ -203,7 +203,7 @@ def test_latency_comes_last() -> None:
     """A slow answer is a failure of latency, and only if all else is as expected."""
     slow = answer({"a": 1}, seconds=3.0)
 
-    assert failure({"within": "2s"}, slow) == (Reason.LATENCY, "took 3.0 s, wanted at most 2.0 s")
+    assert failure({"within": "2s"}, slow) == (Reason.LATENCY, "took 3.0 s, expected at most 2.0 s")
     assert failure({"within": "2s", "json": {"$.a": 2}}, slow)[0] is Reason.BODY
 
 
@@ -213,8 +213,8 @@ def test_latency_comes_last() -> None:
         ({"json": {"status": "ready"}}, "status is no JSONPath; it starts with $, as in $.status"),
         ({"json": {"$.a[": 1}}, "$.a[ is no JSONPath: unexpected end of query"),
         ({"json": {"$.a": {}}}, "write a value or an operator, such as {equals: ready} or {exists: true}"),
-        ({"json": {"$.a": {"matches": "(a"}}}, "no regular expression that RE2 reads: missing ): (a"),
-        ({"regex": "a(?=b)"}, "no regular expression that RE2 reads: invalid perl operator: (?="),
+        ({"json": {"$.a": {"matches": "(a"}}}, "RE2 can't read this regular expression: missing ): (a"),
+        ({"regex": "a(?=b)"}, "RE2 can't read this regular expression: invalid perl operator: (?="),
         ({"json": {"$.a": {"abov": 1}}}, "Extra inputs are not permitted"),
         ({"within": 2}, "2 has no unit; write 2s"),
     ],

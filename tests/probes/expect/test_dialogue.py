@@ -88,7 +88,7 @@ async def test_words_before_tls_are_no_part_of_it(runs: Observer, authority: Aut
     """What comes in the open behind the answer to STARTTLS could be anybody's: protocol."""
     seen = await observed(runs, mail(authority, injected=b"250 injected\r\n"), *SMTP, tls={"ca": authority.ca_file})
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL)
-    assert "14 bytes more than its answer" in seen.message
+    assert "14 bytes more than its response" in seen.message
 
 
 async def test_postgres_is_asked_for_tls_in_bytes(runs: Observer, authority: Authority) -> None:
@@ -115,7 +115,7 @@ async def test_other_bytes_fail_at_once(runs: Observer) -> None:
         await reader.read()
 
     seen = await observed(runs, talk, {"send_hex": "00000008 04d2162f"}, {"expect_hex": "53", "starttls": True})
-    assert (seen.reason, seen.message) == (Reason.PROTOCOL, "the server's bytes are 4e, expected 53")
+    assert (seen.reason, seen.message) == (Reason.PROTOCOL, "the server sent the bytes 4e, expected 53")
     assert filled(seen, "probe_failed_due_to_bytes") == [((), 1.0)]
 
 
@@ -147,11 +147,11 @@ def _saying(text: bytes, *, stay: bool = False) -> Talk:
     ("text", "reason", "said"),
     [
         (b"554 no service\r\n", Reason.BODY, 'the server closed the connection after "554 no service"; expected ^220'),
-        (b"55", Reason.TRUNCATED, "the connection was closed after 2 bytes of an answer; expected ^220"),
-        (b"", Reason.TRUNCATED, "the connection was closed before any answer came; expected ^220"),
-        (b"x" * (LINE_CAP + 1), Reason.SIZE, "the server says a line of more than 64 KiB"),
-        (b"x" * 9999 + b"\n" + CAP // 5000 * (b"x" * 4999 + b"\n"), Reason.SIZE, "the server says more than 1024 KiB"),
-        (b"x\n" * (LINES + 1), Reason.SIZE, "the server says more than 10,000 lines"),
+        (b"55", Reason.TRUNCATED, "the connection was closed after 2 bytes of a response; expected ^220"),
+        (b"", Reason.TRUNCATED, "the connection was closed before any response; expected ^220"),
+        (b"x" * (LINE_CAP + 1), Reason.SIZE, "the server sent a line of more than 64 KiB"),
+        (b"x" * 9999 + b"\n" + CAP // 5000 * (b"x" * 4999 + b"\n"), Reason.SIZE, "the server sent more than 1024 KiB"),
+        (b"x\n" * (LINES + 1), Reason.SIZE, "the server sent more than 10,000 lines"),
     ],
     ids=["another line", "half a line", "nothing", "a line without end", "too much", "too many lines"],
 )
@@ -165,13 +165,13 @@ async def test_an_end_without_the_awaited_line(runs: Observer, text: bytes, reas
 async def test_a_rejected_line_fails_at_once(runs: Observer) -> None:
     """A line that `reject` names ends the run without waiting for the deadline: status."""
     seen = await observed(runs, _saying(b"421 busy\r\n", stay=True), {"expect": "^220", "reject": "^[45]"})
-    assert (seen.reason, seen.message) == (Reason.STATUS, 'the server says "421 busy"; expected ^220')
+    assert (seen.reason, seen.message) == (Reason.STATUS, 'the server sent "421 busy", expected ^220')
 
 
 async def test_a_line_that_never_comes(runs: Observer) -> None:
     """At the deadline the step is named, and what was heard before is evidence."""
     seen = await observed(runs, _saying(b"hello\r\n220", stay=True), {"expect": "^hello"}, {"expect": "^220"}, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in dialogue of step 2")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in dialogue of step 2")
     assert seen.evidence["heard"] == ["hello"]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
 
@@ -201,7 +201,7 @@ async def test_a_password_is_in_no_record(runs: Observer) -> None:
         ([{"expect": "(?P<a>x)", "send": "{{b}}"}], r"step 1 uses \{\{b\}\}"),
         ([{"send": "{{a}}"}, {"expect": "(?P<a>x)"}], r"step 1 uses \{\{a\}\}"),
         ([{"expect": "(?<!x)"}], "RE2"),
-        ([{"starttls": True}, {"starttls": True}], "shakes hands once"),
+        ([{"starttls": True}, {"starttls": True}], "TLS can start only once"),
     ],
 )
 def test_steps_that_can_never_work_are_refused(steps: list[dict[str, Any]], said: str) -> None:
@@ -231,5 +231,5 @@ def test_bytes_behind_the_expected_ones_stay() -> None:
     assert heard.taken(b"S")
     assert heard.match(Step.model_validate({"expect": "^220 (?P<word>.*)"})) == {"word": "ready"}
     heard.feed(b"E")
-    with pytest.raises(Failed, match="bytes are 45, expected 53"):
+    with pytest.raises(Failed, match="the server sent the bytes 45, expected 53"):
         heard.taken(b"S")

@@ -128,4 +128,4 @@ async def test_br_and_zstd_unasked_are_a_fault_of_the_server(wire: Wire) -> None
         failed = await failure(make_context(wire), server.url, compression="gzip")
 
     assert failed.reason is Reason.PROTOCOL
-    assert "wasn't asked for" in failed.message
+    assert "which the request didn't ask for" in failed.message

@@ -71,26 +71,26 @@ async def test_a_server_without_http_2_is_told(wire: Wire, authority: Authority)
         failed = await failure(make_context(wire), f"https://localhost:{server.port}/", http=2, tls={"ca": str(authority.ca_file)})
 
     assert failed.reason is Reason.PROTOCOL
-    assert "doesn't agree to HTTP/2" in failed.message
+    assert "didn't agree to HTTP/2" in failed.message
 
 
 @pytest.mark.parametrize(
     ("said", "reason", "words"),
     [
-        ([goaway(0, 0)], Reason.RESET, "said goodbye before any answer came: GOAWAY NO_ERROR"),
+        ([goaway(0, 0)], Reason.RESET, "the server closed the connection before any response: GOAWAY NO_ERROR"),
         ([goaway(0, 11, b"too many")], Reason.PROTOCOL, "GOAWAY ENHANCE_YOUR_CALM (too many)"),
-        ([goaway(INFINITE, 0)], Reason.RESET, "said goodbye"),
+        ([goaway(INFINITE, 0)], Reason.RESET, "the server closed the connection"),
         ([head(), data(b"half", end=False), goaway(INFINITE, 0)], Reason.TRUNCATED, "after 4 bytes of the body: GOAWAY"),
-        ([frame(3, 0, 1, (7).to_bytes(4))], Reason.RESET, "reset the stream before any answer came: REFUSED_STREAM"),
+        ([frame(3, 0, 1, (7).to_bytes(4))], Reason.RESET, "reset the stream before any response: REFUSED_STREAM"),
         ([frame(3, 0, 1, (13).to_bytes(4))], Reason.PROTOCOL, "wants HTTP/1.1"),
         ([head(), data(b"ha", end=False), frame(3, 0, 1, (2).to_bytes(4))], Reason.TRUNCATED, "after 2 bytes of the body: INTERNAL_ERROR"),
-        ([], Reason.TRUNCATED, "closed before any answer came"),
+        ([], Reason.TRUNCATED, "closed before any response"),
         ([head(headers=(("content-length", "90"),)), data(b"short")], Reason.TRUNCATED, "5 of 90 bytes"),
         ([head(), data(b"some", end=False)], Reason.TRUNCATED, "after 4 bytes of the body"),
-        ([data(b"no head")], Reason.PROTOCOL, "breaks HTTP/2"),
-        ([frame(1, 0x4, 1, b"\xff\xff\xff\xff")], Reason.PROTOCOL, "breaks HTTP/2"),
-        ([frame(5, 0x4, 1, b"\0\0\0\2")], Reason.PROTOCOL, "breaks HTTP/2"),
-        ([b"\x01\x00\x00" + frame(0, 0, 1)[3:]], Reason.PROTOCOL, "breaks HTTP/2"),
+        ([data(b"no head")], Reason.PROTOCOL, "the server broke HTTP/2"),
+        ([frame(1, 0x4, 1, b"\xff\xff\xff\xff")], Reason.PROTOCOL, "the server broke HTTP/2"),
+        ([frame(5, 0x4, 1, b"\0\0\0\2")], Reason.PROTOCOL, "the server broke HTTP/2"),
+        ([b"\x01\x00\x00" + frame(0, 0, 1)[3:]], Reason.PROTOCOL, "the server broke HTTP/2"),
     ],
 )
 async def test_a_broken_answer_is_called_by_its_name(wire: Wire, said: list[bytes], reason: Reason, words: str) -> None:
@@ -199,4 +199,4 @@ async def test_the_expected_version_is_judged(wire: Wire) -> None:
         failed = await failure(make_context(wire), server.url, expect={"http_version": 2})
 
     assert failed.reason is Reason.PROTOCOL
-    assert failed.message == "HTTP/1.1, wanted HTTP/2"
+    assert failed.message == "HTTP/1.1, expected HTTP/2"

@@ -121,7 +121,7 @@ async def test_what_is_no_get_is_never_sent_again(wire: Wire) -> None:
         target = {"name": "t", "url": server.url.rstrip("/"), "allow": ["POST /"]}
         probe = Http.model_validate({"target": target, "path": "/", "method": "POST", "body": "x", **WARM})
         await probe.run(make_context(wire))
-        with pytest.raises(Failed, match="before any answer came"):
+        with pytest.raises(Failed, match="before any response"):
             await probe.run(make_context(wire))
 
     assert server.connections == 1

@@ -56,9 +56,9 @@ async def test_http_2_goes_through_a_tunnel_too(wire: Wire) -> None:
         (b"HTTP/1.1 407 No\r\n\r\n", Reason.AUTH, "wants other credentials"),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", Reason.POLICY, "doesn't allow it"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", Reason.UNREACHABLE, "can't reach the target"),
-        (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", Reason.TIMEOUT, "no answer from the target"),
+        (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", Reason.TIMEOUT, "no response from the target"),
         (b"HTTP/1.1 500 Oops\r\n\r\n", Reason.STATUS, "opens no tunnel"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", Reason.PROTOCOL, "no HTTP/1.1 answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", Reason.PROTOCOL, "response is not HTTP/1.1"),
     ],
 )
 async def test_a_proxy_that_opens_no_tunnel_is_told_from_the_target(wire: Wire, says: bytes, reason: Reason, words: str) -> None:

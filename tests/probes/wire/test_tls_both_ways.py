@@ -97,11 +97,11 @@ async def test_no_certificate_where_one_is_wanted(runs: Observer, sides: Both) -
     """The server's own certificate is known; TLS 1.3 tells us behind the handshake that ours was wanted: auth."""
     seen = await observed(runs, sides, sides.wanting_1_3)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.AUTH)
-    assert seen.message == "the server asks for a client certificate (tls.cert)"
+    assert seen.message == "the server requires a client certificate (tls.cert)"
     assert seen.facts["cert_expiry"] > seen.at
     seen = await observed(runs, sides, sides.wanting_1_2)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TLS)
-    assert "wants a client certificate (tls.cert)" in seen.message
+    assert "requires a client certificate (tls.cert)" in seen.message
     assert seen.facts["cert_expiry"] > seen.at
 
 
@@ -110,7 +110,7 @@ async def test_a_strangers_certificate(runs: Observer, sides: Both, which: str) 
     """A certificate that the server doesn't trust is refused, and the reason is auth, not the server's certificate."""
     seen = await observed(runs, sides, getattr(sides, which), cert=sides.stranger)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.AUTH), seen.message
-    assert "our certificate" in seen.message
+    assert "the authority of the client certificate" in seen.message
     assert seen.facts["cert_expiry"] > seen.at
 
 
@@ -120,7 +120,7 @@ async def test_over_http_the_reason_is_the_same(runs: Observer, sides: Both) -> 
         settings = {"url": f"https://localhost:{server.port}/", "tls": {"ca": sides.ca_file}}
         seen = await runs.observe(Http.model_validate(settings))
         assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.AUTH)
-        assert seen.message == "the server asks for a client certificate (tls.cert) in processing"
+        assert seen.message == "the server requires a client certificate (tls.cert) in processing"
         settings["tls"] = {"ca": sides.ca_file, "cert": sides.both}
         assert (await runs.observe(Http.model_validate(settings))).verdict is Verdict.PASS
 
@@ -162,7 +162,7 @@ async def test_an_older_version_shows_its_certificate(runs: Observer, sides: Bot
     """Where the version alone is wrong, both versions are told, and the certificate is known all the same."""
     seen = await observed(runs, sides, sides.wanting_1_2, minimum="1.3", cert=sides.both)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TLS)
-    assert seen.message == "the server speaks TLSv1.2, wanted TLSv1.3 at least"
+    assert seen.message == "the server speaks TLSv1.2, expected at least TLSv1.3"
     assert seen.facts["cert_expiry"] > seen.at
     assert seen.facts["tls_version"] == "TLSv1.2"
 
@@ -171,4 +171,4 @@ async def test_a_server_of_the_last_century(runs: Observer, sides: Both) -> None
     """A server that speaks nothing newer than TLS 1.1 fails as tls, in words that say so."""
     seen = await observed(runs, sides, sides.ancient)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TLS)
-    assert seen.message == "the server accepts none of our TLS versions"
+    assert seen.message == "the server accepts none of the TLS versions that the check allows"

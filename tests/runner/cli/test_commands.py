@@ -231,7 +231,7 @@ async def test_health_as_json_is_for_scripts(tmp_path: Path) -> None:
     assert json.loads(alive[1]) == {"url": f"{server.url}-/healthy", "ok": True, "status": 200, "message": "ok"}
     told = json.loads(gone[1])
     assert (told["url"], told["ok"], told["status"]) == (f"{dead.url}-/ready", False, None)
-    assert told["message"].startswith(f"no runner answers at 127.0.0.1:{dead.port}: ")
+    assert told["message"].startswith(f"no runner responds at 127.0.0.1:{dead.port}: ")
 
 
 @pytest.mark.slow

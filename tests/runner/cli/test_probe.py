@@ -26,7 +26,7 @@ async def test_a_lost_uplink_is_inconclusive(tmp_path: Path) -> None:
         code, out, _ = await outrider("probe", folder=tmp_path)
     assert code == 3
     assert out.count("offline") == 2
-    assert "the reference is gone too: it is our own network" in out
+    assert "the reference doesn't respond either, so the runner's own network is down" in out
 
 
 async def test_an_outage_is_the_targets(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ async def test_a_failure_comes_with_its_finding_and_its_evidence(tmp_path: Path)
         code, out, _ = await outrider("probe", folder=tmp_path)
         _, told, _ = await outrider("probe", "--json", folder=tmp_path)
     assert code == 1
-    assert "127.0.0.1 accepts connections, and doesn't answer" in out
+    assert "127.0.0.1 accepts connections but doesn't respond" in out
     [seen] = json.loads(told)
-    assert seen["evidence"]["diagnosis"] == {"connect to 127.0.0.1": "went well"}
+    assert seen["evidence"]["diagnosis"] == {"connect to 127.0.0.1": "succeeded"}
     assert {"resolve", "connect"} <= {span["name"] for span in seen["spans"]}
 
 

@@ -139,7 +139,7 @@ def test_the_shortest_gap_is_that_of_the_two_nearest_runs(expression: str, secon
         ("* * L * *", "'l' is no day of month"),
         ("* * * * 5#2", "'5#2' is no day of week"),
         ("@reboot", "no short form of cron"),
-        ("0 0 31 4,6 *", "names a day that never comes"),
+        ("0 0 31 4,6 *", "names a day that doesn't exist"),
         ("٣ * * * *", "is no minute"),
     ],
 )

@@ -58,7 +58,7 @@ async def test_two_of_three_addresses_refuse(tmp_path: Path) -> None:
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.STATUS)
     assert told is not None
     assert told.text == "2 of 3 addresses refuse; 127.0.0.4 answers 503"
-    assert told.trials["connect to 127.0.0.2"] == f"refused: 127.0.0.2:{host.port} refuses the connection in connect"
+    assert told.trials["connect to 127.0.0.2"] == f"refused: Connection refused by 127.0.0.2:{host.port}"
     assert (told.check, told.trace_id) == (seen.check, seen.trace_id)
 
 
@@ -98,7 +98,7 @@ async def test_an_expired_certificate_is_tried_without_verification(authority: A
         seen, told = await found(bench, made(Http, url=f"https://localhost:{server.port}/", tls={"ca": authority.ca_file}))
     assert seen.reason is Reason.EXPIRED
     assert told is not None
-    assert told.text == "certificate expired 3 h ago, the service answers without verification"
+    assert told.text == "certificate expired 3 h ago, but the service responds without verification"
 
 
 async def test_what_is_no_http_is_shaken_hands_with(authority: Authority) -> None:
@@ -106,7 +106,7 @@ async def test_what_is_no_http_is_shaken_hands_with(authority: Authority) -> Non
     async with servers.silent(tls=authority.self_signed) as server, lab() as bench:
         _, told = await found(bench, made(Handshake, host="localhost", port=server.port, tls={"ca": authority.ca_file}))
     assert told is not None
-    assert told.text == "certificate not trusted, TLS stands without verification"
+    assert told.text == "certificate not trusted, but the TLS handshake works without verification"
 
 
 async def test_a_service_that_accepts_and_says_nothing() -> None:
@@ -114,7 +114,7 @@ async def test_a_service_that_accepts_and_says_nothing() -> None:
     async with servers.silent() as server, lab() as bench:
         _, told = await found(bench, made(Redis, url=f"redis://127.0.0.1:{server.port}/0"), timeout=0.3)
     assert told is not None
-    assert told.text == "127.0.0.1 accepts connections, and doesn't answer"
+    assert told.text == "127.0.0.1 accepts connections but doesn't respond"
 
 
 async def test_without_the_proxy() -> None:

@@ -47,16 +47,14 @@ async def test_a_lost_uplink_is_ours() -> None:
     async with uplink("gone", "gone") as (bench, _):
         seen = [await fails(bench, place) for place in ("a:1", "b:1", "a:1")]
     assert [(one.verdict, one.reason) for one in seen] == [(Verdict.UNKNOWN, Reason.OFFLINE)] * 3
-    assert seen[0].message == "the connection was refused in connect; the references are gone too: it is our own network"
+    assert seen[0].message == "the connection was refused; the references don't respond either, so the runner's own network is down"
 
 
 async def test_a_cluster_outage_is_theirs() -> None:
     """Any reference that answers shows that our network is there: however many targets fail, they fail."""
     async with uplink("gone", "there") as (bench, _):
         seen = [await fails(bench, place) for place in ("a:1", "b:1", "c:1")]
-    assert [(one.verdict, one.reason, one.message) for one in seen] == [
-        (Verdict.FAIL, Reason.REFUSED, "the connection was refused in connect")
-    ] * 3
+    assert [(one.verdict, one.reason, one.message) for one in seen] == [(Verdict.FAIL, Reason.REFUSED, "the connection was refused")] * 3
 
 
 @pytest.mark.slow
@@ -100,7 +98,7 @@ async def test_what_a_target_said_is_its_own(reason: Reason) -> None:
 async def test_references_that_never_answered_excuse_nothing_once_a_check_passed() -> None:
     """Behind a firewall that lets no reference through, an outage is still an outage: their silence says nothing there."""
     async with uplink("gone") as (bench, _):
-        assert (await bench.execute.uplink.first_look()).startswith("no reference answers (127.0.0.1)")
+        assert (await bench.execute.uplink.first_look()).startswith("no reference responds (127.0.0.1)")
         await passes(bench, "a:1")
         seen = await fails(bench, "b:1")
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.REFUSED)
@@ -141,9 +139,9 @@ NAME_THERE, NAME_GONE = Heard("www.test", there=True, named=True), Heard("www.te
 @pytest.mark.parametrize(
     ("heard", "said"),
     [
-        ((ADDRESS_THERE, NAME_GONE), "the names of the references don't resolve either: it is our own resolver"),
-        ((ADDRESS_GONE, NAME_GONE), "the reference is gone too: it is our own network"),
-        ((NAME_GONE, NAME_GONE), "the references are gone too: it is our own network"),
+        ((ADDRESS_THERE, NAME_GONE), "the names of the references don't resolve either, so the runner's own resolver is down"),
+        ((ADDRESS_GONE, NAME_GONE), "the reference doesn't respond either, so the runner's own network is down"),
+        ((NAME_GONE, NAME_GONE), "the references don't respond either, so the runner's own network is down"),
         ((NAME_THERE, ADDRESS_GONE), ""),
         ((ADDRESS_THERE,), ""),
         ((ADDRESS_GONE,), ""),

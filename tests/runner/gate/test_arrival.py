@@ -22,7 +22,7 @@ async def test_it_waits_until_enough_answers_in_a_row_are_new() -> None:
     result = await gated(road, plan(), WAIT)
     assert result.report.verdict is Outcome.PASS
     assert road.questions == len(order)
-    assert "3 answers in a row" in " ".join(result.report.preamble)
+    assert "3 responses in a row" in " ".join(result.report.preamble)
 
 
 async def test_every_address_of_the_name_must_answer_new() -> None:
@@ -72,7 +72,7 @@ async def test_a_release_that_never_answers_fails_and_names_its_checks() -> None
     road = Road(asked=lambda *_: Reply(None), ran=lambda *_: Reply(None))
     result = await gated(road, plan("api", "ready"), WAIT)
     assert result.report.verdict is Outcome.FAIL
-    assert "api never answered within 30 s" in texts(result.report.reasons)
+    assert "api did not respond within 30 s" in texts(result.report.reasons)
     assert {one.check for one in result.report.reasons} == {"", "api", "ready"}
     assert road.runs == 2
     assert road.clock.monotonic() - 1000.0 <= 31.0
@@ -83,7 +83,7 @@ async def test_another_revision_all_the_time_is_inconclusive_and_judges_nothing(
     road = Road(asked=lambda *_: Reply(OLD))
     result = await gated(road, plan(), WAIT)
     assert result.report.verdict is Outcome.INCONCLUSIVE
-    assert f"never answered 3 times in a row with revision {NEW} within 30 s" in texts(result.report.reasons)
+    assert f"api did not serve revision {NEW} 3 times in a row within 30 s" in texts(result.report.reasons)
     assert road.runs == 0
 
 
@@ -92,14 +92,14 @@ async def test_what_the_runner_could_not_ask_is_inconclusive() -> None:
     road = Road(asked=lambda *_: Reply(None, verdict=Verdict.UNKNOWN, reason=Reason.QUOTA))
     result = await gated(road, plan(), WAIT)
     assert result.report.verdict is Outcome.INCONCLUSIVE
-    assert "could not be asked" in texts(result.report.reasons)
+    assert "api could not be checked within 30 s" in texts(result.report.reasons)
 
 
 async def test_a_target_that_tells_nothing_is_said_beforehand() -> None:
     """Before anything is asked, with what to add to the application; never a pass."""
     road = Road()
     result = await gated(road, plan(told_by=None), WAIT)
-    assert "can't tell which revision answers" in road.said[0]
+    assert "api: no revision is reported, so the gate can't wait for new1234" in road.said[0]
     assert "X-Revision" in road.said[0]
     assert result.report.verdict is Outcome.INCONCLUSIVE
     assert result.report.checks[0].passed == 2
@@ -109,18 +109,18 @@ async def test_an_empty_revision_is_said_at_the_first_answer() -> None:
     """Not after five minutes."""
     road = Road(asked=lambda *_: Reply(""))
     await gated(road, plan(), WAIT)
-    assert road.said[0].startswith("api tells no revision (header X-Revision); let the application send")
+    assert road.said[0].startswith("api reports no revision (header X-Revision); let the application send")
 
 
 async def test_a_revision_that_is_always_the_same_is_said_at_the_first_answer() -> None:
     """It was the same before the deployment, or looks like no commit."""
     road = Road(asked=lambda *_: Reply("1.0.0"))
     await gated(road, plan(), WAIT, Before({}, {"api": "1.0.0"}, "before.json"))
-    assert road.said[0].startswith("api told revision 1.0.0 before the deployment, too")
+    assert road.said[0].startswith("api already reported revision 1.0.0 before the deployment")
     road = Road(asked=lambda *_: Reply("1.0.0"))
     settings = Settings(expect="3f2c91a0b1c2", wait=1.0)
     await gated(road, plan(told_by=BY_PATH), settings)
-    assert road.said[0].startswith("api tells 1.0.0 ($.version of /health/), which looks like no commit")
+    assert road.said[0].startswith("api reports 1.0.0 ($.version of /health/), which doesn't look like a commit")
 
 
 async def test_without_an_expected_revision_it_waits_for_an_answer() -> None:
@@ -153,7 +153,7 @@ async def test_a_stray_read_beside_a_round_is_inconclusive() -> None:
     road = Road(asked=lambda n, _: Reply(OLD if n == 4 else NEW))
     result = await gated(road, plan(told_by=BY_PATH), WAIT)
     assert result.report.verdict is Outcome.INCONCLUSIVE
-    assert "beside the judged answers and not in them" in " ".join(result.report.preamble)
+    assert "not from the judged responses" in " ".join(result.report.preamble)
 
 
 async def test_a_failure_without_a_revision_is_the_releases_own() -> None:

@@ -43,7 +43,7 @@ async def test_told_twice_it_stands_there_once(grafana: StandInGrafana, tmp_path
         assert states == [State.WRITTEN, State.THERE]
         await at.recorder.finish(done())
         writes = len([m for m, _ in grafana.asked if m != "GET"])
-        assert (await at.recorder.finish(done())).message == "Grafana: region 'deployment 3f2c91a' stood there already"
+        assert (await at.recorder.finish(done())).message == "Grafana: region 'deployment 3f2c91a' was already there"
         assert (await at.recorder.start(release())).state is State.THERE  # a start that is told late opens nothing
         assert len([m for m, _ in grafana.asked if m != "GET"]) == writes
         assert [end for _, end, _ in shown(grafana)] == [FINISHED]
@@ -87,7 +87,10 @@ async def test_an_id_that_is_used_again_is_told(grafana: StandInGrafana, tmp_pat
     async with desk(grafana.url, tmp_path, api=api) as at:
         await at.recorder.finish(done())
         outcome = await at.recorder.finish(done(started=STARTED + 86400, finished=FINISHED + 86400))
-        said = "id github/acme/roadtrip/1/1 was used for one that ended at 2026-11-24 12:01 UTC, and is stretched to now; give each its own"
+        said = (
+            "id github/acme/roadtrip/1/1 was used before, for one that ended at 2026-11-24 12:01 UTC, "
+            "and its region now reaches to now; give each an id of its own"
+        )
         assert outcome.warnings == (said,)
     assert [(s, e) for s, e, _ in shown(grafana)] == [(STARTED, FINISHED + 86400)]
 
@@ -120,7 +123,7 @@ async def test_an_outage_is_marked_from_failure_to_recovery(grafana: StandInGraf
         outcome = await at.recorder.record(revision_change("api", at=STARTED, before="91be20d", after="3f2c91a", **where))
         assert outcome.message == "Grafana: point 'revision 3f2c91a of api' written and read back"
     assert sorted(r["text"] for r in grafana.regions()) == [
-        "api answers with revision 3f2c91a, before 91be20d",
+        "api serves revision 3f2c91a, before that 91be20d",
         "database failed for 1 h 2 min",
     ]
 
@@ -131,7 +134,7 @@ async def test_a_dashboard_is_checked_first(grafana: StandInGrafana, tmp_path: P
     async with desk(grafana.url, tmp_path, api=api) as at:
         assert (await at.recorder.finish(done(1, dashboard="roadtrip-overview", panel=4))).warnings == ()
         outcome = await at.recorder.finish(done(2, dashboard="gone"))
-        assert outcome.warnings == ("dashboard gone doesn't exist; it stands for the whole organization",)
+        assert outcome.warnings == ("dashboard gone doesn't exist; the annotation is for the whole organization instead",)
     assert [r.get("dashboardUID", "") for r in grafana.regions()] == ["roadtrip-overview", ""]
 
 
@@ -212,9 +215,9 @@ async def test_a_bad_day_leaves_one_region_each(grafana: StandInGrafana, tmp_pat
     ("fault", "said", "tries"),
     [
         (502, "answered 502", 5),
-        ("login", "answered 302 to /login: a login page, not Grafana's API; see the token and the url", 1),
-        ("page", "answered 200 with something that is no JSON: a login page or a proxy, not Grafana's API", 1),
-        (413, "answered 413; something before Grafana takes no request of this size", 1),
+        ("login", "redirects (302) to /login: a login page, not Grafana's API; see the token and the url", 1),
+        ("page", "answered 200 with something that is not JSON: a login page or a proxy, not Grafana's API", 1),
+        (413, "answered 413; a proxy before Grafana refuses requests of this size", 1),
     ],
 )
 async def test_what_is_not_taken_is_kept_and_sent_later(
@@ -225,8 +228,8 @@ async def test_what_is_not_taken_is_kept_and_sent_later(
     async with desk(grafana.url, tmp_path) as at:
         outcome = await at.recorder.finish(done())
         assert outcome.state is State.KEPT
-        where = f"kept in {at.spool.path}, sent by: outrider annotate flush"
-        assert outcome.message == f"Grafana: deployment 3f2c91a is not marked yet: {grafana.url} {said}; {where}"
+        where = f"it is kept in {at.spool.path}; send it with: outrider annotate flush"
+        assert outcome.message == f"Grafana: the annotation of deployment 3f2c91a is not written yet: {grafana.url} {said}; {where}"
         assert (outcome.exit_code(require=False), outcome.exit_code(require=True)) == (0, 1)
         assert len(grafana.asked) == tries
         assert (await at.recorder.flush()).exit_code(require=True) == 1

@@ -20,7 +20,7 @@ ONCE = Patience(tries=1)
 @pytest.mark.parametrize("url", ["grafana:3000", "ftp://grafana", "http://", ""])
 def test_an_url_without_host_or_scheme_is_refused(url: str) -> None:
     """And the message doesn't quote it: there may be a password in it."""
-    with pytest.raises(ValueError, match="grafana's url is no http or https address"):
+    with pytest.raises(ValueError, match="grafana's url is not an http or https address"):
         Settings(url)
 
 
@@ -36,7 +36,7 @@ async def test_a_silent_grafana_is_waited_for_no_longer_than_said(tmp_path: Path
     """It accepts and says nothing: the request's own time ends, and so does patience as a whole."""
     async with servers.silent() as server:
         async with desk(server.url, tmp_path, patience=ONCE, timeout=0.05) as at:
-            assert "didn't answer GET /api/annotations within 0.05 s" in (await at.recorder.finish(done())).message
+            assert "didn't respond to GET /api/annotations within 0.05 s" in (await at.recorder.finish(done())).message
         async with desk(server.url, tmp_path, patience=Patience(total=0.05)) as at:
             assert "took longer than 0.05 s" in (await at.recorder.finish(done())).message
 
@@ -57,7 +57,7 @@ async def test_something_else_than_grafana_is_told(tmp_path: Path) -> None:
     path = "GET /api/annotations"
     answers = {
         "more than 4 MiB": Response(b" " * (5 << 20), media_type="application/json"),
-        "with no list": Response(b'{"annotations": []}', media_type="application/json"),
+        "did not return a list for": Response(b'{"annotations": []}', media_type="application/json"),
         "to https://grafana.example: write that as Grafana's url": RedirectResponse("https://grafana.example/api/annotations", 301),
     }
     for said, answer in answers.items():
@@ -84,4 +84,4 @@ async def test_the_new_api_may_change(tmp_path: Path) -> None:
         "GET /apis/annotation.grafana.app/v0alpha1/namespaces/org-7/annotations/{name}": {"metadata": [], "spec": None}
     }
     async with serving(routes) as web, desk(web.url, tmp_path, api="apis", namespace="org-7") as at:
-        assert "it is an alpha, and may have changed" in (await at.recorder.finish(done())).message
+        assert "that API is an alpha version and may have changed" in (await at.recorder.finish(done())).message

@@ -50,7 +50,7 @@ def test_attempts_side_by_side_are_drawn_where_they_began() -> None:
 def test_a_journey_is_drawn_by_its_steps_and_the_failed_one_by_its_phases() -> None:
     """Where it ended badly the phases of that step stand below it."""
     given = spans(("processing", 0.0, 0.1, "login"), ("connect", 0.1, 0.2, "story"), ("processing", 0.2, 0.3, "story"))
-    rows = drawn(failed(API, Reason.TIMEOUT, "no answer within 300ms in processing of step story", seconds=0.3, **given))
+    rows = drawn(failed(API, Reason.TIMEOUT, "no response within 300ms in processing of step story", seconds=0.3, **given))
     assert rows[1:6] == [
         "login        ▏██████████                    ▏ 100",
         "story        ▏          ████████████████████▏ 200",
@@ -69,7 +69,7 @@ def test_without_a_terminal_the_words_are_plain() -> None:
 def test_times_that_may_be_ours_are_said_to_be() -> None:
     """A run that our own loop may have falsified says so."""
     seen = passed(API, 0.1, facts={"loop_lag": 0.02}, **spans(("connect", 0.0, 0.1, "")))
-    assert drawn(seen)[2] == "our own loop stood still for 20 ms meanwhile: these times may be ours"
+    assert drawn(seen)[2] == "The runner was busy for 20 ms during this run, so the times may be up to 20 ms too high."
 
 
 def test_json_holds_every_span_with_its_offset() -> None:

@@ -75,7 +75,7 @@ async def test_a_bad_file_keeps_the_old_plan_and_says_so(station: Station) -> No
     await asyncio.to_thread(station.path.unlink)
     assert "No such file" in await station.reload()
     assert (station.applied, station.told) == ([], [False, False])
-    assert "the configuration stays as it was" in station.logged[0]
+    assert "checks.yaml has errors, so the runner keeps its present configuration:" in station.logged[0]
 
 
 async def test_a_changed_file_is_reloaded_once_it_is_whole(station: Station) -> None:
@@ -197,7 +197,7 @@ async def test_a_chore_comes_round_and_never_beside_itself() -> None:
     await simulation.run_for(59)
     simulation.stop()
     await chores.drain(0.01)
-    assert (done.count("quick"), done.count("long"), told) == (6, 2, ["the chore broken broke"] * 6)
+    assert (done.count("quick"), done.count("long"), told) == (6, 2, ["the background job broken broke"] * 6)
 
 
 async def test_apscheduler_wakes_after_the_clock_is_set_back() -> None:

@@ -68,13 +68,13 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
     seen = failed(
         API,
         Reason.TIMEOUT,
-        "no answer within 5s in connect",
+        "no response within 5s in connect",
         at=NOON - 5,
         phases={"resolve": 0.002},
         facts={"user_id": 7, "status_code": 503},
         trace_id=TRACE,
         request_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
-        finding="shares the failure of database",
+        finding="fails together with database",
         evidence={"answer": "a long body"},
     )
     [line] = written(lambda kept: kept(seen))
@@ -85,12 +85,12 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
         "service": "roadtrip",
         "request_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
         "user_id": "7",
-        "message": "api failed: no answer within 5s in connect",
+        "message": "api failed: no response within 5s in connect",
     }
     assert metadata["check"] == "api"
     assert (metadata["verdict"], metadata["reason"], metadata["trace_id"]) == ("fail", "timeout", TRACE)
     assert metadata["phases"] == {"resolve": 0.002}
-    assert metadata["finding"] == "shares the failure of database"
+    assert metadata["finding"] == "fails together with database"
     assert "a long body" not in json.dumps(metadata)
 
 
@@ -218,7 +218,7 @@ def test_any_entry_is_one_line_of_valid_json_in_utf_8(message: str, metadata: Ma
     """Newlines, NaN, lone surrogates, bytes: a reader of lines never sees half an entry or a number that JSON hasn't."""
     text = render(Entry(NOON, "info", message, metadata), "roadtrip")
     assert text.encode("utf-8").count(b"\n") == 1
-    line = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    line = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert line["message"] == message
 
 
@@ -231,7 +231,7 @@ def test_a_blip_is_a_warning_and_no_change_of_state() -> None:
 
     written_lines = written(use, level="debug")
     assert [line["level"] for line in written_lines] == ["info", "warning", "debug"]
-    assert written_lines[1]["message"] == "api failed once, and passed when it was asked again: 503, expected 200"
+    assert written_lines[1]["message"] == "api failed once and passed on an immediate retry: 503, expected 200"
     assert written_lines[1]["metadata"]["confirmed"] is False
 
 
