@@ -49,7 +49,7 @@ class Proof:
         return self.broken or self.holds
 
     def sentence(self) -> str:
-        """For a person: `p95 of api: 18 of 18 within 500 ms; not decidable: 18 of 59 runs needed`."""
+        """For a person: `p95 of api: 18 of 18 within 500 ms; not decidable with fewer than 59 runs`."""
         if self.total == 0:
             return f"{self._subject()}: no run counted; {self._wanting()}"
         counted = f"{self._subject()}: {self.good:,} of {self.total:,} {self._quality()}"
@@ -61,9 +61,9 @@ class Proof:
 
     def _wanting(self) -> str:
         if self.needed is None:
-            return f"no number of runs proves {self._objective()}"
-        clean = "" if self.good == self.total else f", no more than {self.total - self.good} of them bad"
-        return f"not decidable: {self.total:,} of {self.needed:,} runs needed{clean}"
+            return f"no number of runs can prove {self._objective()}"
+        clean = "" if self.good == self.total else f", at most {self.total - self.good} of them bad"
+        return f"not decidable with fewer than {self.needed:,} runs{clean}"
 
     def _subject(self) -> str:
         return f"{self.slo.name} of {self.check.name}"

@@ -219,7 +219,7 @@ class Conductor:
         try:
             return seat.rider.log_in(task)
         except (Failed, Refused) as error:
-            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "refused", f"nothing was sent: the login of its users failed: {error}"))
+            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
             return ""
 
 

@@ -24,6 +24,7 @@ from loadtests.shapes import peak
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
 BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least
 LATE = 0.1  # seconds that 1 % of the starts may lag behind
+_NAMED = 4  # routes in a sentence; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,8 @@ def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
     for slo in dict.fromkeys(one.slo for one in unproven):
         mine = [one for one in unproven if one.slo == slo]
         counted, bad = sum(one.total for one in mine), sum(one.total - one.good for one in mine)
-        text = f"{slo}: too few samples to be sure of {', '.join(one.subject for one in mine)}: {bad:,} of {counted:,} were bad"
+        whose = ", ".join(one.subject for one in mine) if len(mine) <= _NAMED else f"{len(mine)} routes"
+        text = f"{slo}: too few samples to be sure of {whose}: {bad:,} of {counted:,} were bad"
         needed = mine[0].needed
         more = f"; {needed:,} without a bad one would prove {percent(mine[0].objective)}" if needed and not bad else ""
         yield Reason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)

@@ -74,7 +74,7 @@ def host(text: Any) -> str:
         return str(ipaddress.ip_address(bare))
     except ValueError:
         if not _HOST.match(bare):
-            raise ValueError(f"{text!r} is no name and no address; the scheme, the port and the path don't belong to it") from None
+            raise ValueError(f"{text!r} is neither a name nor an address; leave out scheme, port and path") from None
         return bare
 
 

@@ -100,7 +100,7 @@ def _rates(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
 
     dropped = [plot.Cell(x(c.begins), y(c.dropped / c.seconds), _w(x, c), y(0) - y(c.dropped / c.seconds), "bad", _dropped(c)) for c in cut]
     said = f"{count(sum(c.offered for c in cut))} arrivals were due, {count(sum(c.started for c in cut))} begun"
-    good = plot.Line(line([c.done - c.errors for c in cut]), "good", "done as expected")
+    good = plot.Line(line([c.done - c.errors for c in cut]), "good", "done without error")
     return plot.Chart(
         "rate",
         "Arrivals a second",

@@ -127,7 +127,7 @@ def figures(report: LoadReport) -> list[Fact]:
 
 def verdict(one: Judgement, report: LoadReport) -> Verdict:
     """A judgement's row."""
-    limit = f"{words.promise(one.objective)} {'within ' + words.threshold(one.threshold) if one.threshold is not None else 'as expected'}"
+    limit = f"{words.promise(one.objective)} {'within ' + words.threshold(one.threshold) if one.threshold is not None else 'good'}"
     promise = f"{limit}{' (' + one.measure + ')' if one.measure else ''}"
     bad = f"{one.total - one.good:,} of {one.total:,}"
     last = max(report.offered.duration, *(w.ends for w in one.windows), 1.0) if one.windows else 1.0

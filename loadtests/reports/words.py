@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 
 from judge.verdict import Outcome
@@ -41,7 +40,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def percent_of_budget(used: float) -> str:
     """`62 %`, `2000 %`: 100 is only written for a budget that is used up exactly."""
-    return percent(used, 0) if used <= 1 else f"{math.ceil(used * 100)} %"
+    return percent(used, 0) if used <= 1 else f"{max(101, round(used * 100))} %"
 
 
 def promise(objective: float) -> str:

@@ -50,7 +50,7 @@ def fill_path(path: str, values: Mapping[str, Any]) -> str:
 
 def _segment(name: str, text: str) -> str:
     if text.strip(".") == "":
-        raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{name}}}}} can't stand in a path")
+        raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{name}}}}} is not allowed in a path")
     return quote(text, safe="")
 
 

@@ -29,7 +29,7 @@ def refuse_line_breaks(sent: OutgoingRequest) -> None:
     """Raises Refused for a header that would smuggle in another one, before a byte goes out."""
     for name, value in sent.headers:
         if any(sign in name + value for sign in b"\r\n\0"):
-            raise PolicyRefused(f"header {name.decode('ascii', 'replace')!r} holds a line break or a NUL")
+            raise PolicyRefused(f"header {name.decode('ascii', 'replace')!r} has a line break or a NUL")
 
 
 class Exchange1(Exchange):

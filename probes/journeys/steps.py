@@ -137,7 +137,7 @@ class Step(BaseModel):
         """The headers with the variables filled in. Raises Failed(body) for a captured value that no header can carry."""
         headers = _revealed(self.headers, values)
         if bad := [name for name, value in headers.items() if not value.isprintable()]:
-            raise Failed(Reason.BODY, f"header {bad[0]} can't be sent: what was captured for it holds a line break or control character")
+            raise Failed(Reason.BODY, f"header {bad[0]} can't be sent: the captured value has a line break or a control character")
         return headers
 
     def filled_body(self, values: Mapping[str, Any]) -> tuple[str, bytes | None]:

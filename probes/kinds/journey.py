@@ -52,7 +52,7 @@ class Journey(HttpProbe):
         },
     )
     families: ClassVar[tuple[Family, ...]] = (
-        keyed_family("probe_journey_step_duration_seconds", "Seconds from a step's sending to the last byte of its answer", "step", "step"),
+        keyed_family("probe_journey_step_duration_seconds", "Seconds from sending a step to the last byte of its response", "step", "step"),
         *http_families(),
     )
 
@@ -126,7 +126,7 @@ class Journey(HttpProbe):
             return str(error)
         finally:
             ctx.secrets |= aside.secrets
-        return "left in order" if aside.step else "nothing to leave"
+        return "cleaned up" if aside.step else "nothing to clean up"
 
     def _lock(self, step: Step) -> str:
         """What a refused login holds: its address, since an application locks the account and the sender's address."""

@@ -41,9 +41,9 @@ class Tcp(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_tcp_duration_seconds", "Seconds in each phase of the connection", "resolve", "connect", "tls", "dialogue"),
-        fact_family("probe_failed_due_to_regex", "1 where the dialogue ended at a line that didn't come", "failed_due_to_regex"),
-        fact_family("probe_failed_due_to_bytes", "1 where the dialogue ended at bytes that didn't come", "failed_due_to_bytes"),
-        Family("probe_expect_info", "What the dialogue's labels say, as name and value", _caught, ("name", "value")),
+        fact_family("probe_failed_due_to_regex", "1 when the expected line didn't come", "failed_due_to_regex"),
+        fact_family("probe_failed_due_to_bytes", "1 when the expected bytes didn't come", "failed_due_to_bytes"),
+        Family("probe_expect_info", "The dialogue's labels, as name and value", _caught, ("name", "value")),
         *network_families(),
         *tls_families(),
     )
@@ -84,7 +84,7 @@ class Tcp(Probe):
         stream.close()
         spoken = f" · {ctx.facts['tls_version']}" if "tls_version" in ctx.facts else ""
         where = host_and_port(ctx.facts["ip"], self.port)
-        return Result.passed(f"{where} {'answers as expected' if self.dialogue else 'accepts connections'}{spoken}")
+        return Result.passed(f"{where} {'responds as expected' if self.dialogue else 'accepts connections'}{spoken}")
 
 
 class _Talk:

@@ -14,7 +14,7 @@ _AUTH = 407
 # What proxies answer to CONNECT where they can't, or don't want to, reach the target.
 _TUNNEL = {
     403: (Reason.POLICY, "doesn't allow it"),
-    _AUTH: (Reason.AUTH, "wants other credentials"),
+    _AUTH: (Reason.AUTH, "refuses the credentials"),
     429: (Reason.THROTTLED, "received too many requests"),
     502: (Reason.UNREACHABLE, "can't reach the target"),
     503: (Reason.UNREACHABLE, "can't reach the target"),
@@ -67,7 +67,7 @@ class Proxy:
     def judge_answer(self, status: int, fields: tuple[tuple[str, str], ...]) -> None:
         """Raises Failed for an answer to a plain request that the proxy made itself, where that can be told."""
         if status == _AUTH:
-            raise Failed(Reason.AUTH, f"{self} wants other credentials: it answered {status}")
+            raise Failed(Reason.AUTH, f"{self} refuses the credentials: it answered {status}")
         own: Any = next((f"{name}: {value}" for name, value in fields if name in _ITS_OWN), None)
         if own and status in _TUNNEL:
             reason, words = _TUNNEL[status]

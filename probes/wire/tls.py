@@ -252,6 +252,6 @@ def tls_families() -> tuple[Family, ...]:
             subjectalternative="cert_names",
             serialnumber="cert_serial",
         ),
-        info_family("probe_tls_version_info", "The TLS version spoken", version="tls_version"),
-        info_family("probe_tls_cipher_info", "The cipher suite spoken", cipher="tls_cipher"),
+        info_family("probe_tls_version_info", "The TLS version in use", version="tls_version"),
+        info_family("probe_tls_cipher_info", "The cipher suite in use", cipher="tls_cipher"),
     )

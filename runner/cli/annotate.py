@@ -41,7 +41,7 @@ def start(config: Path, deployment: str | None, revision: str, release: str, *, 
 
 
 @command.command("finish")
-@click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="The verdict.")
+@click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="The deployment's verdict.")
 @click.option("--revision", default="", help="What was deployed.  [default: the CI's commit]")
 @click.option("--version", "release", default="", help="Its version, for display.")
 @click.option("--detail", default="", help="The reason, in one line.")
@@ -53,7 +53,7 @@ def finish(config: Path, deployment: str | None, verdict: str, revision: str, re
 
 
 @command.command("flush")
-@click.option("--require", is_flag=True, help="Exit 1 unless all was sent.")
+@click.option("--require", is_flag=True, help="Exit 1 unless every annotation was sent.")
 @config_option
 def flush(config: Path, *, require: bool) -> None:
     """Send the annotations that Grafana didn't accept before."""

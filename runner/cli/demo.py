@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--duration", default=None, metavar="TIME", help="End after this time, such as 20s.")
 @click.option("--with", "faults", multiple=True, metavar="FAULT", help="Switch a fault on at the start.")
 @click.option("--fault", "turned_on", default=None, metavar="FAULT", help="Switch a fault of the running demo on.")
-@click.option("--off", "turned_off", default=None, metavar="FAULT", help="Switch it off again.")
+@click.option("--off", "turned_off", default=None, metavar="FAULT", help="Switch a fault of the running demo off.")
 @click.option("--faults", "listed", is_flag=True, help="List the faults.")
 @click.option("--no-limits", is_flag=True, help="Switch off the application's own rate limit, for load tests.")
 @click.option("--embedded", is_flag=True, help="Use the packages' PostgreSQL and Redis, even if others are on the PATH.")
@@ -173,11 +174,14 @@ def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> 
     )
     for place in look(standin):
         click.echo(f"  {place.what:<42} {place.where}")
+    outrider = "outrider" if shutil.which("outrider") else sys.argv[0]
+    asked = ASK if standin.world.limits else (*ASK, TRY_LOAD)
+    width = max(len(trial.where) for trial in (*TRY, *asked)) + len(outrider) - len("outrider")
     click.echo("\n  try, in another terminal:")
     for trial in TRY:
-        click.echo(f"    {trial.where:<34} {trial.what}")
+        click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
     click.echo(f"\n  to run other commands against the demo, first set its variables:\n    . {environment}")
-    for trial in ASK if standin.world.limits else (*ASK, TRY_LOAD):
-        click.echo(f"    {trial.where:<34} {trial.what}")
+    for trial in asked:
+        click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
     click.echo("")
     sys.stdout.flush()

@@ -111,7 +111,7 @@ class _Builder:
                 case yaml.DocumentStartEvent():
                     self._documents += 1
                     if self._documents > 1:
-                        raise _Halt(at, "a second document begins; a file holds one")
+                        raise _Halt(at, "a second document begins, but a file may have only one")
                 case yaml.AliasEvent():
                     self._alias(event, at)
                 case yaml.ScalarEvent():
@@ -240,7 +240,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     if (tab := line.find("\t", 0, at.column)) >= 0 and not line[:tab].strip():
         return Problem(Mark(at.line, tab + 1), (), "a tab; indent with spaces")
     if "cannot start any token" in problem:
-        return Problem(at, (), f"nothing may begin with {line[at.column - 1 : at.column]}; put the text in quotes")
+        return Problem(at, (), f"a value may not begin with {line[at.column - 1 : at.column]}; put the text in quotes")
     if "expected ',' or" in problem:
         hint = "; between braces ${...} needs quotes" if "${" in line else ""
         return Problem(at, (), f"a comma or the closing bracket is missing{hint}")

@@ -61,7 +61,7 @@ class Named(Mapping[str, T], Generic[T]):
             self._made[name] = self._make(entry)
         made = self._made[name]
         if made is None:
-            raise PydanticCustomError(ALREADY_SAID, "is wrong where it stands")
+            raise PydanticCustomError(ALREADY_SAID, "is wrong where it is defined")
         return made
 
     def used(self) -> dict[str, T]:

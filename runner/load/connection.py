@@ -23,8 +23,8 @@ def judge_ways(journeys: Iterable[Planned]) -> None:
     for planned in journeys:
         probe: Any = planned.probe
         found = [said for setting, said in ELSEWHERE.items() if getattr(probe, setting) is not None]
-        found += ["speaks HTTP/2"] if probe.http == "2" else []
-        found += [f"wants IPv{probe.ip}"] if probe.ip in ("4", "6") else []
+        found += ["uses HTTP/2"] if probe.http == "2" else []
+        found += [f"requires IPv{probe.ip}"] if probe.ip in ("4", "6") else []
         if found:
             unusable(f"checks.{planned.check.name} {' and '.join(found)}, which a load test doesn't support; nothing was sent")
 

@@ -95,7 +95,9 @@ def lines(report: LoadReport) -> Iterator[str]:
         yield from _most([one.text for one in report.judgements])
     health = report.generator
     yield (
-        f"{health.started:,} of {health.offered:,} arrivals begun ({words.percent(health.achieved, 1)}), {health.dropped:,} dropped; "
+        "no arrival was due"
+        if not health.offered
+        else f"{health.started:,} of {health.offered:,} arrivals begun ({words.percent(health.achieved, 1)}), {health.dropped:,} dropped; "
         f"99 % of them began within {words.span(health.lag_p99)} of their due time"
     )
     if report.capacity is not None:

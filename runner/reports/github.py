@@ -14,7 +14,7 @@ from runner.reports import Appended, Format, markdown
 
 SHOWN = 10  # annotations of a kind
 CAP = 1024 * 1024  # bytes of a step's summary
-_CUT = "\n*Cut here: the summary may have 1024 KiB. The JSON report holds everything.*\n"
+_CUT = "\n*Cut here: the summary may have 1024 KiB. The JSON report has everything.*\n"
 
 
 def write(report: Report) -> str:

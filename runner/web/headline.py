@@ -90,8 +90,9 @@ def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
     start = f"{_of_all(len(down), len(by_name))} down"
     if not roots or not others:
         return f"{start}: {listed(down)}."
-    verb, whom = "depends" if len(others) == 1 else "depend", "it" if len(roots) == 1 else "them"
-    return f"{start}: {listed(roots)}, and {listed(others)} which {verb} on {whom}."
+    carrying = [root for root in roots if any(root in above(name, by_name) for name in others)]
+    whom = listed(carrying) if len(carrying) < len(roots) else "it" if len(roots) == 1 else "them"
+    return f"{start}: {listed(roots)}, and {listed(others)} which {'depends' if len(others) == 1 else 'depend'} on {whom}."
 
 
 def causes(down: Sequence[str], by_name: Mapping[str, State]) -> list[str]:

@@ -198,7 +198,7 @@ def budget(slo: Slo, events: int, good: int) -> Budget:
 def _percent(used: Decimal) -> str:
     """Whole percents; 100 stands only for a budget that is used up exactly, and 0 for one that is untouched."""
     if used > 1:
-        return f"{math.ceil(used * 100)}"
+        return f"{max(101, round(used * 100))}"
     return "<1" if 0 < used < Decimal("0.01") else f"{math.floor(used * 100)}"
 
 

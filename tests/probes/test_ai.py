@@ -328,7 +328,7 @@ async def test_a_budget_is_never_exceeded(wire: Wire) -> None:
         ({"budget": {"cost": "1/1d"}}, "money has a currency; write 0.50 USD/1d"),
         ({"budget": {"tokens": "1 USD/1d"}}, "tokens have no currency; write 20000/1d"),
         ({"price": {"prompt": "0.4"}}, "write a price for a thousand or a million tokens, such as 0.40 USD/1M"),
-        ({"price": {"prompt": "1 EUR/1M"}}, "prompt and answer are priced in one currency"),
+        ({"price": {"prompt": "1 EUR/1M"}}, "prompt and answer must have the same currency"),
         ({"stream": False, "expect": {"gap": "1s"}}, "first_token, gap and tokens_per_second are measured in a stream"),
         ({"path": "/v1/x?key=abc"}, "the key goes into key:, not into the address"),
     ],

@@ -271,8 +271,8 @@ async def test_the_call_passes_the_permit() -> None:
     [
         ({"metadata": {"Authorization": "x"}}, "lower-case"),
         ({"metadata": {"a b": "x"}}, "lower-case"),
-        ({"metadata": {"grpc-timeout": "1S"}}, "the protocol's own"),
-        ({"metadata": {"trace-bin": "x"}}, "hold bytes"),
+        ({"metadata": {"grpc-timeout": "1S"}}, "belong to the protocol"),
+        ({"metadata": {"trace-bin": "x"}}, "are bytes"),
         ({"expect": "serving"}, "SERVING"),
     ],
 )

@@ -44,7 +44,7 @@ async def test_it_opens_pings_and_closes_in_order(runs: Observer) -> None:
         came.append(await peer.goodbye())
 
     seen = await observed(runs, talk, headers={"X-Team": "road"}, origin="https://app.test")
-    assert (seen.verdict, seen.message) == (Verdict.PASS, "is open"), seen.message
+    assert (seen.verdict, seen.message) == (Verdict.PASS, "is connected"), seen.message
     assert list(seen.phases) == ["resolve", "connect", "handshake", "ping", "close"]
     assert filled(seen, "probe_websocket_status_code") == [((), 101.0)]
     assert filled(seen, "probe_websocket_close_code") == [((), 1000.0)]
@@ -71,7 +71,7 @@ async def test_a_dialogue(runs: Observer) -> None:
         {"send": "subscribe", "expect": {"regex": "^tick [0-9]$"}, "among": 3},
     ]
     seen = await observed(runs, talk, subprotocols=["chat.v2", "chat.v1"], dialogue=steps)
-    assert (seen.verdict, seen.message) == (Verdict.PASS, "answers as expected · chat.v2"), seen.message
+    assert (seen.verdict, seen.message) == (Verdict.PASS, "responds as expected · chat.v2"), seen.message
     assert filled(seen, "probe_websocket_messages") == [((), 4.0)]
     assert filled(seen, "probe_websocket_info") == [(("chat.v2",), 1.0)]
     assert [label for label, _ in filled(seen, "probe_websocket_duration_seconds")][-2:] == [("dialogue",), ("close",)]

@@ -57,7 +57,7 @@ class Prices(BaseModel):
     @model_validator(mode="after")
     def _one_currency(self) -> Self:
         if self.prompt.unit != self.answer.unit:
-            raise ValueError("prompt and answer are priced in one currency")
+            raise ValueError("prompt and answer must have the same currency")
         return self
 
     def cost(self, usage: Usage) -> float:

@@ -85,8 +85,8 @@ class Booking(HttpProbe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         keyed_family("probe_booking_step_duration_seconds", "Seconds that a step (search, availability, quote) took", "step", "step"),
-        fact_family("probe_booking_results", "How many places the search found, at most five", "results"),
-        fact_family("probe_booking_free", "How many free times or sites the availability named", "free"),
+        fact_family("probe_booking_results", "Places that the search found, at most five", "results"),
+        fact_family("probe_booking_free", "Free times or sites in the availability", "free"),
         *http_families(),
     )
 
@@ -106,7 +106,7 @@ class Booking(HttpProbe):
             raise ValueError("a partner has its own paths; the address ends where they begin")
         if self.availability_url is not None:
             if not any(read.elsewhere for read in self.steps):
-                raise ValueError(f"{self.partner} is asked for availability where it is searched; leave availability_url out")
+                raise ValueError(f"{self.partner} has search and availability at one address; leave availability_url out")
             if self.url is None:
                 raise ValueError("availability_url goes with url: a target is one host")
             if not self.availability_url.get_secret_value().startswith(("http://", "https://")):

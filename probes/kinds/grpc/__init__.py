@@ -25,9 +25,9 @@ _OK = Statuses.parse(200)
 
 def _metadata_name(name: str) -> str:
     if name != name.lower() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
-        raise ValueError(f"{name!r} is no name of metadata; it has lower-case letters, digits, -, _ and .")
+        raise ValueError(f"{name!r} is not a name for metadata; it may have lower-case letters, digits, -, _ and .")
     if name.startswith("grpc-") or name.endswith("-bin"):
-        raise ValueError(f"{name} can't be sent: names grpc-* are the protocol's own, and *-bin hold bytes")
+        raise ValueError(f"{name} can't be sent: names grpc-* belong to the protocol, and *-bin are bytes")
     return name
 
 
@@ -66,9 +66,9 @@ class Grpc(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         Family("probe_grpc_duration_seconds", "Seconds in each phase; check is the whole call", _phases, ("phase",)),
-        fact_family("probe_grpc_ssl", "1 where the call went over TLS", "ssl"),
+        fact_family("probe_grpc_ssl", "1 when the call went over TLS", "ssl"),
         fact_family("probe_grpc_status_code", "gRPC's status of the call; 0 is OK", "grpc_status"),
-        Family("probe_grpc_healthcheck_response", "1 for the serving status that was answered", _serving, ("serving_status",)),
+        Family("probe_grpc_healthcheck_response", "1 for the serving status in the response", _serving, ("serving_status",)),
         *network_families(),
         *tls_families(),
     )

@@ -84,7 +84,7 @@ def open_socket(version: Version, make: Callable[[int, int, int], socket.socket]
                 raise
     raise Failed(
         Reason.INTERNAL,
-        "this runner may not send ICMP: let its group into the sysctl net.ipv4.ping_group_range, or give it CAP_NET_RAW",
+        "this runner may not send ICMP: add its group to the sysctl net.ipv4.ping_group_range, or give it CAP_NET_RAW",
     )
 
 
@@ -212,13 +212,13 @@ class Echoes:
 def _complaint(version: Version, value: bytes) -> Failed:
     number, origin, kind, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
     if number == errno.EMSGSIZE:
-        return Failed(Reason.SIZE, f"the request doesn't fit the way whole: at most {info} bytes get through")
+        return Failed(Reason.SIZE, f"the request is too long to be sent in one piece: at most {info} bytes are possible")
     if origin not in _FROM_NETWORK:
         return Failed(Reason.UNREACHABLE, os.strerror(number))
     who = _offender(value[_EXTENDED_ERROR.size :])
     if kind == version.time_exceeded:
-        return Failed(Reason.UNREACHABLE, f"{who} says: time exceeded; more hops than the hop limit allows, or a loop")
-    return Failed(Reason.UNREACHABLE, f"{who} says: {os.strerror(number).lower()}")
+        return Failed(Reason.UNREACHABLE, f"{who} reports: time exceeded; the path has more hops than the hop limit allows, or a loop")
+    return Failed(Reason.UNREACHABLE, f"{who} reports: {os.strerror(number).lower()}")
 
 
 def _offender(address: bytes) -> str:
@@ -233,5 +233,5 @@ def _offender(address: bytes) -> str:
 
 def _failure_of_send(error: OSError, length: int) -> Exception:
     if error.errno == errno.EMSGSIZE:
-        return Failed(Reason.SIZE, f"the request of {length} bytes doesn't fit the way whole")
+        return Failed(Reason.SIZE, f"the request of {length} bytes is too long to be sent in one piece")
     return type(error)(error.errno, f"the request can't be sent: {error.strerror}")

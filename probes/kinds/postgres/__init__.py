@@ -44,9 +44,9 @@ class Postgres(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_postgres_duration_seconds", "Seconds in each phase", "resolve", "connect", "tls", "auth", "query"),
-        info_family("probe_postgres_info", "The version that the server names", version="version"),
-        fact_family("probe_postgres_in_recovery", "1 where the server is a standby", "in_recovery"),
-        fact_family("probe_postgres_rows", "Rows that the query gave", "rows"),
+        info_family("probe_postgres_info", "The version that the server reports", version="version"),
+        fact_family("probe_postgres_in_recovery", "1 when the server is a standby", "in_recovery"),
+        fact_family("probe_postgres_rows", "Rows that the query returned", "rows"),
         *network_families(),
         *tls_families(),
     )

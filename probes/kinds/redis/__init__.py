@@ -36,8 +36,8 @@ class Redis(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_redis_duration_seconds", "Seconds in each phase", "resolve", "connect", "tls", "auth", "ping", "round_trip"),
-        info_family("probe_redis_info", "The version and the role that the server names", version="version", role="role"),
-        fact_family("probe_redis_round_trip", "1 where what was written was read back", "round_trip"),
+        info_family("probe_redis_info", "The version and the role that the server reports", version="version", role="role"),
+        fact_family("probe_redis_round_trip", "1 when the written value was read back", "round_trip"),
         *network_families(),
         *tls_families(),
     )

@@ -186,7 +186,7 @@ class WebSocket(Probe):
         finally:
             stream.abort()
         spoken = f" · {ctx.facts['subprotocol']}" if ctx.facts.get("subprotocol") else ""
-        return Result.passed(f"{'answers as expected' if self.dialogue else 'is open'}{spoken}")
+        return Result.passed(f"{'responds as expected' if self.dialogue else 'is connected'}{spoken}")
 
     def _request(self, ctx: Context, url: httpx.URL) -> Request:
         own = {**(self.target.headers if self.target else {}), **self.headers}

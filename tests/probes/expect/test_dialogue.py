@@ -69,7 +69,7 @@ async def test_a_mail_server_with_starttls(runs: Observer, authority: Authority)
     """A dialogue goes on inside TLS after STARTTLS; phases, certificate and labels are known."""
     seen = await observed(runs, mail(authority), *SMTP, tls={"ca": authority.ca_file})
     assert seen.verdict is Verdict.PASS, seen.message
-    assert seen.message.endswith("answers as expected · TLSv1.3")
+    assert seen.message.endswith("responds as expected · TLSv1.3")
     assert list(seen.phases) == ["resolve", "connect", "dialogue", "tls"]
     assert filled(seen, "probe_expect_info") == [(("host", "mx.test"), 1.0)]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 0.0)]

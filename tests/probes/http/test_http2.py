@@ -82,7 +82,7 @@ async def test_a_server_without_http_2_is_told(wire: Wire, authority: Authority)
         ([goaway(INFINITE, 0)], Reason.RESET, "the server closed the connection"),
         ([head(), data(b"half", end=False), goaway(INFINITE, 0)], Reason.TRUNCATED, "after 4 bytes of the body: GOAWAY"),
         ([frame(3, 0, 1, (7).to_bytes(4))], Reason.RESET, "reset the stream before any response: REFUSED_STREAM"),
-        ([frame(3, 0, 1, (13).to_bytes(4))], Reason.PROTOCOL, "wants HTTP/1.1"),
+        ([frame(3, 0, 1, (13).to_bytes(4))], Reason.PROTOCOL, "requires HTTP/1.1"),
         ([head(), data(b"ha", end=False), frame(3, 0, 1, (2).to_bytes(4))], Reason.TRUNCATED, "after 2 bytes of the body: INTERNAL_ERROR"),
         ([], Reason.TRUNCATED, "closed before any response"),
         ([head(headers=(("content-length", "90"),)), data(b"short")], Reason.TRUNCATED, "5 of 90 bytes"),

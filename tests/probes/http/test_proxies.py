@@ -53,7 +53,7 @@ async def test_http_2_goes_through_a_tunnel_too(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("says", "reason", "words"),
     [
-        (b"HTTP/1.1 407 No\r\n\r\n", Reason.AUTH, "wants other credentials"),
+        (b"HTTP/1.1 407 No\r\n\r\n", Reason.AUTH, "refuses the credentials"),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", Reason.POLICY, "doesn't allow it"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", Reason.UNREACHABLE, "can't reach the target"),
         (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", Reason.TIMEOUT, "no response from the target"),

@@ -142,7 +142,7 @@ def test_the_summary_is_cut_between_two_rows() -> None:
     text = actions.summary(many)
     assert 1024 * 1024 - 3000 < len(text.encode()) <= 1024 * 1024
     assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
-    assert text.endswith("The JSON report holds everything.*\n")
+    assert text.endswith("The JSON report has everything.*\n")
 
 
 def test_the_summary_keeps_to_what_is_left(good: Report, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ async def test_the_page_answers_what_is_asked_at_night(here: Site) -> None:
     assert "fails together with database" in text
     assert "checks.yaml:41" in text
     assert "processing 240 ms" in text
-    assert "availability (99.9 %) met: 1 of 1 runs good, 0 % of the error budget used" in text
+    assert "availability (99.9 %) met: 1 of 1 good, 0 % of error budget used" in text
     assert ("a", {"href": "https://wiki.example/db", "rel": "noreferrer"}) in page.seen
     assert any(tag == "meta" and attrs.get("http-equiv") == "refresh" for tag, attrs in page.seen)
 

@@ -7,8 +7,9 @@ import pytest
 from judge.observation import Check, Observation
 from runner.sinks.health import Health
 from runner.web.headline import headline
+from runner.web.view import budget
 from runner.web.words import age, listed, moment, span
-from tests.support.observations import NOON, Hands, failed, made_check, made_plan, passed, unknown
+from tests.support.observations import NOON, P95, Hands, failed, made_check, made_plan, passed, unknown
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,10 @@ def test_causes_are_named_before_their_consequences() -> None:
     both = said(failed(DATABASE), failed(TRIP), failed(REPORT))[0]
     assert both == "3 of 5 checks are down: database, and plan-a-trip and report which depend on it."
     three = said(failed(DATABASE), failed(CACHE), failed(TRIP))[0]
-    assert three == "3 of 5 checks are down: database and cache, and plan-a-trip which depends on them."
+    assert three == "3 of 5 checks are down: database and cache, and plan-a-trip which depends on database."
+    on_both = made_check("trips", depends_on=("database", "cache"))
+    all_three = said(failed(DATABASE), failed(CACHE), failed(on_both), checks=(DATABASE, CACHE, on_both))[0]
+    assert all_three == "3 of 3 checks are down: database and cache, and trips which depends on them."
     assert said(failed(CACHE))[0] == "1 of 5 checks is down: cache."
 
 
@@ -108,3 +112,23 @@ def test_the_beginning() -> None:
     health(passed(DATABASE))
     assert headline(health.states(), NOON).text == "Starting: 1 of 2 checks has not run yet."
     assert headline((), NOON).text == "checks.yaml has no check."
+
+
+@pytest.mark.parametrize(
+    ("events", "good", "state", "used"),
+    [
+        (0, 0, "no run yet", "-"),
+        (100_000, 100_000, "met", "0 %"),
+        (100_000, 99_999, "met", "<1 %"),
+        (1000, 963, "met", "74 %"),
+        (1000, 962, "at risk", "76 %"),
+        (1000, 950, "at risk", "100 %"),
+        (100_000, 94_999, "breached", "101 %"),
+        (2, 0, "breached", "2000 %"),
+    ],
+)
+def test_an_slo_has_a_state_and_a_budget(events: int, good: int, state: str, used: str) -> None:
+    """Met, at risk from three quarters of the error budget on, breached above it; 100 % is said of nothing that is over it."""
+    seen = budget(P95, events, good)
+    assert (seen.state, seen.used) == (state, used)
+    assert seen.holds is (None if not events else state != "breached")
