@@ -22,7 +22,7 @@ def _findings(observation: Observation, latest: Mapping[str, Observation]) -> It
     if observation.verdict is Verdict.FAIL:
         for parent in check.depends_on:
             if (above := latest.get(parent)) and above.verdict is Verdict.FAIL and not _hangs(above):
-                yield f"fails together with {parent}"
+                yield f"shares the failure of {parent}"
     if same := latest.get(check.compare_with):
         yield from _compared(observation, same)
 

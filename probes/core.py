@@ -110,7 +110,7 @@ class Ledger(Protocol):
     """What a run may spend, kept across restarts and shared by all that share one state. Implemented by runner.state."""
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
-        """Reserves `amount` of `most` per UTC-aligned `window` seconds, durably, before the send. Raises Withheld.
+        """Reserves `amount` of `most` per UTC-aligned `window` seconds, durably, before the send. Raises QuotaRefused.
 
         Returns the reservation's id. A reservation that is never settled stays spent.
         """
@@ -125,7 +125,7 @@ class Ledger(Protocol):
         ...
 
     async def held(self, key: str) -> None:
-        """Raises Withheld, saying until when and why, while `key` is held."""
+        """Raises QuotaRefused, saying until when and why, while `key` is held."""
         ...
 
 

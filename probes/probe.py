@@ -35,7 +35,7 @@ class Context(Measurements):
         self.wire = wire
         self.ledger = ledger
         self.sender = sender
-        self.permit = permit  # awaited with (method, url) before every send; raises Refused or Withheld
+        self.permit = permit  # awaited with (method, url) before every send; raises PolicyRefused or QuotaRefused
         self.rng = rng
         self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
         self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
@@ -106,4 +106,4 @@ class Probe(BaseModel, ABC):
 
     @abstractmethod
     async def run(self, ctx: Context) -> Result:
-        """Asks once. Raises Failed, Refused, Withheld, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""
+        """Asks once. Raises Failed, PolicyRefused, QuotaRefused, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""

@@ -217,7 +217,7 @@ class Exchange2(Exchange):
         elif isinstance(event, StreamReset) and not self.done:
             code = int(event.error_code)
             if code == ErrorCodes.HTTP_1_1_REQUIRED:
-                raise Failed(Reason.PROTOCOL, "the server wants HTTP/1.1 for this request; write http: 1.1")
+                raise Failed(Reason.PROTOCOL, "the server requires HTTP/1.1 for this request; write http: 1.1")
             reason = Reason.TRUNCATED if self.head_done else Reason.RESET
             raise Failed(reason, f"the server reset the stream {self.so_far()}: {code_name(code)}")
         elif isinstance(event, TrailersReceived):

@@ -40,7 +40,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
     - The run's deadline is the only timeout: httpx's own, 5 s by default, is ignored. For a shorter one use `asyncio.timeout`.
     - `way.encodings` is what is asked for and decoded, under the cap, whatever Accept-Encoding the client has. The headers of a
       response that was encoded have no Content-Encoding and Content-Length any more; the evidence has them.
-    - Refused and Withheld escape as they are: nothing was sent. What fails later is an httpx.TransportError, raised from the
+    - PolicyRefused and QuotaRefused escape as they are: nothing was sent. What fails later is an httpx.TransportError, raised from the
       Failed or OSError that the engine makes the verdict of.
     """
 

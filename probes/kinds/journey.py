@@ -121,7 +121,7 @@ class Journey(HttpProbe):
             async with asyncio.timeout(LEAVING):
                 await self._play(aside, session, play.leaving())
         except TimeoutError:
-            return f"{aside.step}: no response within {LEAVING:g} s"
+            return f"{aside.step}: no answer within {LEAVING:g} s"
         except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             return str(error)
         finally:

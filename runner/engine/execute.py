@@ -85,7 +85,7 @@ class Execute:
         """Runs a check once: its observation first, then those of its parts.
 
         Whatever the probe does, it returns soon after the check's timeout (and after the time of its own that the kind has to
-        leave in order). Raises Withheld where a limit, budget or hold forbids a scheduled run; by hand that is unknown / quota.
+        leave in order). Raises QuotaRefused where a limit, budget or hold forbids a scheduled run; by hand that is unknown / quota.
         Where it failed by the network, the references may be asked before it says so, for two seconds at most.
         `lag` is by how many seconds the run came late, for the record.
         """
@@ -102,7 +102,7 @@ class Execute:
     async def attempt(self, planned: Planned, *, share: float) -> Observation:
         """Runs a (varied) check for a diagnosis: nobody is blamed and nothing is counted, but its requests against their limits.
 
-        Raises Withheld where they would use more than `share` of one.
+        Raises QuotaRefused where they would use more than `share` of one.
         """
         run = self._begin(planned, share)
         return self._observations(run, await self._verdict(run), lag=0.0)[0]

@@ -20,7 +20,7 @@ class Limits(Ledger, Protocol):
     """The ledger with sliding limits: runner.state.StateLedger says what they promise."""
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
-        """Takes so many slots, all or none. Raises Withheld."""
+        """Takes so many slots, all or none. Raises QuotaRefused."""
         ...
 
     async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
@@ -47,7 +47,7 @@ class Permits:
         self._shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
 
     async def acquire(self, longest: float) -> None:
-        """Pays for the run's requests, which are sent within `longest` seconds. Raises Withheld; `settle` gives back what was paid."""
+        """Pays for the run's requests, which are sent within `longest` seconds. Raises QuotaRefused; `settle` gives back what was paid."""
         self._until = self._now() + longest
         counts: dict[str, int] = {}
         for ask in self._asks:
@@ -57,7 +57,7 @@ class Permits:
             self._free[name] = await self._pay(self._targets[name], count)
 
     async def __call__(self, method: str, url: str) -> None:
-        """Lets a request pass. Raises Refused where the configuration doesn't allow it, Withheld where its target's limit is reached."""
+        """Lets a request pass. Raises PolicyRefused where the configuration doesn't allow it, QuotaRefused where its target's limit is reached."""
         try:
             reason = self._refusal(method, url)
         except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead

@@ -78,7 +78,7 @@ def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None
 
 def timed_out(timeout: float, ctx: Context) -> Result:
     """The verdict on a run that its deadline ended."""
-    return Result.failed(Reason.TIMEOUT, f"no response within {span(timeout)}{place(ctx)}")
+    return Result.failed(Reason.TIMEOUT, f"no answer within {span(timeout)}{place(ctx)}")
 
 
 def place(ctx: Context, *, of_itself: str = "") -> str:
@@ -127,7 +127,7 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
     if error.errno in _STARVED:
         return Reason.STARVED, f"the runner is short of resources ({error.strerror})"
     if isinstance(error, TimeoutError):
-        return Reason.TIMEOUT, f"no response within {span(ctx.clock.monotonic() - ctx.started)}"
+        return Reason.TIMEOUT, f"no answer within {span(ctx.clock.monotonic() - ctx.started)}"
     for kind, reason, words in _NETWORK:
         if isinstance(error, kind):
             return reason, _said(error, words)

@@ -37,7 +37,7 @@ class Observer(Protocol):
     """What runs checks: runner.engine.execute.Execute."""
 
     async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
-        """Runs once. Raises Withheld."""
+        """Runs once. Raises QuotaRefused."""
         ...
 
     def cut_short(self) -> None:

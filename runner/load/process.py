@@ -25,7 +25,7 @@ Tell = Callable[["Progress"], None]
 
 
 def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
-    """Runs one order; no text of the report holds a secret. Raises Withheld where a limit doesn't leave room for all: nothing is sent."""
+    """Runs one order; no text of the report holds a secret. Raises QuotaRefused where a limit doesn't leave room for all: nothing is sent."""
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
     report = _sent(as_json(order), redactor, tell)
     if paid:
@@ -39,7 +39,7 @@ def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell
 def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadReport]) -> LoadReport:
     """The report of the highest rate that holds (else of the lowest that was tried), with the curve in it.
 
-    Where a limit leaves no room for a further trial the search ends with what it has found. Raises Withheld for the first.
+    Where a limit leaves no room for a further trial the search ends with what it has found. Raises QuotaRefused for the first.
     """
     reports: dict[float, LoadReport] = {}
     moves = search(Search(rate=rate, ceiling=ceiling))

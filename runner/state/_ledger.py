@@ -47,7 +47,7 @@ def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] 
 class StateLedger:
     """Implements probes.core.Ledger, and beside it sliding limits and when each check was last seen.
 
-    Whatever can't be written down isn't sent: a full disk or a locked file raises Withheld.
+    Whatever can't be written down isn't sent: a full disk or a locked file raises QuotaRefused.
     """
 
     def __init__(self, opened: Opened, thread: ThreadPoolExecutor, clock: Clock) -> None:
@@ -134,7 +134,7 @@ class StateLedger:
     # Limits: never more than so many in any stretch of so many seconds
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
-        """Takes `count` slots, all or none, for sends between now and `until`. Raises Withheld where they are too many.
+        """Takes `count` slots, all or none, for sends between now and `until`. Raises QuotaRefused where they are too many.
 
         Until `sent` says when they were used they count as used at `until`: so no stretch of `window` seconds ever holds
         more than `most`, whenever the sends happen.
@@ -233,7 +233,7 @@ class StateLedger:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     def _run(self, work: Callable[[], T], *, synced: bool = False) -> T:
-        """In the worker thread: one transaction that no other process can come between. Raises Withheld if it can't be."""
+        """In the worker thread: one transaction that no other process can come between. Raises QuotaRefused if it can't be."""
         try:
             if synced and self.durable:
                 self._connection.execute("PRAGMA synchronous=FULL")

@@ -44,7 +44,7 @@ class Row:
 ROWS = {
     "api-500": Row(dict.fromkeys(API, "status"), {"api": "500", "plan-a-trip": "login"}),
     "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "expected at most 2.0 s", "plan-a-trip": ": "}),
-    "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no response within 5s in processing"}),
+    "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no answer within 5s in processing"}),
     "api-reset": Row(dict.fromkeys(API, "reset|truncated"), {"api": "bytes"}),
     "db-down": Row(
         {"database": "refused", "ready": "body", "api-report/db_healthy": "body", "plan-a-trip": "status"},

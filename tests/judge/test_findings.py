@@ -28,13 +28,13 @@ BLACK_HOLE = seen(DATABASE, Reason.TIMEOUT)
 @pytest.mark.parametrize(
     ("observation", "database", "said"),
     [
-        (seen(READY, Reason.BODY), DOWN, "fails together with database"),
+        (seen(READY, Reason.BODY), DOWN, "shares the failure of database"),
         (seen(READY, Reason.BODY), UP, ""),
         (seen(READY), DOWN, ""),
         (seen(API, Reason.BODY), DOWN, ""),
         (seen(READY, Reason.TIMEOUT), FROZEN, "database accepts connections but doesn't respond"),
         (seen(API, Reason.TIMEOUT), FROZEN, "database accepts connections but doesn't respond"),
-        (seen(READY, Reason.TIMEOUT), BLACK_HOLE, "fails together with database"),
+        (seen(READY, Reason.TIMEOUT), BLACK_HOLE, "shares the failure of database"),
         (seen(PART, Reason.BODY), DOWN, "database fails too"),
         (seen(PART, Reason.BODY), UP, "disagrees with database, which passes"),
         (seen(PART), DOWN, "disagrees with database, which fails"),

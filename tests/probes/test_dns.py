@@ -182,7 +182,7 @@ async def test_a_forged_answer_is_passed_over(runs: Observer) -> None:
 
     async with nameserver(forged) as server:
         seen = await runs.observe(probe(server), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in request")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in request")
     assert filled(seen)["probe_dns_query_succeeded"] == [((), 0.0)]
 
 
@@ -206,7 +206,7 @@ async def test_a_silent_udp_server(runs: Observer) -> None:
     """A server that doesn't answer times out in request, and nothing is left behind."""
     async with nameserver(lambda _: None) as server, no_leaks(serving=server.port):
         seen = await runs.observe(probe(server), within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in request")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in request")
 
 
 async def test_a_cancelled_run_leaves_nothing(runs: Observer) -> None:

@@ -210,7 +210,7 @@ async def test_http_1_is_no_grpc(runs: Observer) -> None:
 async def test_no_answer_within_the_deadline(runs: Observer) -> None:
     """A call that is never answered fails at the deadline; the time until then is the call's."""
     seen = await observed(runs, lambda _: None, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in processing")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in processing")
     assert filled(seen, "probe_grpc_duration_seconds")[-1][0] == ("check",)
 
 

@@ -115,7 +115,7 @@ async def test_a_slow_query_is_stopped_by_the_server(runs: Observer, postgres: r
     """A query that takes too long fails as timeout in query, and doesn't go on in the database."""
     seen = await runs.observe(probe(postgres, query="select pg_sleep(60)"), within=0.3)
     assert verdict(seen) == (Verdict.FAIL, Reason.TIMEOUT)
-    assert seen.message.startswith("no response within 300ms in query")  # and says that the server stopped it, where that came in time
+    assert seen.message.startswith("no answer within 300ms in query")  # and says that the server stopped it, where that came in time
     while await _at_work(postgres, "pg_sleep(60)"):
         pass  # it ends within the margin; where it doesn't, the test does
 
@@ -246,7 +246,7 @@ async def test_a_frozen_database_accepts_and_is_silent(runs: Observer, postgres:
         await postgres.freeze()
         async with no_leaks():
             seen = await runs.observe(at(postgres.port, sslmode=sslmode), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in auth")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in auth")
     assert "connect" in seen.phases
     assert seen.evidence["silence"] == "accepts connections but doesn't respond"
 

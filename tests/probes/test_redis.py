@@ -111,7 +111,7 @@ async def test_a_frozen_redis_accepts_and_is_silent(runs: Observer, redis_server
         await redis_server.freeze()
         async with no_leaks():
             seen = await runs.observe(probe(redis_server), within=0.3)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 300ms in auth")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 300ms in auth")
     assert seen.evidence["silence"] == "accepts connections but doesn't respond"
 
 

@@ -177,7 +177,7 @@ async def test_a_pong_that_never_comes(runs: Observer) -> None:
         peer.say(AcceptConnection(), Pong(b"unasked"))
 
     seen = await observed(runs, talk, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in ping")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in ping")
     assert (await observed(runs, talk, within=2.0, ping=False)).verdict is Verdict.PASS
 
 

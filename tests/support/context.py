@@ -47,7 +47,7 @@ class LedgerInMemory:
         return sum(amount for name, number, amount in self.reservations if (name, number) == (budget, now))
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
-        """Reserves, or raises Withheld where it would be more than `most`."""
+        """Reserves, or raises QuotaRefused where it would be more than `most`."""
         if self.spent(budget, window) + amount > most:
             raise QuotaRefused(f"budget {budget} is spent")
         self.reservations.append((budget, int(self._clock.time() // window), amount))
@@ -63,7 +63,7 @@ class LedgerInMemory:
         self.holds[key] = (self._clock.time() + seconds, why)
 
     async def held(self, key: str) -> None:
-        """Raises Withheld while the key is held."""
+        """Raises QuotaRefused while the key is held."""
         until, why = self.holds.get(key, (0.0, ""))
         if until > self._clock.time():
             raise QuotaRefused(why)

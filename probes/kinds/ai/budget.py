@@ -92,7 +92,7 @@ class Purse:
     worst: Usage
 
     async def reserve(self, ledger: Ledger) -> Sequence[int]:
-        """Reserves the worst in every budget, or in none. Raises Withheld."""
+        """Reserves the worst in every budget, or in none. Raises QuotaRefused."""
         reservations: list[int] = []
         try:
             for name, rate, amount in self._amounts(self.worst):

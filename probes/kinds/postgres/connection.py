@@ -145,9 +145,7 @@ def in_words(ctx: Context, dsn: Dsn, loop: Loop) -> Iterator[None]:
         raise _ended(ctx, loop) from error
     except asyncpg.QueryCanceledError as error:
         if ctx.clock.monotonic() >= loop.gives_up_at - 0.01:  # the server's clock counts in whole milliseconds
-            raise Failed(
-                Reason.TIMEOUT, f"no response within {_span(ctx.deadline - ctx.started)} in query; the server stopped it"
-            ) from error
+            raise Failed(Reason.TIMEOUT, f"no answer within {_span(ctx.deadline - ctx.started)} in query; the server stopped it") from error
         raise Failed(Reason.STATUS, f"the query was cancelled: {error}") from error
     except asyncpg.PostgresError as error:
         ctx.evidence["sqlstate"] = error.sqlstate

@@ -171,7 +171,7 @@ async def test_a_rejected_line_fails_at_once(runs: Observer) -> None:
 async def test_a_line_that_never_comes(runs: Observer) -> None:
     """At the deadline the step is named, and what was heard before is evidence."""
     seen = await observed(runs, _saying(b"hello\r\n220", stay=True), {"expect": "^hello"}, {"expect": "^220"}, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no response within 200ms in dialogue of step 2")
+    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in dialogue of step 2")
     assert seen.evidence["heard"] == ["hello"]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
 

@@ -84,7 +84,7 @@ def test_the_cap_itself_is_allowed(name: str, step: int) -> None:
     packed = PACK.get(name, bytes)(bytes(1000))
     pieces = [packed[at : at + step] for at in range(0, len(packed), step)]
     assert undone(name, pieces, cap=1000) == bytes(1000)
-    with pytest.raises(Failed, match="the answer exceeds 999 bytes") as caught:
+    with pytest.raises(Failed, match="the response exceeds 999 bytes") as caught:
         undone(name, pieces, cap=999)
     assert caught.value.reason is Reason.SIZE
 

@@ -71,7 +71,7 @@ async def test_a_redirect_into_a_forbidden_address_is_refused(runs: Observer, wi
     async with serving({"GET /": redirect(METADATA)}) as web:
         seen = await runs.observe(outside(f"{web.url}/", client={"follow_redirects": True}))
         assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.POLICY)
-        assert seen.message == "169.254.169.254 is neither what this check asks nor a target"
+        assert seen.message == "169.254.169.254 is neither an address of this check nor a target"
         permit = Permit()
         with pytest.raises(PolicyRefused, match="link-local or metadata address"):
             await outside(f"{web.url}/", client={"follow_redirects": True}).run(make_context(wire, permit=permit))
@@ -130,7 +130,7 @@ async def test_a_body_ends_at_the_cap(runs: Observer, encoded: bool) -> None:  #
     async with servers.canned(said) as server:
         seen = await runs.observe(outside(server.url))
 
-    assert (seen.reason, seen.message) == (Reason.SIZE, "the answer exceeds 1,048,576 bytes")
+    assert (seen.reason, seen.message) == (Reason.SIZE, "the response exceeds 1,048,576 bytes")
 
 
 async def test_a_cap_is_exact(wire: Wire) -> None:
@@ -138,7 +138,7 @@ async def test_a_cap_is_exact(wire: Wire) -> None:
     transport = HttpTransport(make_context(wire), cap=100)
     async with servers.canned(answer(b"x" * 100), answer(b"x" * 101)) as server, httpx.AsyncClient(transport=transport) as client:
         assert len((await client.get(server.url)).content) == 100
-        with pytest.raises(httpx.RemoteProtocolError, match="the answer exceeds 100 bytes"):
+        with pytest.raises(httpx.RemoteProtocolError, match="the response exceeds 100 bytes"):
             await client.get(server.url)
 
 

@@ -89,7 +89,7 @@ async def test_a_library_may_wrap_what_failed(runs: Observer) -> None:
         (Verdict.FAIL, Reason.REFUSED),
         (Verdict.FAIL, Reason.POLICY),
     ]
-    assert seen[1].message == f"{refusing.host}:{refusing.port} refuses the connection in connect"
+    assert seen[1].message == f"Connection refused by {refusing.host}:{refusing.port}"
 
 
 async def test_what_httpx_itself_raises_has_a_reason(runs: Observer) -> None:

@@ -31,7 +31,7 @@ async def test_a_timeout_says_where_it_stood_and_keeps_the_phases() -> None:
     async with servers.silent() as server, lab() as bench:
         seen = await bench.observe(run, timeout=0.1)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
-    assert seen.message == "no response within 100ms in processing of step story"
+    assert seen.message == "no answer within 100ms in processing of step story"
     assert list(seen.phases) == ["resolve", "connect", "processing"]
     assert 0.1 <= seen.seconds < 1.0
     assert sum(seen.phases.values()) == pytest.approx(seen.seconds, abs=0.05)
@@ -260,7 +260,7 @@ async def test_a_timeout_that_our_stalls_explain_is_starved() -> None:
     async with lab() as bench:
         seen = await bench.observe(run, timeout=0.3)
     assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.STARVED)
-    assert "no response within 300ms, but the runner itself was busy for" in seen.message
+    assert "no answer within 300ms, but the runner itself was busy for" in seen.message
 
 
 def _spin(seconds: float) -> None:

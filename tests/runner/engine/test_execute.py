@@ -118,7 +118,7 @@ def limited(rate: str) -> Target:
 
 
 async def test_a_limit_withholds_whole_runs() -> None:
-    """Scheduled, Withheld comes out and nothing was sent; by hand it is unknown / quota; slots not used are given back."""
+    """Scheduled, QuotaRefused comes out and nothing was sent; by hand it is unknown / quota; slots not used are given back."""
     sent: list[str] = []
 
     async def run(ctx: Context) -> Result:
@@ -163,7 +163,7 @@ async def test_what_is_sent_beyond_the_asks_pays_too() -> None:
 
 
 async def test_a_hold_or_budget_inside_a_run_withholds_it() -> None:
-    """A Withheld from within the probe, in a group of exceptions too, is a decision and no failure."""
+    """A QuotaRefused from within the probe, in a group of exceptions too, is a decision and no failure."""
     async with lab() as bench:
         with pytest.raises(QuotaRefused, match="spent"):
             await bench.observe(raising(ExceptionGroup("g", [QuotaRefused("spent")])))

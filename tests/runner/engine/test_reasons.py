@@ -50,7 +50,7 @@ OS = [
     (certificate_error(21), Reason.CHAIN, "sent only its own certificate, whose issuer is unknown"),
     (certificate_error(26), Reason.UNTRUSTED, "the certificate is not valid: some words of OpenSSL"),
     (asyncio.IncompleteReadError(b"abc", 10), Reason.TRUNCATED, "ended after 3 bytes"),
-    (TimeoutError(), Reason.TIMEOUT, "no response within .*ms in processing"),
+    (TimeoutError(), Reason.TIMEOUT, "no answer within .*ms in processing"),
     (Failed(Reason.BODY, "the body says no"), Reason.BODY, "^the body says no$"),
     (PolicyRefused("POST is not allowed"), Reason.POLICY, "^POST is not allowed$"),
     (LibraryError("a protocol error\nwith a second line"), Reason.PROTOCOL, "^a protocol error in processing$"),

@@ -50,7 +50,7 @@ def test_attempts_side_by_side_are_drawn_where_they_began() -> None:
 def test_a_journey_is_drawn_by_its_steps_and_the_failed_one_by_its_phases() -> None:
     """Where it ended badly the phases of that step stand below it."""
     given = spans(("processing", 0.0, 0.1, "login"), ("connect", 0.1, 0.2, "story"), ("processing", 0.2, 0.3, "story"))
-    rows = drawn(failed(API, Reason.TIMEOUT, "no response within 300ms in processing of step story", seconds=0.3, **given))
+    rows = drawn(failed(API, Reason.TIMEOUT, "no answer within 300ms in processing of step story", seconds=0.3, **given))
     assert rows[1:6] == [
         "login        ▏██████████                    ▏ 100",
         "story        ▏          ████████████████████▏ 200",

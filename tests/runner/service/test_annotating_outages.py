@@ -164,7 +164,7 @@ async def test_without_a_folder_an_end_waits_in_memory_until_grafana_takes_it(gr
         at.saw(passed(API))
         for _ in range(3):
             await at.flush()
-        assert [text for text in at.logged if "not kept" in text] == [at.logged[-1]]
+        assert [text for text in at.logged if "neither written nor kept" in text] == [at.logged[-1]]
         grafana.always = None
         await at.flush()
         await at.flush()

@@ -77,11 +77,11 @@ def test_a_finding_joins_the_failure_that_it_is_about() -> None:
     """By the run's trace; the others stay as they were, and a run that is no longer kept takes nothing."""
     kept = Evidence(keep=2)
     for trace in ("one", "two"):
-        kept(failed(API, trace_id=trace, evidence={"answer": "503"}, finding="fails together with cache"))
+        kept(failed(API, trace_id=trace, evidence={"answer": "503"}, finding="shares the failure of cache"))
     kept.found(Finding(API, "one", NOON, "both addresses refuse", {"connect to 10.0.3.7": "refused"}))
     kept.found(Finding(API, "three", NOON, "nobody's", {}))
     newest, oldest = kept.failures("api")
-    assert oldest.finding == "both addresses refuse; fails together with cache"
+    assert oldest.finding == "both addresses refuse; shares the failure of cache"
     assert oldest.evidence == {"answer": "503", "diagnosis": {"connect to 10.0.3.7": "refused"}}
     assert (newest.finding, newest.evidence) == ("shares the failure of cache", {"answer": "503"})
 

@@ -36,7 +36,7 @@ def test_all_well_is_200_and_flat() -> None:
 
 def test_the_status_code_never_contradicts_the_body() -> None:
     """A flag that is false makes 503; 200 with an unhealthy body is the lie that Outrider finds in others."""
-    status, body = after(failed(DATABASE, Reason.TIMEOUT, "no response within 5s"), passed(OPENTABLE), passed(VIATOR)).report()
+    status, body = after(failed(DATABASE, Reason.TIMEOUT, "no answer within 5s"), passed(OPENTABLE), passed(VIATOR)).report()
     assert (status, body["db_healthy"], body["status"]) == (503, False, "unhealthy")
     assert body["checks"]["database"] | {"since": "", "last_run": ""} == {
         "healthy": False,
@@ -44,7 +44,7 @@ def test_the_status_code_never_contradicts_the_body() -> None:
         "stale": False,
         "verdict": "fail",
         "reason": "timeout",
-        "message": "no response within 5s",
+        "message": "no answer within 5s",
         "since": "",
         "last_run": "",
         "seconds": 0.25,

@@ -68,13 +68,13 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
     seen = failed(
         API,
         Reason.TIMEOUT,
-        "no response within 5s in connect",
+        "no answer within 5s in connect",
         at=NOON - 5,
         phases={"resolve": 0.002},
         facts={"user_id": 7, "status_code": 503},
         trace_id=TRACE,
         request_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
-        finding="fails together with database",
+        finding="shares the failure of database",
         evidence={"answer": "a long body"},
     )
     [line] = written(lambda kept: kept(seen))
@@ -85,12 +85,12 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
         "service": "roadtrip",
         "request_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
         "user_id": "7",
-        "message": "api failed: no response within 5s in connect",
+        "message": "api failed: no answer within 5s in connect",
     }
     assert metadata["check"] == "api"
     assert (metadata["verdict"], metadata["reason"], metadata["trace_id"]) == ("fail", "timeout", TRACE)
     assert metadata["phases"] == {"resolve": 0.002}
-    assert metadata["finding"] == "fails together with database"
+    assert metadata["finding"] == "shares the failure of database"
     assert "a long body" not in json.dumps(metadata)
 
 

@@ -343,7 +343,7 @@ async def _kept_whatever_is_pruned(folder: Path, steps: list[tuple[str, float | 
 SPENDER = """
 import asyncio, random, sys, time
 from pathlib import Path
-from probes.core import Withheld
+from probes.core import QuotaRefused
 from runner.clock import SystemClock
 from runner.state import open_ledger
 
@@ -356,7 +356,7 @@ async def main():
             won.append((time.time(), count))
             await ledger.reserve("budget", 1.0, 50, 1e9)
             print("paid")
-        except Withheld as withheld:
+        except QuotaRefused as withheld:
             print(withheld)
     await ledger.aclose()
 asyncio.run(main())

@@ -54,7 +54,7 @@ class Tags(HTMLParser):
 @pytest.fixture
 def here() -> Site:
     """Five checks; the database is down, and what depends on it."""
-    down = [failed(DATABASE, Reason.TIMEOUT, "no response within 5s in connect", at=NOON - 180 + 60 * n, **SEEN) for n in range(3)]
+    down = [failed(DATABASE, Reason.TIMEOUT, "no answer within 5s in connect", at=NOON - 180 + 60 * n, **SEEN) for n in range(3)]
     api = passed(API, at=NOON - 60, phases={"connect": 0.01, "processing": 0.24}, trace_id=TRACE)
     here = site(API, DATABASE, TRIP, REPORT, parts={"api-report": (PART,)})
     return here.saw(passed(DATABASE, at=NOON - 240), *down, api, passed(REPORT), failed(PART), failed(TRIP))
@@ -71,8 +71,8 @@ async def test_the_page_answers_what_is_asked_at_night(here: Site) -> None:
     text = squeezed(page.text)
     assert "3 of 5 checks are down: database, and plan-a-trip and api-report/db_healthy which depend on it." in text
     assert "down since 11:57:00 (3 min)" in text
-    assert "timeout no response within 5s in connect" in text
-    assert "fails together with database" in text
+    assert "timeout no answer within 5s in connect" in text
+    assert "shares the failure of database" in text
     assert "checks.yaml:41" in text
     assert "processing 240 ms" in text
     assert "availability (99.9 %) met: 1 of 1 good, 0 % of error budget used" in text
@@ -107,7 +107,7 @@ async def test_a_finding_joins_its_failure(here: Site) -> None:
 async def test_causes_stand_before_consequences(here: Site) -> None:
     """The database's card comes first, what depends on it after a word that says so."""
     text = squeezed(Tags((await here.ask("/")).text).text)
-    assert text.index("no response within 5s") < text.index("and what depends on it") < text.index("plan-a-trip optional")
+    assert text.index("no answer within 5s") < text.index("and what depends on it") < text.index("plan-a-trip optional")
 
 
 async def test_a_state_is_a_word_and_a_shape_too(here: Site) -> None:
