@@ -46,6 +46,7 @@ async def web() -> AsyncIterator[servers.Server]:
         yield server
 
 
+@pytest.mark.timeout(60)  # a process starts in two seconds, and on a busy machine in twenty
 async def test_a_runner_probes_serves_and_drains(tmp_path: Path) -> None:
     """It says where its page is, its metrics tell of the check, and SIGTERM ends it with exit 0 and nothing on standard error."""
     async with web() as server:

@@ -172,8 +172,9 @@ def test_each_bound_of_a_file_is_allowed(tmp_path: Path) -> None:
     for size, fits in ((LARGEST_FILE, True), (LARGEST_FILE + 1, False)):
         file.write_bytes(b"a: 1\n#" + b"x" * (size - 6))
         assert _is_read(lambda: read(file)) is fits
-    for count, fits in ((MOST_NODES - 3, True), (MOST_NODES - 2, False)):  # beside the mapping, its key and the list
-        text = b"a: [" + b"1," * count + b"]"
+    before = 5 + 999 + 98 * 1000  # the mapping, two keys, two lists; what the first of them holds; and that list 98 times more
+    for count, fits in ((MOST_NODES - before, True), (MOST_NODES - before + 1, False)):
+        text = b"a: &a [" + b"1," * 999 + b"]\nb: [" + b"*a," * 98 + b"1," * count + b"]"
         assert _is_read(lambda text=text: parse(text, "checks.yaml")) is fits  # type: ignore[misc]
     for depth, fits in ((DEEPEST - 1, True), (DEEPEST, False)):  # below the mapping
         text = b"a: " + b"[" * depth + b"]" * depth
