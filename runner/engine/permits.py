@@ -57,7 +57,7 @@ class Permits:
             self._free[name] = await self._pay(self._targets[name], count)
 
     async def __call__(self, method: str, url: str) -> None:
-        """Lets a request pass. Raises PolicyRefused where the configuration doesn't allow it, QuotaRefused where its target's limit is reached."""
+        """Lets a request pass. Raises PolicyRefused where the configuration forbids it, QuotaRefused where a limit is reached."""
         try:
             reason = self._refusal(method, url)
         except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead

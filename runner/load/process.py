@@ -25,7 +25,7 @@ Tell = Callable[["Progress"], None]
 
 
 def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
-    """Runs one order; no text of the report holds a secret. Raises QuotaRefused where a limit doesn't leave room for all: nothing is sent."""
+    """Runs one order; no text of the report holds a secret. Raises QuotaRefused where a limit has no room for all: nothing is sent."""
     paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
     report = _sent(as_json(order), redactor, tell)
     if paid:

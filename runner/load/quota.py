@@ -18,7 +18,7 @@ Paid = list[tuple["Spend", tuple[int, ...]]]
 
 
 async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
-    """Takes slots of each limit for a run of so many seconds, from the ledger that the probes share; of all, or of none and QuotaRefused."""
+    """Takes slots of each limit for a run of so many seconds, from the ledger of the probes. Raises QuotaRefused, and takes none."""
     taken: Paid = []
     counted = [spend for spend in spends if spend.purse]
     if not counted:

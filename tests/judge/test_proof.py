@@ -28,4 +28,4 @@ def test_a_bound_is_rounded_to_the_side_that_promises_less(good: int, bad: int) 
 def test_what_is_nearly_a_tenth_more_is_not_said() -> None:
     """149 of 151 prove at least 95.889 %: that is 95.8 %, and not 95.9 %."""
     [proof] = prove([(API, P95, 149, 151)], 0.95)
-    assert "(98.7 %, at least 95.8 % with 95 % confidence); holds" in proof.sentence()
+    assert "(98.7 %, at least 95.8 % with 95 % confidence); met" in proof.sentence()

@@ -56,7 +56,7 @@ OS = [
     (LibraryError("a protocol error\nwith a second line"), Reason.PROTOCOL, "^a protocol error in processing$"),
     (SpecialError("role probe"), Reason.AUTH, "^role probe in processing$"),
     (caused(LibraryError("wrapped"), ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")), Reason.REFUSED, "was refused"),
-    (caused(LibraryError("wrapped"), TimeoutError()), Reason.TIMEOUT, "no response"),
+    (caused(LibraryError("wrapped"), TimeoutError()), Reason.TIMEOUT, "no answer"),
     (caused(LibraryError("wrapped"), ValueError("?")), Reason.PROTOCOL, "wrapped"),
     (ExceptionGroup("several", [ExceptionGroup("deep", [Failed(Reason.STATUS, "503")])]), Reason.STATUS, "^503$"),
     (ExceptionGroup("several", [ValueError("?"), PolicyRefused("no")]), Reason.POLICY, "^no$"),

@@ -256,7 +256,7 @@ async def test_a_timeout_that_our_stalls_explain_is_starved() -> None:
     async with bench_of() as bench:
         seen = await bench.observe(run, timeout=0.3)
     assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.STARVED)
-    assert "no answer within 300ms, but the runner itself stood still for" in seen.message
+    assert "no answer within 300ms, but the runner itself was busy for" in seen.message
 
 
 class Slow:
