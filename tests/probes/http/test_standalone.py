@@ -88,9 +88,7 @@ def test_the_proxy_that_the_environment_names(
 async def test_a_proxy_that_cannot_be_used_is_told(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """What we don't speak to is an error of the request, with what to write, and without the password."""
     monkeypatch.setenv("HTTPS_PROXY", "https://me:hunter2@p.test:3128")
-    with pytest.raises(
-        httpx.ProxyError, match=r"for https:// must be written like http://proxy\.example:3128:"
-    ) as raised:
+    with pytest.raises(httpx.ProxyError, match=r"for https:// must be written like http://proxy\.example:3128:") as raised:
         await client.get("https://grafana.test/")
     assert "hunter2" not in str(raised.value)
 
