@@ -56,6 +56,10 @@ class PlanError(Exception):
         super().__init__(name)
 
     def __str__(self) -> str:
+        return f"{self.listed()}; nothing was started"
+
+    def listed(self) -> str:
+        """The problems, a line for each, and how many there are: for a reader who goes on with what runs."""
         shown = self.problems[:_SHOWN]
         places = [problem.place(self.name) for problem in shown]
         width = max(map(len, places), default=0)
@@ -63,7 +67,7 @@ class PlanError(Exception):
         if len(self.problems) > _SHOWN:
             lines.append(f"and {len(self.problems) - _SHOWN} more")
         count = len(self.problems)
-        return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}; nothing was started"])
+        return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}"])
 
 
 def spoken(path: Path) -> str:

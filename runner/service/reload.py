@@ -51,7 +51,8 @@ class Reload:
                 plan = await asyncio.to_thread(self._load)
                 await self._apply(plan)
             except (PlanError, OSError, ValueError) as error:
-                self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{error}")
+                problems = error.listed() if isinstance(error, PlanError) else str(error)
+                self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{problems}")
                 self._told(False)  # noqa: FBT003 - the one thing that there is to say
                 return str(error)
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")

@@ -63,7 +63,7 @@ async def test_every_fault_goes_back(standin: StandIn, api: httpx.AsyncClient) -
 
 async def test_an_unknown_fault_is_said_with_those_that_there_are(standin: StandIn) -> None:
     """A wrong word names the right ones."""
-    with pytest.raises(UnknownFault, match=r"no fault is called db-dwon; there are: api-500, .*metrics-silent"):
+    with pytest.raises(UnknownFault, match=r"there is no fault db-dwon; the faults are api-500, .*metrics-silent"):
         await standin.switch_on("db-dwon")
 
 

@@ -67,7 +67,7 @@ async def test_an_old_instance_behind_a_balancer_is_inconclusive(road: Road) -> 
         ended = await road.outrider(*gate("--expect-revision", NEW, "--wait", "3s"), API_URL=balancer.url)
     await old.stop()
     assert ended.code == 3, ended.err + ended.out
-    assert f"never answered 5 times in a row with revision {NEW}" in ended.report["reasons"][0]["text"]
+    assert f"did not serve revision {NEW} 5 times in a row" in ended.report["reasons"][0]["text"]
     assert OLD in ended.report["reasons"][0]["text"]
 
 

@@ -58,7 +58,7 @@ async def test_an_old_instance_seen_by_an_always_on_runner(road: Road) -> None:
             ended = await road.outrider(*gate(*via(watched), "--expect-revision", NEW, "--wait", "3s"), OPERATE_TOKEN=OPERATE)
     await old.stop()
     assert ended.code == 3, ended.err + ended.out
-    assert f"never answered 5 times in a row with revision {NEW}" in ended.report["reasons"][0]["text"]
+    assert f"did not serve revision {NEW} 5 times in a row" in ended.report["reasons"][0]["text"]
 
 
 async def test_a_lost_runner_is_asked_again(road: Road) -> None:
@@ -72,7 +72,7 @@ async def test_a_lost_runner_is_asked_again(road: Road) -> None:
                 break
         out, err = await process.communicate()
     assert process.returncode == 0, err
-    assert b"asking again" in err
+    assert b"; trying again" in err
     assert all(one["runs"] == 4 for one in json.loads(out)["checks"])
 
 

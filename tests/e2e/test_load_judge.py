@@ -86,7 +86,7 @@ async def test_a_starved_generator_is_inconclusive(tmp_path: Path) -> None:
         code, report = await run.load("page", "--rate", "50/s", "--duration", "6s")
 
     assert (code, report.verdict) == (3, Outcome.INCONCLUSIVE)
-    assert "began 300 ms or more late" in report.generator.saturated
+    assert "late, and at most 100 ms is allowed" in report.generator.saturated
     assert [reason.cause for reason in report.reasons] == ["saturated"]
 
 

@@ -85,7 +85,7 @@ async def test_a_closed_loop_sends_no_more_than_it_has_paid(tmp_path: Path) -> N
         )
     assert code in (0, 3)  # so few prove it or don't; nothing failed
     assert 290 <= site.pages <= 300
-    assert any("300 requests that it may send are used up" in note.text for note in report.notes)
+    assert any("all 300 requests that it may send (--requests) are used" in note.text for note in report.notes)
     assert report.finished - report.started < 15
 
 
@@ -144,8 +144,8 @@ async def test_a_certificate_that_is_not_verified_is_not(tmp_path: Path, authori
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("proxy: 'http://127.0.0.1:9'", "checks.page goes through a proxy, which a load doesn't"),
-        ("http: 2, ip: 4", "checks.page speaks HTTP/2 and wants IPv4, which a load doesn't"),
+        ("proxy: 'http://127.0.0.1:9'", "checks.page goes through a proxy, which a load test doesn't support"),
+        ("http: 2, ip: 4", "checks.page uses HTTP/2 and requires IPv4, which a load test doesn't support"),
         ("tls: {ca: no-such.pem}", "no-such.pem"),
     ],
 )
@@ -231,7 +231,7 @@ async def test_no_secret_is_told(tmp_path: Path) -> None:
         assert code == 1
         page = await asyncio.to_thread((tmp_path / "load.html").read_text)
         assert "cret-value-1234" not in out + err + page
-        assert "a header or the path holds what HTTP doesn't carry" in out
+        assert "a header or the path has characters that HTTP can't carry" in out
         assert site.pages == 0
 
     text = ECHO.replace("SECRETS", str(tmp_path))

@@ -47,7 +47,7 @@ async def test_a_load_is_seen_while_it_runs_and_afterwards(tmp_path: Path) -> No
         files = [f"--{form}={tmp_path / form}" for form in ("html", "junit", "json")]
         words = ("load", "journeys", "--rate", "12/s", "--duration", "8s", "--metrics", "0", "--annotate", *files)
         process = await started("-m", "runner.cli", *words, environ=environ)
-        port = (await until(process, r"metrics at port (\d+)"))[1]
+        port = (await until(process, r"metrics: http://127\.0\.0\.1:(\d+)/metrics"))[1]
         await until(process, r"1/s begun|/s due")
         async with httpx.AsyncClient() as client:
             scraped = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
@@ -55,14 +55,14 @@ async def test_a_load_is_seen_while_it_runs_and_afterwards(tmp_path: Path) -> No
     await grafana.stop()
 
     assert process.returncode == 0, out.decode() + err.decode()
-    assert out.decode().startswith("PASS  journeys holds its SLOs at 12/s for 8 s")
+    assert out.decode().startswith("PASS  journeys meets its SLOs at 12/s for 8 s")
     assert 'outrider_load_info{arrivals="poisson",scenario="journeys"' in scraped
     assert re.search(r"outrider_load_arrivals_due_total [1-9]", scraped)
     page, junit, plain = [await asyncio.to_thread((tmp_path / form).read_text, "utf-8") for form in ("html", "junit", "json")]
     report = report_from(plain)
     (suite,) = ET.fromstring(junit).iter("testsuite")  # noqa: S314 - our own
     assert suite.get("failures") == "0"
-    assert "journeys holds its SLOs" in page
+    assert "journeys meets its SLOs" in page
     (region,) = grafana.regions()
     assert {"load", "scenario:journeys", "verdict:pass"} <= set(region["tags"])
     assert region["timeEnd"] - region["time"] >= 7000

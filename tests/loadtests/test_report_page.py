@@ -105,5 +105,5 @@ def test_who_cannot_see_it_hears_it(page: Page, tmp_path: Path) -> None:
 
     assert "roadtrip" in " ".join(page.spoken("heading"))
     pictures = page.spoken("image")
-    assert any(name.startswith("Response time by offered rate: 40/s holds") for name in pictures), pictures
+    assert any(name.startswith("Response time by offered rate: 40/s meets the SLOs, 80/s doesn't.") for name in pictures), pictures
     assert all(pictures)

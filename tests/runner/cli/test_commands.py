@@ -98,7 +98,7 @@ async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
             await runner.until("second passed")
             await asyncio.to_thread(path.write_text, "version: 1\nchecks: {api: {kind: htp}}\n")
             runner.process.send_signal(signal.SIGHUP)
-            refused = await runner.until("stays as it was")
+            refused = await runner.until("so the runner keeps its present configuration:")
             metrics = await runner.scrape()
 
     assert "did you mean http" in refused["message"]
@@ -218,7 +218,7 @@ async def test_health_asks_the_runner_on_this_machine(tmp_path: Path) -> None:
 
     assert alive[0] == 0
     assert gone[0] == 1
-    assert "no runner answers" in gone[2]
+    assert "no runner responds at 127.0.0.1:" in gone[2]
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ async def test_validate_says_what_will_be_done(tmp_path: Path) -> None:
     assert code == 0
     assert "1 check, 0 SLOs" in out
     assert "5,760 runs a day" in out
-    assert "over its limit: api is asked 240 times in 1h and allows 100; raise the interval of checks.api to" in out
+    assert "over its limit: api gets 240 requests in 1h and allows 100; raise the interval of checks.api to" in out
 
 
 OFF = (
@@ -272,11 +272,12 @@ async def test_validate_says_what_is_off_and_who_is_called(tmp_path: Path) -> No
     )
     out, smoke, on, one = (text for _, text, _ in ended)
 
-    assert "off, and asked nothing: certificate (enabled: false)\n" in out
-    assert "api: a failure pages somebody\ncache: a failure makes a ticket\nnames: a failure calls nobody\n" in out
-    assert "off, and asked nothing: certificate" in smoke
-    assert "off, and" not in on + one
-    assert "cache, certificate: a failure makes a ticket\n" in on
+    assert "off (enabled: false): certificate\n" in out
+    paged = "api: a failure raises an alert of severity page\n"
+    assert f"{paged}cache: a failure raises an alert of severity ticket\nnames: a failure raises no alert\n" in out
+    assert "off (enabled: false): certificate\n" in smoke
+    assert "off (enabled: false)" not in on + one
+    assert "cache, certificate: a failure raises an alert of severity ticket\n" in on
 
 
 @pytest.mark.slow

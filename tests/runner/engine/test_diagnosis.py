@@ -305,4 +305,4 @@ async def test_a_diagnosis_keeps_its_time(tmp_path: Path) -> None:
         _, told = await found(bench, made(Http, url=host.url), timeout=0.5)
         assert bench.clock.monotonic() - began < 4
     assert told is not None
-    assert told.text == "both addresses don't answer"
+    assert told.text == "both addresses don't respond"

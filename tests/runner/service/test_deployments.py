@@ -101,8 +101,12 @@ async def test_an_empty_address_of_grafana_stops_no_deployment(folder: Path, wor
         (code, _, err), (required, _, why) = await asyncio.gather(
             outrider(*words, folder=folder), outrider(*words, "--require", folder=folder)
         )
-    assert (code, "nothing is marked" in err, "deployment d-1" in err) == (0, True, "d-1" in words), err
-    assert (required, "--require asks for the mark" in why) == (2, True), why
+    assert (code, "no annotation is written: the address in grafana: is empty" in err, "deployment d-1" in err) == (
+        0,
+        True,
+        "d-1" in words,
+    ), err
+    assert (required, "--require needs the annotation" in why) == (2, True), why
 
 
 @pytest.mark.parametrize("words", MARKING, ids=" ".join)
@@ -111,7 +115,7 @@ async def test_no_word_of_grafana_is_a_usage_error(folder: Path, words: tuple[st
     checks = "version: 1\nchecks: {port: {kind: tcp, host: 127.0.0.1, port: 9, tags: [smoke]}}\n"
     await asyncio.to_thread((folder / "checks.yaml").write_text, checks)
     code, out, err = await outrider(*words, folder=folder)
-    assert (code, out, "write grafana: {url: ..., token: ...} into checks.yaml" in err) == (2, "", True), err
+    assert (code, out, "add grafana: {url: ..., token: ...} to checks.yaml" in err) == (2, "", True), err
 
 
 @pytest.mark.parametrize(
@@ -122,12 +126,12 @@ async def test_no_word_of_grafana_is_a_usage_error(folder: Path, words: tuple[st
         (("gate", "--rounds", "3", "--for", "1m"), "give either --rounds or --for"),
         (("gate", "--wait", "5"), "5 has no unit; write 5s"),
         (("gate", "--fail-on-slower", "30"), "write a percentage"),
-        (("gate", "--fail-on-slower", "30%"), "there is none"),
+        (("gate", "--fail-on-slower", "30%"), "--fail-on-slower needs a --baseline"),
         (("gate", "--baseline", "nowhere.json"), "--baseline nowhere.json: No such file"),
         (("gate", "--baseline", "checks.yaml"), "outrider gate --save did not write this file"),
         (("gate", "--via", "runner:9797"), "write http:// or https:// and a host"),
         (("gate", "--via", "http://127.0.0.1:9"), "$OPERATE_TOKEN"),
-        (("gate", "--via", "http://127.0.0.1:9", "--save", "x.json"), "--save has no use with --via"),
+        (("gate", "--via", "http://127.0.0.1:9", "--save", "x.json"), "--save can't be used with --via"),
         (("gate",), "DATABASE_URL"),
     ],
 )

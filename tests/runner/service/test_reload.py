@@ -75,7 +75,9 @@ async def test_a_bad_file_keeps_the_old_plan_and_says_so(station: Station) -> No
     await asyncio.to_thread(station.path.unlink)
     assert "No such file" in await station.reload()
     assert (station.applied, station.told) == ([], [False, False])
-    assert "checks.yaml has errors, so the runner keeps its present configuration:" in station.logged[0]
+    assert station.logged[0].endswith(
+        "checks.yaml has errors, so the runner keeps its present configuration:\nchecks.yaml  is bad\n1 error"
+    )
 
 
 async def test_a_changed_file_is_reloaded_once_it_is_whole(station: Station) -> None:
