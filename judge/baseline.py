@@ -1,4 +1,4 @@
-"""Before against after: is it slower than it was? By ranks, with a floor below which a difference doesn't matter.
+"""Compares before and after: is it slower than it was? By ranks, with a floor below which a difference doesn't matter.
 
 Latencies are skewed and have long tails, so that means and their tests mislead; ranks don't. A rank test alone would call a
 difference of 0.3 % real once there are enough runs, though the same binary differs by as much from one minute to the next:
@@ -27,16 +27,16 @@ _SHORTEST = 1e-9  # seconds: a duration of zero has no ratio
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was measured before the deployment: seconds of passed runs by check, and which revision each target told."""
+    """What was measured before the deployment: seconds of passed runs by check, and the revision of each target."""
 
     durations: Mapping[str, Sequence[float]] = field(default_factory=dict)
     revisions: Mapping[str, str] = field(default_factory=dict)
-    said: str = ""  # where it comes from, for a person
+    source: str = ""  # where it comes from, for a person
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How after compares with before. `ratio` is the median of all pairwise ratios: 1.31 is 31 % slower, 1.0 where one side is empty.
+    """One check before and after. `ratio` is the median of all pairwise ratios: 1.31 is 31 % slower, 1.0 where one side is empty.
 
     `p` is the chance of an order at least as unfavourable if nothing had changed (adjusted where several were compared);
     `enough` says whether so few samples could have shown anything at all.
@@ -45,8 +45,6 @@ class Comparison:
     name: str
     before: int
     after: int
-    median_before: float | None
-    median_after: float | None
     ratio: float
     p: float
     enough: bool
@@ -61,56 +59,45 @@ class Comparison:
 
 
 def findings(compared: Iterable[Comparison], lines: Mapping[str, int], *, fail_on_slower: float | None = None) -> tuple[Finding, ...]:
-    """What the gate says of them: a note for each that is slower or can't be compared; a failure from `fail_on_slower` on (a share).
+    """The gate's findings: a note for each that is slower or can't be compared; a failure from `fail_on_slower` on (a share).
 
     `lines` are those of checks.yaml by the check's name.
     """
     found = []
     for one in compared:
         fails = one.slower and fail_on_slower is not None and one.ratio >= 1.0 + fail_on_slower
-        said = f"slower than before the deployment: {one.sentence()}" if one.slower else one.sentence()
+        text = f"slower than before the deployment: {one.sentence()}" if one.slower else one.sentence()
         if one.slower or not one.enough:
-            found.append(Finding(Outcome.FAIL if fails else Outcome.PASS, said, one.name, lines.get(one.name, 0)))
+            found.append(Finding(Outcome.FAIL if fails else Outcome.PASS, text, one.name, lines.get(one.name, 0)))
     return tuple(found)
 
 
 def durations(observations: Iterable[Observation]) -> tuple[float, ...]:
-    """Seconds of the runs that passed outside of maintenance: a failure is no quick run, and no slow one."""
+    """Seconds of the runs that passed outside of maintenance. The duration of a failure says nothing about speed."""
     return tuple(o.seconds for o in observations if o.verdict is Verdict.PASS and not o.maintenance)
-
-
-def compare(name: str, before: Sequence[float], after: Sequence[float], *, floor: float = FLOOR, alpha: float = ALPHA) -> Comparison:
-    """Compares the durations of one check. `floor` is a share: 0.3 for "30 % slower"."""
-    return compare_all({name: before}, {name: after}, floor=floor, alpha=alpha)[0]
 
 
 def compare_all(
     before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]], *, floor: float = FLOOR, alpha: float = ALPHA
 ) -> tuple[Comparison, ...]:
-    """Compares every check that was measured before and after, in the order of `after`; p is adjusted by Holm's method."""
+    """Compares every check that was measured before and after, in the order of `after`; p is adjusted by Holm's method.
+
+    `floor` is a share: 0.3 for "30 % slower".
+    """
     names = [name for name in after if name in before]
     could = [name for name in names if could_tell(len(before[name]), len(after[name]), alpha)]
     adjusted = dict(zip(could, holm([chance_slower(before[name], after[name]) for name in could]), strict=True))
-    return tuple(_compared(name, before[name], after[name], adjusted.get(name), floor, alpha) for name in names)
-
-
-def _compared(name: str, before: Sequence[float], after: Sequence[float], p: float | None, floor: float, alpha: float) -> Comparison:
-    ratio = pairwise_ratio(before, after)
-    return Comparison(
-        name,
-        len(before),
-        len(after),
-        median(before) if before else None,
-        median(after) if after else None,
-        ratio,
-        1.0 if p is None else p,
-        enough=p is not None,
-        slower=p is not None and p <= alpha and ratio >= 1.0 + floor,
-    )
+    compared = []
+    for name in names:
+        p, ratio = adjusted.get(name), pairwise_ratio(before[name], after[name])
+        slower = p is not None and p <= alpha and ratio >= 1.0 + floor
+        counts = len(before[name]), len(after[name])
+        compared.append(Comparison(name, *counts, ratio, 1.0 if p is None else p, enough=p is not None, slower=slower))
+    return tuple(compared)
 
 
 def could_tell(before: int, after: int, alpha: float = ALPHA) -> bool:
-    """Whether even the clearest order of so many samples is unlikely enough: three against three just is, at 5 %."""
+    """Whether this many samples can show anything at all: at 5 %, three against three are just enough."""
     return before > 0 and after > 0 and math.comb(before + after, after) >= 1.0 / alpha
 
 
@@ -153,8 +140,8 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
         end = start
         while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
             end += 1
-        for place in order[start : end + 1]:
-            ranks[place] = start + end + 2
+        for index in order[start : end + 1]:
+            ranks[index] = start + end + 2
         start = end + 1
     return ranks
 

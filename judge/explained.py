@@ -1,4 +1,4 @@
-"""Which failures another check's alert has already told: those of checks that depend on one that fails (depends_on). No clock, no text."""
+"""Which failures another check's alert already covers: those of checks that depend on a failing one (depends_on). No clock, no text."""
 
 from __future__ import annotations
 
@@ -7,56 +7,52 @@ from collections.abc import Collection, Iterable, Mapping
 from judge.observation import Check, Observation
 from probes.core import Verdict
 
-_LOUDNESS = {"none": 0, "ticket": 1, "page": 2}  # by a check's `alert`
+_URGENCY = {"none": 0, "ticket": 1, "page": 2}  # by a check's `alert`
 
 
 class Explained:
     """Follows the observations of a plan's checks, and says whose latest failure is explained, until that check's next run.
 
-    A failure is explained by a check below it, however far below, that fails already or in its own next run: it may have been down
-    before it was asked. Only one whose own alert calls at least as loudly explains anything: a ticket must not silence a page, and one
-    that has no alert would leave nobody who speaks.
+    A check explains the failures of all that depend on it, directly or through others, if it fails already or in its own next
+    run: it may have been down before it was asked. Its own alert must be at least as urgent as theirs: a ticket must not silence
+    a page, and a check without an alert calls nobody.
     """
 
     def __init__(self) -> None:
-        self._below: dict[str, frozenset[str]] = {}
+        self._below: dict[str, frozenset[str]] = {}  # by check: those that may explain its failure
         self._failing: set[str] = set()
         self._awaited: dict[str, set[str]] = {}  # by failing check: those below it that haven't been asked since
 
     def plan(self, checks: Iterable[Check], changed: Collection[str] = ()) -> None:
         """Follows a load or reload; what is known of checks that are gone or `changed` is forgotten."""
         by_name = {check.name: check for check in checks}
-        self._below = {name: below for name in by_name if (below := _speaking_below(name, by_name))}
+        self._below = {name: below for name in by_name if (below := _alerting_below(name, by_name))}
         self._failing = (self._failing & by_name.keys()).difference(changed)
         known = self._below.keys() - set(changed)
         self._awaited = {name: awaited & self._below[name] for name, awaited in self._awaited.items() if name in known}
 
     def observed(self, seen: Observation) -> Mapping[str, bool]:
-        """What an observation changes: for each check whose answer is known anew, whether its failure is explained."""
+        """What an observation changes: for each check of which something new is known, whether its failure is explained."""
         name = seen.check.name
         if seen.verdict is Verdict.UNKNOWN:
             return {}
         failed = seen.verdict is Verdict.FAIL
         (self._failing.add if failed else self._failing.discard)(name)
-        told = self._explains(name) if failed else {}
+        changed: dict[str, bool] = {}
+        if failed:  # it explains the failures of those that still waited for its run
+            changed = dict.fromkeys((check for check, awaited in self._awaited.items() if name in awaited), True)
+            self._awaited |= {check: set() for check in changed}
         for awaited in self._awaited.values():
             awaited.discard(name)
         if below := self._below.get(name):
             explained = failed and not below.isdisjoint(self._failing)
             self._awaited[name] = set(below) if failed and not explained else set()
-            told[name] = explained
-        return told
-
-    def _explains(self, name: str) -> dict[str, bool]:
-        """The failures before this one that it explains."""
-        found = [check for check, awaited in self._awaited.items() if name in awaited]
-        for check in found:
-            self._awaited[check] = set()
-        return dict.fromkeys(found, True)
+            changed[name] = explained
+        return changed
 
 
-def _speaking_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
-    """All checks that one depends on, directly or through others, whose alert calls somebody, and at least as loudly as its own."""
+def _alerting_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
+    """All checks that this one depends on, directly or through others, and whose alert is at least as urgent as its own."""
     found: set[str] = set()
     queue = list(by_name[name].depends_on)
     while queue:
@@ -64,5 +60,5 @@ def _speaking_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:
         if below in by_name and below not in found:
             found.add(below)
             queue += by_name[below].depends_on
-    enough = max(_LOUDNESS[by_name[name].alert], _LOUDNESS["ticket"])
-    return frozenset(below for below in found - {name} if _LOUDNESS[by_name[below].alert] >= enough)
+    enough = max(_URGENCY[by_name[name].alert], _URGENCY["ticket"])
+    return frozenset(below for below in found - {name} if _URGENCY[by_name[below].alert] >= enough)

@@ -1,4 +1,4 @@
-"""What so many good of so many runs prove: exact binomial bounds, sample sizes, and what must be kept in mind of many at once.
+"""What a number of good runs proves: exact binomial bounds, sample sizes, and the correction for many questions at once.
 
 Everything is exact (Clopper-Pearson) and one-sided: a gate asks two questions of an SLO, each with an answer of its own. Is a
 breach proven (the objective lies above the upper bound)? Is the objective proven (it lies below the lower bound)? With 59
@@ -134,15 +134,15 @@ def runs_needed(objective: Decimal | float, confidence: float = 0.95, bad: int =
 
 
 def unseen(answers: int, instances: int) -> float:
-    """The probability that one old instance among so many has not shown in so many answers in a row.
+    """The probability that one old instance among `instances` has not answered any of `answers` requests in a row.
 
-    Each answer comes from any of the instances alike, independently: what fresh connections through a balancer come near to.
+    Each answer comes from any of the instances alike, independently: fresh connections through a balancer come near to that.
     """
     return (1.0 - 1.0 / instances) ** answers if instances > 0 else 1.0
 
 
 def answers_needed(instances: int, confidence: float = 0.95) -> int:
-    """How many answers in a row show one old instance among so many with this confidence: 11 for four at 95 %."""
+    """How many answers in a row show one old instance among `instances` with this confidence: 11 for four at 95 %."""
     if instances <= 1:
         return 1
     return math.ceil(math.log(1.0 - confidence) / math.log1p(-1.0 / instances) - _CLOSE)
@@ -156,16 +156,16 @@ def instances_excluded(answers: int, confidence: float = 0.95) -> int:
     return found
 
 
-def what_answers_prove(answers: int, confidence: float = 0.95) -> str:
+def old_instance_sentence(answers: int, confidence: float = 0.95) -> str:
     """For a person: `11 answers in a row: one old instance among four would have shown with 95 %`.
 
-    Too few for two instances at this confidence: with what confidence two would have been told apart, rounded down.
+    Where they are too few for two instances: the confidence with which one of two would have shown, rounded down.
     """
     instances = max(2, instances_excluded(answers, confidence))
     sure = min(confidence, 1.0 - unseen(answers, instances))
-    said = "1 response" if answers == 1 else f"{answers} responses in a row"
+    row = "1 response" if answers == 1 else f"{answers} responses in a row"
     among = _WORDS[instances] if instances < len(_WORDS) else str(instances)
-    return f"{said}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} % confidence"
+    return f"{row}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} % confidence"
 
 
 def holm(chances: Sequence[float]) -> tuple[float, ...]:
@@ -176,7 +176,7 @@ def holm(chances: Sequence[float]) -> tuple[float, ...]:
     """
     adjusted = [1.0] * len(chances)
     reached = 0.0
-    for rank, place in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
-        reached = max(reached, min(1.0, (len(chances) - rank) * chances[place]))
-        adjusted[place] = reached
+    for rank, index in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
+        reached = max(reached, min(1.0, (len(chances) - rank) * chances[index]))
+        adjusted[index] = reached
     return tuple(adjusted)

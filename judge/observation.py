@@ -1,4 +1,4 @@
-"""The records that everybody reads: a Check as it was planned, and an Observation of it. They hold no behaviour of a room."""
+"""The records that every room reads: a Check as it was planned, and an Observation of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from probes.core import Reason, Span, Verdict
 
-SUSPECT = 0.005  # seconds for which our own loop may stand still in a run without a word about it
+SUSPECT = 0.005  # seconds for which the runner may be busy during a run without a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One run of one check, made in one place (engine.execute) and changed by nobody. No secret in any of its texts."""
+    """One run of one check, made in one place (engine.execute) and never changed. No secret in any of its texts."""
 
     check: Check
     verdict: Verdict
@@ -68,13 +68,13 @@ class Observation:
 
     @property
     def stalled(self) -> float:
-        """For how many seconds our own loop stood still meanwhile: by so much its times may be too long."""
+        """For how many seconds the runner was busy during the run: by this much its times may be too long."""
         found = self.facts.get("loop_lag", 0.0)
         return float(found) if isinstance(found, int | float) else 0.0
 
     @property
     def suspect(self) -> bool:
-        """Whether our own loop may have falsified its times: it stood still for 5 ms or more."""
+        """Whether the runner was busy for so long that the times may be wrong: 5 ms or more."""
         return self.stalled >= SUSPECT
 
     def measured(self, measure: str | None) -> float | None:
@@ -86,8 +86,8 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a diagnosis found after a failure was recorded: it joins what is known of that failure, and counts nowhere."""
+class DiagnosisFinding:
+    """What a diagnosis found after a failure was recorded: it is shown with that failure, and counts nowhere."""
 
     check: Check
     trace_id: str  # of the run that failed

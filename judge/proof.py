@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,7 +46,7 @@ class Proof:
 
     @property
     def decided(self) -> bool:
-        """Whether the runs tell anything of this SLO."""
+        """Whether the runs prove anything of this SLO."""
         return self.broken or self.holds
 
     def sentence(self) -> str:
@@ -54,7 +55,9 @@ class Proof:
             return f"{self._subject()}: no run counted; {self._wanting()}"
         counted = f"{self._subject()}: {self.good:,} of {self.total:,} {self._quality()}"
         if self.decided:
-            side = f"at most {_up(self.upper)}" if self.broken else f"at least {_down(self.lower)}"
+            # Bounds are rounded outwards: they must not promise more than was proven.
+            most, least = math.ceil(self.upper * 1000) / 10, math.floor(self.lower * 1000) / 10
+            side = f"at most {most:.1f} %" if self.broken else f"at least {least:.1f} %"
             proven = f"({share(self.good / self.total)}, {side} with {self.confidence * 100:.10g} % confidence)"
             return f"{counted} {proven}; {f'breached: {self._objective()} needed' if self.broken else 'met'}"
         return f"{counted}; {self._wanting()}"
@@ -105,13 +108,3 @@ def _alone(check: Check, slo: Slo, good: int, total: int, confidence: float) -> 
 def share(value: float) -> str:
     """A share as a percentage with one digit: 96.7 %."""
     return f"{value * 100:.1f} %"
-
-
-def _down(value: float) -> str:
-    """A lower bound, rounded down: it must not promise more than was proven."""
-    return f"{int(value * 1000) / 10:.1f} %"
-
-
-def _up(value: float) -> str:
-    """An upper bound, rounded up."""
-    return f"{-int(-value * 1000 // 1) / 10:.1f} %"

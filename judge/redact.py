@@ -1,8 +1,8 @@
-"""Secrets by value, in every output: wherever one stands, in whatever escaping, three stars stand instead.
+"""Replaces secrets by value, in every output and whatever escaping, with three stars.
 
 A secret is looked for as it is, URL-quoted, JSON-, HTML- and Python-escaped, in base64 (standard and URL-safe, at each of the
 three alignments, so inside a Basic `user:secret` too) and in hex, and each long line of a secret of several lines by itself.
-Secrets shorter than SHORTEST characters would make a mess of innocent words: they are replaced only where they are the whole value.
+Secrets shorter than SHORTEST characters would damage ordinary words: they are replaced only where they are the whole value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re2  # type: ignore[import-untyped]  # it comes without types
 
 MARK = "***"
 SHORTEST = 4
-HEAD = 6  # characters of a secret at the end of a text of CUT and more: it was cut there, and what has begun is a secret
+HEAD = 6  # characters of a secret at the end of a text of CUT characters or more: the text was cut in the middle of a secret
 CUT = 256
 _LONG_LINE = 16  # characters: a line of a PEM key, not its "}" or "-----"
 _MEMORY = 64 * 2**20  # bytes that the matcher may use, instead of falling back to something slower
@@ -50,7 +50,7 @@ class Redactor:
         return self._without_head(str(found.decode("utf-8", "surrogatepass")))
 
     def _without_head(self, text: str) -> str:
-        """A text that was cut to a length may end in the middle of a secret: the begun one goes too."""
+        """Removes the beginning of a secret from the end of a text that was cut to a length."""
         if len(text) < CUT or self._begun is None or not self._begun.search(_bytes(text[-self._longest :])):
             return text
         for start in range(max(0, len(text) - self._longest), len(text) - HEAD + 1):
@@ -68,10 +68,10 @@ class Redactor:
             return text
 
         plain = _each_text(value, noted)
-        return plain if self._innocent(texts) else _each_text(plain, self.text)
+        return plain if self._is_clean(texts) else _each_text(plain, self.text)
 
-    def _innocent(self, texts: list[str]) -> bool:
-        """Whether none of the texts holds a secret, by one search for all of them: mostly so, and ten times as quick."""
+    def _is_clean(self, texts: list[str]) -> bool:
+        """Whether none of the texts holds a secret, by one search for all of them: the common case, and ten times as quick."""
         if self._short and not self._short.isdisjoint(texts):
             return False
         if any(self._without_head(text) is not text for text in texts):
@@ -140,7 +140,7 @@ def _quoted(value: str) -> Iterator[str]:
 
 
 def _base64(raw: bytes) -> Iterator[str]:
-    """What of the secret's base64 is the same whatever stands before and behind it, for each of the three alignments."""
+    """The part of the secret's base64 that doesn't depend on what stands before and behind it, for each of the three alignments."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode()
         certain = encoded[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]

@@ -1,4 +1,4 @@
-"""What a gate says in the end, as one record: every report is written from it, whoever carried the gate out.
+"""The result of a gate as one record: every report is written from it, whoever carried the gate out.
 
 It goes to JSON and back without loss, so that a gate which another runner carried out (`--via`) gives the very same reports.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from judge.observation import Observation
 from judge.proof import Proof
-from judge.verdict import Decision, Finding, Judged, Outcome, Run, Runs
+from judge.verdict import Decision, Finding, JudgedCheck, Outcome, Run, Runs
 from probes.core import Reason, Verdict
 
 
@@ -53,8 +53,8 @@ class CheckRow:
     slo: Mapping[str, SloRow] | None = None
 
     @property
-    def colours(self) -> bool:
-        """Whether its outcome has a say in the verdict and isn't a pass."""
+    def counts_against(self) -> bool:
+        """Whether its outcome counts for the verdict and isn't a pass."""
         return self.required and self.verdict is not Outcome.PASS
 
     @property
@@ -68,13 +68,13 @@ class Report:
     """A gate's verdict with everything that a reader may want. Times in seconds since the epoch; no secret in any of its texts."""
 
     verdict: Outcome
-    reasons: tuple[Finding, ...]  # what coloured the verdict, the gravest first
+    reasons: tuple[Finding, ...]  # of the verdict, the gravest first
     notes: tuple[Finding, ...]  # what is worth knowing besides
     checks: tuple[CheckRow, ...]
     started: float
     finished: float
     revision: str = ""  # the one expected; "": any
-    preamble: tuple[str, ...] = ()  # what came before the judgement: what was waited for, what K answers prove
+    preamble: tuple[str, ...] = ()  # what came before the judgement: what was waited for, what the answers in a row prove
     file: str = "checks.yaml"
     service: str = ""
     environment: str = ""
@@ -111,31 +111,26 @@ def report(
     )
 
 
-def _row(judged: Judged, runs: Sequence[Run]) -> CheckRow:
-    check, shown = judged.check, judged.failure or _unknown(runs)
-    told = shown is not None and judged.text == ": ".join(part for part in (str(shown.reason or ""), shown.message) if part)
+def _row(judged: JudgedCheck, runs: Sequence[Run]) -> CheckRow:
+    check, seen = judged.check, judged.cause if isinstance(judged.cause, Observation) else None
     return CheckRow(
         check=check.name,
         kind=check.kind,
         line=check.line,
         required=check.required,
         verdict=judged.outcome,
-        reason=str(shown.reason or "") if told and shown else "",
-        message=shown.message if told and shown else judged.text,
+        reason=str(seen.reason or "") if seen else "",
+        message=seen.message if seen and seen.reason else judged.text,
         runs=judged.runs,
         passed=judged.passed,
         unknown=judged.unknown,
         strays=judged.strays,
         seconds=sum(o.seconds for run in runs for o in run.attempts),
         flaky=tuple(f"{o.reason or ''}: {o.message}" for run in runs if run.flaky for o in run.attempts if o.verdict is Verdict.FAIL),
-        finding=shown.finding if told and shown else "",
-        trace_id=shown.trace_id if told and shown else "",
+        finding=seen.finding if seen else "",
+        trace_id=seen.trace_id if seen else "",
         slo={proof.slo.name: _slo(proof) for proof in judged.proofs},
     )
-
-
-def _unknown(runs: Sequence[Run]) -> Observation | None:
-    return next((o for run in runs if run.verdict is Verdict.UNKNOWN for o in reversed(run.attempts)), None)
 
 
 def _slo(proof: Proof) -> SloRow:
@@ -146,55 +141,50 @@ def _slo(proof: Proof) -> SloRow:
 
 def to_json(given: Report) -> dict[str, Any]:
     """The object of `outrider gate --json`, with the keys that users script against (HOUSE, section 4), and a few more."""
-    told = asdict(given)
-    told["verdict"] = str(given.verdict)
-    told["started"], told["finished"] = iso(given.started), iso(given.finished)
-    told["reasons"] = [_finding_json(one) for one in given.reasons]
-    told["notes"] = [_finding_json(one) for one in given.notes]
-    told["preamble"] = list(given.preamble)
-    told["checks"] = [_row_json(row) for row in given.checks]
-    return told
+    data = asdict(given)
+    data["verdict"] = str(given.verdict)
+    data["started"], data["finished"] = iso(given.started), iso(given.finished)
+    data["reasons"] = [_finding_row(one) for one in given.reasons]
+    data["notes"] = [_finding_row(one) for one in given.notes]
+    data["preamble"] = list(given.preamble)
+    for row in data["checks"]:
+        row["verdict"], row["reason"], row["flaky"] = str(row["verdict"]), row["reason"] or None, list(row["flaky"])
+        row["seconds"], row["slo"] = round(row["seconds"], 6), row["slo"] or {}
+    data["checks"] = list(data["checks"])
+    return data
 
 
-def _finding_json(found: Finding) -> dict[str, Any]:
+def _finding_row(found: Finding) -> dict[str, Any]:
     return {"verdict": str(found.outcome), "text": found.text, "check": found.check or None, "line": found.line or None}
 
 
-def _row_json(row: CheckRow) -> dict[str, Any]:
-    told = asdict(row)
-    told["verdict"], told["reason"], told["flaky"] = str(row.verdict), row.reason or None, list(row.flaky)
-    told["seconds"], told["slo"] = round(row.seconds, 6), told["slo"] or {}
-    return told
-
-
-def from_json(told: Mapping[str, Any]) -> Report:
+def from_json(data: Mapping[str, Any]) -> Report:
     """The record of such an object. Raises ValueError, KeyError or TypeError for what is none."""
-    given = {name: told[name] for name in ("revision", "file", "service", "environment")}
+    same = {name: data[name] for name in ("revision", "file", "service", "environment")}
     return Report(
-        verdict=Outcome(told["verdict"]),
-        reasons=tuple(_finding(one) for one in told["reasons"]),
-        notes=tuple(_finding(one) for one in told["notes"]),
-        checks=tuple(_row_of(one) for one in told["checks"]),
-        started=datetime.fromisoformat(told["started"]).timestamp(),
-        finished=datetime.fromisoformat(told["finished"]).timestamp(),
-        preamble=tuple(told["preamble"]),
-        **given,
+        verdict=Outcome(data["verdict"]),
+        reasons=tuple(_finding(row) for row in data["reasons"]),
+        notes=tuple(_finding(row) for row in data["notes"]),
+        checks=tuple(_check_row(row) for row in data["checks"]),
+        started=datetime.fromisoformat(data["started"]).timestamp(),
+        finished=datetime.fromisoformat(data["finished"]).timestamp(),
+        preamble=tuple(data["preamble"]),
+        **same,
     )
 
 
-def _finding(told: Mapping[str, Any]) -> Finding:
-    return Finding(Outcome(told["verdict"]), told["text"], told["check"] or "", told["line"] or 0)
+def _finding(row: Mapping[str, Any]) -> Finding:
+    return Finding(Outcome(row["verdict"]), row["text"], row["check"] or "", row["line"] or 0)
 
 
-def _row_of(told: Mapping[str, Any]) -> CheckRow:
-    slo = {name: SloRow(**row) for name, row in told["slo"].items()}
-    return CheckRow(
-        **{**told, "verdict": Outcome(told["verdict"]), "reason": told["reason"] or "", "flaky": tuple(told["flaky"]), "slo": slo}
-    )
+def _check_row(row: Mapping[str, Any]) -> CheckRow:
+    slo = {name: SloRow(**values) for name, values in row["slo"].items()}
+    changed = {"verdict": Outcome(row["verdict"]), "reason": row["reason"] or "", "flaky": tuple(row["flaky"]), "slo": slo}
+    return CheckRow(**{**row, **changed})
 
 
 def redacted(given: Report, redact: Callable[[str], str]) -> Report:
-    """The same with every text that came from outside redacted: what a target says of its revision may be a secret, too."""
+    """The same with every text that came from outside redacted: the revision that a target tells may be a secret, too."""
 
     def findings(found: Sequence[Finding]) -> tuple[Finding, ...]:
         return tuple(replace(one, text=redact(one.text)) for one in found)
@@ -203,23 +193,22 @@ def redacted(given: Report, redact: Callable[[str], str]) -> Report:
         given,
         reasons=findings(given.reasons),
         notes=findings(given.notes),
-        checks=tuple(_row_redacted(row, redact) for row in given.checks),
+        checks=tuple(
+            replace(row, message=redact(row.message), finding=redact(row.finding), flaky=tuple(map(redact, row.flaky)))
+            for row in given.checks
+        ),
         revision=redact(given.revision),
         preamble=tuple(map(redact, given.preamble)),
     )
 
 
-def _row_redacted(row: CheckRow, redact: Callable[[str], str]) -> CheckRow:
-    return replace(row, message=redact(row.message), finding=redact(row.finding), flaky=tuple(map(redact, row.flaky)))
-
-
 def could_not_run(row: CheckRow) -> bool:
-    """Whether the check itself broke, which is another thing than a target that can't be told."""
+    """Whether the check itself broke; an inconclusive check may also be one whose target could not be reached."""
     return row.verdict is Outcome.INCONCLUSIVE and row.reason == Reason.INTERNAL
 
 
 def iso(seconds: float) -> str:
-    """A moment in UTC, to the microsecond: it comes back as it was to a float's own precision."""
+    """A moment in UTC, to the microsecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

@@ -10,10 +10,10 @@ def event(observation: Observation, slo: Slo) -> bool | None:
     """True for a good event, False for a bad one, None for no event at all.
 
     No event: the run was unknown (it says nothing of the target), fell into maintenance, or failed and wasn't confirmed (the
-    re-check that passed is the event). Nor is a pass that missed a threshold by no more than our own loop stood still meanwhile:
-    whether the target was quick enough can't be told, so that it neither spends the budget nor fills it. A failed run is a bad event,
-    however quick it failed. A passed run is good when there is no threshold, or when what was measured is at most the
-    threshold, compared exactly; a measure that the run didn't reach was not quick enough.
+    re-check that passed is the event). A pass that missed a threshold by no more than the time for which the runner was busy is no
+    event either: nobody knows whether the target was quick enough. A failed run is a bad event, however quickly it failed. A passed
+    run is good when there is no threshold, or when what was measured is at most the threshold, compared exactly; a measure that the
+    run didn't reach was not quick enough.
     """
     if observation.verdict is Verdict.UNKNOWN or observation.maintenance or not observation.confirmed:
         return None

@@ -1,15 +1,15 @@
-"""The gate's decision: what the runs of a release say of it. Pure: records in, a verdict with its reasons out.
+"""The gate's decision about a release, from its runs. Pure: records in, a verdict with its reasons out.
 
-- A functional failure of a required check fails. One that failed and passed at once when asked again is flaky: passed, and
-  reported so. An optional check is reported and colours nothing.
-- Latency fails only on a proven breach; what so few runs can't decide is said and colours nothing, unless every SLO is
-  required to be proven.
+- A functional failure of a required check fails the gate. A check that failed and passed at once when asked again is flaky: it has
+  passed, and the report says so. An optional check is reported and doesn't count.
+- Latency fails the gate only on a proven breach. What so few runs can't decide is reported and doesn't count, unless every SLO must
+  be proven.
 - Nothing run, a run that can't tell, an answer of another revision, an interruption: inconclusive, never pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,11 +19,11 @@ from judge.slo import event
 from probes.core import Verdict
 
 NOT_RUN = "was not run"
-_SHORTEST = 7  # signs of a shortened revision
+_SHORTEST = 7  # characters of a shortened revision
 
 
 class Outcome(StrEnum):
-    """What a gate, a load run or a drill says in the end."""
+    """The result of a gate, a load run or a drill."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
         return {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3}[self]
 
     def exit_code_as(self, inconclusive: Outcome | None) -> int:
-        """The exit code for callers that know two colours: `--inconclusive fail|pass`."""
+        """The exit code for callers that know only pass and fail: `--inconclusive fail|pass`."""
         return (inconclusive if self is Outcome.INCONCLUSIVE and inconclusive else self).exit_code
 
 
@@ -58,7 +58,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One judged run of a check: its attempts in order (more than one where it was confirmed), and who answered.
+    """One judged run of a check: its attempts in order (more than one where it was confirmed), and which revision answered.
 
     `revision` is what the answer carried, or what was read beside it; "" where nothing tells it.
     """
@@ -72,9 +72,9 @@ class Run:
 
     @property
     def verdict(self) -> Verdict:
-        """The last attempt that can tell: a failure that a confirmation can't judge stands."""
-        told = [o.verdict for o in self.attempts if o.verdict is not Verdict.UNKNOWN]
-        return told[-1] if told else Verdict.UNKNOWN
+        """That of the last attempt that isn't unknown: a failure stands where a re-check could tell nothing."""
+        known = [o.verdict for o in self.attempts if o.verdict is not Verdict.UNKNOWN]
+        return known[-1] if known else Verdict.UNKNOWN
 
     @property
     def flaky(self) -> bool:
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def counted(self) -> Observation:
-        """The attempt that counts for SLOs: the one that decided. A flaky run has passed, so that no SLO may fail it either."""
+        """The attempt that counts for SLOs: the one that decided. A flaky run has passed, so that no SLO fails it either."""
         return next((o for o in reversed(self.attempts) if o.verdict is not Verdict.UNKNOWN), self.attempts[0])
 
 
@@ -98,7 +98,7 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A reason of the verdict, or a note that colours nothing (`outcome` pass): a sentence, the check and its line of checks.yaml."""
+    """A reason of the verdict, or a note that doesn't count (`outcome` pass): a sentence, the check and its line of checks.yaml."""
 
     outcome: Outcome
     text: str
@@ -107,29 +107,32 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One check as it was judged: `outcome` is its own, also where it is optional. `runs` counts those of the right revision."""
+class JudgedCheck:
+    """One check as it was judged: `outcome` is its own, also where it is optional. `runs` counts those of the right revision.
+
+    `cause` is what the outcome and its text speak of: a run's observation, a proof, or None where neither decided.
+    """
 
     check: Check
     outcome: Outcome
     text: str
+    cause: Observation | Proof | None
     runs: int
     passed: int
     flaky: int
     unknown: int
     strays: int
-    failure: Observation | None
     proofs: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict, what coloured it (`reasons`), what is worth knowing besides (`notes`), and every check."""
+    """The verdict, its reasons, what is worth knowing besides (`notes`), and every check."""
 
     outcome: Outcome
     reasons: tuple[Finding, ...]
     notes: tuple[Finding, ...]
-    checks: tuple[Judged, ...]
+    checks: tuple[JudgedCheck, ...]
 
 
 def decide(
@@ -145,7 +148,8 @@ def decide(
     `revision` is the one expected ("": any). `also` are findings made elsewhere (never ready, slower than its baseline, the
     runner was cut off): those of outcome pass become notes. Never raises, whatever is missing.
     """
-    judged = _judged(checks, rules, revision)
+    proofs = prove([(c, s, good, total) for c, s, good, total, _ in _count_events(checks, revision)], rules.confidence)
+    judged = tuple(_judge(check, tuple(p for p in proofs if p.check == check.check), rules, revision) for check in checks)
     found = [*also]
     for one in judged:
         found += _findings(one, rules)
@@ -154,12 +158,12 @@ def decide(
     if interrupted:
         done, planned = sum(len(c.runs) for c in checks), sum(len(c.runs) + c.remaining for c in checks)
         found.append(Finding(Outcome.INCONCLUSIVE, f"interrupted after {done} of {planned} runs"))
-    colouring = tuple(f for f in found if f.outcome is not Outcome.PASS)
-    outcome = combined(f.outcome for f in colouring) if colouring else Outcome.PASS
+    reasons = tuple(f for f in found if f.outcome is not Outcome.PASS)
+    outcome = combined(f.outcome for f in reasons) if reasons else Outcome.PASS
     order = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1}
     return Decision(
         outcome,
-        tuple(sorted(colouring, key=lambda f: order[f.outcome])),
+        tuple(sorted(reasons, key=lambda f: order[f.outcome])),
         tuple(f for f in found if f.outcome is Outcome.PASS),
         judged,
     )
@@ -175,18 +179,18 @@ def can_change(checks: Sequence[Runs], rules: Rules = Rules(), *, revision: str 
         return False
     if any(run.verdict is Verdict.FAIL for c in checks if c.check.required for run in _ours(c, revision)[0]):
         return False
-    best = prove([(c, s, good + more, total + more) for c, s, good, total, more in _counted(checks, revision)], rules.confidence)
+    best = prove([(c, s, good + more, total + more) for c, s, good, total, more in _count_events(checks, revision)], rules.confidence)
     return not any(proof.broken and proof.check.required for proof in best)
 
 
 def same_revision(one: str, other: str) -> bool:
-    """Whether two revisions are the same, one of them shortened to no fewer than seven signs perhaps, as git writes them."""
+    """Whether two revisions are the same. One may be shortened, as git does, to seven characters or more."""
     short, long = sorted((one.strip().lower(), other.strip().lower()), key=len)
     return short == long or (len(short) >= _SHORTEST and long.startswith(short))
 
 
 def _ours(check: Runs, revision: str) -> tuple[list[Run], list[Run]]:
-    """The runs that say something of the expected revision, and those that another one answered."""
+    """The runs of the expected revision (or of none that is known), and those that another one answered."""
     ours: list[Run] = []
     strays: list[Run] = []
     for run in check.runs:
@@ -195,7 +199,7 @@ def _ours(check: Runs, revision: str) -> tuple[list[Run], list[Run]]:
     return ours, strays
 
 
-def _counted(checks: Sequence[Runs], revision: str) -> list[tuple[Check, Slo, int, int, int]]:
+def _count_events(checks: Sequence[Runs], revision: str) -> list[tuple[Check, Slo, int, int, int]]:
     """Check, SLO, good events, events and runs to come, for every SLO of every check."""
     counted = []
     for check in checks:
@@ -206,83 +210,71 @@ def _counted(checks: Sequence[Runs], revision: str) -> list[tuple[Check, Slo, in
     return counted
 
 
-def _judged(checks: Sequence[Runs], rules: Rules, revision: str) -> tuple[Judged, ...]:
-    proofs = prove([(c, s, good, total) for c, s, good, total, _ in _counted(checks, revision)], rules.confidence)
-    by_check: dict[str, list[Proof]] = {}
-    for proof in proofs:
-        by_check.setdefault(proof.check.name, []).append(proof)
-    return tuple(_judge(c, tuple(by_check.get(c.check.name, ())), rules, revision) for c in checks)
-
-
-def _judge(check: Runs, proofs: tuple[Proof, ...], rules: Rules, revision: str) -> Judged:
+def _judge(check: Runs, proofs: tuple[Proof, ...], rules: Rules, revision: str) -> JudgedCheck:
     ours, strays = _ours(check, revision)
-    failure = next((_last(run, Verdict.FAIL) for run in ours if run.verdict is Verdict.FAIL), None)
-    outcome, text = _outcome(ours, strays, proofs, rules)
-    return Judged(
+    outcome, text, cause = _outcome(ours, strays, proofs, rules)
+    return JudgedCheck(
         check.check,
         outcome,
         text,
-        len(ours),
-        sum(run.verdict is Verdict.PASS for run in ours),
-        sum(run.flaky for run in ours),
-        sum(run.verdict is Verdict.UNKNOWN for run in ours),
-        len(strays),
-        failure,
-        proofs,
+        cause,
+        runs=len(ours),
+        passed=sum(run.verdict is Verdict.PASS for run in ours),
+        flaky=sum(run.flaky for run in ours),
+        unknown=sum(run.verdict is Verdict.UNKNOWN for run in ours),
+        strays=len(strays),
+        proofs=proofs,
     )
 
 
-def _outcome(ours: Sequence[Run], strays: Sequence[Run], proofs: Sequence[Proof], rules: Rules) -> tuple[Outcome, str]:
-    """The table, from the top: the first row that applies."""
-    failures = [run for run in ours if run.verdict is Verdict.FAIL]
-    unknown = [run for run in ours if run.verdict is Verdict.UNKNOWN]
-    broken = [proof for proof in proofs if proof.broken]
-    wanting = [proof for proof in proofs if rules.require_slo and not proof.holds]
-    rows: tuple[tuple[object, Outcome, Callable[[], str]], ...] = (
-        (failures, Outcome.FAIL, lambda: _told(failures[0], Verdict.FAIL)),
-        (broken, Outcome.FAIL, lambda: broken[0].sentence()),  # noqa: PLW0108 - there may be none
-        (strays, Outcome.INCONCLUSIVE, lambda: _astray(strays, len(ours) + len(strays))),
-        (unknown, Outcome.INCONCLUSIVE, lambda: _told(unknown[0], Verdict.UNKNOWN)),
-        (not ours, Outcome.INCONCLUSIVE, lambda: NOT_RUN),
-        (wanting, Outcome.INCONCLUSIVE, lambda: wanting[0].sentence()),  # noqa: PLW0108 - as above
-    )
-    return next(((outcome, text()) for applies, outcome, text in rows if applies), (Outcome.PASS, ""))
+def _outcome(
+    ours: Sequence[Run], strays: Sequence[Run], proofs: Sequence[Proof], rules: Rules
+) -> tuple[Outcome, str, Observation | Proof | None]:
+    """The table, from the top: the first case that applies; its outcome, its text, and what the text speaks of."""
+    if failure := _last(ours, Verdict.FAIL):
+        return Outcome.FAIL, _run_text(failure), failure
+    if broken := next((proof for proof in proofs if proof.broken), None):
+        return Outcome.FAIL, broken.sentence(), broken
+    if strays or not ours:
+        return Outcome.INCONCLUSIVE, _strays_text(strays, len(ours) + len(strays)) if strays else NOT_RUN, None
+    if unknown := _last(ours, Verdict.UNKNOWN):
+        return Outcome.INCONCLUSIVE, _run_text(unknown), unknown
+    if rules.require_slo and (unproven := next((proof for proof in proofs if not proof.holds), None)):
+        return Outcome.INCONCLUSIVE, unproven.sentence(), unproven
+    return Outcome.PASS, "", None
 
 
-def _told(run: Run, verdict: Verdict) -> str:
-    """What the last attempt with this verdict said: `status: 503, expected 200`."""
-    observation = _last(run, verdict)
-    return ": ".join(part for part in (str(observation.reason or ""), observation.message) if part) or str(verdict)
+def _last(runs: Sequence[Run], verdict: Verdict) -> Observation | None:
+    """Of the first run with this verdict, the last attempt with it."""
+    return next((o for run in runs if run.verdict is verdict for o in reversed(run.attempts) if o.verdict is verdict), None)
 
 
-def _last(run: Run, verdict: Verdict) -> Observation:
-    return next(o for o in reversed(run.attempts) if o.verdict is verdict)
+def _run_text(observation: Observation) -> str:
+    """`status: 503, expected 200`."""
+    return ": ".join(part for part in (str(observation.reason or ""), observation.message) if part) or str(observation.verdict)
 
 
-def _astray(strays: Sequence[Run], runs: int) -> str:
+def _strays_text(strays: Sequence[Run], runs: int) -> str:
     names = sorted({run.revision for run in strays})
     addresses = sorted({str(o.facts["ip"]) for run in strays for o in run.attempts if o.facts.get("ip")})
     where = f" from {', '.join(addresses)}" if addresses else ""
     return f"revision {', '.join(names)} answered {len(strays)} of {runs} runs{where}"
 
 
-def _findings(judged: Judged, rules: Rules) -> list[Finding]:
-    """What one check adds: its outcome, and what is worth knowing besides. Nothing of an optional check colours the verdict."""
+def _findings(judged: JudgedCheck, rules: Rules) -> list[Finding]:
+    """What one check adds: its outcome, and what is worth knowing besides. For an optional check, all of it is notes."""
     check = judged.check
-    sentences = {proof.sentence(): _of_proof(proof, rules) for proof in judged.proofs}
-    told: dict[str, Outcome] = {}
+    found: list[tuple[Outcome, str]] = []
     if judged.outcome is not Outcome.PASS:
-        told[judged.text if judged.text in sentences else f"{check.name}: {judged.text}"] = judged.outcome
+        found.append((judged.outcome, judged.text if isinstance(judged.cause, Proof) else f"{check.name}: {judged.text}"))
     if judged.outcome is Outcome.FAIL and judged.strays:
-        told[f"{check.name}: {judged.strays} more runs were answered by another revision"] = Outcome.INCONCLUSIVE
+        found.append((Outcome.INCONCLUSIVE, f"{check.name}: {judged.strays} more runs were answered by another revision"))
     if judged.flaky:
-        told[f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed on an immediate retry"] = Outcome.PASS
-    told |= {text: outcome for text, outcome in sentences.items() if text not in told}
+        text = f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed on an immediate retry"
+        found.append((Outcome.PASS, text))
+    for proof in judged.proofs:
+        if proof is not judged.cause:
+            unproven = Outcome.INCONCLUSIVE if rules.require_slo and not proof.holds else Outcome.PASS
+            found.append((Outcome.FAIL if proof.broken else unproven, proof.sentence()))
     aside = "" if check.required else " (optional)"
-    return [Finding(outcome if check.required else Outcome.PASS, text + aside, check.name, check.line) for text, outcome in told.items()]
-
-
-def _of_proof(proof: Proof, rules: Rules) -> Outcome:
-    if proof.broken:
-        return Outcome.FAIL
-    return Outcome.INCONCLUSIVE if rules.require_slo and not proof.holds else Outcome.PASS
+    return [Finding(outcome if check.required else Outcome.PASS, text + aside, check.name, check.line) for outcome, text in found]

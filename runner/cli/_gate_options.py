@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,8 +16,7 @@ from runner.usage import unusable
 
 if TYPE_CHECKING:
     from judge.verdict import Outcome
-    from runner.config.plan import GateRules
-    from runner.gate.settings import Settings
+    from runner.gate.settings import GateSettings
 
 
 class _Unit(click.ParamType[Any]):
@@ -33,13 +32,13 @@ class _Unit(click.ParamType[Any]):
         if not isinstance(value, str):
             return value
         try:
-            return positive_seconds(value) if self.name == "duration" else percent(value)
+            return positive_seconds(value) if self.name == "duration" else float(percent(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--expect-revision", {"default": "", "metavar": "SHA", "help": "Wait until the targets serve this revision, and judge only it."}),
+    ("--expect-revision", {"default": None, "metavar": "SHA", "help": "Wait until the targets serve this revision, and judge only it."}),
     (
         "--wait",
         {"type": _Unit("duration"), "help": "How long to wait for the revision, or for the first response.  [default: gate.wait, 5m]"},
@@ -51,7 +50,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {"type": click.IntRange(1, 1000), "help": "Consecutive responses that must have the revision.  [default: gate.consecutive, 5]"},
     ),
     ("--inconclusive", {"type": click.Choice(["fail", "pass"]), "help": "Exit code to use when inconclusive: fail (1) or pass (0)."}),
-    ("--require-slo", {"is_flag": True, "help": "Every SLO must be proven to be met; too few runs are inconclusive."}),
+    ("--require-slo", {"is_flag": True, "default": None, "help": "Every SLO must be proven to be met; too few runs are inconclusive."}),
     (
         "--save",
         {"type": click.Path(path_type=Path, dir_okay=False), "help": "Before the deployment: write the measured times to this file."},
@@ -66,6 +65,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--token-file", {"type": click.Path(path_type=Path), "help": "The runner's operate token.  [default: $OPERATE_TOKEN]"}),
     ("--since", {"default": "", "metavar": "TIME", "help": "With --via: when the deployment began; the runs before it are the baseline."}),
 )
+_SETTINGS = ("expect_revision", "wait", "rounds", "for", "consecutive", "require_slo", "fail_on_slower")
 
 
 def gate_options(command: Command) -> Command:
@@ -76,61 +76,49 @@ def gate_options(command: Command) -> Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What was given. None where the file's gate section decides."""
+class GateOptions:
+    """What was given on the command line: the gate's settings, and what the command does around it."""
 
-    expect_revision: str
-    wait: float | None
-    rounds: int | None
-    span: float | None
-    consecutive: int | None
+    settings: GateSettings
     inconclusive: Outcome | None
-    require_slo: bool
     save: Path | None
     baseline: Path | None
-    fail_on_slower: float | None
     annotate: bool
     via: str
-    token_file: Path | None
+    token: str  # the runner's operate token; "" without --via
     since: str
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Given:
+    def read(cls, options: Mapping[str, Any]) -> GateOptions:
         """From click's; ends the command with exit 2 where two contradict each other."""
         from judge.verdict import Outcome
+        from runner.gate.settings import GateSettings
 
-        told = dict(options) | {"span": options["for"]}
-        del told["for"]
-        slower: Decimal | None = told["fail_on_slower"]
-        told["fail_on_slower"] = None if slower is None else float(slower)
-        told["inconclusive"] = Outcome(told["inconclusive"]) if told["inconclusive"] else None
-        told["expect_revision"] = told["expect_revision"].strip()
-        given = cls(**told)
-        given._judge()
-        return given
-
-    def _judge(self) -> None:
-        if self.span is not None and self.rounds is not None:
+        if options["for"] is not None and options["rounds"] is not None:
             unusable("give either --rounds or --for")
-        if self.via and self.save:
+        via = options["via"]
+        if via and options["save"]:
             unusable("--save can't be used with --via: the runner already has the runs before the deployment")
-        if self.via and (urlsplit(self.via).scheme not in ("http", "https") or not urlsplit(self.via).hostname):
-            unusable(f"--via {self.via}: write http:// or https:// and a host")
-        if self.fail_on_slower is not None and self.baseline is None and not self.via:
+        if via and (urlsplit(via).scheme not in ("http", "https") or not urlsplit(via).hostname):
+            unusable(f"--via {via}: write http:// or https:// and a host")
+        if options["fail_on_slower"] is not None and options["baseline"] is None and not via:
             unusable("--fail-on-slower needs a --baseline")
-        if self.since and not self.via:
+        if options["since"] and not via:
             unusable("--since needs --via")
-
-    def settings(self, rules: GateRules) -> Settings:
-        """What is given, and the file's word for the rest."""
-        from runner.gate.settings import Settings
-
-        return Settings(
-            expect=self.expect_revision,
-            wait=rules.wait if self.wait is None else self.wait,
-            rounds=rules.rounds if self.rounds is None else self.rounds,
-            span=self.span,
-            consecutive=rules.consecutive if self.consecutive is None else self.consecutive,
-            require_slo=self.require_slo,
-            fail_on_slower=self.fail_on_slower,
+        given = {name: options[name] for name in _SETTINGS if options[name] is not None}
+        return cls(
+            settings=GateSettings.model_validate(given),
+            inconclusive=Outcome(options["inconclusive"]) if options["inconclusive"] else None,
+            token=_read_token(options["token_file"]) if via else "",
+            **{name: options[name] for name in ("save", "baseline", "annotate", "via", "since")},
         )
+
+
+def _read_token(file: Path | None) -> str:
+    if file is not None:
+        try:
+            return file.read_text("utf-8").strip()
+        except OSError as error:
+            unusable(f"--token-file {file}: {error.strerror or error}")
+    token = os.environ.get("OPERATE_TOKEN", "").strip()
+    return token or unusable("--via needs the runner's operate token: --token-file FILE, or $OPERATE_TOKEN")

@@ -19,15 +19,22 @@ def report_options(command: Command) -> Command:
     from runner.reports import formats
 
     for name, form in reversed(formats().items()):
-        said = f"{form.help} Without FILE: standard output."
-        command = click.option(f"--{name}", f"as_{name}", is_flag=False, flag_value="-", metavar="[FILE]", help=said)(command)
+        text = f"{form.help} Without FILE: standard output."
+        command = click.option(f"--{name}", f"as_{name}", is_flag=False, flag_value="-", metavar="[FILE]", help=text)(command)
     return command
+
+
+def standard_output_is_taken(wanted: Mapping[str, str | None]) -> bool:
+    """Whether data goes to standard output, so that what goes on is shown on standard error."""
+    from runner.reports import formats
+
+    return any(file == "-" and not formats()[name].beside for name, file in wanted.items())
 
 
 def deliver_reports(report: Report, wanted: Mapping[str, str | None]) -> None:
     """Writes what was asked for, by the format's name; the table, where no data goes to standard output.
 
-    A report that can't be written changes no verdict: it is said on standard error.
+    A report that can't be written changes no verdict: standard error says so.
     """
     from runner.reports import deliver, formats, table
 

@@ -1,4 +1,4 @@
-"""`outrider annotate`: a deployment's mark in Grafana, told by its start and its finish, perhaps on different machines."""
+"""`outrider annotate`: a deployment's annotation in Grafana, recorded by its start and its finish, perhaps on different machines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from runner.cli._options import config_option, deployment_options, load_plan
 from runner.usage import unusable
 
 if TYPE_CHECKING:
-    from runner.config.plan import Plan
-    from runner.grafana import Deployment, Flushed, Recorder
-    from runner.grafana.recorder import Outcome
+    from runner.config.plan import Marking, Plan
+    from runner.grafana import Recorder
 
 T = TypeVar("T")
 VERDICTS = ("pass", "fail", "inconclusive")
@@ -37,7 +36,7 @@ def command() -> None:
 @config_option
 def start(config: Path, deployment: str | None, revision: str, release: str, *, require: bool) -> None:
     """Annotate the start of a deployment, and close earlier ones that never finished."""
-    _tell_of(config, deployment, "", revision=revision, version=release, require=require)
+    _record(config, deployment, "", revision=revision, version=release, require=require)
 
 
 @command.command("finish")
@@ -49,7 +48,7 @@ def start(config: Path, deployment: str | None, revision: str, release: str, *, 
 @config_option
 def finish(config: Path, deployment: str | None, verdict: str, revision: str, release: str, detail: str, *, require: bool) -> None:
     """Finish the annotation: a region from the deployment's start to now. The start is found in Grafana."""
-    _tell_of(config, deployment, verdict, revision=revision, version=release, detail=detail, require=require)
+    _record(config, deployment, verdict, revision=revision, version=release, detail=detail, require=require)
 
 
 @command.command("flush")
@@ -57,62 +56,62 @@ def finish(config: Path, deployment: str | None, verdict: str, revision: str, re
 @config_option
 def flush(config: Path, *, require: bool) -> None:
     """Send the annotations that Grafana didn't accept before."""
-    from runner.grafana.deployment import has_grafana
+    from runner.grafana.deployment import grafana_of
 
     plan = load_plan(config, marking=True, probing=False)
-    if not has_grafana(plan, require=require):
+    grafana = grafana_of(plan, require=require, say=_say)
+    if grafana is None:
         return
-
-    async def sent(recorder: Recorder) -> Flushed:
-        return await recorder.flush()
-
     try:
-        flushed = asyncio.run(_with(plan, sent))
+        flushed = asyncio.run(_with(plan, grafana, lambda recorder: recorder.flush()))
     except OSError as error:
         unusable(f"the spool can't be read: {error}")
     for text in flushed.sent:
         click.echo(text)
-    for said, texts in (("waits", flushed.waiting), ("given up", flushed.given_up)):
+    for state, texts in (("waits", flushed.waiting), ("given up", flushed.given_up)):
         for text in texts:
-            click.echo(f"{said}: {text}", err=True)
+            _say(f"{state}: {text}")
     if flushed.busy:
-        click.echo("another process is sending the waiting annotations", err=True)
+        _say("another process is sending the waiting annotations")
     elif not (flushed.sent or flushed.waiting or flushed.given_up):
         click.echo("no annotation is waiting")
     raise click.exceptions.Exit(flushed.exit_code(require=require))
 
 
-def _tell_of(config: Path, identity: str | None, verdict: str, *, revision: str, version: str, detail: str = "", require: bool) -> None:
+def _record(config: Path, identity: str | None, verdict: str, *, revision: str, version: str, detail: str = "", require: bool) -> None:
+    """Records the start of a deployment, or its finish where there is a verdict."""
     from dataclasses import replace
 
     from runner.clock import SystemClock
-    from runner.grafana.deployment import deployment_of, has_grafana, put_out, tell
+    from runner.grafana.deployment import deployment_of, grafana_of, publish
 
     plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
-    told = deployment_of(plan, identity, revision=revision, made_up="" if verdict else f"by-hand/{round(now * 1000)}")
-    if told is None:
+    deployment = deployment_of(plan, identity, revision=revision, generated="" if verdict else f"by-hand/{round(now * 1000)}")
+    if deployment is None:
         unusable("outside of a CI the deployment has no id: give --deployment ID, as annotate start printed it")
-    told = replace(told, version=version, verdict=verdict, detail=detail)
-    told = replace(told, finished=now) if verdict else replace(told, started=now)
-    if not has_grafana(plan, require=require):
-        put_out(told)
+    deployment = replace(deployment, version=version, verdict=verdict, detail=detail)
+    deployment = replace(deployment, finished=now) if verdict else replace(deployment, started=now)
+    grafana = grafana_of(plan, require=require, say=_say)
+    if grafana is None:
+        publish(deployment, _say)
         return
-    outcome = asyncio.run(_with(plan, lambda recorder: _recorded(recorder, told)))
-    tell(outcome)
-    put_out(replace(told, id=outcome.id or told.id))
+    outcome = asyncio.run(
+        _with(plan, grafana, lambda recorder: recorder.finish(deployment) if verdict else recorder.start(deployment)),
+    )
+    for text in outcome.lines:
+        _say(text)
+    publish(replace(deployment, id=outcome.id or deployment.id), _say)
     raise click.exceptions.Exit(outcome.exit_code(require=require))
 
 
-async def _recorded(recorder: Recorder, deployment: Deployment) -> Outcome:
-    return await (recorder.finish(deployment) if deployment.verdict else recorder.start(deployment))
-
-
-async def _with(plan: Plan, work: Callable[[Recorder], Awaitable[T]]) -> T:
+async def _with(plan: Plan, grafana: Marking, work: Callable[[Recorder], Awaitable[T]]) -> T:
     from runner.clock import SystemClock
     from runner.grafana import Patience
     from runner.grafana.deployment import recording
 
-    if plan.grafana is None:
-        raise AssertionError  # has_grafana has told
-    async with recording(plan.grafana, plan.state, SystemClock(), Patience()) as recorder:
+    async with recording(grafana, plan.state, SystemClock(), Patience()) as recorder:
         return await work(recorder)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner import our_version
-from runner.cli._gate_options import Given, gate_options
+from runner.cli._gate_options import GateOptions, gate_options
 from runner.cli._options import deployment_options, load_plan, selection_options
-from runner.cli._reports import deliver_reports, report_options
+from runner.cli._reports import deliver_reports, report_options, standard_output_is_taken
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -35,40 +37,36 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
     (nothing is proven), 2 usage or configuration.
     """
     wanted = {name.removeprefix("as_"): options.pop(name) for name in list(options) if name.startswith("as_")}
-    given = Given.of(options)
-    if given.via:
-        plan = _plan_for_marks(config, needed=given.annotate)
-    else:
-        plan = load_plan(config, tags=tags, checks=checks, marking=given.annotate, gating=True)
-    if plan is not None and not given.via and not plan.checks:
-        unusable(f"{config}: no check is enabled")
+    given = GateOptions.read(options)
     before = _before(given.baseline)
-    marked = _deployment(plan, deployment, given, require=require) if given.annotate and plan else None
+    plan: Plan | None
+    run: Callable[[], Awaitable[Report]]
+    if given.via:
+        from runner.gate.remote import gate_via, request_of
+
+        plan = load_plan(config, marking=True, probing=False) if given.annotate else None  # for Grafana alone: the runner has the checks
+        request = request_of(given.settings, before, tags=list(tags), checks=list(checks), since=given.since)
+        run = partial(gate_via, given.via, given.token, request, say=_say)
+    else:
+        from rich.console import Console
+
+        from runner.gate.local import gate_here
+
+        plan = load_plan(config, tags=tags, checks=checks, marking=given.annotate, gating=True)
+        if not plan.checks:
+            unusable(f"{config}: no check is enabled")
+        console = Console(highlight=False, stderr=standard_output_is_taken(wanted))
+        run = partial(gate_here, plan, given.settings, before, save=given.save, version=our_version(), console=console, say=_say)
+    annotated = _deployment(plan, deployment, given, require=require) if given.annotate and plan else None
     with contextlib.suppress(KeyboardInterrupt):
-        told, stands = asyncio.run(_carried_out(plan, given, before, marked, tags=tags, checks=checks, quiet=_is_quiet(wanted)))
-        deliver_reports(told, wanted)
-        _end(told, given, failed_mark=require and given.annotate and not stands)
+        report, stands = asyncio.run(_annotated(run, plan, annotated))
+        deliver_reports(report, wanted)
+        code = report.verdict.exit_code_as(given.inconclusive)
+        if require and given.annotate and not stands:
+            click.echo("the mark does not stand in Grafana, and --require asks for it", err=True)
+            code = 1
+        raise click.exceptions.Exit(code)
     raise click.exceptions.Exit(3)
-
-
-def _end(told: Report, given: Given, *, failed_mark: bool) -> NoReturn:
-    code = told.verdict.exit_code_as(given.inconclusive)
-    if failed_mark:
-        click.echo("the annotation is not in Grafana, but --require needs it", err=True)
-        code = 1
-    raise click.exceptions.Exit(code)
-
-
-def _is_quiet(wanted: dict[str, str | None]) -> bool:
-    """Whether data goes to standard output, so that what goes on is told on standard error."""
-    from runner.reports import formats
-
-    return any(file == "-" and not formats()[name].beside for name, file in wanted.items())
-
-
-def _plan_for_marks(config: Path, *, needed: bool) -> Plan | None:
-    """With --via the checks are the runner's; the file here only says where Grafana is."""
-    return load_plan(config, marking=True, probing=False) if needed else None
 
 
 def _before(baseline: Path | None) -> Before | None:
@@ -84,41 +82,29 @@ def _before(baseline: Path | None) -> Before | None:
         unusable(f"--baseline {baseline}: {error}")
 
 
-def _deployment(plan: Plan, identity: str | None, given: Given, *, require: bool) -> Deployment | None:
+def _deployment(plan: Plan, identity: str | None, given: GateOptions, *, require: bool) -> Deployment | None:
     from runner.clock import SystemClock
-    from runner.grafana.deployment import deployment_of, has_grafana
+    from runner.grafana.deployment import deployment_of, grafana_of
 
-    has_grafana(plan, require=require)  # without one the deployment is told all the same, to the jobs that come later
+    grafana_of(plan, require=require, say=_say)  # without one the deployment is published all the same, for the jobs that come later
     now = SystemClock().time()
-    told = deployment_of(plan, identity, revision=given.expect_revision, made_up=f"by-hand/{round(now * 1000)}")
-    return replace(told, started=now) if told else None
+    revision = given.settings.expect_revision
+    found = deployment_of(plan, identity, revision=revision, generated=f"by-hand/{round(now * 1000)}")
+    return replace(found, started=now) if found else None
 
 
-async def _carried_out(
-    plan: Plan | None,
-    given: Given,
-    before: Before | None,
-    deployment: Deployment | None,
-    *,
-    tags: tuple[str, ...],
-    checks: tuple[str, ...],
-    quiet: bool,
-) -> tuple[Report, bool]:
-    """The report, and whether its mark stands in Grafana. Ctrl-C ends the gate with a verdict so far; twice ends it at once."""
-    from runner.gate.annotation import marking
-    from runner.gate.local import here
-    from runner.grafana.deployment import put_out
+async def _annotated(run: Callable[[], Awaitable[Report]], plan: Plan | None, deployment: Deployment | None) -> tuple[Report, bool]:
+    """The gate's report, and whether its annotation stands in Grafana (also True where there is none to write)."""
+    from runner.gate.annotation import annotating
+    from runner.grafana.deployment import publish
 
-    async with marking(plan, deployment) as marks:
-        if given.via:
-            from runner.gate.remote import via
-
-            told = await via(given, before, tags=tags, checks=checks)
-        elif plan is not None:
-            told = await here(plan, given, before, version=our_version(), quiet=quiet)
-        else:
-            raise AssertionError  # without --via there is a plan
-        stands = await marks.finish(told)
+    async with annotating(plan, deployment, _say) as finish:
+        report = await run()
+        outcome = await finish(report) if finish else None
     if deployment is not None:
-        put_out(replace(deployment, id=marks.id or deployment.id))
-    return told, stands
+        publish(replace(deployment, id=outcome.id if outcome and outcome.id else deployment.id), _say)
+    return report, outcome is None or outcome.stands
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

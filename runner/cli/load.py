@@ -88,8 +88,8 @@ def command(
     from loadtests.order import as_json as written
     from loadtests.shapes import peak
     from probes.core import QuotaRefused
-    from runner.grafana.deployment import has_grafana
-    from runner.load.annotation import mark
+    from runner.grafana.deployment import grafana_of
+    from runner.load.annotation import annotate_load
     from runner.load.order import at_rate, read
     from runner.load.process import most_that_holds, paid_run
 
@@ -103,7 +103,9 @@ def command(
         unusable("a load test needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
     marked = load_plan(config, marking=True, probing=False) if annotate else None
     if marked is not None:
-        has_grafana(marked, require=False)  # before anything is sent: an empty address is said, and exit 2 where there is no section
+        grafana_of(
+            marked, require=False, say=partial(click.echo, err=True)
+        )  # before anything is sent: an empty address is said, and exit 2 where there is no section
     _say_beforehand(order, find_capacity=find_capacity)
     with ExitStack() as served:
         run = partial(paid_run, plan.state, Redactor(plan.secrets), tell=_shown(order, metrics, served))
@@ -117,7 +119,7 @@ def command(
             unusable(f"{refused.message}; nothing was sent")
     _told(report, wanted)
     if marked is not None:
-        asyncio.run(mark(marked, report))
+        asyncio.run(annotate_load(marked, report, partial(click.echo, err=True)))
     raise click.exceptions.Exit(report.verdict.exit_code)
 
 

@@ -9,6 +9,7 @@ its target's limit, and none begins that wouldn't end within the check's interva
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 from judge.observation import Observation
@@ -17,9 +18,34 @@ from runner.config.plan import Plan, Planned
 from runner.engine.cadences import Timer
 from runner.engine.schedule import Observer
 
-SPACE = 1.0  # seconds between two re-checks, where the interval is no shorter than twenty times that
+_SPACE = 1.0  # seconds between two re-checks, where the interval is no shorter than twenty times that
 _SHARE = 20
-NOT_AGAIN = frozenset({Reason.AUTH, Reason.THROTTLED, Reason.POLICY, Reason.QUOTA})  # asking again would only make it worse
+_NOT_AGAIN = frozenset({Reason.AUTH, Reason.THROTTLED, Reason.POLICY, Reason.QUOTA})  # asking again would only make it worse
+
+
+async def recheck(
+    planned: Planned,
+    first: Observation,
+    observe: Callable[[], Awaitable[tuple[Observation, ...]]],
+    *,
+    pause: Callable[[float], Awaitable[None]],
+    may_begin: Callable[[float], bool],
+) -> AsyncIterator[tuple[Observation, ...]]:
+    """Repeats a run that failed, `planned.confirm` times at most, until one doesn't fail: a scheduled run, or a gate's.
+
+    `may_begin` gets the seconds of the pause before the next re-check, and says whether it may be made. What `observe` raises
+    ends the re-checks.
+    """
+    interval = planned.check.interval or _SHARE * _SPACE
+    space = min(_SPACE, interval / _SHARE)
+    last = first
+    for _ in range(planned.confirm):
+        if last.verdict is not Verdict.FAIL or last.reason in _NOT_AGAIN or not may_begin(space):
+            return
+        await pause(space)
+        seen = await observe()
+        yield seen
+        last = seen[0]
 
 
 class Down:
@@ -72,7 +98,7 @@ class Confirm:
             if first.verdict is Verdict.PASS:
                 self._down.discard(planned)
             return seen
-        if planned.confirm and planned not in self._down and first.reason not in NOT_AGAIN:
+        if planned.confirm and planned not in self._down and first.reason not in _NOT_AGAIN:
             rechecks: list[str] = []
             if passed := await self._again(planned, first, began, rechecks):
                 return (replace(first, confirmed=False), *passed)
@@ -86,24 +112,24 @@ class Confirm:
 
     async def _again(self, planned: Planned, first: Observation, began: float, rechecks: list[str]) -> tuple[Observation, ...]:
         """The re-check that passed; nothing where none did. What each of the others said is added to `rechecks`."""
-        interval = planned.check.interval or _SHARE * SPACE
-        space = min(SPACE, interval / _SHARE)
-        for _ in range(planned.confirm):
-            if self._clock.monotonic() - began + space + max(space, 1.5 * first.seconds) > interval:
-                rechecks.append("no time was left before the next run")
-                return ()
-            await self._pause(space)
-            try:
-                seen = await self._observer.observe(planned)
-            except QuotaRefused as refused:
-                rechecks.append(refused.message)
-                return ()
-            if seen[0].verdict is Verdict.PASS:
-                return seen
-            rechecks.append(f"{seen[0].reason}: {seen[0].message}")
-            if seen[0].verdict is Verdict.UNKNOWN:
-                return ()
-        return ()
+        passed: tuple[Observation, ...] = ()
+
+        def has_time(space: float) -> bool:
+            ends = self._clock.monotonic() + space + max(space, 1.5 * first.seconds)
+            if ends - began <= (planned.check.interval or _SHARE * _SPACE):
+                return True
+            rechecks.append("no time was left before the next run")
+            return False
+
+        try:
+            async for seen in recheck(planned, first, lambda: self._observer.observe(planned), pause=self._pause, may_begin=has_time):
+                if seen[0].verdict is Verdict.PASS:
+                    passed = seen
+                else:
+                    rechecks.append(f"{seen[0].reason}: {seen[0].message}")
+        except QuotaRefused as refused:
+            rechecks.append(refused.message)
+        return passed
 
     async def _pause(self, seconds: float) -> None:
         over = asyncio.Event()

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from judge.observation import Finding, Observation
-from judge.trials import TLS, Outcome, Trials, diagnosed
+from judge.findings import TLS, TrialOutcome, Trials, diagnosis
+from judge.observation import DiagnosisFinding, Observation
 from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Reason, Verdict
 from probes.probe import Context
 from probes.wire.endpoint import Endpoint, Variation
@@ -37,7 +37,7 @@ _OURS = frozenset({Reason.POLICY, Reason.QUOTA, Reason.CANCELLED, Reason.INTERNA
 class Diagnosis:
     """A sink that diagnoses the failures it is told of, and hands each finding to `found`. Belongs to the loop's thread."""
 
-    def __init__(self, found: Callable[[Finding], None], clock: Clock, log: Log | None = None) -> None:
+    def __init__(self, found: Callable[[DiagnosisFinding], None], clock: Clock, log: Log | None = None) -> None:
         self._found = found
         self._clock = clock
         self._log = log or logging.getLogger("outrider.engine").log
@@ -119,7 +119,7 @@ class Diagnosis:
             self._log(logging.ERROR, f"the diagnosis of {name} broke: {type(error).__name__}: {error}")
 
 
-async def burst(execute: Execute, planned: Planned, seen: Observation, since: Mapping[str, float], clock: Clock) -> Finding | None:
+async def burst(execute: Execute, planned: Planned, seen: Observation, since: Mapping[str, float], clock: Clock) -> DiagnosisFinding | None:
     """The trials that fit this failure, all at once, and what they show; None where they show nothing.
 
     `since` says from when on each address has failed, seconds since the epoch.
@@ -127,11 +127,11 @@ async def burst(execute: Execute, planned: Planned, seen: Observation, since: Ma
     if (endpoint := planned.probe.endpoint()) is None or seen.reason in _OURS:
         return None
     trials = await _Burst(execute, planned, endpoint, seen, clock).trials()
-    text = diagnosed(seen, trials, {address: at for address, at in since.items() if at < seen.at})
+    text = diagnosis(seen, trials, {address: at for address, at in since.items() if at < seen.at})
     if not text:
         return None
-    told = {tried: execute.redacted(ending) for tried, ending in trials.told().items()}
-    return Finding(seen.check, seen.trace_id, clock.time(), execute.redacted(text), told)
+    told = {tried: execute.redacted(ending) for tried, ending in trials.summary().items()}
+    return DiagnosisFinding(seen.check, seen.trace_id, clock.time(), execute.redacted(text), told)
 
 
 class _Burst:
@@ -164,11 +164,11 @@ class _Burst:
             return ()
         return list(dict.fromkeys(found))[:_ADDRESSES]
 
-    async def _each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[Outcome | None]]) -> dict[str, Outcome]:
+    async def _each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[TrialOutcome | None]]) -> dict[str, TrialOutcome]:
         outcomes = await asyncio.gather(*(attempt(address) for address in addresses))
         return {address: outcome for address, outcome in zip(addresses, outcomes, strict=True) if outcome is not None}
 
-    async def _connected(self, address: str) -> Outcome:
+    async def _connected(self, address: str) -> TrialOutcome:
         """TCP alone, to one address."""
         route = replace(self._endpoint.route, resolve=(self._endpoint.host, address))
 
@@ -178,10 +178,10 @@ class _Burst:
 
         return await self._tried(dial)
 
-    async def _asked_at(self, address: str) -> Outcome | None:
+    async def _asked_at(self, address: str) -> TrialOutcome | None:
         return await self._asked(Variation(address=address))
 
-    async def _unverified(self) -> tuple[Outcome, bool]:
+    async def _unverified(self) -> tuple[TrialOutcome, bool]:
         """Without a look at the certificate: the whole where it may be asked again, else up to the handshake's end."""
         if outcome := await self._asked(Variation(verify=False)):
             return outcome, False
@@ -193,7 +193,7 @@ class _Burst:
 
         return await self._tried(shake), True
 
-    async def _asked(self, variation: Variation) -> Outcome | None:
+    async def _asked(self, variation: Variation) -> TrialOutcome | None:
         """The whole, with one thing changed; None where it may not be asked again, or too little of the limit is left."""
         other = None if self._seen.reason in {Reason.AUTH, Reason.THROTTLED} else self._planned.probe.varied(variation)
         left = self._deadline - self._clock.monotonic()
@@ -207,17 +207,17 @@ class _Burst:
         if seen.verdict is Verdict.UNKNOWN:
             return None
         status = seen.facts.get("status_code")
-        return Outcome(seen.reason, status if isinstance(status, int) else None, seen.message)
+        return TrialOutcome(seen.reason, status if isinstance(status, int) else None, seen.message)
 
-    async def _tried(self, attempt: Callable[[Context], Awaitable[None]]) -> Outcome:
+    async def _tried(self, attempt: Callable[[Context], Awaitable[None]]) -> TrialOutcome:
         ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
                 await attempt(ctx)
         except (Failed, PolicyRefused, OSError) as error:
             result = result_of(error, self._planned.probe, ctx)
-            return Outcome(result.reason, message=result.message) if result else Outcome(Reason.UNREACHABLE, message=str(error))
-        return Outcome()
+            return TrialOutcome(result.reason, message=result.message) if result else TrialOutcome(Reason.UNREACHABLE, message=str(error))
+        return TrialOutcome()
 
     def _context(self, seconds: float) -> Context:
         return self._execute.contexts.unlimited(self._planned.check.name, self._clock.monotonic() + seconds)

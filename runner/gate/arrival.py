@@ -1,4 +1,4 @@
-"""Waiting for the right release: until a place answers, and, where it tells its revision, until enough answers carry the expected one."""
+"""Waiting for the right release: until a target answers, and, where it tells its revision, until enough answers carry the expected one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from judge.intervals import what_answers_prove
+from judge.intervals import old_instance_sentence
 from judge.verdict import Finding, Outcome, same_revision
 from probes.core import Clock, Reason, Verdict
-from runner.gate.addresses import Heard, Observing, Place, reachable
-from runner.gate.settings import Shown
+from runner.gate.addresses import Engine, GateTarget, ProbeResponse
+from runner.gate.settings import Display, GateSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.25, 5.0, 1.5  # seconds; seconds; times
 _SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)
@@ -20,189 +20,193 @@ _NO_ROUTE = Reason.UNREACHABLE  # of an address family that this machine doesn't
 ADVICE = "let the application send its commit with every response, and set revision: {header: X-Revision} on its target"
 
 
-@dataclass(slots=True)
-class _Story:
-    """What has been heard of one place so far."""
-
-    place: Place
-    streaks: dict[str, int] = field(default_factory=dict)  # answers in a row that carried the revision, by address
-    told: Counter[str] = field(default_factory=Counter)  # answers by revision
-    silent: Heard | None = None  # the latest that was no answer
-    can_tell: bool = False  # somebody answered, or refused to: that the runner couldn't ask is another thing
-    unrouted: set[str] = field(default_factory=set)
-    after: float = 0.0  # seconds
-
-    @property
-    def answers(self) -> int:
-        return sum(self.told.values())
-
-
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """How the waiting ended: what to tell, and what it means for the verdict. `ready` says whether judging makes sense."""
+class WaitResult:
+    """How the waiting ended: sentences for the report, and what they mean for the verdict. `ready`: whether judging makes sense."""
 
-    said: tuple[str, ...]
+    sentences: tuple[str, ...]
     findings: tuple[Finding, ...]
     ready: bool
-    revisions: Mapping[str, str]  # what each place last told
+    revisions: Mapping[str, str]  # by target, the one that was seen most often
 
 
-class Waiting:
-    """Waits at several places at once. `pause` waits so many seconds, or shorter where the gate is to stop."""
+@dataclass(slots=True)
+class TargetProgress:
+    """What one target has answered so far."""
+
+    target: GateTarget
+    expect: str  # the revision to wait for; "" where any will do, or where the target tells none
+    consecutive: int  # responses in a row that must carry it
+    revision_before: str = ""  # of the target, before the deployment
+    streaks: dict[str, int] = field(default_factory=dict)  # right responses in a row, by address
+    revisions_seen: Counter[str] = field(default_factory=Counter)
+    last_error: str | None = None
+    reachable: bool = False  # it answered, or refused to; False also where the runner itself couldn't ask
+    unrouted: set[str] = field(default_factory=set)  # addresses of a family that this machine doesn't have
+    waited: float = 0.0  # seconds
+
+    @property
+    def responses(self) -> int:
+        return self.revisions_seen.total()
+
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self.streaks) and min(self.streaks.values()) >= (self.consecutive if self.expect else 1)
+
+    def record_response(self, response: ProbeResponse, address: str) -> bool:
+        """Counts a response. Whether it is right, so that the next one may be asked for at once."""
+        if response.seen.reason is _NO_ROUTE and any(self.streaks.values()):
+            self.unrouted.add(address)
+            self.streaks.pop(address, None)
+            return True
+        if response.answered:
+            self.reachable = True
+            self.revisions_seen[response.revision] += 1
+        else:
+            self.reachable |= response.seen.verdict is Verdict.FAIL
+            self.last_error = response.seen.message
+        right = response.answered and (not self.expect or (response.revision != "" and same_revision(response.revision, self.expect)))
+        self.streaks[address] = self.streaks.get(address, 0) + 1 if right else 0
+        return right
+
+    def hint(self) -> str:
+        """What to add to the application, where the revision that it tells is of no use; "" where it may be."""
+        if not self.expect or not self.revisions_seen or any(one and same_revision(one, self.expect) for one in self.revisions_seen):
+            return ""
+        name, where = self.target.name, self.target.revision
+        seen = [one for one in self.revisions_seen if one]
+        if not seen:
+            return f"{name} reports no revision ({where}); {ADVICE}"
+        if seen == [self.revision_before]:
+            return f"{name} already reported revision {seen[0]} before the deployment; if it always does, {ADVICE}"
+        if _SHA.fullmatch(self.expect) and not _SHA.fullmatch(seen[0]):
+            return f"{name} reports {seen[0]} ({where}), which doesn't look like a commit; if it is always the same, {ADVICE}"
+        return ""
+
+    def waiting_message(self) -> str:
+        """What it is still waited for."""
+        name = self.target.name
+        if not self.responses:
+            return f"waiting for {name}: {self.last_error or 'no response yet'}"
+        if self.expect:
+            return f"waiting for revision {self.expect} of {name}; responses so far: {self._counts(3)}"
+        return f"waiting for every address of {name}: {self.last_error or ''}"
+
+    def arrived_message(self) -> str:
+        """`api serves revision 3f2c91a after 2.3 s; 5 responses in a row: one old instance among two would have shown ...`."""
+        name, after = self.target.name, f"after {self.waited:.1f} s"
+        aside = f" (no route to {', '.join(sorted(self.unrouted))})" if self.unrouted else ""
+        if not self.expect:
+            seen = next((one for one in self.revisions_seen if one), "")
+            return f"{name} responds {after}" + (f", with revision {seen}" if seen else "") + aside
+        each = f", from each of {len(self.streaks)} addresses" if len(self.streaks) > 1 else ""
+        proof = old_instance_sentence(min(self.streaks.values()))
+        return f"{name} serves revision {self.expect} {after}{each}{aside}; {proof}"
+
+    def timeout_finding(self, timeout: float) -> Finding:
+        """Why it did not arrive, and what that means."""
+        name, within = self.target.name, f"within {timeout:g} s"
+        error = "no response" if self.last_error is None else self.last_error
+        if not self.responses and not self.reachable:
+            return Finding(Outcome.INCONCLUSIVE, f"{name} could not be checked {within}: {error}")
+        if not self.responses:
+            return Finding(Outcome.FAIL, f"{name} did not respond {within}: {error}")
+        if not self.expect:
+            return Finding(Outcome.FAIL, f"not every address of {name} responded {within}: {error}")
+        never = f"did not serve revision {self.expect} {self.consecutive} times in a row {within}"
+        return Finding(Outcome.INCONCLUSIVE, f"{name} {never}; responses: {self._counts(4)}")
+
+    def _counts(self, most: int) -> str:
+        return ", ".join(f"{revision or 'no revision'} ({count})" for revision, count in self.revisions_seen.most_common(most))
+
+
+class RevisionWait:
+    """Waits until every target answers, and those that tell their revision carry the expected one.
+
+    `pause(seconds)` returns early when the gate is stopped.
+    """
 
     def __init__(
         self,
-        places: Sequence[Place],
-        observing: Observing,
+        targets: Sequence[GateTarget],
+        engine: Engine,
+        settings: GateSettings,
         *,
-        expect: str,
-        consecutive: int,
-        before: Mapping[str, str],
+        revisions_before: Mapping[str, str],
         clock: Clock,
         pause: Callable[[float], Awaitable[None]],
         stopped: Callable[[], bool],
-        shown: Shown,
+        display: Display,
     ) -> None:
-        self._stories = [_Story(place) for place in places]
-        self._observing = observing
-        self._expect = expect
-        self._consecutive = consecutive
-        self._before = before
+        self._targets = targets
+        self._engine = engine
+        self._settings = settings
+        self._revisions_before = revisions_before
         self._clock = clock
         self._pause = pause
         self._stopped = stopped
-        self._shown = shown
+        self._display = display
 
-    async def arrive(self, wait: float) -> Arrival:
-        """Waits `wait` seconds at most, everywhere at once."""
-        warned = self._beforehand()
-        for text in warned:
-            self._shown.say(text)
-        arrived = await asyncio.gather(*(self._at(story, wait) for story in self._stories))
-        said, findings = [*warned], list[Finding]()
-        for story, there in zip(self._stories, arrived, strict=True):
+    async def run(self) -> WaitResult:
+        """Polls all targets at the same time, for the settings' `wait` at most."""
+        expect = self._settings.expect_revision
+        sentences, findings = list[str](), list[Finding]()
+        can_tell = not expect or any(target.revision for target in self._targets)
+        if not can_tell:
+            names = ", ".join(target.name for target in self._targets) or "the checks"
+            sentences.append(f"{names}: no revision is reported, so the gate can't wait for {expect}; {ADVICE}")
+            self._display.say(sentences[0])
+        progress = [
+            TargetProgress(
+                target, expect if target.revision else "", self._settings.consecutive, self._revisions_before.get(target.name, "")
+            )
+            for target in self._targets
+        ]
+        arrived = await asyncio.gather(*(self._wait_for(one) for one in progress))
+        for one, there in zip(progress, arrived, strict=True):
             if there:
-                said.append(self._sentence(story))
+                sentences.append(one.arrived_message())
             elif not self._stopped():
-                findings.append(self._why_not(story, wait))
-            said += self._hints(story)
-        ready = not self._stopped() and all(one.outcome is Outcome.FAIL for one in findings)
-        if warned:
+                findings.append(one.timeout_finding(self._settings.wait))
+            if hint := one.hint():
+                sentences.append(hint)
+        ready = not self._stopped() and all(found.outcome is Outcome.FAIL for found in findings)
+        if not can_tell:
             findings.append(Finding(Outcome.INCONCLUSIVE, f"no target reports its revision; {ADVICE}"))
-        told = {s.place.name: s.told.most_common(1)[0][0] for s in self._stories if s.place.told_by and s.told}
-        return Arrival(tuple(said), tuple(findings), ready, told)
+        revisions = {one.target.name: one.revisions_seen.most_common(1)[0][0] for one in progress if one.target.revision and one.responses}
+        return WaitResult(tuple(sentences), tuple(findings), ready, revisions)
 
-    def _beforehand(self) -> list[str]:
-        """What can be said before anything is asked."""
-        if self._expect and not any(story.place.told_by for story in self._stories):
-            names = ", ".join(story.place.name for story in self._stories) or "the checks"
-            return [f"{names}: no revision is reported, so the gate can't wait for {self._expect}; {ADVICE}"]
-        return []
-
-    async def _at(self, story: _Story, wait: float) -> bool:
-        """Whether the place was there in time."""
+    async def _wait_for(self, progress: TargetProgress) -> bool:
+        """Whether the target arrived in time."""
         started, pause = self._clock.monotonic(), _FIRST_PAUSE
         while True:
-            going_well = await self._sweep(story)
-            story.after = self._clock.monotonic() - started
-            if self._is_there(story):
+            all_right = await self._poll_addresses(progress)
+            progress.waited = self._clock.monotonic() - started
+            if progress.has_arrived:
                 return True
-            left = wait - story.after
+            left = self._settings.wait - progress.waited
             if left <= 0 or self._stopped():
                 return False
-            if not going_well:
-                self._tell(story)
+            if not all_right:
+                self._display.say(progress.waiting_message())
                 await self._pause(min(pause, left))
                 pause = min(pause * _SLOWER, _LONGEST_PAUSE)
 
-    def _is_there(self, story: _Story) -> bool:
-        enough = self._consecutive if self._expect and story.place.told_by else 1
-        return bool(story.streaks) and min(story.streaks.values()) >= enough
-
-    async def _sweep(self, story: _Story) -> bool:
-        """Asks every address once; whether all of them answered as they should."""
-        first = await story.place.ask(self._observing)
-        addresses = [one for one in reachable(first.addresses, first) if one not in story.unrouted] or [first.address]
-        well = [self._heard(story, first, first.address or addresses[0])]
+    async def _poll_addresses(self, progress: TargetProgress) -> bool:
+        """Asks every address of the target once. Whether all of them answered as they should."""
+        first = await progress.target.ask(self._engine)
+        addresses = [one for one in first.addresses() if one not in progress.unrouted] or [first.address]
+        all_right = self._record(progress, first, first.address or addresses[0])
         for address in addresses:
             if address and address != first.address and not self._stopped():
-                heard = await story.place.ask(self._observing, address)
-                well.append(self._heard(story, heard, address))
-        story.streaks = {address: count for address, count in story.streaks.items() if address in addresses}
-        return all(well)
+                response = await progress.target.ask(self._engine, address)
+                all_right &= self._record(progress, response, address)
+        progress.streaks = {address: count for address, count in progress.streaks.items() if address in addresses}
+        return all_right
 
-    def _heard(self, story: _Story, heard: Heard, address: str) -> bool:
-        if heard.seen.reason is _NO_ROUTE and any(story.streaks.values()):
-            story.unrouted.add(address)
-            story.streaks.pop(address, None)
-            return True
-        if not heard.answered:
-            story.silent = heard
-            story.can_tell |= heard.seen.verdict is Verdict.FAIL
-        else:
-            story.can_tell = True
-            story.told[heard.revision] += 1
-            self._say_first(story)
-        right = heard.answered and (
-            not self._expect or not story.place.told_by or (heard.revision != "" and same_revision(heard.revision, self._expect))
-        )
-        story.streaks[address] = story.streaks.get(address, 0) + 1 if right else 0
+    def _record(self, progress: TargetProgress, response: ProbeResponse, address: str) -> bool:
+        right = progress.record_response(response, address)
+        # The first answer already shows whether waiting can end well: the hint is given now, not after the whole wait.
+        if response.answered and progress.responses == 1 and (hint := progress.hint()):
+            self._display.say(hint)
         return right
-
-    def _say_first(self, story: _Story) -> None:
-        """The first answer already shows whether this can come to a good end: said at once, not after the wait."""
-        if story.answers == 1:
-            for hint in self._hints(story):
-                self._shown.say(hint)
-
-    def _hints(self, story: _Story) -> list[str]:
-        """What to add to the application, where what it tells is of no use."""
-        if not self._expect or not story.place.told_by or not story.told:
-            return []
-        name, where = story.place.name, story.place.told_by
-        told = set(story.told)
-        if any(one and same_revision(one, self._expect) for one in told):
-            return []
-        if told == {""}:
-            return [f"{name} reports no revision ({where}); {ADVICE}"]
-        only = next(iter(told - {""}))
-        if len(told - {""}) == 1 and self._before.get(name) == only:
-            return [f"{name} already reported revision {only} before the deployment; if it always does, {ADVICE}"]
-        if _SHA.fullmatch(self._expect) and not _SHA.fullmatch(only):
-            return [f"{name} reports {only} ({where}), which doesn't look like a commit; if it is always the same, {ADVICE}"]
-        return []
-
-    def _tell(self, story: _Story) -> None:
-        name = story.place.name
-        if not story.answers:
-            why = story.silent.seen.message if story.silent else ""
-            self._shown.say(f"waiting for {name}: {why or 'no response yet'}")
-        elif self._expect and story.place.told_by:
-            told = ", ".join(f"{revision or 'no revision'} ({count})" for revision, count in story.told.most_common(3))
-            self._shown.say(f"waiting for revision {self._expect} of {name}; responses so far: {told}")
-        else:
-            self._shown.say(f"waiting for every address of {name}: {story.silent.seen.message if story.silent else ''}")
-
-    def _sentence(self, story: _Story) -> str:
-        """`api answers with revision 3f2c91a after 2.3 s; 5 answers in a row: one old instance among two would have shown ...`."""
-        name, after = story.place.name, f"after {story.after:.1f} s"
-        aside = f" (no route to {', '.join(sorted(story.unrouted))})" if story.unrouted else ""
-        if not self._expect or not story.place.told_by:
-            told = next((one for one in story.told if one), "")
-            return f"{name} responds {after}" + (f", with revision {told}" if told else "") + aside
-        in_a_row = min(story.streaks.values())
-        each = f", from each of {len(story.streaks)} addresses" if len(story.streaks) > 1 else ""
-        return f"{name} serves revision {self._expect} {after}{each}{aside}; {what_answers_prove(in_a_row)}"
-
-    def _why_not(self, story: _Story, wait: float) -> Finding:
-        name, within = story.place.name, f"within {wait:g} s"
-        silent = story.silent.seen.message if story.silent else "no response"
-        if not story.answers:
-            if not story.can_tell:
-                return Finding(Outcome.INCONCLUSIVE, f"{name} could not be checked {within}: {silent}")
-            return Finding(Outcome.FAIL, f"{name} did not respond {within}: {silent}")
-        if not self._expect or not story.place.told_by:
-            return Finding(Outcome.FAIL, f"not every address of {name} responded {within}: {silent}")
-        others = ", ".join(f"{revision or 'no revision'} ({count})" for revision, count in story.told.most_common(4))
-        never = f"did not serve revision {self._expect} {self._consecutive} times in a row {within}"
-        return Finding(Outcome.INCONCLUSIVE, f"{name} {never}; responses: {others}")

@@ -15,8 +15,8 @@ _VERSION = 1
 
 
 def save(path: Path, *, seconds: Mapping[str, Sequence[float]], revisions: Mapping[str, str], at: float, service: str) -> None:
-    """Writes what was measured: whole or not at all. Raises OSError. `at` in seconds since the epoch."""
-    told = {
+    """Writes what was measured, whole or not at all. Raises OSError. `at` in seconds since the epoch."""
+    data = {
         "version": _VERSION,
         "service": service,
         "at": iso(at),
@@ -24,22 +24,22 @@ def save(path: Path, *, seconds: Mapping[str, Sequence[float]], revisions: Mappi
         "seconds": {name: [round(one, 6) for one in values] for name, values in seconds.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 def load(path: Path) -> Before:
-    """What was saved. Raises OSError, and ValueError for what is no such file."""
+    """Reads what was saved. Raises OSError, and ValueError for a file that `save` didn't write."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["version"] != _VERSION:
-            raise ValueError(f"it was written by another version ({told['version']})")
-        durations = {str(name): tuple(_seconds(one) for one in values) for name, values in told["seconds"].items()}
-        revisions = {str(name): str(one) for name, one in told["revisions"].items()}
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["version"] != _VERSION:
+            raise ValueError(f"it was written by another version ({data['version']})")
+        durations = {str(name): tuple(_seconds(one) for one in values) for name, values in data["seconds"].items()}
+        revisions = {str(name): str(one) for name, one in data["revisions"].items()}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError):
         raise ValueError("outrider gate --save did not write this file") from None
-    return Before(durations, revisions, f"{path.name} of {told.get('at', 'some time')}")
+    return Before(durations, revisions, f"{path.name} of {data.get('at', 'some time')}")
 
 
 def _seconds(value: Any) -> float:

@@ -13,108 +13,112 @@ from judge.report import Report, redacted, report
 from judge.verdict import Finding, Outcome, Rules, decide
 from probes.core import Clock
 from runner.config.plan import Plan
-from runner.gate.addresses import Observing, places
-from runner.gate.arrival import Arrival, Waiting
-from runner.gate.rounds import Rounds
-from runner.gate.run_revisions import Beside
-from runner.gate.settings import Settings, Shown
+from runner.gate.addresses import Engine, gate_targets
+from runner.gate.arrival import RevisionWait, WaitResult
+from runner.gate.rounds import PACE, Rounds
+from runner.gate.run_revisions import RunRevisions
+from runner.gate.settings import Display, GateSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a gate leaves: its report, and what a later one may compare with."""
+class GateResult:
+    """What a gate leaves: its report, and what a later gate may compare with."""
 
     report: Report
     seconds: Mapping[str, Sequence[float]]  # of passed runs, by check
-    revisions: Mapping[str, str]  # what each target told, as it stood when the waiting ended
+    revisions: Mapping[str, str]  # by target, as it stood when the waiting ended
 
 
 class Gate:
     """Carries out one gate over the checks of a plan. `stop` ends it early, with a verdict so far.
 
-    `sleep` waits so many seconds. Nothing of a target raises; what the engine raises by cancellation passes through.
+    Nothing of a target raises; what the engine raises by cancellation passes through.
     """
 
     def __init__(
         self,
         plan: Plan,
-        observing: Observing,
-        settings: Settings,
+        engine: Engine,
+        settings: GateSettings,
         *,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]],
         stop: asyncio.Event,
-        shown: Shown,
+        display: Display,
         before: Before | None = None,
+        pace: float = PACE,
     ) -> None:
         self._plan = plan
         self._settings = settings
         self._clock = clock
-        self._sleep = sleep
         self._stop = stop
-        self._shown = shown
+        self._display = display
         self._before = before
         self._started = clock.time()
-        asked = places(plan.checks)
-        self._beside = Beside(asked, observing, settings.expect)
-        self._waiting = Waiting(
-            asked,
-            observing,
-            expect=settings.expect,
-            consecutive=settings.consecutive,
-            before=before.revisions if before else {},
+
+        async def pause(seconds: float) -> None:
+            await sleep_unless(stop, seconds, sleep)
+
+        targets = gate_targets(plan.checks)
+        self._revisions = RunRevisions(targets, engine, settings.expect_revision)
+        self._wait = RevisionWait(
+            targets,
+            engine,
+            settings,
+            revisions_before=before.revisions if before else {},
             clock=clock,
-            pause=self._pause,
+            pause=pause,
             stopped=stop.is_set,
-            shown=shown,
+            display=display,
         )
         self._rounds = Rounds(
             plan.checks,
-            observing,
+            engine,
             settings,
+            pace=pace,
             clock=clock,
-            pause=self._pause,
+            pause=pause,
             stopped=stop.is_set,
-            shown=shown,
-            beside=self._beside,
+            display=display,
+            revisions=self._revisions,
         )
 
-    async def run(self) -> Result:
-        """Its report. A release that never came is not judged; one that never answered is asked once by every check, to name them."""
+    async def run(self) -> GateResult:
+        """A release that never came is not judged; one that never answered is asked once by every check, so that the report names them."""
         rules = Rules(require_slo=self._settings.require_slo)
-        arrival = await self._waiting.arrive(self._settings.wait)
-        if arrival.ready:
-            gone = bool(arrival.findings) and any(found.outcome is Outcome.FAIL for found in arrival.findings)
-            if not gone:
-                self._shown.say("warming up: this round is not judged")
+        waited = await self._wait.run()
+        if waited.ready:
+            never_answered = any(found.outcome is Outcome.FAIL for found in waited.findings)
+            if not never_answered:
+                self._display.say("warming up: this round is not judged")
                 await self._rounds.warm_up()
-            self._shown.say("judging")
-            await self._rounds.judge(rules, only_one=gone)
-        return self._result(arrival, rules)
-
-    def _result(self, arrival: Arrival, rules: Rules) -> Result:
+            self._display.say("judging")
+            await self._rounds.judge(rules, only_one=never_answered)
         seconds = self._rounds.passed_seconds()
-        also = [*arrival.findings, *self._compared(seconds)]
+        return GateResult(self._report(waited, rules, seconds), seconds, waited.revisions)
+
+    def _report(self, waited: WaitResult, rules: Rules, seconds: Mapping[str, Sequence[float]]) -> Report:
+        also = [*waited.findings, *self._compare(seconds)]
         if self._rounds.cut:
-            text = f"stopped after {_count(self._rounds.done, 'round')}: {self._rounds.cut} more could not change the verdict"
-            also.append(Finding(Outcome.PASS, text))
+            rounds = f"{self._rounds.done} round{'' if self._rounds.done == 1 else 's'}"
+            also.append(Finding(Outcome.PASS, f"stopped after {rounds}: {self._rounds.cut} more could not change the verdict"))
         runs = self._rounds.runs
-        decision = decide(runs, rules, revision=self._settings.expect, also=also, interrupted=self._stop.is_set())
-        told = report(
+        decision = decide(runs, rules, revision=self._settings.expect_revision, also=also, interrupted=self._stop.is_set())
+        made = report(
             decision,
             runs,
             started=self._started,
             finished=self._clock.time(),
-            revision=self._settings.expect,
-            preamble=(*arrival.said, *(self._beside.said if arrival.ready else ())),
+            revision=self._settings.expect_revision,
+            preamble=(*waited.sentences, *(self._revisions.notes if waited.ready else ())),
             file=str(self._plan.path) if self._plan.path else "checks.yaml",
             service=self._plan.service,
             environment=self._plan.environment,
         )
-        return Result(redacted(told, Redactor(self._plan.secrets).text), seconds, arrival.revisions)
+        return redacted(made, Redactor(self._plan.secrets).text)
 
-    def _compared(self, seconds: Mapping[str, Sequence[float]]) -> tuple[Finding, ...]:
-        """Before against after, where there is a before. What the baseline doesn't have is said, and colours nothing."""
+    def _compare(self, seconds: Mapping[str, Sequence[float]]) -> tuple[Finding, ...]:
+        """Before against after, where there is a before. A check that the baseline lacks is noted, and colours nothing."""
         if self._before is None or not any(seconds.values()):
             return ()
         limit = self._settings.fail_on_slower
@@ -123,21 +127,18 @@ class Gate:
         lines = {planned.check.name: planned.check.line for planned in self._plan.checks}
         compared = baseline.compare_all(self._before.durations, after, floor=floor)
         new = [name for name in after if not self._before.durations.get(name)]
-        notes = [Finding(Outcome.PASS, f"compared with {self._before.said}")] if self._before.said and compared else []
+        notes = [Finding(Outcome.PASS, f"compared with {self._before.source}")] if self._before.source and compared else []
         notes += [
             Finding(Outcome.PASS, f"{name}: the baseline has no runs of it to compare with", name, lines.get(name, 0)) for name in new
         ]
         return (*notes, *baseline.findings((c for c in compared if c.before), lines, fail_on_slower=limit))
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits, but not when the gate is to stop."""
-        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._stop.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+async def sleep_unless(stop: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Sleeps, and returns early when `stop` is set."""
+    waits = [asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -6,73 +6,80 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
-import click
 from rich.console import Console
 
 from judge.baseline import Before
 from judge.report import Report
 from probes.wire.wire import Wire
-from runner.cli._gate_options import Given
 from runner.clock import SystemClock
 from runner.config.plan import Plan
 from runner.config.rates import windows
 from runner.engine.execute import Execute
-from runner.gate.baseline_file import save
-from runner.gate.gate import Gate, Result
+from runner.gate import baseline_file
+from runner.gate.gate import Gate
+from runner.gate.settings import GateSettings
 from runner.reports.table import Board
 from runner.state import open_ledger
 
 
-async def here(plan: Plan, given: Given, before: Before | None, *, version: str, quiet: bool) -> Report:
-    """Its report; what was measured is saved where that was asked for."""
-    clock, stop, settings = SystemClock(), asyncio.Event(), given.settings(plan.gate)
+async def gate_here(
+    plan: Plan,
+    settings: GateSettings,
+    before: Before | None,
+    *,
+    save: Path | None,
+    version: str,
+    console: Console,
+    say: Callable[[str], None],
+) -> Report:
+    """The report; what was measured goes to the file `save`. `say` gets what a person should know besides."""
+    clock, stop = SystemClock(), asyncio.Event()
+    settings = settings.with_rules(plan.gate)
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     if not ledger.durable:
-        click.echo(f"budgets and limits are counted in memory only: {ledger.why}", err=True)
+        say(f"budgets and limits are counted in memory only: {ledger.why}")
     wire = Wire()
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=version)
-    board = Board(Console(highlight=False, stderr=quiet), tuple(one.check for one in plan.checks), rounds=settings.rounds)
+    board = Board(console, tuple(one.check for one in plan.checks), rounds=settings.rounds)
     try:
-        with interruptible(stop, execute), board:
-            gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=stop, shown=board, before=before)
+        with interruptible(stop, say, execute), board:
+            gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=stop, display=board, before=before)
             result = await gate.run()
     finally:
         await wire.aclose()
         await ledger.aclose()
-    if given.save is not None:
-        await asyncio.to_thread(_save, plan, given, result)
+    if save is not None:
+        write = partial(baseline_file.save, save, seconds=result.seconds, revisions=result.revisions)
+        try:
+            await asyncio.to_thread(write, at=result.report.finished, service=plan.service)
+        except OSError as error:
+            say(f"--save {save}: {error.strerror or error}")
     return result.report
 
 
-def _save(plan: Plan, given: Given, result: Result) -> None:
-
-    if given.save is None:
-        return
-    try:
-        save(given.save, seconds=result.seconds, revisions=result.revisions, at=result.report.finished, service=plan.service)
-    except OSError as error:
-        click.echo(f"--save {given.save}: {error.strerror or error}", err=True)
-
-
 @contextlib.contextmanager
-def interruptible(stop: asyncio.Event, execute: Execute | None = None) -> Iterator[None]:
+def interruptible(stop: asyncio.Event, say: Callable[[str], None], execute: Execute | None = None) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) ends the gate with a verdict so far; from the second on it is as if there were no handler."""
     loop = asyncio.get_running_loop()
 
-    def ends() -> None:
-        click.echo("ending the gate: the verdict so far follows", err=True)
+    def end() -> None:
+        say("ending the gate: the verdict so far follows")
         stop.set()
         if execute is not None:
             execute.cut_short()
+        remove()
+
+    def remove() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ends)
+        loop.add_signal_handler(number, end)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        remove()

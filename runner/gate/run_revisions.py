@@ -1,4 +1,4 @@
-"""Which revision answered a run: told by its answers themselves, or read just before and after its round."""
+"""Which revision answered a run: from its responses themselves, or read just before and after its round."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from judge.observation import Observation
 from judge.verdict import same_revision
 from probes.core import Verdict
 from probes.http.session import UNTOLD
-from runner.gate.addresses import Observing, Place
+from runner.gate.addresses import Engine, GateTarget
 
 
-class Beside:
-    """Reads the revision of the places that tell it by a path of its own. Where nothing is expected, nothing is read."""
+class RunRevisions:
+    """Reads the revision of targets that tell it by a path of its own. Where no revision is expected, nothing is read."""
 
-    def __init__(self, places: Sequence[Place], observing: Observing, expect: str) -> None:
-        self._places = [place for place in places if expect and place.told_by and not place.told_by.header]
-        self._observing = observing
+    def __init__(self, targets: Sequence[GateTarget], engine: Engine, expect: str) -> None:
+        self._targets = [target for target in targets if expect and target.revision and not target.revision.header]
+        self._engine = engine
         self._expect = expect
-        self._read: dict[str, set[str]] = {}  # before and after the round that runs
-        self._last: dict[str, str] = {}
+        self._around: dict[str, set[str]] = {}  # by target: what was read before and after the current round
+        self._latest: dict[str, str] = {}
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """That a revision is read beside the judged answers, which is less than in them."""
         return tuple(
-            f"the revision of {place.name} is read before and after each round ({place.told_by}), not from the judged responses"
-            for place in self._places
+            f"the revision of {one.name} is read before and after each round ({one.revision}), not from the judged responses"
+            for one in self._targets
         )
 
     async def read(self) -> None:
-        """Reads once at every place, and adds it to what was read around this round."""
-        heard = await asyncio.gather(*(place.ask(self._observing) for place in self._places))
-        for place, one in zip(self._places, heard, strict=True):
-            if one.revision:
-                self._read.setdefault(place.name, set()).add(one.revision)
-                self._last[place.name] = one.revision
+        """Reads once from every target, and adds it to what was read around this round."""
+        responses = await asyncio.gather(*(target.ask(self._engine) for target in self._targets))
+        for target, response in zip(self._targets, responses, strict=True):
+            if response.revision:
+                self._around.setdefault(target.name, set()).add(response.revision)
+                self._latest[target.name] = response.revision
 
-    def begin(self) -> None:
-        """The next round begins: what was read last, after the one before, is what was read before it."""
-        self._read = {name: {last} for name, last in self._last.items()}
+    def next_round(self) -> None:
+        """The reading after the last round is also the reading before the next one."""
+        self._around = {name: {latest} for name, latest in self._latest.items()}
 
     def is_expected(self, revision: str) -> bool:
-        """Whether a run with this revision counts: any, where none is expected or told."""
+        """Whether a run with this revision counts: any, where none is expected or none is known."""
         return not self._expect or not revision or same_revision(revision, self._expect)
 
     def revision_of(self, attempts: Sequence[Observation]) -> str:
-        """The revision that answered this run; "" where nothing tells it. A foreign one is told before the expected one.
+        """The revision that answered this run; "" where nothing tells it. Another revision comes before the expected one.
 
-        A failure without a revision may come from whatever stands before the application, and is no other release's.
+        A failure without a revision may come from whatever stands before the application: it is not counted as another release.
         """
-        told: list[str] = []
+        found: list[str] = []
         for seen in attempts:
-            own = str(seen.facts["revision"]).split(", ") if "revision" in seen.facts else sorted(self._read.get(seen.check.target, ()))
-            told += [one for one in own if one != UNTOLD or seen.verdict is Verdict.PASS]
-        strangers = [one for one in dict.fromkeys(told) if not same_revision(one, self._expect)] if self._expect else told
-        return ", ".join(strangers or told[:1])
+            own = str(seen.facts["revision"]).split(", ") if "revision" in seen.facts else sorted(self._around.get(seen.check.target, ()))
+            found += [one for one in own if one != UNTOLD or seen.verdict is Verdict.PASS]
+        others = [one for one in dict.fromkeys(found) if not same_revision(one, self._expect)] if self._expect else found
+        return ", ".join(others or found[:1])

@@ -1,13 +1,13 @@
-"""Marks in Grafana: a deployment from its start to its verdict, an outage from first failure to recovery; by both of its APIs.
+"""Annotations in Grafana: a deployment from its start to its verdict, an outage from first failure to recovery; by both of its APIs.
 
-A mark stands there once, however often it is told, and is read back. A Grafana that is down stops nothing: the record waits
-in the spool. See `recorder` for what the commands call.
+An annotation stands there once, however often it is recorded, and is read back. A Grafana that is down stops nothing: the record
+waits in the spool. See `recorder` for what the commands call.
 """
 
 from runner.grafana.annotations import Grafana, Put
-from runner.grafana.ci import Job, detect, write_outputs
+from runner.grafana.deployment import Job, detect, write_outputs
 from runner.grafana.events import Deployment, Event, outage, revision_change
-from runner.grafana.recorder import Flushed, Outcome, Recorder, State
+from runner.grafana.recorder import Flushed, Recorder, RecordOutcome, RecordState
 from runner.grafana.spool import Kept, Spool
 from runner.grafana.transport import Patience, Refused, Settings, Unavailable
 
@@ -18,14 +18,14 @@ __all__ = [
     "Grafana",
     "Job",
     "Kept",
-    "Outcome",
     "Patience",
     "Put",
+    "RecordOutcome",
+    "RecordState",
     "Recorder",
     "Refused",
     "Settings",
     "Spool",
-    "State",
     "Unavailable",
     "detect",
     "outage",

@@ -1,4 +1,4 @@
-"""What is marked in Grafana: an Event of any sort, and the Deployment, the outage and the revision change that become one."""
+"""What is annotated in Grafana: an Event of any sort, and the Deployment, the outage and the revision change that become one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 OPEN = "state:open"  # a tag of what has begun and not ended
-UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody told
+UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody recorded
 _LONGEST = 64  # bytes of a tag's value: all tags together stay below Grafana's default limit of 500 bytes
 _LONGEST_ID = 100
 _LONGEST_TEXT = 2000
@@ -16,10 +16,10 @@ _LONGEST_TEXT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A mark in Grafana. `identity` are the tags by which it is found again, so that it is written once, wherever it is told.
+    """One annotation. `identity` are the tags by which it is found again, so that it is written once, from wherever.
 
     Times are seconds since the epoch. Without an end it is under way; without a start it is the end of something whose start
-    was told elsewhere. `kin` is the beginning that the id may have instead, where the one who told the start had another id.
+    was recorded elsewhere. `kin` is how the id of that start may begin, where another job recorded it under another id.
     """
 
     identity: tuple[str, ...]
@@ -39,6 +39,16 @@ class Event:
             raise ValueError("an event has tags that tell it apart")
 
     @property
+    def start_ms(self) -> int:
+        """The start in milliseconds, Grafana's unit: the end where no start is known."""
+        return round((self.start if self.start is not None else self.end or 0.0) * 1000)
+
+    @property
+    def end_ms(self) -> int:
+        """The end, never before the start (Grafana would swap the two without a word); the start while it is under way."""
+        return max(self.start_ms, round(self.end * 1000) if self.end is not None else 0)
+
+    @property
     def all_tags(self) -> tuple[str, ...]:
         """Its tags as Grafana gets them, each once."""
         return tuple(dict.fromkeys([*self.tags, *self.identity, *([OPEN] if self.end is None else [])]))
@@ -53,7 +63,7 @@ class Event:
 class Deployment:
     """A release on its way: `id` is the CI's run and attempt or given by hand, so that a rollback is a deployment of its own.
 
-    `started` and `finished` in seconds since the epoch; either may be unknown to the one who tells the other.
+    `started` and `finished` in seconds since the epoch; the job that records one may not know the other.
     """
 
     service: str
@@ -68,7 +78,7 @@ class Deployment:
     link: str = ""  # the CI's page
     dashboard: str = ""
     panel: int | None = None
-    run: str = ""  # the CI's run without the attempt: a start told by another job of the same run is found by it
+    run: str = ""  # the CI's run without the attempt: a start recorded by another job of the same run is found by it
 
     @property
     def title(self) -> str:
@@ -76,16 +86,18 @@ class Deployment:
         return f"deployment {(self.revision[:12] or self.version or self.id)}"
 
     def event(self) -> Event:
-        """The mark of what is known so far. Raises ValueError where it is finished without a verdict, or has no time at all."""
+        """What is known so far, as an event. Raises ValueError where it is finished without a verdict, or has no time at all."""
         if self.finished is not None and not self.verdict:
             raise ValueError("a finished deployment has a verdict")
-        tags = ["deployment", *labelled(version=self.version, revision=self.revision)]
+        tags, outcome = ["deployment", *labelled(version=self.version, revision=self.revision)], ""
         if self.finished is not None:
             tags += labelled(verdict=self.verdict)
-        identity = labelled(id=self.id, service=self.service, environment=self.environment)
+            outcome = f": {self.verdict}"
+        version = f" ({self.version})" if self.version and self.revision else ""
+        first = f"{self.title.capitalize()}{version} of {self.service} to {self.environment}{outcome}"
         return Event(
-            identity,
-            self._text(),
+            labelled(id=self.id, service=self.service, environment=self.environment),
+            annotation_text(first, self.detail, self.link),
             self.started,
             self.finished,
             tuple(tags),
@@ -94,12 +106,6 @@ class Deployment:
             self.panel,
             f"{self.run}/" if self.run else "",
         )
-
-    def _text(self) -> str:
-        version = f" ({self.version})" if self.version and self.revision else ""
-        verdict = f": {self.verdict}" if self.finished is not None else ""
-        first = f"{self.title.capitalize()}{version} of {self.service} to {self.environment}{verdict}"
-        return worded(first, self.detail, self.link)
 
 
 def outage(
@@ -115,33 +121,41 @@ def outage(
 ) -> Event:
     """From a check's first failure to its recovery, or to what else ended it (`until`).
 
-    The two are told apart from other outages by the moment of the first failure.
+    The moment of the first failure tells outages of one check apart.
     """
-    said = f"{check} is failing" if ended is None else f"{check} failed for {_long(ended - began)}" + (f", until {until}" if until else "")
+    text = (
+        f"{check} is failing" if ended is None else f"{check} failed for {_duration(ended - began)}" + (f", until {until}" if until else "")
+    )
     identity = labelled(id=f"outage/{check}/{round(began * 1000)}", service=service, environment=environment)
     tags = ("outage", *labelled(check=check))
-    return Event(identity, worded(said, why), began, ended, tags, f"outage of {check}", dashboard)
+    return Event(identity, annotation_text(text, why), began, ended, tags, f"outage of {check}", dashboard)
 
 
 def revision_change(target: str, *, service: str, environment: str, at: float, before: str, after: str, dashboard: str = "") -> Event:
     """Another revision answered than before: a point, seen by the runner itself."""
     identity = labelled(id=f"revision/{target}/{after}/{round(at * 1000)}", service=service, environment=environment)
-    said = f"{target} serves revision {after}" + (f", before that {before}" if before else "")
-    return Event(identity, worded(said), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard)
+    text = f"{target} serves revision {after}" + (f", before that {before}" if before else "")
+    return Event(
+        identity, annotation_text(text), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard
+    )
 
 
 def load_run(
     scenario: str, *, service: str, environment: str, began: float, ended: float, verdict: str, why: str = "", dashboard: str = ""
 ) -> Event:
-    """A load test from its first arrival to its end: what a dashboard shows meanwhile is its doing."""
+    """A load test from its first arrival to its end: it explains what a dashboard shows meanwhile."""
     identity = labelled(id=f"load/{scenario}/{round(began * 1000)}", service=service, environment=environment)
     tags = ("load", *labelled(scenario=scenario, verdict=verdict))
-    return Event(identity, worded(f"load test {scenario}: {verdict}", why), began, ended, tags, f"load test {scenario}", dashboard)
+    return Event(identity, annotation_text(f"load test {scenario}: {verdict}", why), began, ended, tags, f"load test {scenario}", dashboard)
 
 
 def labelled(**values: str) -> tuple[str, ...]:
-    """Tags `name:value` of those that have a value: blanks made one, long values cut and told apart by a hash."""
-    return tuple(f"{name}:{_bounded(value, _LONGEST_ID if name == 'id' else _LONGEST)}" for name, value in values.items() if value.strip())
+    """Tags `name:value` of those that have a value: blanks made one; long values are cut, and a hash tells them apart."""
+    tags = []
+    for name, value in values.items():
+        if tag := _bounded(value, _LONGEST_ID if name == "id" else _LONGEST):
+            tags.append(f"{name}:{tag}")
+    return tuple(tags)
 
 
 def _bounded(value: str, most: int) -> str:
@@ -152,8 +166,8 @@ def _bounded(value: str, most: int) -> str:
     return f"{whole[: most - 9].decode('utf-8', 'ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
-def worded(*lines: str) -> str:
-    """The text of a mark: Grafana shows it as HTML, so that signs of HTML are escaped; cut where it is too long."""
+def annotation_text(*lines: str) -> str:
+    """The text of an annotation: Grafana shows it as HTML, so that HTML's characters are escaped; cut where it is too long."""
     text = "\n".join(line for line in lines if line)
     cut = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
     return html.escape(cut, quote=False)
@@ -164,7 +178,7 @@ def name_of(identity: Iterable[str]) -> str:
     return f"outrider-{hashlib.sha256(chr(10).join(sorted(identity)).encode()).hexdigest()[:20]}"
 
 
-def _long(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest if not hours else 0, "s")]

@@ -37,7 +37,7 @@ _LINES = TypeAdapter(Kept)
 
 
 class Spool:
-    """At most `most` records; one more pushes out the eldest."""
+    """At most `most` records; one more pushes out the oldest."""
 
     def __init__(self, folder: Path, *, most: int = 1000) -> None:
         self.path = folder / FILE
@@ -45,34 +45,39 @@ class Spool:
         self._most = most
 
     def add(self, event: Event, now: float) -> tuple[Kept, int]:
-        """Keeps the event; what waits of the same identity is taken up into it. Returns it, and how many eldest had to go.
+        """Keeps the event; a record of the same identity that waits already is joined with it.
 
-        Raises OSError where the folder can't be written.
+        So it has the earliest start, and the end even where it is the start that comes late. Returns the record, and how many of
+        the oldest had to go. Raises OSError where the folder can't be written.
         """
         with self._locked():
-            waiting = self._read()
-            akin = [k for k in waiting if k.event.identity == event.identity]
-            kept = Kept(_taken_up(akin, event), min([k.since for k in akin], default=now))
-            lines = [k for k in waiting if k not in akin] + [kept]
-            self._write(lines[-self._most :])
-            return kept, max(0, len(lines) - self._most)
+            records = self._read()
+            same = [k for k in records if k.event.identity == event.identity]
+            starts = [e.start for e in (*(k.event for k in same), event) if e.start is not None]
+            ended = next((k.event for k in same if k.event.end is not None), None)
+            last = ended if ended is not None and event.end is None else event
+            joined = replace(last, start=min(starts) if starts else None)
+            kept = Kept(joined, min([k.since for k in same], default=now))
+            records = [k for k in records if k not in same] + [kept]
+            self._write(records[-self._most :])
+            return kept, max(0, len(records) - self._most)
 
     def waiting(self) -> tuple[Kept, ...]:
-        """What waits, the eldest first. Raises OSError."""
+        """What waits, the oldest first. Raises OSError."""
         if not self.path.exists():
             return ()
         with self._locked():
             return tuple(self._read())
 
     def done(self, kept: Kept) -> None:
-        """Takes it out; one that was told more of in the meantime stays. Raises OSError."""
+        """Takes it out; one that was joined with more in the meantime stays. Raises OSError."""
         with self._locked():
             waiting = self._read()
             if any(k.event == kept.event for k in waiting):
                 self._write([k for k in waiting if k.event != kept.event])
 
     def tried(self, kept: Kept, why: str) -> None:
-        """Notes one more try in vain, and why. Raises OSError."""
+        """Counts one more failed try, and why it failed. Raises OSError."""
         with self._locked():
             waiting = self._read()
             self._write([replace(k, tries=k.tries + 1, why=why) if k.event == kept.event else k for k in waiting])
@@ -126,11 +131,3 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.path)
-
-
-def _taken_up(akin: Sequence[Kept], event: Event) -> Event:
-    """The event with what was told of it before: the earliest start, and the end if it is the start that comes late."""
-    starts = [e.start for e in (*(k.event for k in akin), event) if e.start is not None]
-    ended = next((k.event for k in akin if k.event.end is not None), None)
-    last = ended if ended is not None and event.end is None else event
-    return replace(last, start=min(starts) if starts else None)

@@ -1,4 +1,4 @@
-"""What a person or a program reads of a result. A file that holds `FORMAT` is one format of a gate's report; its name is its option's name.
+"""What a person or a program reads of a result. A file that holds `FORMAT` is one format of a gate's report; the option has its name.
 
 `formats()` is the only registry: `outrider gate --NAME [FILE]` asks for any number of them at once. `waterfall` and
 `observations` write single observations, for `outrider probe`.
@@ -44,7 +44,7 @@ def formats() -> dict[str, Format]:
 
 
 def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:
-    """Writes a report to a file, or to `out` where the file is `-`, and what belongs into the files of the environment. Raises OSError."""
+    """Writes a report to a file, or to `out` where the file is `-`, and into the files that the environment names. Raises OSError."""
     text = form.write(report)
     if file == "-":
         out(text)
@@ -53,10 +53,7 @@ def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, st
         Path(file).write_text(text, encoding="utf-8")
     for variable, appended in form.appended.items():
         if name := environ.get(variable):
-            _append(Path(name), appended, report)
-
-
-def _append(file: Path, appended: Appended, report: Report) -> None:
-    room = appended.cap - (file.stat().st_size if file.exists() else 0)
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(appended.write(report, room))
+            shared = Path(name)
+            room = appended.cap - (shared.stat().st_size if shared.exists() else 0)
+            with shared.open("a", encoding="utf-8") as opened:
+                opened.write(appended.write(report, room))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from judge.report import CheckRow, Report
+from judge.report import Report
 from judge.verdict import Outcome
 from runner.reports import Appended, Format, markdown
 
@@ -18,7 +18,7 @@ _CUT = "\n*Cut here: the summary may have 1024 KiB. The JSON report has everythi
 
 
 def write(report: Report) -> str:
-    """The lines for the log: `::error` for what fails, `::warning` for what can't be told or is optional, `::notice` for the flaky."""
+    """The lines for the log: `::error` for what fails, `::warning` for what is inconclusive or optional, `::notice` for the flaky."""
     lines: list[str] = []
     for kind in ("error", "warning", "notice"):
         lines += list(_annotations(report, kind))[:SHOWN]
@@ -31,7 +31,8 @@ def _annotations(report: Report, kind: str) -> Iterator[str]:
         if row.verdict is not Outcome.PASS and _kind(row.verdict, required=row.required) == kind:
             yield _line(kind, report.file, row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
         if row.flaky and kind == "notice":
-            yield _line(kind, report.file, row.line, f"{row.check}: flaky", _flaky(row))
+            text = f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
+            yield _line(kind, report.file, row.line, f"{row.check}: flaky", text)
     for reason in report.reasons:
         if not reason.check and _kind(reason.outcome) == kind:
             yield _line(kind, report.file, 1, f"gate: {reason.outcome}", reason.text)
@@ -39,10 +40,6 @@ def _annotations(report: Report, kind: str) -> Iterator[str]:
 
 def _kind(outcome: Outcome, *, required: bool = True) -> str:
     return "error" if outcome is Outcome.FAIL and required else "warning"
-
-
-def _flaky(row: CheckRow) -> str:
-    return f"{row.flaky[0]}; passed on an immediate retry ({len(row.flaky)} of {row.runs} runs)"
 
 
 def _line(kind: str, file: str, line: int, title: str, message: str) -> str:

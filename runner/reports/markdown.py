@@ -10,7 +10,7 @@ from judge.verdict import Outcome
 from runner.reports import Format
 
 _WORDS = {Outcome.PASS: "✅ pass", Outcome.FAIL: "❌ fail", Outcome.INCONCLUSIVE: "❔ inconclusive"}
-_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@-])")  # signs that Markdown, HTML or a mention would take for themselves
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@-])")  # characters that mean something in Markdown, HTML or a mention
 
 
 def write(report: Report) -> str:
@@ -24,7 +24,7 @@ def pieces(report: Report) -> Iterator[str]:
     for reason in report.reasons:
         yield f"- **{escaped(reason.text)}**{_place(report.file, reason.line)}\n"
     yield "\n| check | verdict | runs passed | why | SLOs |\n|---|---|---:|---|---|\n"
-    for row in sorted(report.checks, key=lambda row: (not row.colours, row.verdict is Outcome.PASS)):
+    for row in sorted(report.checks, key=lambda row: (not row.counts_against, row.verdict is Outcome.PASS)):
         yield _row(row, report.file)
     yield "\n"
     for text in (*report.preamble, *(note.text for note in report.notes)):
@@ -45,10 +45,10 @@ def _place(file: str, line: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text as it is, in one line: no sign of it becomes markup, a link or a mention."""
+    """The text in one line, with every character that could become markup, a link or a mention escaped."""
     one_line = " ".join(text.split())
     entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", "|": "&#124;"}
-    return _ACTIVE.sub(lambda sign: entities.get(sign[1], f"\\{sign[1]}"), one_line)
+    return _ACTIVE.sub(lambda found: entities.get(found[1], f"\\{found[1]}"), one_line)
 
 
 FORMAT = Format("Markdown, for a pull request or a chat.", write)

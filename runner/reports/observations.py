@@ -33,9 +33,9 @@ def observation(seen: Observation) -> dict[str, Any]:
 
 
 def _span(span: Span) -> dict[str, Any]:
-    """One stretch of the run, in seconds from its start: they overlap where attempts do, and repeat along redirects and steps."""
-    told: dict[str, Any] = {"name": span.name, "start": round(span.start, 6), "end": round(span.end, 6)}
-    return told | ({"step": span.step} if span.step else {})
+    """Seconds from the run's start. Spans overlap where attempts do, and repeat along redirects and steps."""
+    row: dict[str, Any] = {"name": span.name, "start": round(span.start, 6), "end": round(span.end, 6)}
+    return row | ({"step": span.step} if span.step else {})
 
 
 def observations(seen: Iterable[Observation]) -> str:

@@ -23,8 +23,8 @@ from runner.reports import Format
 
 _STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "unknown": "yellow", "": "dim"}
 _INDENT = " " * 6
-_RECENT = 10  # signs of the last runs that a row shows
-_SIGNS = {Verdict.PASS: "·", Verdict.FAIL: "F", Verdict.UNKNOWN: "?"}
+_RECENT = 10  # runs that a row shows
+_LETTERS = {Verdict.PASS: "·", Verdict.FAIL: "F", Verdict.UNKNOWN: "?"}
 
 
 def write(report: Report) -> str:
@@ -35,7 +35,7 @@ def write(report: Report) -> str:
 
 
 def draw(console: Console, report: Report) -> None:
-    """The report on a console, in colour where it has any."""
+    """The report on a console, in colour where the console has colour."""
     for line in _lines(report):
         console.print(line, soft_wrap=True, markup=False)
 
@@ -50,15 +50,12 @@ def _lines(report: Report) -> Iterator[Text]:
     for row in report.checks:
         yield from _below(row)
     for note in report.notes:
-        place = f"  {report.file}:{note.line}" if note.line and _is_trouble(report, note.check) else ""
+        in_trouble = any(row.check == note.check and row.verdict is not Outcome.PASS for row in report.checks)
+        place = f"  {report.file}:{note.line}" if note.line and in_trouble else ""
         yield Text.assemble(_INDENT, _one_line(note.text), (place, "dim"))
     if report.verdict is Outcome.INCONCLUSIVE:
         what = report.revision[:12] or "this release"
         yield Text(f"{_INDENT}nothing about {what} is proven; wait and run again", style="dim")
-
-
-def _is_trouble(report: Report, check: str) -> bool:
-    return any(row.check == check and row.verdict is not Outcome.PASS for row in report.checks)
 
 
 def _below(row: CheckRow) -> Iterator[Text]:
@@ -86,13 +83,12 @@ class Board:
         self._live = Live(console=console, get_renderable=self._drawn, transient=True, refresh_per_second=8)
 
     def __enter__(self) -> Self:
-        """Begins to draw."""
         if self._console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Takes the live table away: the report stands in its place."""
+        """Clears the live table: the report is drawn in its place."""
         self._live.stop()
 
     def say(self, text: str) -> None:
@@ -112,10 +108,10 @@ class Board:
         table = Table.grid(padding=(0, 2))
         for name, runs in self._seen.items():
             last = runs[-1] if runs else None
-            signs = "".join(_SIGNS[one.verdict] for one in runs[-_RECENT:])
+            letters = "".join(_LETTERS[one.verdict] for one in runs[-_RECENT:])
             verdict = str(last.verdict) if last else ""
             took = f"{last.seconds * 1000:.0f} ms" if last else ""
-            table.add_row(Text(verdict.upper() or "…", _STYLE[verdict]), name, f"{len(runs)}/{self._rounds}", signs, took)
+            table.add_row(Text(verdict.upper() or "…", _STYLE[verdict]), name, f"{len(runs)}/{self._rounds}", letters, took)
         table.add_row("", Text(self._doing, style="dim"), "", "", "")
         return table
 

@@ -29,9 +29,9 @@ def _check(number: int, row: CheckRow, file: str) -> Iterator[str]:
     word = str(row.verdict) if row.required else f"optional, {row.verdict}"
     yield f"{ok} {number} - {_description(row.check)}" + (f" # SKIP {word}: {_one_line(row.why)}" if skipped else "")
     if row.verdict is not Outcome.PASS or row.flaky:
-        told = {"message": row.why, "at": f"{file}:{row.line}", "runs": row.runs, "passed": row.passed, "flaky": list(row.flaky)}
+        details = {"message": row.why, "at": f"{file}:{row.line}", "runs": row.runs, "passed": row.passed, "flaky": list(row.flaky)}
         yield "  ---"
-        yield from (f"  {name}: {json.dumps(value)}" for name, value in told.items())  # JSON is YAML, and stays in its line
+        yield from (f"  {name}: {json.dumps(value)}" for name, value in details.items())  # JSON is YAML, and stays in its line
         yield "  ..."
 
 
@@ -43,7 +43,7 @@ def _reason(number: int, reason: Finding) -> str:
 
 
 def _description(text: str) -> str:
-    """A sharp sign would begin a directive."""
+    """A # would begin a directive."""
     return _one_line(text).replace("\\", "\\\\").replace("#", "\\#")
 
 

@@ -15,11 +15,11 @@ from judge.report import Report
 from probes.core import Clock, QuotaRefused
 from runner.config.plan import Plan
 from runner.engine.execute import Execute
-from runner.gate.addresses import Place, places
+from runner.gate.addresses import GateTarget, gate_targets
 from runner.gate.gate import Gate
-from runner.gate.request import GateRequest, read, selected
 from runner.gate.revision_history import Change, RevisionHistory, source
-from runner.grafana import Event, Patience, Recorder, State, outage, revision_change
+from runner.gate.settings import GateRequest, selected
+from runner.grafana import Event, Patience, Recorder, RecordState, outage, revision_change
 from runner.grafana.deployment import recording
 from runner.reports.table import fact
 from runner.sinks.health import Health
@@ -109,7 +109,7 @@ class Deployments:
 
     def prepare(self, told: Mapping[str, Any]) -> Carry:
         """Reads a gate's request. Raises ValueError."""
-        request = read(told)
+        request = GateRequest.read(told)
         plan = self._plan()
         chosen = replace(plan, checks=selected(plan, request.tags, request.checks))
 
@@ -119,11 +119,11 @@ class Deployments:
             gate = Gate(
                 chosen,
                 engine,
-                request.settings(plan.gate),
+                request.with_rules(plan.gate),
                 clock=self._clock,
                 sleep=asyncio.sleep,
                 stop=stop,
-                shown=_Said(say),
+                display=_Said(say),
                 before=before,
             )
             ending = asyncio.create_task(_cut_short(stop, engine))
@@ -152,13 +152,13 @@ class Deployments:
     async def look(self) -> None:
         """Asks for the revisions that no judged answer tells."""
         plan = self._plan()
-        asked = [place for place in places(plan.checks) if place.told_by and not place.told_by.header]
+        asked = [target for target in gate_targets(plan.checks) if target.revision and not target.revision.header]
         engine = self._execute(plan)
-        await asyncio.gather(*(self._look_at(plan, place, engine) for place in asked))
+        await asyncio.gather(*(self._look_at(plan, target, engine) for target in asked))
 
-    async def _look_at(self, plan: Plan, place: Place, engine: Execute) -> None:
-        heard = await place.ask(engine)
-        self._saw(plan, place.name, heard.revision, heard.seen.at)
+    async def _look_at(self, plan: Plan, target: GateTarget, engine: Execute) -> None:
+        response = await target.ask(engine)
+        self._saw(plan, target.name, response.revision, response.seen.at)
 
     def _saw(self, plan: Plan, target: str, revision: str, at: float) -> None:
         """Notes what a target of a plan answered, unless a reload meanwhile took the target out or changed it."""
@@ -227,7 +227,7 @@ class Deployments:
         except asyncio.CancelledError:  # the runner stops, and sends once more at its end
             self._waiting.appendleft(annotation)
             raise
-        is_lost = outcome.state is State.LOST
+        is_lost = outcome.state is RecordState.LOST
         if not (annotation.lost and is_lost):  # said once
             for text in (outcome.message, *outcome.warnings):
                 self._log(logging.INFO, text)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from judge.findings import finding
-from judge.observation import Finding, Observation
+from judge.observation import DiagnosisFinding, Observation
 from runner.config.plan import ByCheck, Plan
 from runner.sinks.journal import Log
 
@@ -38,7 +38,7 @@ class Emit:
         sinks: Mapping[str, LastingSink],
         failed: Callable[[str], None],
         log: Log | None = None,
-        finders: Mapping[str, Callable[[Finding], None]] | None = None,
+        finders: Mapping[str, Callable[[DiagnosisFinding], None]] | None = None,
     ) -> None:
         self.sinks = dict(sinks)
         self._finders = dict(finders or {})
@@ -59,7 +59,7 @@ class Emit:
             except Exception as error:  # noqa: BLE001 - one sink's fault must not silence the others
                 self._count(name, error)
 
-    def found(self, told: Finding) -> None:
+    def found(self, told: DiagnosisFinding) -> None:
         """Hands what a diagnosis found to whoever takes findings."""
         for name, take in self._finders.items():
             try:

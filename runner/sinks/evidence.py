@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from judge.observation import Finding, Observation
+from judge.observation import DiagnosisFinding, Observation
 from probes.core import Verdict
 from runner.config.plan import ByCheck, Plan
 
@@ -42,7 +42,7 @@ class Evidence:
         while sum(self._sizes.values()) > self._most:
             self._let_go(max(self._sizes, key=self._sizes.__getitem__))
 
-    def found(self, told: Finding) -> None:
+    def found(self, told: DiagnosisFinding) -> None:
         """Joins what a diagnosis found to the failure that it is about, where that is still kept."""
         held = self._failures.get(told.check.name, deque())
         for place, (before, seen) in enumerate(held):

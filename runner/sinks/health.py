@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from judge.findings import finding
-from judge.observation import Check, Finding, Observation
+from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import event
 from probes.core import Clock, Verdict
 from runner.config.plan import After, Plan, Planned
@@ -111,7 +111,7 @@ class Health:
         due = after(seen.at) if after else 0.0
         self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
 
-    def found(self, told: Finding) -> None:
+    def found(self, told: DiagnosisFinding) -> None:
         """What a diagnosis found: it stands while its check goes on failing."""
         state = self._states.get(told.check.name)
         if state and state.latest and state.latest.verdict is Verdict.FAIL:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from judge.observation import Finding, Observation
+from judge.observation import DiagnosisFinding, Observation
 from probes.core import Clock, Verdict
 from runner.config.plan import ByCheck, Plan
 from runner.sinks.values import iso, plain
@@ -101,7 +101,7 @@ class Journal:
         self.service = plan.service
         self._verdicts.plan(plan)
 
-    def found(self, told: Finding) -> None:
+    def found(self, told: DiagnosisFinding) -> None:
         """Writes down what a diagnosis found."""
         about = {"check": told.check.name, "kind": told.check.kind, "trace_id": told.trace_id, "trials": dict(told.trials)}
         if self._writes("warning"):

@@ -52,7 +52,7 @@ ROWS = {
     ),
     "db-frozen": Row(
         {"database": "timeout", "ready": "timeout", "api-report": "timeout", "plan-a-trip": "timeout"},
-        {"database": "in auth", "ready": "database accepts connections but doesn't respond"},
+        {"database": "in auth", "ready": "database accepts but doesn't answer"},
         maybe={"api": "timeout"},
     ),
     "db-locked-out": Row({"database": "auth"}, {"database": "outrider"}),

@@ -20,7 +20,7 @@ from runner.config.plan import Plan
 from runner.config.read import load
 from runner.engine.execute import Execute
 from runner.gate.gate import Gate
-from runner.gate.settings import Settings
+from runner.gate.settings import GateSettings
 from runner.state import open_ledger
 from tests.support.balancer import Balancer, Release
 from tests.support.grafana import TOKEN, StandInGrafana
@@ -178,8 +178,8 @@ async def _verdict(plan: Plan) -> str:
     clock, wire = SystemClock(), Wire()
     ledger = await asyncio.to_thread(open_ledger, None, clock)
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version="0")
-    settings = Settings(expect=NEW, rounds=60, pace=0.0)
-    gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=asyncio.Event(), shown=Silent())
+    settings = GateSettings(expect_revision=NEW, rounds=60)
+    gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=asyncio.Event(), display=Silent(), pace=0.0)
     try:
         return str((await gate.run()).report.verdict)
     finally:

@@ -122,9 +122,9 @@ def test_answers_in_a_row() -> None:
         (60, "60 responses in a row: one old instance among 20 would have shown with 95 % confidence"),
     ],
 )
-def test_what_answers_prove_in_a_sentence(answers: int, said: str) -> None:
+def test_old_instance_sentence_in_a_sentence(answers: int, said: str) -> None:
     """No more is promised than so many answers prove."""
-    assert intervals.what_answers_prove(answers) == said
+    assert intervals.old_instance_sentence(answers) == said
 
 
 def test_holm_steps_down() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from judge.observation import Check, Observation, Slo
@@ -25,6 +26,15 @@ def test_a_failure_has_its_reason_and_its_message_apart() -> None:
     (row,) = report(decide(judged), judged, started=0.0, finished=1.0).checks
     assert (row.verdict, row.reason, row.message, row.finding) == (Outcome.FAIL, "status", "503, expected 200", "look at the cache")
     assert (row.runs, row.passed, round(row.seconds, 3)) == (2, 1, 0.2)
+
+
+def test_a_row_refers_to_its_run_whatever_the_run_says() -> None:
+    """Two runs with the same words are two: the finding and the trace are those of the run that decided, and a silent one keeps its own."""
+    for verdict, message in ((Verdict.FAIL, "fail"), (Verdict.UNKNOWN, "unknown")):
+        silent = Observation(API, verdict, None, "", 0.0, 0.1, finding="look at the cache", trace_id="4bf9")
+        judged = (Runs(API, (once(), Run((silent,)), Run((replace(silent, finding="another", trace_id="5cf0"),)))),)
+        (row,) = report(decide(judged), judged, started=0.0, finished=1.0).checks
+        assert (row.reason, row.message, row.finding, row.trace_id) == ("", message, "look at the cache", "4bf9")
 
 
 def test_a_proven_breach_is_told_by_its_numbers() -> None:

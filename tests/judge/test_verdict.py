@@ -64,7 +64,7 @@ def test_a_functional_failure_fails_and_points_at_its_line() -> None:
     decision = decide([runs(CACHE, passed(CACHE), failed(CACHE), passed(CACHE))])
     assert decision.outcome is Outcome.FAIL
     assert decision.reasons == (Finding(Outcome.FAIL, "cache: status: 503, expected 200", "cache", 31),)
-    assert decision.checks[0].failure == failed(CACHE)
+    assert decision.checks[0].cause == failed(CACHE)
 
 
 def test_an_optional_failure_is_reported_only() -> None:
@@ -77,7 +77,7 @@ def test_an_optional_failure_is_reported_only() -> None:
 
 def test_the_failure_that_is_shown_is_one() -> None:
     """A confirmation that can't tell doesn't stand for the failure; and a run without any attempt is none."""
-    assert decide([Runs(API, (Run((failed(API), unknown(API))),))]).checks[0].failure == failed(API)
+    assert decide([Runs(API, (Run((failed(API), unknown(API))),))]).checks[0].cause == failed(API)
     with pytest.raises(ValueError, match="at least one attempt"):
         Run(())
 

@@ -13,9 +13,9 @@ from probes.core import Reason, Verdict
 from probes.kinds.http import Http
 from probes.target import Revision, Target
 from runner.config.plan import Every, Plan, Planned
-from runner.gate.addresses import Asked
-from runner.gate.gate import Gate, Result
-from runner.gate.settings import Settings
+from runner.gate.addresses import ReadinessProbe
+from runner.gate.gate import Gate, GateResult
+from runner.gate.settings import GateSettings
 from tests.support.clock import FakeClock
 
 P95 = Slo("p95", Decimal("0.95"), 30 * 86400.0, threshold=0.5)
@@ -38,7 +38,7 @@ Script = Callable[[int, str], Reply]
 
 @dataclass
 class Road:
-    """Implements Observing. `asked` answers the gate's own questions, `ran` the checks."""
+    """Implements Engine. `asked` answers the gate's own questions, `ran` the checks."""
 
     asked: Script = lambda _n, _address: Reply()
     ran: Callable[[int, Check], Reply] = lambda _n, _check: Reply()
@@ -55,10 +55,10 @@ class Road:
         assert by_hand, "a gate is a hand's work: a limit makes it unknown"
         assert lag == 0.0
         probe = planned.probe
-        if isinstance(probe, Asked):
+        if isinstance(probe, ReadinessProbe):
             reply = self.asked(self.questions, probe.resolve or "")
             self.questions += 1
-            return (self._observed(planned, reply, {"told": reply.revision or ""}),)
+            return (self._observed(planned, reply, {"gate_revision": reply.revision or ""}),)
         reply = self.ran(self.runs, planned.check)
         self.runs += 1
         facts = {"revision": reply.revision} if planned.target and planned.target.revision and planned.target.revision.header else {}
@@ -74,11 +74,11 @@ class Road:
         return replace(seen, facts={**facts, **there}, evidence={"addresses": list(self.addresses)})
 
     def say(self, text: str) -> None:
-        """As Shown."""
+        """As Display."""
         self.said.append(text)
 
     def ran_one(self, seen: Observation, *, judged: bool = True) -> None:
-        """As Shown."""
+        """As Display."""
         self.shown.append((seen.check.name, judged))
 
     async def sleep(self, seconds: float) -> None:
@@ -86,7 +86,7 @@ class Road:
         self.clock.advance(seconds)
 
 
-class _Shown:
+class _Display:
     def __init__(self, road: Road) -> None:
         self.say = road.say
         self.ran = road.ran_one
@@ -107,7 +107,8 @@ def plan(*names: str, told_by: Revision | None = HEADER, slos: tuple[Slo, ...] =
     return Plan("roadtrip", "test", "here", tuple(made), targets={"api": target})
 
 
-async def gated(road: Road, checks: Plan, settings: Settings, before: Before | None = None) -> Result:
+async def gated(road: Road, checks: Plan, settings: GateSettings, before: Before | None = None, *, pace: float = 1.0) -> GateResult:
     """One gate to its end."""
-    gate = Gate(checks, road, settings, clock=road.clock, sleep=road.sleep, stop=road.stop, shown=_Shown(road), before=before)
+    display = _Display(road)
+    gate = Gate(checks, road, settings, clock=road.clock, sleep=road.sleep, stop=road.stop, display=display, before=before, pace=pace)
     return await gate.run()

@@ -81,6 +81,7 @@ async def runs(text: str, *, confirm: int = 2, rounds: int = 1, seconds: float =
         ("fff", "F"),
         ("fu", "F"),
         ("fw", "F"),
+        ("fa", "F"),
         ("a", "A"),
         ("u", "U"),
     ],

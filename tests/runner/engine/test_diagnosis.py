@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from judge.observation import Check, Finding, Observation
+from judge.observation import Check, DiagnosisFinding, Observation
 from probes.core import Reason, Verdict
 from probes.fields import Rate
 from probes.kinds.http import Http
@@ -44,7 +44,7 @@ def planned(probe: Probe, *, timeout: float = 2.0, name: str = "api") -> Planned
     return Planned(check, probe, Every(30.0), timeout, "", target)
 
 
-async def found(bench: Lab, probe: Probe, **settings: Any) -> tuple[Observation, Finding | None]:
+async def found(bench: Lab, probe: Probe, **settings: Any) -> tuple[Observation, DiagnosisFinding | None]:
     """A run, and what a diagnosis finds of it. A run that this machine had no time for tells nothing, and is made again."""
     plan = planned(probe, **settings)
     for _ in range(TRIES):
@@ -168,10 +168,10 @@ async def test_trials_count_against_the_limit_and_leave_a_reserve(tmp_path: Path
 
 async def test_the_failure_stands_and_nothing_is_counted_twice(tmp_path: Path) -> None:
     """A diagnosis emits no observation: one finding, about the run that failed."""
-    told: list[Finding] = []
+    told: list[DiagnosisFinding] = []
     done = asyncio.Event()
 
-    def take(finding: Finding) -> None:
+    def take(finding: DiagnosisFinding) -> None:
         told.append(finding)
         done.set()
 
@@ -266,7 +266,7 @@ async def test_a_changed_check_is_diagnosed_anew() -> None:
 
 async def test_what_is_found_of_a_changed_check_is_let_go(tmp_path: Path) -> None:
     """A reload comes while the trials run: their finding would stand beside failures of another check."""
-    told: list[Finding] = []
+    told: list[DiagnosisFinding] = []
     async with several(tmp_path, {"127.0.0.2": None, "127.0.0.3": None}) as host, lab(wire=host.wire) as bench:
         plan = planned(Tcp(host=NAME, port=host.port))
         diagnosis = Diagnosis(told.append, bench.clock)
@@ -281,7 +281,7 @@ async def test_what_is_found_of_a_changed_check_is_let_go(tmp_path: Path) -> Non
 
 async def test_since_when_an_address_fails_is_that_of_the_check_itself(tmp_path: Path) -> None:
     """Before it was changed another check failed there; an unchanged one has failed there all the time."""
-    told: list[Finding] = []
+    told: list[DiagnosisFinding] = []
     async with several(tmp_path, {"127.0.0.2": DOWN, "127.0.0.3": OK}) as host, lab(wire=host.wire) as bench:
         plan = planned(made(Http, url=host.url))
         diagnosis = Diagnosis(told.append, bench.clock)

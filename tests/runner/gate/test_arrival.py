@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from judge.baseline import Before
+from judge.observation import Observation
 from judge.verdict import Outcome
 from probes.core import Reason, Verdict
-from runner.gate.settings import Settings
+from runner.config.plan import Planned
+from runner.gate.addresses import ReadinessProbe, gate_targets
+from runner.gate.settings import GateSettings
 from tests.support.gating import BY_PATH, HEADER, Reply, Road, gated, plan
 
 NEW, OLD = "new1234", "old5678"
-WAIT = Settings(expect=NEW, wait=30.0, rounds=2, consecutive=3)
+WAIT = GateSettings(expect_revision=NEW, wait=30.0, rounds=2, consecutive=3)
 
 
 def texts(found: object) -> str:
@@ -23,6 +26,24 @@ async def test_it_waits_until_enough_answers_in_a_row_are_new() -> None:
     assert result.report.verdict is Outcome.PASS
     assert road.questions == len(order)
     assert "3 responses in a row" in " ".join(result.report.preamble)
+
+
+async def test_a_question_is_planned_once_for_each_address() -> None:
+    """However often it is asked: probe, check and plan of an address are the very same."""
+    asked: list[tuple[str, Planned]] = []
+
+    class Noting(Road):
+        async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
+            assert isinstance(planned.probe, ReadinessProbe)
+            asked.append((planned.probe.resolve or "", planned))
+            return await super().observe(planned, by_hand=by_hand, lag=lag)
+
+    [target] = gate_targets(plan().checks)
+    road = Noting()
+    for address in ("", "10.0.0.1", "10.0.0.2") * 3:
+        await target.ask(road, address)
+    assert len(asked) == 9
+    assert len({(address, id(planned)) for address, planned in asked}) == 3
 
 
 async def test_every_address_of_the_name_must_answer_new() -> None:
@@ -118,7 +139,7 @@ async def test_a_revision_that_is_always_the_same_is_said_at_the_first_answer() 
     await gated(road, plan(), WAIT, Before({}, {"api": "1.0.0"}, "before.json"))
     assert road.said[0].startswith("api already reported revision 1.0.0 before the deployment")
     road = Road(asked=lambda *_: Reply("1.0.0"))
-    settings = Settings(expect="3f2c91a0b1c2", wait=1.0)
+    settings = GateSettings(expect_revision="3f2c91a0b1c2", wait=1.0)
     await gated(road, plan(told_by=BY_PATH), settings)
     assert road.said[0].startswith("api reports 1.0.0 ($.version of /health/), which doesn't look like a commit")
 
@@ -126,7 +147,7 @@ async def test_a_revision_that_is_always_the_same_is_said_at_the_first_answer() 
 async def test_without_an_expected_revision_it_waits_for_an_answer() -> None:
     """Readiness: whichever revision it is."""
     road = Road(asked=lambda n, _: Reply(None) if n < 4 else Reply(OLD))
-    result = await gated(road, plan(), Settings(wait=30.0, rounds=1))
+    result = await gated(road, plan(), GateSettings(wait=30.0, rounds=1))
     assert result.report.verdict is Outcome.PASS
     assert f"with revision {OLD}" in " ".join(result.report.preamble)
 
@@ -134,7 +155,7 @@ async def test_without_an_expected_revision_it_waits_for_an_answer() -> None:
 async def test_nothing_waits_for_an_optional_check() -> None:
     """A partner that is down holds up no deployment."""
     road = Road(asked=lambda *_: Reply(None), ran=lambda *_: Reply(None))
-    result = await gated(road, plan(required=False), Settings(wait=300.0, rounds=1))
+    result = await gated(road, plan(required=False), GateSettings(wait=300.0, rounds=1))
     assert result.report.verdict is Outcome.PASS
     assert road.questions == 0
 

@@ -14,7 +14,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     save(file, seconds={"api": (0.1234567, 2.0)}, revisions={"api": "3f2c91a"}, at=1_795_521_600.0, service="roadtrip")
     before = load(file)
     assert (before.durations, before.revisions) == ({"api": (0.123457, 2.0)}, {"api": "3f2c91a"})
-    assert before.said == "before.json of 2026-11-24T12:00:00.000000Z"
+    assert before.source == "before.json of 2026-11-24T12:00:00.000000Z"
     assert [one.name for one in file.parent.iterdir()] == ["before.json"]
 
 

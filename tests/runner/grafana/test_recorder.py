@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.grafana import Patience, State, outage, revision_change
+from runner.grafana import Patience, RecordState, outage, revision_change
 from tests.support.grafana import TOKEN, StandInGrafana
 from tests.support.recording import FINISHED, STARTED, desk, done, release
 
@@ -25,10 +25,10 @@ async def test_a_region_from_start_to_verdict(grafana: StandInGrafana, tmp_path:
     """start marks a point, finish makes one region of it, with every tag and the verdict; read back, and nothing left to send."""
     async with desk(grafana.url, tmp_path, api=api) as at:
         started = await at.recorder.start(release())
-        assert (started.state, started.message) == (State.WRITTEN, "Grafana: start of deployment 3f2c91a written and read back")
+        assert (started.state, started.message) == (RecordState.WRITTEN, "Grafana: start of deployment 3f2c91a written and read back")
         assert shown(grafana) == [(STARTED, STARTED, TAGS | {"state:open"})]
         finished = await at.recorder.finish(done())
-        assert (finished.state, finished.message) == (State.WRITTEN, "Grafana: region 'deployment 3f2c91a' written and read back")
+        assert (finished.state, finished.message) == (RecordState.WRITTEN, "Grafana: region 'deployment 3f2c91a' written and read back")
         assert shown(grafana) == [(STARTED, FINISHED, TAGS | {"verdict:pass"})]
         assert grafana.regions()[0]["text"] == "Deployment 3f2c91a (1.4.2) of roadtrip to production: pass"
         assert await at.waiting() == ()
@@ -40,11 +40,11 @@ async def test_told_twice_it_stands_there_once(grafana: StandInGrafana, tmp_path
     """Every step may be repeated: the second time it says that it stood there, and writes nothing."""
     async with desk(grafana.url, tmp_path, api=api) as at:
         states = [(await at.recorder.start(release())).state for _ in range(2)]
-        assert states == [State.WRITTEN, State.THERE]
+        assert states == [RecordState.WRITTEN, RecordState.THERE]
         await at.recorder.finish(done())
         writes = len([m for m, _ in grafana.asked if m != "GET"])
         assert (await at.recorder.finish(done())).message == "Grafana: region 'deployment 3f2c91a' was already there"
-        assert (await at.recorder.start(release())).state is State.THERE  # a start that is told late opens nothing
+        assert (await at.recorder.start(release())).state is RecordState.THERE  # a start that is told late opens nothing
         assert len([m for m, _ in grafana.asked if m != "GET"]) == writes
         assert [end for _, end, _ in shown(grafana)] == [FINISHED]
 
@@ -55,7 +55,7 @@ async def test_start_and_finish_on_different_machines(grafana: StandInGrafana, t
     async with desk(grafana.url, tmp_path / "one", api=api) as one:
         await one.recorder.start(release())
     async with desk(grafana.url, tmp_path / "two", api=api) as two:
-        assert (await two.recorder.finish(done(started=None))).state is State.WRITTEN
+        assert (await two.recorder.finish(done(started=None))).state is RecordState.WRITTEN
     assert shown(grafana) == [(STARTED, FINISHED, TAGS | {"verdict:pass"})]
 
 
@@ -68,7 +68,7 @@ async def test_a_finish_of_another_attempt_finds_the_start_of_its_run(grafana: S
         assert (await at.recorder.finish(second)).id == "github/acme/roadtrip/1/1"
         assert shown(grafana) == [(STARTED, FINISHED, TAGS | {"verdict:fail"})]
         third = done(id="github/acme/roadtrip/1/3", run="github/acme/roadtrip/1", started=None, finished=FINISHED + 60)
-        assert (await at.recorder.finish(third)).state is State.WRITTEN
+        assert (await at.recorder.finish(third)).state is RecordState.WRITTEN
         assert shown(grafana) == [(STARTED, FINISHED + 60, TAGS | {"verdict:pass"})]
 
 
@@ -109,7 +109,7 @@ async def test_a_start_that_never_finished_is_closed_by_the_next(grafana: StandI
         assert closed["text"].endswith("never finished: closed when deployment 3f2c91a began")
         assert sum("state:open" in tags for _, _, tags in shown(grafana)) == 2
         late = await at.recorder.finish(done(1))  # it was alive after all: its own end counts
-        assert (late.state, late.warnings) == (State.WRITTEN, ())
+        assert (late.state, late.warnings) == (RecordState.WRITTEN, ())
         assert (STARTED, FINISHED, TAGS | {"verdict:pass"}) in shown(grafana)
 
 
@@ -144,8 +144,8 @@ async def test_odd_answers_of_the_legacy_api(grafana: StandInGrafana, tmp_path: 
     grafana.odd = odd
     async with desk(grafana.url, tmp_path) as at:
         await at.recorder.start(release())
-        assert (await at.recorder.finish(done())).state is State.WRITTEN
-        assert (await at.recorder.finish(done())).state is State.THERE
+        assert (await at.recorder.finish(done())).state is RecordState.WRITTEN
+        assert (await at.recorder.finish(done())).state is RecordState.THERE
     assert [s for s in shown(grafana) if s[1] != s[0]] == [(STARTED, FINISHED, TAGS | {"verdict:pass"})]
     assert len(grafana.annotations) == (2 if odd == {"id-0"} else 1)
 
@@ -167,7 +167,7 @@ async def test_the_new_api_takes_over_where_the_old_one_is_gone(grafana: StandIn
     """By itself it uses the API that every version has, until that answers 404."""
     grafana.odd = {"no-legacy"}
     async with desk(grafana.url, tmp_path) as at:
-        assert (await at.recorder.finish(done())).state is State.WRITTEN
+        assert (await at.recorder.finish(done())).state is RecordState.WRITTEN
     assert (grafana.annotations, len(grafana.resources)) == ([], 1)
 
 
@@ -183,7 +183,7 @@ async def test_no_fault_at_any_moment_loses_or_doubles_a_mark(grafana: StandInGr
             grafana.faults = [*["none"] * question, fault]
             finished = await at.recorder.finish(done(question, environment=f"stage-{question}"))
             grafana.faults.clear()
-            assert finished.state in (State.WRITTEN, State.THERE)
+            assert finished.state in (RecordState.WRITTEN, RecordState.THERE)
             assert at.waits in ([], [7.0]) if fault == "slow-down" else len(at.waits) <= 1
             assert sum(at.waits) <= 7
     assert [(start, end) for start, end, _ in shown(grafana)] == [(STARTED, FINISHED)] * 8
@@ -227,7 +227,7 @@ async def test_what_is_not_taken_is_kept_and_sent_later(
     grafana.always = fault
     async with desk(grafana.url, tmp_path) as at:
         outcome = await at.recorder.finish(done())
-        assert outcome.state is State.KEPT
+        assert outcome.state is RecordState.KEPT
         where = f"it is kept in {at.spool.path}; send it with: outrider annotate flush"
         assert outcome.message == f"Grafana: the annotation of deployment 3f2c91a is not written yet: {grafana.url} {said}; {where}"
         assert (outcome.exit_code(require=False), outcome.exit_code(require=True)) == (0, 1)
@@ -246,7 +246,7 @@ async def test_a_grafana_that_is_killed_in_mid_run_loses_nothing(grafana: StandI
         await at.recorder.start(release(1))
         await grafana.stop()
         kept = await at.recorder.finish(done(1))
-        assert kept.state is State.KEPT
+        assert kept.state is RecordState.KEPT
         assert f"{grafana.url} can't be reached" in kept.message
         await at.recorder.start(release(2))
         await at.recorder.finish(done(2, started=None, verdict="fail"))
@@ -286,7 +286,7 @@ async def test_two_who_write_at_the_same_moment_leave_one(grafana: StandInGrafan
     """Both found nothing and both wrote: both keep the same one, and the other goes."""
     async with desk(grafana.url, tmp_path / "one") as one, desk(grafana.url, tmp_path / "two") as two:
         outcomes = await asyncio.gather(one.recorder.finish(done()), two.recorder.finish(done()))
-        assert {o.state for o in outcomes} <= {State.WRITTEN, State.THERE}
+        assert {o.state for o in outcomes} <= {RecordState.WRITTEN, RecordState.THERE}
         await one.recorder.finish(done())
     assert shown(grafana) == [(STARTED, FINISHED, TAGS | {"verdict:pass"})]
 
@@ -315,7 +315,7 @@ async def test_a_viewer_is_told_what_it_lacks(grafana: StandInGrafana, tmp_path:
     grafana.odd = {"viewer"}
     async with desk(grafana.url, tmp_path) as at:
         outcome = await at.recorder.finish(done())
-        assert outcome.state is State.KEPT
+        assert outcome.state is RecordState.KEPT
         assert "the token needs annotations:create, read and write (an Editor's service account)" in outcome.message
         assert at.waits == []
 
@@ -326,10 +326,10 @@ async def test_a_disk_that_can_not_be_written_stops_no_mark(grafana: StandInGraf
     await asyncio.to_thread(blocked.write_text, "in the way")
     async with desk(grafana.url, blocked) as at:
         outcome = await at.recorder.finish(done())
-        assert (outcome.state, len(outcome.warnings)) == (State.WRITTEN, 1)
+        assert (outcome.state, len(outcome.warnings)) == (RecordState.WRITTEN, 1)
         grafana.always = 413
         lost = await at.recorder.finish(done(2))
-        assert (lost.state, lost.exit_code(require=True)) == (State.LOST, 1)
+        assert (lost.state, lost.exit_code(require=True)) == (RecordState.LOST, 1)
 
 
 async def test_patience_ends(grafana: StandInGrafana, tmp_path: Path) -> None:

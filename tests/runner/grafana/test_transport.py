@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from runner.grafana import Patience, Settings, State
+from runner.grafana import Patience, RecordState, Settings
 from tests.support import servers
 from tests.support.grafana import StandInGrafana
 from tests.support.recording import desk, done, release
@@ -63,7 +63,7 @@ async def test_something_else_than_grafana_is_told(tmp_path: Path) -> None:
     for said, answer in answers.items():
         async with serving({path: answer}) as web, desk(web.url, tmp_path) as at:
             outcome = await at.recorder.finish(done())
-            assert outcome.state is State.KEPT
+            assert outcome.state is RecordState.KEPT
             assert said in outcome.message
             assert len(web.asked) == 1
 
@@ -74,7 +74,7 @@ async def test_a_404_of_a_proxy_changes_no_api(grafana: StandInGrafana, tmp_path
         grafana.odd = {"no-legacy", "no-apis"}
         assert "see the url" in (await at.recorder.start(release())).message
         grafana.odd = set()
-        assert (await at.recorder.finish(done())).state is State.WRITTEN
+        assert (await at.recorder.finish(done())).state is RecordState.WRITTEN
     assert (len(grafana.annotations), grafana.resources) == (1, {})
 
 

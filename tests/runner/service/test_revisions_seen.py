@@ -43,7 +43,7 @@ class Release:
         """As the engine."""
         self.asked.append(planned.check.target)
         self.meanwhile()
-        return (passed(planned.check, facts={"told": self.revision}),)
+        return (passed(planned.check, facts={"gate_revision": self.revision}),)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from judge.observation import Check, Finding, Observation
+from judge.observation import Check, DiagnosisFinding, Observation
 from probes.core import Reason, Verdict
 from runner.config.plan import Plan
 from runner.sinks.dispatch import Emit
@@ -74,13 +74,13 @@ def test_a_sink_that_fails_stops_no_other() -> None:
 def test_a_finding_goes_to_whoever_takes_findings() -> None:
     """What a diagnosis found later is handed on as observations are: who fails stops no other, and is counted."""
     failed: list[str] = []
-    got: list[Finding] = []
+    got: list[DiagnosisFinding] = []
 
-    def broken(_: Finding) -> None:
+    def broken(_: DiagnosisFinding) -> None:
         raise OSError("disk full")
 
     emit = Emit({}, failed=failed.append, log=lambda _, __: None, finders={"bad": broken, "good": got.append})
-    told = Finding(API, "4bf9", 0.0, "2 of 3 addresses refuse")
+    told = DiagnosisFinding(API, "4bf9", 0.0, "2 of 3 addresses refuse")
     emit.found(told)
     assert got == [told]
     assert failed == ["bad"]

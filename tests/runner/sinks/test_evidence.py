@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from judge.observation import Finding
+from judge.observation import DiagnosisFinding
 from probes.core import Verdict
 from runner.sinks.evidence import Evidence
 from tests.support.observations import NOON, failed, made_check, made_plan, passed, unknown
@@ -78,8 +78,8 @@ def test_a_finding_joins_the_failure_that_it_is_about() -> None:
     kept = Evidence(keep=2)
     for trace in ("one", "two"):
         kept(failed(API, trace_id=trace, evidence={"answer": "503"}, finding="shares the failure of cache"))
-    kept.found(Finding(API, "one", NOON, "both addresses refuse", {"connect to 10.0.3.7": "refused"}))
-    kept.found(Finding(API, "three", NOON, "nobody's", {}))
+    kept.found(DiagnosisFinding(API, "one", NOON, "both addresses refuse", {"connect to 10.0.3.7": "refused"}))
+    kept.found(DiagnosisFinding(API, "three", NOON, "nobody's", {}))
     newest, oldest = kept.failures("api")
     assert oldest.finding == "both addresses refuse; shares the failure of cache"
     assert oldest.evidence == {"answer": "503", "diagnosis": {"connect to 10.0.3.7": "refused"}}

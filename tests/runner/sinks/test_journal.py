@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge.observation import Finding
+from judge.observation import DiagnosisFinding
 from probes.core import Reason
 from runner.sinks.journal import Bridge, Entry, Journal, render
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, made_plan, passed, unknown
@@ -237,7 +237,7 @@ def test_a_blip_is_a_warning_and_no_change_of_state() -> None:
 
 def test_a_finding_is_a_line_of_its_own() -> None:
     """What a diagnosis found names the run that it is about, and every trial."""
-    told = Finding(API, TRACE, NOON, "2 of 3 addresses refuse", {"connect to 10.0.3.7": "refused"})
+    told = DiagnosisFinding(API, TRACE, NOON, "2 of 3 addresses refuse", {"connect to 10.0.3.7": "refused"})
     [line] = written(lambda kept: kept.found(told))
     assert (line["level"], line["message"]) == ("warning", "api: 2 of 3 addresses refuse")
     assert line["metadata"] == {"check": "api", "kind": "made", "trace_id": TRACE, "trials": {"connect to 10.0.3.7": "refused"}}

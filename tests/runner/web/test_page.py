@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from judge.observation import Finding
+from judge.observation import DiagnosisFinding
 from probes.core import Reason
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site
@@ -93,7 +93,7 @@ async def test_a_finding_joins_its_failure(here: Site) -> None:
     """What a diagnosis found stands on the page, in the API and with the failure that it is about, until the check passes."""
     down = failed(DATABASE, Reason.REFUSED, "Connection refused by 10.0.3.7:5432", trace_id=TRACE)
     here.saw(down)
-    told = Finding(DATABASE, TRACE, NOON, "1 of 2 addresses refuses", {"connect to 10.0.3.7": "refused"})
+    told = DiagnosisFinding(DATABASE, TRACE, NOON, "1 of 2 addresses refuses", {"connect to 10.0.3.7": "refused"})
     here.health.found(told)
     here.evidence.found(told)
     body = (await here.ask("/api/checks/database")).json()
@@ -192,7 +192,7 @@ def hostile() -> Site:
         request_id=HOSTILE,
     )
     made = site(check).saw(passed(check), unknown(check), seen)
-    told = Finding(check, HOSTILE, NOON, HOSTILE, {HOSTILE: HOSTILE})
+    told = DiagnosisFinding(check, HOSTILE, NOON, HOSTILE, {HOSTILE: HOSTILE})
     made.health.found(told)
     made.evidence.found(told)
     return made

@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.grafana import Event, outage
-from runner.grafana.annotation import Written, end_of, joined, same, start_of
+from runner.grafana.annotations import joined
+from runner.grafana.apis import Annotation
 from runner.grafana.events import OPEN, labelled, name_of
 from tests.support.recording import FINISHED, STARTED, done, release
 
@@ -67,12 +68,12 @@ def test_names_are_made_of_the_identity_alone() -> None:
 def test_an_end_never_lies_before_its_start() -> None:
     """Grafana would swap the two without a word."""
     event = done(started=STARTED, finished=STARTED - 60).event()
-    assert (start_of(event), end_of(event)) == (STARTED * 1000, STARTED * 1000)
+    assert (event.start_ms, event.end_ms) == (STARTED * 1000, STARTED * 1000)
 
 
-def written(event: Event) -> Written:
+def written(event: Event) -> Annotation:
     """As Grafana would have it."""
-    return Written("1", event.text, start_of(event), end_of(event), event.all_tags)
+    return Annotation("1", event.text, event.start_ms, event.end_ms, event.all_tags)
 
 
 def test_what_is_told_late_is_joined() -> None:
@@ -82,8 +83,8 @@ def test_what_is_told_late_is_joined() -> None:
     assert (late.start, late.end, OPEN in late.all_tags, "verdict:pass" in late.all_tags) == (STARTED, FINISHED, False, True)
     end = joined(done(started=None).event(), [written(release().event())])
     assert (end.start, end.end) == (STARTED, FINISHED)
-    assert same(written(end), end)
-    assert not same(point, end)
+    assert written(end).matches(end)
+    assert not point.matches(end)
 
 
 def test_an_outage_says_how_long_it_was() -> None:
