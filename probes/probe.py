@@ -84,7 +84,7 @@ class Probe(BaseModel, ABC):
         """For a part, the check that measures the same by itself (`compare_with`)."""
         return {}
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
         return 0.0
 
@@ -96,7 +96,7 @@ class Probe(BaseModel, ABC):
         """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
         return None
 
-    def varied(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
+    def with_variation(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
         """The same asking with one thing changed; None where its kind can't, or mustn't be asked twice."""
         return None
 

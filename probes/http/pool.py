@@ -194,7 +194,7 @@ def _note_response(ctx: Context, exchange: Exchange) -> None:
         "ssl": int(exchange.stream.tls is not None),
         "content_length": int(length) if length.isdigit() else None,
     }
-    ctx.evidence["answer"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
+    ctx.evidence["response"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
     if ctx.revision_header:
         told = exchange.header(ctx.revision_header.lower()) or UNTOLD
         known = str(ctx.facts.get("revision", "")).split(", ")

@@ -132,8 +132,8 @@ class HttpProbe(Probe):
         secure = split.scheme == "https"
         return Endpoint(split.hostname or "", split.port or (443 if secure else 80), self.route, secure)
 
-    def varied(self, variation: Variation) -> HttpProbe | None:
-        """As Probe.varied."""
+    def with_variation(self, variation: Variation) -> HttpProbe | None:
+        """As Probe.with_variation."""
         if not self.repeatable():
             return None
         update: dict[str, Any] = {"keep_alive": False}

@@ -71,7 +71,7 @@ class Journey(HttpProbe):
     def asks(self) -> tuple[Ask, ...]:
         return tuple(Ask(step.method, self.location(step.path), ("steps", index)) for index, step in enumerate(self.steps))
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         return LEAVING if any(step.always for step in self.steps) else 0.0
 
     def repeatable(self) -> bool:
@@ -88,8 +88,8 @@ class Journey(HttpProbe):
                 await self._play(ctx, session, play.steps())
             finally:
                 ctx.decided = ctx.clock.monotonic()
-                if self.afterwards():
-                    ctx.evidence["afterwards"] = await self._leave(ctx, session, play)
+                if self.cleanup_seconds():
+                    ctx.evidence["cleanup"] = await self._leave(ctx, session, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
         return Result.passed(f"{len(taken)} step{'s'[: len(taken) - 1]} in {duration(sum(taken))}")
 

@@ -104,7 +104,7 @@ class _Talk:
             try:
                 await self._expect(step)
             finally:
-                self._ctx.evidence["heard"] = self._heard.lines
+                self._ctx.evidence["received"] = self._heard.lines
             await self._say(step)
             if step.starttls:
                 await self._secure()

@@ -195,7 +195,7 @@ class _Burst:
 
     async def _asked(self, variation: Variation) -> TrialOutcome | None:
         """The whole, with one thing changed; None where it may not be asked again, or too little of the limit is left."""
-        other = None if self._seen.reason in {Reason.AUTH, Reason.THROTTLED} else self._planned.probe.varied(variation)
+        other = None if self._seen.reason in {Reason.AUTH, Reason.THROTTLED} else self._planned.probe.with_variation(variation)
         left = self._deadline - self._clock.monotonic()
         if other is None or left <= 0:
             return None

@@ -130,7 +130,7 @@ class Execute:
         """Acquires the run's quota, runs its probe, turns what it raises into a verdict, and gives back the quota that was not used."""
         planned, ctx = run.planned, run.ctx
         try:
-            await run.permits.acquire(planned.timeout + planned.probe.afterwards() + STUBBORN)
+            await run.permits.acquire(planned.timeout + planned.probe.cleanup_seconds() + STUBBORN)
             # The clock starts now: waiting for quota must not count as the target's latency.
             run.at, ctx.started = self._clock.time(), self._clock.monotonic()
             ctx.deadline = ctx.started + planned.timeout
@@ -169,7 +169,7 @@ class Execute:
             if run.cut or late:
                 run.decide()
             elif not task.done():  # its verdict is known: it may leave in order
-                await asyncio.wait({task}, timeout=planned.probe.afterwards())
+                await asyncio.wait({task}, timeout=planned.probe.cleanup_seconds())
             await self._cancel(run, task)
         except asyncio.CancelledError:  # whoever asked has gone
             await self._cancel(run, task)
@@ -192,7 +192,7 @@ class Execute:
         if task.done():
             return
         task.cancel()
-        await asyncio.wait({task}, timeout=run.planned.probe.afterwards() + STUBBORN)
+        await asyncio.wait({task}, timeout=run.planned.probe.cleanup_seconds() + STUBBORN)
         if not task.done():
             task.cancel()
             self._log(logging.ERROR, f"{run.planned.check.name}: kind {run.planned.check.kind} doesn't end when it is cancelled")

@@ -75,7 +75,7 @@ async def observed(url: str, rate: float, seconds: float) -> list[Observation]:
 
 def error(seen: Observation) -> float:
     """By how many seconds the phase differs from what the server says that it waited."""
-    return abs(seen.phases["processing"] - float(seen.evidence["answer"]["headers"]["x-waited"]))
+    return abs(seen.phases["processing"] - float(seen.evidence["response"]["headers"]["x-waited"]))
 
 
 async def _timed(rate: float, seconds: float) -> tuple[list[Observation], float]:

@@ -32,7 +32,7 @@ PROMPTLY = 1.0  # seconds
 async def _seen(runs: Observer, probe: Probe, kind: str, within: float = 5.0) -> Observation:
     """An observation that came in time and tells no secret."""
     seen = await runs.observe(probe, kind=kind, within=within)
-    assert runs.longest < within + probe.afterwards() + PROMPTLY
+    assert runs.longest < within + probe.cleanup_seconds() + PROMPTLY
     assert SECRET not in repr(seen)
     assert not runs.log
     return seen

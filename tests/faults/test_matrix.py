@@ -66,7 +66,7 @@ async def test_a_fault(fault: str, runs: Observer, authority: Authority) -> None
         assert not [server for _, server in met if fault in CERTIFICATES and server.asked.is_set()], "something was said to a stranger"
     wrong = [fault_of(row, case, asking, one) for (case, _, asking), one in zip(asks, seen, strict=True)]
     assert not [one for one in wrong if one]
-    assert runs.longest < within + max(asked(asking, Place("127.0.0.1", 9)).afterwards() for _, _, asking in asks) + PROMPTLY
+    assert runs.longest < within + max(asked(asking, Place("127.0.0.1", 9)).cleanup_seconds() for _, _, asking in asks) + PROMPTLY
     assert not runs.log
 
 

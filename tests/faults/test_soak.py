@@ -115,7 +115,7 @@ class Soak:
         for _ in range(TRIES):
             began = time.monotonic()
             seen = (await self.engine.observe(planned, by_hand=True))[0]
-            late = time.monotonic() - began - planned.timeout - planned.probe.afterwards()
+            late = time.monotonic() - began - planned.timeout - planned.probe.cleanup_seconds()
             if seen.reason is not Reason.STARVED:
                 self.late = max(self.late, late)
                 return seen

@@ -105,7 +105,7 @@ async def test_misbehaving_server(kind: str, together: tuple[str, ...], runs: Ob
         asked = [(how, probe) for how, server in met.items() for probe in probes_at(kind, server)]
         async with no_leaks(serving=[server.port for server in met.values()]):
             seen = await asyncio.gather(*(runs.observe(probe, kind=kind, within=within) for _, probe in asked))
-    assert runs.longest < within + max(probe.afterwards() for _, probe in asked) + PROMPTLY
+    assert runs.longest < within + max(probe.cleanup_seconds() for _, probe in asked) + PROMPTLY
     assert not runs.log
     for (how, probe), observation in zip(asked, seen, strict=True):
         judge(how, probe, observation)

@@ -38,7 +38,7 @@ def test_what_costs_or_does_something_is_asked_once(kind: str) -> None:
     probe = example(kind)
     assert probe.repeatable() is (kind not in ONCE)
     if kind in ONCE:
-        assert probe.varied(Variation(address="127.0.0.1")) is None
+        assert probe.with_variation(Variation(address="127.0.0.1")) is None
 
 
 def test_a_dialogue_is_said_once() -> None:
@@ -51,7 +51,7 @@ def test_a_dialogue_is_said_once() -> None:
 def test_a_variation_changes_one_thing() -> None:
     """The address, the verification or the proxy; all else is as the check has it."""
     probe = Http.model_validate({"url": "https://h/", "tls": {"minimum": "1.3"}, "proxy": "http://p:3128"})
-    unverified, direct = probe.varied(Variation(verify=False)), probe.varied(Variation(proxy=False))
+    unverified, direct = probe.with_variation(Variation(verify=False)), probe.with_variation(Variation(proxy=False))
     assert isinstance(unverified, Http)
     assert isinstance(direct, Http)
     assert (unverified.route.tls.verify, unverified.route.tls.minimum, unverified.route.proxy) == (False, "1.3", probe.route.proxy)

@@ -130,7 +130,7 @@ async def test_a_journey_passes(wire: Wire) -> None:
     assert web.requests[1][0]["x-forwarded-proto"] == "https"
     assert {"step.login", "step.story"} <= ctx.facts.keys()
     assert "step.leave" not in ctx.facts
-    assert ctx.evidence["afterwards"] == "cleaned up"
+    assert ctx.evidence["cleanup"] == "cleaned up"
     assert "tok-1234567" in ctx.secrets
     assert ctx.decided is not None
     assert {span.step for span in ctx.spans} == {"login", "story"}
@@ -187,7 +187,7 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
     assert failed.reason is Reason.AUTH
     assert failed.message == "login: 401, expected 2xx: Incorrect email or password. 4 attempts left"
     assert len(web.asked) == 2  # nothing was left, since nobody had logged in
-    assert ctx.evidence["afterwards"] == "nothing to clean up"
+    assert ctx.evidence["cleanup"] == "nothing to clean up"
 
 
 async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
@@ -230,7 +230,7 @@ async def test_what_leaving_fails_on_changes_no_verdict(wire: Wire) -> None:
     async with serving({"POST /api/auth/token": TOKEN, "POST /api/auth/revoke": JSONResponse({}, 500)}) as web:
         await journey(web.url, LOGIN, LEAVE).run(ctx)
 
-    assert ctx.evidence["afterwards"] == "leave: 500, expected 2xx"
+    assert ctx.evidence["cleanup"] == "leave: 500, expected 2xx"
 
 
 async def test_a_slow_login_is_left_in_order(wire: Wire) -> None:

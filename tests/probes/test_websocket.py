@@ -96,7 +96,7 @@ async def test_another_message_than_expected(runs: Observer, wanted: dict[str, A
     seen = await observed(runs, talk, dialogue=[{"expect": wanted}])
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, reason), seen.message
     assert message in seen.message
-    assert seen.evidence["heard"] == [said]
+    assert seen.evidence["received"] == [said]
 
 
 @pytest.mark.parametrize(

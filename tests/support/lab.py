@@ -49,7 +49,7 @@ class Scripted(Probe):
     def part_names(self) -> tuple[str, ...]:
         return self.parts
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         return self.leaving
 
     def address(self) -> str:

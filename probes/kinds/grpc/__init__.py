@@ -133,7 +133,7 @@ class Grpc(Probe):
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
         fields = exchange.fields()
         kind = exchange.header("content-type") or ""
-        ctx.evidence["answer"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
+        ctx.evidence["response"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
         ended = dict(fields) | dict(exchange.trailers)  # an answer of headers alone holds the status there
         if "grpc-status" not in ended or not kind.startswith("application/grpc"):
             judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)

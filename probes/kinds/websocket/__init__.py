@@ -162,7 +162,7 @@ class WebSocket(Probe):
         tls = self.tls if split.scheme == "https" else None
         return Endpoint.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         return _LEAVING
 
     async def run(self, ctx: Context) -> Result:
@@ -207,7 +207,7 @@ class WebSocket(Probe):
             accepted = await socket.open(request)
         except Rejected as rejected:
             ctx.facts["status_code"] = rejected.status
-            ctx.evidence["answer"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
+            ctx.evidence["response"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
             judge_status(Response(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
             raise
         ctx.facts |= {"status_code": 101, "subprotocol": accepted.subprotocol}
@@ -227,7 +227,7 @@ class _Talk:
     async def hold(self, turns: tuple[Turn, ...]) -> None:
         """Turn by turn. Raises Failed for the first expectation that isn't met; the last messages are evidence."""
         self._ctx.facts["messages"] = 0
-        self._ctx.evidence["heard"] = self._heard
+        self._ctx.evidence["received"] = self._heard
         for number, turn in enumerate(turns, 1):
             self._ctx.step = str(number)
             with self._ctx.phase("dialogue") as interval:

@@ -172,7 +172,7 @@ async def test_a_line_that_never_comes(runs: Observer) -> None:
     """At the deadline the step is named, and what was heard before is evidence."""
     seen = await observed(runs, _saying(b"hello\r\n220", stay=True), {"expect": "^hello"}, {"expect": "^220"}, within=0.2)
     assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in dialogue of step 2")
-    assert seen.evidence["heard"] == ["hello"]
+    assert seen.evidence["received"] == ["hello"]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
 
 

@@ -46,7 +46,7 @@ async def test_it_leaves_what_kind_http_leaves(wire: Wire, authority: Authority)
     assert theirs.facts.keys() == ours.facts.keys()
     assert theirs.facts["body_bytes"] == 5
     assert theirs.evidence.keys() == ours.evidence.keys()
-    assert theirs.evidence["answer"] == ours.evidence["answer"]
+    assert theirs.evidence["response"] == ours.evidence["response"]
     assert sent == sorted(bytes(server.received).lower().splitlines())
 
 
@@ -258,7 +258,7 @@ async def test_an_encoded_body_comes_decoded_where_it_was_asked_for(wire: Wire) 
     assert result.message == "small"
     assert b"accept-encoding: gzip\r\n" in bytes(server.received).lower()
     assert headers == {"x-kept": "yes"}
-    assert ctx.evidence["answer"]["headers"]["content-encoding"] == "gzip"
+    assert ctx.evidence["response"]["headers"]["content-encoding"] == "gzip"
 
 
 async def test_a_head_keeps_what_it_says_of_the_body(wire: Wire) -> None:

@@ -58,7 +58,7 @@ async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() ->
     assert TOKEN not in kept
     assert f"n={NAME}" in seen.evidence["request"]["url"]
     assert NAME in seen.evidence["body"]
-    assert seen.evidence["answer"]["status"] == 403
+    assert seen.evidence["response"]["status"] == 403
 
 
 async def test_a_failure_keeps_what_was_sent_what_came_and_over_what(authority: Authority, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ async def test_a_failure_keeps_what_was_sent_what_came_and_over_what(authority: 
     kept = seen.evidence
     assert seen.reason is Reason.STATUS
     assert kept["request"]["method"] == "GET"
-    assert kept["answer"]["status"] == 500
+    assert kept["response"]["status"] == 500
     assert 0 < len(kept["body"]) <= 4096
     assert "127.0.0.1" in kept["addresses"]
     assert kept["certificates"][0]["names"]

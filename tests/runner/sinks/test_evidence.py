@@ -15,10 +15,10 @@ API, CACHE = made_check(), made_check("cache")
 def test_no_success_pushes_a_failure_out() -> None:
     """After a thousand passes the failure of last night is still there, and the latest pass to hold it against."""
     kept = Evidence(keep=2)
-    kept(failed(API, evidence={"answer": "503"}))
+    kept(failed(API, evidence={"response": "503"}))
     for number in range(1000):
         kept(passed(API, at=NOON + number))
-    assert [seen.evidence["answer"] for seen in kept.failures("api")] == ["503"]
+    assert [seen.evidence["response"] for seen in kept.failures("api")] == ["503"]
     latest = kept.latest("api", Verdict.PASS)
     assert latest is not None
     assert latest.at == NOON + 999
@@ -38,9 +38,9 @@ def test_the_newest_failures_come_first_and_the_oldest_go() -> None:
 def test_a_noisy_check_gives_up_its_own() -> None:
     """All evidence together stays within its bytes, at the cost of the check that holds most of it."""
     kept = Evidence(keep=1000, most_bytes=100_000)
-    kept(failed(CACHE, evidence={"answer": "y" * 1000}))
+    kept(failed(CACHE, evidence={"response": "y" * 1000}))
     for number in range(50):
-        kept(failed(API, at=NOON + number, evidence={"answer": "x" * 5000}))
+        kept(failed(API, at=NOON + number, evidence={"response": "x" * 5000}))
     assert len(kept.failures("cache")) == 1
     assert 10 < len(kept.failures("api")) < 20
     assert kept.failures("api")[0].at == NOON + 49
@@ -50,8 +50,8 @@ def test_a_noisy_check_gives_up_its_own() -> None:
 def test_one_failure_too_large_is_cut_and_says_so() -> None:
     """A body of a megabyte keeps its beginning; what can't be made small enough leaves a word behind."""
     kept = Evidence(most_bytes=80_000)
-    kept(failed(API, evidence={"answer": "x" * 1_000_000}))
-    assert kept.failures("api")[0].evidence["answer"].endswith("(1000000 characters)")
+    kept(failed(API, evidence={"response": "x" * 1_000_000}))
+    assert kept.failures("api")[0].evidence["response"].endswith("(1000000 characters)")
     kept(failed(API, message="m" * 1_000_000, facts={"ids": list(range(10_000))}))
     newest = kept.failures("api")[0]
     assert "too much to keep" in newest.evidence["cut"]
@@ -77,13 +77,13 @@ def test_a_finding_joins_the_failure_that_it_is_about() -> None:
     """By the run's trace; the others stay as they were, and a run that is no longer kept takes nothing."""
     kept = Evidence(keep=2)
     for trace in ("one", "two"):
-        kept(failed(API, trace_id=trace, evidence={"answer": "503"}, finding="shares the failure of cache"))
+        kept(failed(API, trace_id=trace, evidence={"response": "503"}, finding="shares the failure of cache"))
     kept.found(DiagnosisFinding(API, "one", NOON, "both addresses refuse", {"connect to 10.0.3.7": "refused"}))
     kept.found(DiagnosisFinding(API, "three", NOON, "nobody's", {}))
     newest, oldest = kept.failures("api")
     assert oldest.finding == "both addresses refuse; shares the failure of cache"
-    assert oldest.evidence == {"answer": "503", "diagnosis": {"connect to 10.0.3.7": "refused"}}
-    assert (newest.finding, newest.evidence) == ("shares the failure of cache", {"answer": "503"})
+    assert oldest.evidence == {"response": "503", "diagnosis": {"connect to 10.0.3.7": "refused"}}
+    assert (newest.finding, newest.evidence) == ("shares the failure of cache", {"response": "503"})
 
 
 def test_a_changed_check_keeps_its_failures_and_not_what_they_are_held_against() -> None:

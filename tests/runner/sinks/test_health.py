@@ -129,7 +129,7 @@ def test_memory_is_bounded() -> None:
     """Only so many recent runs are kept, and none of their evidence."""
     health = Health(made_plan(API), Hands(), keep=3)
     for number in range(10):
-        health(failed(API, at=NOON + number, evidence={"answer": "x" * 1000}))
+        health(failed(API, at=NOON + number, evidence={"response": "x" * 1000}))
     assert (state := health.state("api")) is not None
     assert [seen.at - NOON for seen in state.recent] == [7, 8, 9]
     assert all(not seen.evidence for seen in state.recent)

@@ -75,7 +75,7 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
         trace_id=TRACE,
         request_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
         finding="shares the failure of database",
-        evidence={"answer": "a long body"},
+        evidence={"response": "a long body"},
     )
     [line] = written(lambda kept: kept(seen))
     metadata = line.pop("metadata")

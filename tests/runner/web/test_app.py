@@ -25,7 +25,7 @@ def here() -> Site:
     """A site with one check that failed after a pass."""
     seen = (
         passed(API, facts={"status_code": 200}),
-        failed(API, Reason.STATUS, trace_id=TRACE, evidence={"answer": b"\xff", "ratio": math.nan}),
+        failed(API, Reason.STATUS, trace_id=TRACE, evidence={"response": b"\xff", "ratio": math.nan}),
     )
     return site(API).saw(*seen)
 
@@ -183,7 +183,7 @@ async def test_the_checks_as_json(here: Site) -> None:
     assert one["slos"] == [{"slo": "availability", "promise": "99.9 %", "events": 2, "good": 1, "holds": False}]
     whole = (await here.ask("/api/checks/api")).json()
     assert [seen["verdict"] for seen in whole["recent"]] == ["pass", "fail"]
-    assert whole["failures"][0]["evidence"] == {"answer": "\\xff", "ratio": None}
+    assert whole["failures"][0]["evidence"] == {"response": "\\xff", "ratio": None}
     assert whole["failures"][0]["trace_id"] == TRACE
 
 
