@@ -7,21 +7,21 @@ from probes.fields import host_and_port
 from probes.http.exchange import Connection, OutgoingRequest
 from probes.http.http1 import Http1
 from probes.http.http2 import Http2
+from probes.http.route import HttpRoute
 from probes.probe import Context
 from probes.wire.addresses import literal, refusal
 from probes.wire.proxy import Proxy
-from probes.wire.route import Route
 from probes.wire.stream import Stream
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
 
-def is_relayed(route: Route, origin: Origin) -> bool:
+def is_relayed(route: HttpRoute, origin: Origin) -> bool:
     """Whether the proxy reads the request itself, instead of only opening a tunnel for it."""
     return route.proxy is not None and origin[0] == "http" and route.http != "2"
 
 
-async def connected(ctx: Context, route: Route, origin: Origin) -> Connection:
+async def connected(ctx: Context, route: HttpRoute, origin: Origin) -> Connection:
     """A fresh connection to an origin. Raises what the wire raises, and Failed for what proxies and versions don't grant."""
     scheme, host, port = origin
     secure = scheme == "https"
@@ -34,7 +34,7 @@ async def connected(ctx: Context, route: Route, origin: Origin) -> Connection:
     return _speaking(stream, route.http, secure=secure)
 
 
-async def _to_proxy(ctx: Context, route: Route, proxy: Proxy, host: str) -> Stream:
+async def _to_proxy(ctx: Context, route: HttpRoute, proxy: Proxy, host: str) -> Stream:
     """A connection to the proxy. It resolves the target's name itself: only an address can be checked here."""
     address = literal(host)
     if address and not route.any_address and (why := refusal(address, host, route.allowed)):
@@ -46,7 +46,7 @@ async def _to_proxy(ctx: Context, route: Route, proxy: Proxy, host: str) -> Stre
         raise proxy.unreached(error) from error
 
 
-async def _through(ctx: Context, route: Route, proxy: Proxy, origin: Origin) -> Stream:
+async def _through(ctx: Context, route: HttpRoute, proxy: Proxy, origin: Origin) -> Stream:
     """A connection through the proxy's tunnel; phase `proxy` is from CONNECT sent to the proxy's answer.
 
     Raises Failed, told as the proxy's, where it opens no tunnel.

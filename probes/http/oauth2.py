@@ -122,6 +122,6 @@ class Tokens:
         if self._kept.get(oauth2) == refused:
             del self._kept[oauth2]
 
-    def clear(self) -> None:
-        """Forgets all."""
+    def close(self) -> None:
+        """Forgets all tokens."""
         self._kept.clear()

@@ -11,9 +11,9 @@ from probes.http.connect import Origin, connected, is_relayed
 from probes.http.decoding import Decoder
 from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
+from probes.http.kept import ConnectionKey, KeptConnections
+from probes.http.route import HttpRoute
 from probes.probe import Context
-from probes.wire.route import Route
-from probes.wire.wire import ConnectionKey
 
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
@@ -82,7 +82,7 @@ class ConnectionPool:
     more where its connection, used before, ends without a byte of an answer. To be closed.
     """
 
-    def __init__(self, route: Route, *, resends: bool = True) -> None:
+    def __init__(self, route: HttpRoute, *, resends: bool = True) -> None:
         self.route = route
         self._resends = resends
         self._connections: dict[Origin, Connection] = {}  # those that wait for a request
@@ -94,7 +94,7 @@ class ConnectionPool:
         if self._used_by and self.route.keep_alive:
             for origin in list(self._connections)[:_MOST_KEPT]:
                 place = ConnectionKey(self._used_by.check, origin, self.route)
-                self._used_by.wire.keep(place, self._connections.pop(origin))
+                self._used_by.wire.shared(KeptConnections).keep(place, self._connections.pop(origin))
         for connection in (*self._connections.values(), *self._lent):
             connection.stream.abort()
         self._connections.clear()
@@ -161,7 +161,7 @@ class ConnectionPool:
         """
         connection = self._connections.pop(origin, None)
         if connection is None and self.route.keep_alive:
-            connection = ctx.wire.take(ConnectionKey(ctx.check, origin, self.route))
+            connection = ctx.wire.shared(KeptConnections).take(ConnectionKey(ctx.check, origin, self.route))
         if connection is None:
             return None
         exchange = None

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_va
 from probes.families import Family, fact_family, phase_family
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
+from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
 from probes.probe import Probe
 from probes.target import TargetRef
@@ -18,7 +19,6 @@ from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.proxy import Proxy
-from probes.wire.route import Route
 from probes.wire.tls import Tls, tls_families
 
 __all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families", "network_families"]
@@ -111,11 +111,11 @@ class HttpProbe(Probe):
         return HttpSession(self.route)
 
     @cached_property
-    def route(self) -> Route:
+    def route(self) -> HttpRoute:
         """How its requests travel."""
         host = urlsplit(self._base()).hostname or ""
         theirs = self.target.allow_addresses if self.target else ()
-        return Route(
+        return HttpRoute(
             tls=self.tls,
             http=self.http,
             proxy=Proxy.read(self.proxy.get_secret_value()) if self.proxy else None,

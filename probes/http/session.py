@@ -15,11 +15,12 @@ import httpx
 from probes.core import Failed, Reason
 from probes.http.cookies import Cookies
 from probes.http.message import Request, Response
+from probes.http.oauth2 import Tokens
 from probes.http.pool import BODY_CAP, PORTS, UNTOLD, ConnectionPool
 from probes.http.redirects import following
+from probes.http.route import HttpRoute
 from probes.http.transport import access_token
 from probes.probe import Context
-from probes.wire.route import Route
 
 __all__ = ["BODY_CAP", "UNTOLD", "HttpSession", "OnData"]
 
@@ -34,7 +35,7 @@ class HttpSession:
     in the wire for the check's next run.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: HttpRoute) -> None:
         self._route = route
         self._cookies = Cookies()
         self._pool = ConnectionPool(route)
@@ -66,7 +67,9 @@ class HttpSession:
             follow_up = following(request, answer.status, answer.header("location")) if redirects else None
             if follow_up is None:
                 if oauth2 and held and answer.status == _UNAUTHORIZED:
-                    ctx.wire.tokens.drop(oauth2, held)  # it isn't used again; that it was refused is this run's verdict all the same
+                    ctx.wire.shared(Tokens).drop(
+                        oauth2, held
+                    )  # it isn't used again; that it was refused is this run's verdict all the same
                 return answer
             if hop == redirects:
                 raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {follow_up.url}")

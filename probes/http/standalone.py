@@ -11,10 +11,10 @@ import httpx
 from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Sender
 from probes.http.decoding import ENCODINGS
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
+from probes.http.route import HttpRoute
 from probes.http.transport import as_httpx, send
 from probes.probe import Context
 from probes.wire.proxy import Proxy
-from probes.wire.route import Route
 from probes.wire.wire import Wire
 
 _LONGEST = 86400.0  # seconds that a request without a timeout may take
@@ -63,7 +63,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
         except ValueError as error:
             raise httpx.ProxyError(str(error)) from error
         if proxy not in self._pools:
-            self._pools[proxy] = ConnectionPool(Route(proxy=proxy, encodings=ENCODINGS, any_address=True), resends=False)
+            self._pools[proxy] = ConnectionPool(HttpRoute(proxy=proxy, encodings=ENCODINGS, any_address=True), resends=False)
         return self._pools[proxy]
 
     async def aclose(self) -> None:

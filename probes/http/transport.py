@@ -13,10 +13,10 @@ import httpx
 
 from probes.core import Failed, PolicyRefused, Reason
 from probes.http.message import Response
-from probes.http.oauth2 import OAuth2, Token, token
+from probes.http.oauth2 import OAuth2, Token, Tokens, token
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
+from probes.http.route import HttpRoute
 from probes.probe import Context
-from probes.wire.route import Route
 
 # What httpx itself raises above its transport: for the `errors` of a kind.
 HTTPX_ERRORS: Mapping[type[Exception], Reason] = {
@@ -44,9 +44,9 @@ class HttpTransport(httpx.AsyncBaseTransport):
       Failed or OSError that the engine makes the verdict of.
     """
 
-    def __init__(self, ctx: Context, route: Route | None = None, *, cap: int = BODY_CAP) -> None:
+    def __init__(self, ctx: Context, route: HttpRoute | None = None, *, cap: int = BODY_CAP) -> None:
         self._ctx = ctx
-        self._pool = ConnectionPool(route or Route())
+        self._pool = ConnectionPool(route or HttpRoute())
         self._cap = cap
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -62,7 +62,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
         except (Failed, OSError) as error:
             raise as_httpx(error) from error
         if oauth2 and held and response.status_code == _UNAUTHORIZED:
-            self._ctx.wire.tokens.drop(oauth2, held)
+            self._ctx.wire.shared(Tokens).drop(oauth2, held)
         return response
 
     async def aclose(self) -> None:
@@ -111,7 +111,7 @@ async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, ca
     return httpx.Response(response.status, headers=headers, stream=_Body(response, cap, ends), extensions=version)
 
 
-def _complete(ctx: Context, route: Route, request: httpx.Request, body: bytes) -> None:
+def _complete(ctx: Context, route: HttpRoute, request: httpx.Request, body: bytes) -> None:
     """The headers as a run sends them: who asks instead of httpx's own name, what can be decoded, and a body's length."""
     headers = request.headers
     if headers.get("user-agent", "").startswith("python-httpx/"):
@@ -166,15 +166,15 @@ def as_httpx(error: Failed | OSError) -> httpx.TransportError:
     return (httpx.ReadError if reset else httpx.ConnectError)(text)
 
 
-async def access_token(ctx: Context, route: Route, oauth2: OAuth2) -> Token:
+async def access_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
     """A token that holds, kept or asked for: phase `token`. Raises Failed and OSError, told as the token endpoint's."""
     with ctx.phase("token"):
-        held = await ctx.wire.tokens.get(oauth2, ctx.clock.time, lambda: _ask_for_token(ctx, route, oauth2))
+        held = await ctx.wire.shared(Tokens).get(oauth2, ctx.clock.time, lambda: _ask_for_token(ctx, route, oauth2))
     ctx.conceal(held.value)
     return held
 
 
-async def _ask_for_token(ctx: Context, route: Route, oauth2: OAuth2) -> Token:
+async def _ask_for_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
     """Asks the token endpoint in a context of its own: what it measures is not the target's."""
     asked = oauth2.request()
 

@@ -13,10 +13,9 @@ import socket
 import ssl
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, cast
 
 from probes.core import Failed, Measurements, PolicyRefused, Reason
-from probes.http.exchange import Connection
-from probes.http.oauth2 import Tokens
 from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.resolver import Resolver
 from probes.wire.route import Route
@@ -27,13 +26,13 @@ FRESH = 10.0  # seconds for which a TLS context's files are believed not to have
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionKey:
-    """Whose kept connection, where to, and how: no other request may use it."""
+class Shared(Protocol):
+    """What the runs of one wire share, such as kept connections and tokens."""
 
-    check: str
-    origin: tuple[str, str, int]  # scheme, host, port
-    route: Route
+    def close(self) -> None: ...
+
+
+_Shared = TypeVar("_Shared", bound=Shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,36 +59,24 @@ class Wire:
         self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
         self._certificates: dict[bytes, Certificate] = {}
         self._harmless: set[str] = set()  # addresses that were looked at before
-        self._kept: dict[ConnectionKey, Connection] = {}
+        self._shared: dict[type[Shared], Shared] = {}
         self._closed = False
-        self.tokens = Tokens()
 
     async def aclose(self) -> None:
         """Closes and forgets what was kept. Runs under way keep their connections to their end."""
         self._closed = True
-        for connection in self._kept.values():
-            connection.stream.abort()
-        self._kept.clear()
-        self.tokens.clear()
+        for shared in self._shared.values():
+            shared.close()
         self._contexts.clear()
         self._certificates.clear()
 
-    def take(self, place: ConnectionKey) -> Connection | None:
-        """A connection that an earlier run kept for this place, and that is still good for all that is known here."""
-        connection = self._kept.pop(place, None)
-        if connection is None or connection.alive():
-            return connection
-        connection.stream.abort()
-        return None
-
-    def keep(self, place: ConnectionKey, connection: Connection) -> None:
-        """Keeps a connection for the next run that asks the same place; at most one for each."""
-        if before := self._kept.pop(place, None):
-            before.stream.abort()
-        if self._closed or not connection.alive():
-            connection.stream.abort()
-        else:
-            self._kept[place] = connection
+    def shared(self, kind: type[_Shared]) -> _Shared:
+        """The one instance of a class that the runs of this wire share: made for the first caller, closed with the wire."""
+        if kind not in self._shared:
+            self._shared[kind] = kind()
+            if self._closed:
+                self._shared[kind].close()
+        return cast("_Shared", self._shared[kind])
 
     async def dial(self, ctx: Measurements, host: str, port: int, route: Route | None = None) -> socket.socket:
         """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.

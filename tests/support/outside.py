@@ -9,10 +9,10 @@ import httpx
 from pydantic import PrivateAttr
 
 from probes.core import Ask, Reason, Result
+from probes.http.route import HttpRoute
 from probes.http.transport import HTTPX_ERRORS, HttpTransport
 from probes.probe import Context, Probe
 from probes.target import Target
-from probes.wire.route import Route
 
 Asking = Callable[[httpx.AsyncClient, str], Awaitable[object]]
 
@@ -26,7 +26,7 @@ class Outside(Probe):
     method: str = "GET"
     target: Target | None = None
     _asking: Asking | None = PrivateAttr(default=None)
-    _route: Route | None = PrivateAttr(default=None)
+    _route: HttpRoute | None = PrivateAttr(default=None)
     _client: dict[str, Any] = PrivateAttr(default={})
 
     def address(self) -> str:
@@ -42,7 +42,7 @@ class Outside(Probe):
             return Result.passed((await client.request(self.method, self.url)).raise_for_status().text)
 
 
-def outside(url: str, asking: Asking | None = None, *, route: Route | None = None, client: Any = None, **settings: Any) -> Outside:
+def outside(url: str, asking: Asking | None = None, *, route: HttpRoute | None = None, client: Any = None, **settings: Any) -> Outside:
     """The kind, with what it does and how."""
     probe = Outside(url=url, **settings)
     probe._asking, probe._route, probe._client = asking, route, client or {}

@@ -13,10 +13,10 @@ from starlette.responses import RedirectResponse
 
 from probes.core import PolicyRefused, Reason, Verdict
 from probes.http.oauth2 import OAuth2
+from probes.http.route import HttpRoute
 from probes.http.transport import HttpTransport
 from probes.target import Target
 from probes.wire.proxy import Proxy
-from probes.wire.route import Route
 from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from tests.support import http2, servers
@@ -37,7 +37,7 @@ async def test_it_leaves_what_kind_http_leaves(wire: Wire, authority: Authority)
     theirs, ours = make_context(wire), make_context(wire)
     async with servers.canned(answer(b"hello"), then_close=True, tls=authority.good) as server:
         url = f"https://localhost:{server.port}/"
-        await outside(url, route=Route(tls=Tls(ca=authority.ca_file))).run(theirs)
+        await outside(url, route=HttpRoute(tls=Tls(ca=authority.ca_file))).run(theirs)
         sent = sorted(bytes(server.received).lower().splitlines())
         server.received.clear()
         await ask(ours, url, tls={"ca": str(authority.ca_file)})
@@ -192,7 +192,7 @@ async def test_http_2(wire: Wire) -> None:
         return None
 
     async with http2.site(lambda headers, body: (200, {}, headers[":path"].encode() + body)) as (server, asked):
-        await outside(server.url, three, route=Route(http="2")).run(ctx)
+        await outside(server.url, three, route=HttpRoute(http="2")).run(ctx)
 
     assert versions == [("HTTP/2", "/oneone"), ("HTTP/2", "/twotwo"), ("HTTP/2", "/threethree")]
     assert server.connections == 1
@@ -253,7 +253,7 @@ async def test_an_encoded_body_comes_decoded_where_it_was_asked_for(wire: Wire) 
         return response.text
 
     async with servers.canned(answer(gzip.compress(b"small"), b"Content-Encoding: gzip", b"X-Kept: yes")) as server:
-        result = await outside(server.url, get, route=Route(encodings=("gzip",))).run(ctx := make_context(wire))
+        result = await outside(server.url, get, route=HttpRoute(encodings=("gzip",))).run(ctx := make_context(wire))
 
     assert result.message == "small"
     assert b"accept-encoding: gzip\r\n" in bytes(server.received).lower()
@@ -306,7 +306,7 @@ async def test_requests_beside_one_another_have_their_own_connections(wire: Wire
         return [one.text for one in found]
 
     async with http2.site(lambda headers, _: (200, {}, headers[":path"].encode())) as (server, _), no_leaks(serving=server.port):
-        result = await outside(server.url, both, route=Route(http="2")).run(make_context(wire))
+        result = await outside(server.url, both, route=HttpRoute(http="2")).run(make_context(wire))
     assert result.message == "['/a', '/b']"
 
 
@@ -314,7 +314,7 @@ async def test_a_connection_is_kept_for_the_next_run(wire: Wire) -> None:
     """`keep_alive` of the way leaves it to the check's next run."""
     async with servers.canned(answer(), answer()) as server:
         for ctx in (make_context(wire), second := make_context(wire)):
-            await outside(server.url, route=Route(keep_alive=True)).run(ctx)
+            await outside(server.url, route=HttpRoute(keep_alive=True)).run(ctx)
 
     assert server.connections == 1
     assert list(second.phases) == ["processing", "transfer"]
@@ -323,7 +323,7 @@ async def test_a_connection_is_kept_for_the_next_run(wire: Wire) -> None:
 async def test_a_proxy_of_the_way(wire: Wire, authority: Authority) -> None:
     """A tunnel for https, and the proxy's failures in its own name."""
     async with servers.canned(answer(b"safe"), tls=authority.good) as server, proxying("me:word") as (at, proxy):
-        route = Route(tls=Tls(ca=authority.ca_file), proxy=Proxy.read(f"http://me:word@127.0.0.1:{at.port}"))
+        route = HttpRoute(tls=Tls(ca=authority.ca_file), proxy=Proxy.read(f"http://me:word@127.0.0.1:{at.port}"))
         result = await outside(f"https://localhost:{server.port}/", route=route).run(ctx := make_context(wire))
     assert result.message == "safe"
     assert proxy.heads[0].startswith(b"CONNECT localhost:")
@@ -339,7 +339,7 @@ async def test_a_token_of_the_way(wire: Wire) -> None:
 
     async with servers.canned(granted) as endpoint, servers.canned(answer(b"in"), answer(b"", status=b"401 No")) as server:
         oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
-        probe = outside(server.url, until_refused, route=Route(oauth2=oauth2))
+        probe = outside(server.url, until_refused, route=HttpRoute(oauth2=oauth2))
         assert (await probe.run(ctx := make_context(wire))).message == "[200, 401]"
         assert endpoint.connections == 1
         await probe.run(make_context(wire))
@@ -354,7 +354,7 @@ async def test_a_token_endpoint_that_is_gone_is_told(runs: Observer) -> None:
     """The verdict is that of the house's own kinds: whose connection was refused is said."""
     async with servers.refusing() as endpoint, servers.canned(answer()) as server:
         oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
-        seen = await runs.observe(outside(server.url, route=Route(oauth2=oauth2)))
+        seen = await runs.observe(outside(server.url, route=HttpRoute(oauth2=oauth2)))
         assert server.connections == 0
 
     assert (seen.reason, seen.message.startswith("the token endpoint: ")) == (Reason.REFUSED, True), seen.message

@@ -7,8 +7,8 @@ import pytest
 from starlette.responses import RedirectResponse
 
 from probes.core import Failed, Reason, Verdict
+from probes.http.route import HttpRoute
 from probes.kinds.http import Http
-from probes.wire.route import Route
 from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from tests.probes.test_conformance import ENOUGH, GROUPS, MISBEHAVING, PROMPTLY, WITHIN
@@ -64,7 +64,7 @@ async def test_a_name_and_a_certificate_that_do_not_hold_are_no_connection(wire:
     async with servers.silent(tls=authority.expired) as server:
         for url in ("http://nowhere.invalid/", f"https://localhost:{server.port}/"):
             with pytest.raises(httpx.ConnectError):
-                await outside(url, route=Route(tls=Tls(ca=authority.ca_file))).run(make_context(wire, timeout=1))
+                await outside(url, route=HttpRoute(tls=Tls(ca=authority.ca_file))).run(make_context(wire, timeout=1))
 
 
 class LibraryError(Exception):
