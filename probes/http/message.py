@@ -1,4 +1,4 @@
-"""Requests and answers as plain records: what assertions and journeys speak of, whichever client carries them."""
+"""Requests and responses as plain records, whichever client carries them: assertions and journeys work on these."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One HTTP answer, whole. `seconds` runs from the send's start (resolving included) to the last byte."""
+    """One whole HTTP response. `seconds` runs from the send's start (resolving included) to the last byte."""
 
     status: int
     headers: tuple[tuple[str, str], ...]  # in the order received, names in lower case
@@ -36,7 +36,7 @@ class Response:
         return ", ".join(found) if found else None
 
     def text(self) -> str:
-        """The body as text: by the charset that it declares, else UTF-8; what doesn't decode is replaced."""
+        """The body as text in the charset that it declares, else UTF-8; bytes that can't be decoded are replaced."""
         declared = (self.header("content-type") or "").lower().partition("charset=")[2].split(";")[0].strip(' "')
         try:
             return self.body.decode(declared or "utf-8", "replace")
@@ -44,14 +44,14 @@ class Response:
             return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body as JSON, read once. Raises ValueError, saying where it stops being JSON."""
+        """The body as JSON, read once. Raises ValueError with the place of the mistake."""
         if self._json is None:
             try:
-                self._json = json.loads(self.body, parse_constant=_no_constant)
+                self._json = json.loads(self.body, parse_constant=_refuse_constant)
             except RecursionError:
                 raise ValueError("it is nested too deeply") from None
         return self._json
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""OAuth 2.0 client credentials (RFC 6749, 4.4): the settings, the request for a token, what its answer means, tokens kept."""
+"""OAuth 2.0 client credentials (RFC 6749, 4.4): settings, the request for a token, its response, and tokens kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -16,13 +16,14 @@ from probes.core import Failed, Reason
 from probes.http.message import Request, Response
 from probes.wire.tls import Tls
 
-EARLY = 30.0  # seconds before a token's end at which it is no longer used; of a short-lived one a tenth of its life
-UNTOLD = 300.0  # seconds for which a token is used whose end isn't told (RFC 6749, 5.1: it should be, and needn't)
-_SHOWN = 200  # characters of an error's description
+EARLY = 30.0  # seconds before its end from which a token is no longer used; at most a tenth of its life
+DEFAULT_LIFE = 300.0  # seconds for which a token without expires_in is used (RFC 6749, 5.1 recommends expires_in)
+_ERROR_FIELDS = ("error", "error_description")
+_DESCRIPTION = 200  # characters of an error's description that a message carries
 
 
 class OAuth2(BaseModel):
-    """Where a token is had, and for whom. The token endpoint is no target: only this request goes there."""
+    """The token endpoint and the client's credentials. The endpoint is not a target: only the request for a token goes there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -43,7 +44,7 @@ class OAuth2(BaseModel):
         return url
 
     def request(self) -> Request:
-        """What is sent to the token endpoint."""
+        """The request for a token."""
         form = {"grant_type": "client_credentials", "scope": self.scope, "audience": self.audience}
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         secret = self.client_secret.get_secret_value()
@@ -57,68 +58,62 @@ class OAuth2(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token, and until when it is used (`clock.time()`)."""
+    """An access token, and until when it is used (`clock.time()`)."""
 
     value: str
     until: float
 
 
-def token(answer: Response, now: float) -> Token:
-    """The token that an answer carries. Raises Failed, saying that it was the token endpoint that failed."""
-    said = _said(answer)
-    if answer.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
-        refused = Reason.THROTTLED if answer.status == 429 else Reason.AUTH  # noqa: PLR2004 - HTTP's own numbers
-        reason = refused if 400 <= answer.status < 500 else Reason.STATUS  # noqa: PLR2004 - as above
-        raise Failed(reason, f"the token endpoint answered {answer.status}{_error(said)}")
-    value, kind = said.get("access_token"), said.get("token_type", "bearer")
-    if not isinstance(value, str) or not value or any(not 0x21 <= ord(sign) <= 0x7E for sign in value):  # noqa: PLR2004 - RFC 6749, A.12
-        raise Failed(Reason.SCHEMA, f"the token endpoint's response has no access_token{_error(said)}")
+def read_token(response: Response, now: float) -> Token:
+    """The token in a response of the token endpoint. Raises Failed, naming the token endpoint, where there is none."""
+    try:
+        fields = response.json()
+    except ValueError:
+        fields = {}
+    if not isinstance(fields, dict):
+        fields = {}
+    error = ""
+    if words := [json.dumps(word)[1:-1][:_DESCRIPTION] for name in _ERROR_FIELDS if isinstance(word := fields.get(name), str) and word]:
+        error = f": {', '.join(words)}"
+    if response.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
+        refused = Reason.THROTTLED if response.status == 429 else Reason.AUTH  # noqa: PLR2004 - HTTP's own numbers
+        reason = refused if 400 <= response.status < 500 else Reason.STATUS  # noqa: PLR2004 - as above
+        raise Failed(reason, f"the token endpoint answered {response.status}{error}")
+    value, kind = fields.get("access_token"), fields.get("token_type", "bearer")
+    if not isinstance(value, str) or not value or any(not 0x21 <= ord(c) <= 0x7E for c in value):  # noqa: PLR2004 - RFC 6749, A.12
+        raise Failed(Reason.SCHEMA, f"the token endpoint's response has no access_token{error}")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise Failed(Reason.SCHEMA, f"the token endpoint returned a token of type {kind!r}, but Outrider knows only bearer")
     try:
-        life = max(0.0, float(said.get("expires_in", UNTOLD)))
+        life = max(0.0, float(fields.get("expires_in", DEFAULT_LIFE)))
     except (TypeError, ValueError):
-        life = UNTOLD
+        life = DEFAULT_LIFE
     return Token(value, now + life - min(EARLY, life / 10))
 
 
-def _said(answer: Response) -> dict[str, Any]:
-    try:
-        said = answer.json()
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _error(said: dict[str, Any]) -> str:
-    told = [said.get(name) for name in ("error", "error_description")]
-    words = ", ".join(json.dumps(word)[1:-1][:_SHOWN] for word in told if isinstance(word, str) and word)
-    return f": {words}" if words else ""
-
-
 class Tokens:
-    """Tokens by what they were had with, fetched one at a time, and kept until shortly before their end."""
+    """Tokens by their settings: fetched one at a time, kept until shortly before their end, shared by the runs of one wire."""
 
     def __init__(self) -> None:
         self._kept: dict[OAuth2, Token] = {}
         self._locks: dict[OAuth2, asyncio.Lock] = {}
 
     async def get(self, oauth2: OAuth2, now: Callable[[], float], fetch: Callable[[], Awaitable[Token]]) -> Token:
-        """A token that still holds. Whoever waits for another run's fetch takes what that one got, or tries itself."""
-        if held := self._held(oauth2, now()):
-            return held
+        """A valid token. A run that waits for another run's fetch uses its token, or fetches one itself where that failed."""
+        if valid := self._valid(oauth2, now()):
+            return valid
         async with self._locks.setdefault(oauth2, asyncio.Lock()):
-            if held := self._held(oauth2, now()):
-                return held
+            if valid := self._valid(oauth2, now()):
+                return valid
             fetched = self._kept[oauth2] = await fetch()
             return fetched
 
-    def _held(self, oauth2: OAuth2, now: float) -> Token | None:
+    def _valid(self, oauth2: OAuth2, now: float) -> Token | None:
         kept = self._kept.get(oauth2)
         return kept if kept and now < kept.until else None
 
     def drop(self, oauth2: OAuth2, refused: Token) -> None:
-        """Forgets a token that was refused; one that was fetched meanwhile stays."""
+        """Forgets a token that the target refused; a token that was fetched since then stays."""
         if self._kept.get(oauth2) == refused:
             del self._kept[oauth2]
 

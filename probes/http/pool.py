@@ -1,4 +1,4 @@
-"""One request over a connection, and its response while the body is still to come: what kinds and httpx's transport stand on."""
+"""The connections of one session, and the response to a request whose body is still to come. HttpSession and HttpTransport use it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Iterable
 import httpx
 
 from probes.core import Failed, Reason
-from probes.http.connect import Origin, connected, is_relayed
+from probes.facts import NO_REVISION, REVISION, STATUS_CODE
+from probes.http.connect import Origin, is_relayed, open_connection
 from probes.http.decoding import Decoder
 from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
@@ -17,16 +18,15 @@ from probes.probe import Context
 
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
-UNTOLD = "none"  # the revision of an answer that tells none, where its target's answers should
 PORTS = {"http": 80, "https": 443}
-_MOST_KEPT = 4  # connections that one run leaves behind: a check asks few origins
+_MOST_KEPT = 4  # connections that one run keeps: a check sends requests to few origins
 _ENDED = (Reason.TRUNCATED, Reason.RESET)
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
 
 
 class StreamingResponse:
-    """A response whose head has come. Its body is read once, to the end; whoever stops before that calls `abort`."""
+    """A response whose head has come. Read its body once, to the end, or call `abort`."""
 
     def __init__(self, pool: ConnectionPool, ctx: Context, origin: Origin, connection: Connection, exchange: Exchange) -> None:
         self.status = exchange.status
@@ -40,7 +40,7 @@ class StreamingResponse:
 
     @property
     def headers(self) -> Fields:
-        """In the order received, names in lower case."""
+        """The headers in the order received, names in lower case."""
         return self._exchange.fields()
 
     @property
@@ -51,7 +51,8 @@ class StreamingResponse:
     async def body(self, cap: int) -> AsyncGenerator[bytes, None]:
         """The body's pieces as they come, decoded. At its end the connection goes back to the pool.
 
-        Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where it breaks off, Failed(PROTOCOL) for what isn't encoded as declared.
+        Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the body ends early, Failed(PROTOCOL) where it isn't encoded
+        as declared.
         """
         encoding = ", ".join(value for name, value in self.headers if name == "content-encoding")
         decoder = Decoder(encoding, cap, self._pool.route.encodings)
@@ -67,47 +68,47 @@ class StreamingResponse:
             self._ctx.facts["body_bytes"] = length
             self._ctx.evidence["body"] = beginning.decode("utf-8", "replace")
         self._ended = True
-        self._pool.put_back(self._ctx, self._origin, self._connection, self._exchange)
+        self._pool.release(self._ctx, self._origin, self._connection, self._exchange)
 
     def abort(self) -> None:
-        """Closes the connection at once, unless the body was read to its end: then the pool has it, or another request."""
+        """Closes the connection at once, unless the body was read to its end: then the connection is the pool's again."""
         if not self._ended:
             self._pool.drop(self._connection)
 
 
 class ConnectionPool:
-    """The connections of one session. Requests to one origin share a connection, one after the other, as a browser's do.
+    """The connections of one session. Requests to one origin share a connection, one after the other, as in a browser.
 
-    With `keep_alive` the connections stay in the wire for the check's next run. `resends` says whether a GET or HEAD goes out once
-    more where its connection, used before, ends without a byte of an answer. To be closed.
+    With `keep_alive` the connections are kept for the check's next run. `resends`: whether a GET or HEAD is sent once more where its
+    connection had been used before and ends without a byte of a response. Must be closed.
     """
 
     def __init__(self, route: HttpRoute, *, resends: bool = True) -> None:
         self.route = route
         self._resends = resends
-        self._connections: dict[Origin, Connection] = {}  # those that wait for a request
-        self._lent: set[Connection] = set()  # those whose response is being read
+        self._connections: dict[Origin, Connection] = {}  # idle ones
+        self._reading: set[Connection] = set()  # those whose response is being read
         self._used_by: Context | None = None
 
     def close(self) -> None:
-        """Leaves to the wire what is to be kept, and aborts the rest."""
+        """Keeps the idle connections for the next run where the route says so, and closes the others."""
         if self._used_by and self.route.keep_alive:
             for origin in list(self._connections)[:_MOST_KEPT]:
-                place = ConnectionKey(self._used_by.check, origin, self.route)
-                self._used_by.wire.shared(KeptConnections).keep(place, self._connections.pop(origin))
-        for connection in (*self._connections.values(), *self._lent):
+                key = ConnectionKey(self._used_by.check, origin, self.route)
+                self._used_by.wire.shared(KeptConnections).keep(key, self._connections.pop(origin))
+        for connection in (*self._connections.values(), *self._reading):
             connection.stream.abort()
         self._connections.clear()
-        self._lent.clear()
+        self._reading.clear()
 
     def drop(self, connection: Connection) -> None:
         """Closes a connection at once."""
-        self._lent.discard(connection)
+        self._reading.discard(connection)
         connection.stream.abort()
 
-    def put_back(self, ctx: Context, origin: Origin, connection: Connection, exchange: Exchange) -> None:
-        """Takes a connection whose response is read, where it can carry another request; one for each origin."""
-        self._lent.discard(connection)
+    def release(self, ctx: Context, origin: Origin, connection: Connection, exchange: Exchange) -> None:
+        """Takes back a connection whose response has been read, if it can carry another request; at most one for each origin."""
+        self._reading.discard(connection)
         if not exchange.reusable() or origin in self._connections:
             connection.stream.abort()
             return
@@ -115,49 +116,48 @@ class ConnectionPool:
         self._used_by = ctx
 
     async def send(self, ctx: Context, request: httpx.Request, body: bytes) -> StreamingResponse:
-        """Sends a request that the run's permit lets pass, and returns when the response's head is there.
+        """Sends a request for which the run has a permit, and returns when the response's head has come.
 
-        Evidence and facts say what was sent and what came. Raises what `permit` and the wire raise, and Failed.
+        Records the request and the response in evidence and facts. Raises what `permit` and the wire raise, and Failed.
         """
         url = request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url
-        ctx.evidence["request"] = {"method": request.method, "url": str(url), "headers": _shown(request.headers.items())}
+        ctx.evidence["request"] = {"method": request.method, "url": str(url), "headers": _hide_secrets(request.headers.items())}
         await ctx.permit(request.method, str(request.url))
         origin = request.url.scheme, request.url.host, request.url.port or PORTS[request.url.scheme]
-        sent = self._as_sent(request, origin, body)
-        connection, exchange = await self._over_used(ctx, origin, sent) or await self._over_new(ctx, origin, sent)
+        relaying = self.route.proxy if is_relayed(self.route, origin) else None
+        target, headers = request.url.raw_path, request.headers.raw
+        if relaying:
+            target = str(request.url.copy_with(userinfo=b"", fragment=None)).encode("ascii")
+            headers = [*headers, *((k.encode(), v.encode()) for k, v in relaying.headers().items())]
+        outgoing = OutgoingRequest(request.method, target, request.url.scheme, tuple(headers), body)
+        refuse_line_breaks(outgoing)
+        if (sent := await self._send_on_used_connection(ctx, origin, outgoing)) is None:
+            sent = await self._send_on_new_connection(ctx, origin, outgoing)
+        connection, exchange = sent
         try:
-            _note_response(ctx, exchange)
-            if self.route.proxy and is_relayed(self.route, origin):
-                self.route.proxy.judge_answer(exchange.status, exchange.fields())
+            _record_response(ctx, exchange)
+            if relaying:
+                relaying.judge_response(exchange.status, exchange.fields())
         except BaseException:
             connection.stream.abort()
             raise
-        self._lent.add(connection)
+        self._reading.add(connection)
         return StreamingResponse(self, ctx, origin, connection, exchange)
 
-    def _as_sent(self, request: httpx.Request, origin: Origin, body: bytes) -> OutgoingRequest:
-        target, headers = request.url.raw_path, request.headers.raw
-        if self.route.proxy and is_relayed(self.route, origin):
-            target = str(request.url.copy_with(userinfo=b"", fragment=None)).encode("ascii")
-            headers = [*headers, *((k.encode(), v.encode()) for k, v in self.route.proxy.headers().items())]
-        sent = OutgoingRequest(request.method, target, request.url.scheme, tuple(headers), body)
-        refuse_line_breaks(sent)
-        return sent
-
-    async def _over_new(self, ctx: Context, origin: Origin, sent: OutgoingRequest) -> tuple[Connection, Exchange]:
-        connection = await connected(ctx, self.route, origin)
+    async def _send_on_new_connection(self, ctx: Context, origin: Origin, request: OutgoingRequest) -> tuple[Connection, Exchange]:
+        connection = await open_connection(ctx, self.route, origin)
         try:
-            exchange = await connection.send(ctx, sent)
+            exchange = await connection.send(ctx, request)
             await exchange.receive_head()
         except BaseException:
             connection.stream.abort()
             raise
         return connection, exchange
 
-    async def _over_used(self, ctx: Context, origin: Origin, sent: OutgoingRequest) -> tuple[Connection, Exchange] | None:
-        """None where there is no such connection, or it turns out to be stale, which says nothing of the target.
+    async def _send_on_used_connection(self, ctx: Context, origin: Origin, request: OutgoingRequest) -> tuple[Connection, Exchange] | None:
+        """None where there is no such connection, or where it is stale: the server may close it just as the request is sent.
 
-        The server may close it just as we send.
+        A stale connection says nothing about the target.
         """
         connection = self._connections.pop(origin, None)
         if connection is None and self.route.keep_alive:
@@ -167,14 +167,14 @@ class ConnectionPool:
         exchange = None
         try:
             if connection.alive():
-                exchange = await connection.send(ctx, sent)
+                exchange = await connection.send(ctx, request)
                 await exchange.receive_head()
                 ctx.facts["connection_reused"] = ctx.facts.get("connection_reused", 0) + 1
                 return connection, exchange
         except (Failed, OSError) as error:
             connection.stream.abort()
             has_ended = isinstance(error, ConnectionError) or (isinstance(error, Failed) and error.reason in _ENDED)
-            repeatable = self._resends and sent.method in _REPEATABLE and not (exchange and exchange.begun)
+            repeatable = self._resends and request.method in _REPEATABLE and not (exchange and exchange.begun)
             if not (has_ended and repeatable):
                 raise
             ctx.halted_in = ctx.halted_step = ""
@@ -186,20 +186,20 @@ class ConnectionPool:
         return None
 
 
-def _note_response(ctx: Context, exchange: Exchange) -> None:
+def _record_response(ctx: Context, exchange: Exchange) -> None:
     length = exchange.header("content-length") or ""
     ctx.facts |= {
-        "status_code": exchange.status,
+        STATUS_CODE: exchange.status,
         "http_version": float(exchange.version),
         "ssl": int(exchange.stream.tls is not None),
         "content_length": int(length) if length.isdigit() else None,
     }
-    ctx.evidence["response"] = {"status": exchange.status, "headers": _shown(exchange.fields())}
+    ctx.evidence["response"] = {"status": exchange.status, "headers": _hide_secrets(exchange.fields())}
     if ctx.revision_header:
-        told = exchange.header(ctx.revision_header.lower()) or UNTOLD
-        known = str(ctx.facts.get("revision", "")).split(", ")
-        ctx.facts["revision"] = ", ".join(dict.fromkeys([*filter(None, known), told]))
+        revision = exchange.header(ctx.revision_header.lower()) or NO_REVISION
+        before = str(ctx.facts.get(REVISION, "")).split(", ")
+        ctx.facts[REVISION] = ", ".join(dict.fromkeys([*filter(None, before), revision]))
 
 
-def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _hide_secrets(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: "(secret)" if name.lower() in _PRIVATE else value for name, value in headers}

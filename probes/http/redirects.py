@@ -13,10 +13,10 @@ CODES = frozenset({301, 302, 303, 307, 308})
 
 
 def following(request: Request, status: int, location: str | None) -> Request | None:
-    """The next request, or None where the answer is no redirect that can be followed.
+    """The next request, or None where the response is not a redirect that can be followed.
 
-    What was meant for one origin never goes to another: neither credentials nor headers of the user's own, nor a body.
-    Raises Failed(REDIRECT) for an address that is none.
+    Nothing that was meant for one origin goes to another: no credentials, no headers of the user's own, no body.
+    Raises Failed(REDIRECT) where the location is not an address.
     """
     if status not in CODES or not location:
         return None

@@ -1,4 +1,4 @@
-"""httpx on the wire for what is no check's run: Grafana, and the runner that carries out a gate."""
+"""httpx on the wire for requests outside of a check's run: to Grafana, and to the runner that carries out a gate."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LONGEST = 86400.0  # seconds that a request without a timeout may take
 
 
 class StandaloneTransport(httpx.AsyncBaseTransport):
-    """For requests to addresses that an operator names: no permit is asked, no address is forbidden, nothing is counted.
+    """For requests to addresses that an operator names: no permit is needed, no address is refused, nothing is counted.
 
-    - httpx's read timeout bounds a request as a whole, from resolving to the last byte of its response.
-    - It goes by the environment, as httpx's own transport: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; SSL_CERT_FILE and
-      SSL_CERT_DIR. Without these two the system's authorities count, not certifi's.
-    - All that fails is an httpx.TransportError, once: whoever asks says whether it is asked again.
+    - httpx's read timeout is the timeout of the whole request, from resolving to the last byte of its response.
+    - It reads the same environment variables as httpx's own transport: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; SSL_CERT_FILE
+      and SSL_CERT_DIR. Without the last two it trusts the system's authorities, not certifi's.
+    - Every failure is an httpx.TransportError. Nothing is sent a second time: the caller decides about that.
     """
 
     def __init__(self, clock: Clock, *, user_agent: str, cap: int = BODY_CAP) -> None:
@@ -37,7 +37,6 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
         self._pools: dict[Proxy | None, ConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As httpx.AsyncBaseTransport."""
         seconds = request.extensions.get("timeout", {}).get("read")
         ctx = Context(
             check="",
@@ -45,13 +44,13 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
             clock=self._clock,
             ledger=_NoLedger(),
             sender=self._sender,
-            permit=_any_request,
+            permit=_permit_any,
             deadline=self._clock.monotonic() + (_LONGEST if seconds is None else seconds),
             rng=random.SystemRandom(),
         )
-        ends = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        until = None if seconds is None else asyncio.get_running_loop().time() + seconds
         try:
-            return await send(ctx, self._pool(request.url), request, cap=self._cap, ends=ends)
+            return await send(ctx, self._pool(request.url), request, cap=self._cap, until=until)
         except (Failed, OSError) as error:
             raise as_httpx(error) from error
         except PolicyRefused as refused:
@@ -74,7 +73,7 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
 
 
 def environment_proxy(url: httpx.URL) -> Proxy | None:
-    """The proxy that the environment names for an address. Raises ValueError, saying what to write, for one that can't be used."""
+    """The proxy that the environment names for an address. Raises ValueError with what to write where its value can't be used."""
     named = getproxies()
     text = named.get(url.scheme) or named.get("all")
     if not text or proxy_bypass(url.host) or proxy_bypass(f"{url.host}:{url.port or PORTS.get(url.scheme)}"):
@@ -85,21 +84,21 @@ def environment_proxy(url: httpx.URL) -> Proxy | None:
         raise ValueError(f"the environment's proxy for {url.scheme}:// {error}") from None
 
 
-async def _any_request(method: str, url: str) -> None:
-    """The operator named it."""
+async def _permit_any(method: str, url: str) -> None:
+    """Permits every request: the operator named the address."""
 
 
 class _NoLedger:
-    """Implements probes.core.Ledger where there is nothing to spend."""
+    """Implements probes.core.Ledger for requests that have no budget."""
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:  # noqa: ARG002 - the protocol's
         raise QuotaRefused("a request outside of a run has no budget")
 
     async def settle(self, reservation: int, amount: float) -> None:
-        """Nothing was reserved."""
+        """Does nothing: nothing was reserved."""
 
     async def hold(self, key: str, seconds: float, why: str) -> None:
-        """Nothing is held."""
+        """Does nothing: no key is ever held."""
 
     async def held(self, key: str) -> None:
-        """Nothing is held."""
+        """Does nothing: no key is ever held."""

@@ -1,6 +1,6 @@
 """httpx on the wire: `httpx.AsyncClient(transport=HttpTransport(ctx))` is the HTTP client of a kind from outside.
 
-What leaves through it passes the run's permit, and leaves the phases, facts and evidence that kind `http` leaves.
+Its requests need the run's permit, and record the same phases, facts and evidence as kind `http`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import httpx
 
 from probes.core import Failed, PolicyRefused, Reason
+from probes.facts import STATUS_CODE
 from probes.http.message import Response
-from probes.http.oauth2 import OAuth2, Token, Tokens, token
+from probes.http.oauth2 import OAuth2, Token, Tokens, read_token
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
 from probes.http.route import HttpRoute
 from probes.probe import Context
 
-# What httpx itself raises above its transport: for the `errors` of a kind.
+# What httpx itself raises above its transport: a kind adds these to its `errors`.
 HTTPX_ERRORS: Mapping[type[Exception], Reason] = {
     httpx.HTTPStatusError: Reason.STATUS,
     httpx.TooManyRedirects: Reason.REDIRECT,
@@ -33,15 +34,15 @@ _NOT_CONNECTED = frozenset(
 
 
 class HttpTransport(httpx.AsyncBaseTransport):
-    """The transport of one run. The client that it is given to closes it, and its connections with it.
+    """The transport of one run. Its httpx client closes it, and with it its connections.
 
-    - Redirects that the client follows pass the permit hop by hop. What was meant for one origin never goes to another: neither
-      headers of the user's own nor a body. Cookies are the client's.
+    - Every redirect that the client follows needs the permit, too. Nothing that was meant for one origin goes to another: no headers
+      of the user's own, no body. The client keeps the cookies.
     - The run's deadline is the only timeout: httpx's own, 5 s by default, is ignored. For a shorter one use `asyncio.timeout`.
-    - `way.encodings` is what is asked for and decoded, under the cap, whatever Accept-Encoding the client has. The headers of a
-      response that was encoded have no Content-Encoding and Content-Length any more; the evidence has them.
-    - PolicyRefused and QuotaRefused escape as they are: nothing was sent. What fails later is an httpx.TransportError, raised from the
-      Failed or OSError that the engine makes the verdict of.
+    - `route.encodings` decides what is requested and decoded, up to the cap, whatever Accept-Encoding the client has. A decoded
+      response has neither Content-Encoding nor Content-Length; the evidence keeps both.
+    - PolicyRefused and QuotaRefused escape unchanged: nothing was sent. A later failure is an httpx.TransportError, raised from the
+      Failed or OSError from which the engine makes the verdict.
     """
 
     def __init__(self, ctx: Context, route: HttpRoute | None = None, *, cap: int = BODY_CAP) -> None:
@@ -50,41 +51,41 @@ class HttpTransport(httpx.AsyncBaseTransport):
         self._cap = cap
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As httpx.AsyncBaseTransport: one request, redirects are the client's."""
-        hop = _follow(request)
+        """Sends one request; the client follows redirects."""
+        hop = _count_redirects(request)
         self._ctx.facts["redirects"] = hop
-        held, oauth2 = None, self._pool.route.oauth2
+        bearer, oauth2 = None, self._pool.route.oauth2
         try:
             if oauth2 and not hop and "authorization" not in request.headers:
-                held = await access_token(self._ctx, self._pool.route, oauth2)
-                request.headers["Authorization"] = f"Bearer {held.value}"
+                bearer = await access_token(self._ctx, self._pool.route, oauth2)
+                request.headers["Authorization"] = f"Bearer {bearer.value}"
             response = await send(self._ctx, self._pool, request, cap=self._cap)
         except (Failed, OSError) as error:
             raise as_httpx(error) from error
-        if oauth2 and held and response.status_code == _UNAUTHORIZED:
-            self._ctx.wire.shared(Tokens).drop(oauth2, held)
+        if oauth2 and bearer and response.status_code == _UNAUTHORIZED:
+            self._ctx.wire.shared(Tokens).drop(oauth2, bearer)
         return response
 
     async def aclose(self) -> None:
-        """Closes the connections, or leaves them to the check's next run (`way.keep_alive`)."""
+        """Closes the connections, or keeps them for the check's next run (`route.keep_alive`)."""
         self._pool.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """A request that was sent: by which number of a chain of redirects, and to which origin."""
+    """A request that was sent: its origin, and how many redirects led to it."""
 
-    request: int
+    request: int  # its id()
     origin: tuple[str, str, int | None]
     number: int
 
 
-def _follow(request: httpx.Request) -> int:
-    """How many redirects led to this request. One that leads to another origin is stripped of what was meant for the one before."""
+def _count_redirects(request: httpx.Request) -> int:
+    """How many redirects led to this request. Removes headers and body that were meant for another origin."""
     url, before = request.url, request.extensions.get(_HOP)
     origin, number = (url.scheme, url.host, url.port or PORTS.get(url.scheme)), 0
     if isinstance(before, _Hop):
-        number = before.number + (before.request != id(request))  # the same one may be sent again, with other credentials
+        number = before.number + (before.request != id(request))  # httpx may send the same request again, with other credentials
         if before.origin != origin:
             kept = [(name, value) for name, value in request.headers.multi_items() if name in ("host", "cookie")]
             request.headers, request.stream = httpx.Headers(kept), httpx.ByteStream(b"")
@@ -92,31 +93,32 @@ def _follow(request: httpx.Request) -> int:
     return number
 
 
-async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, cap: int, ends: float | None = None) -> httpx.Response:
-    """Sends a request; the body of what is returned is still to be read. `ends` by the loop's clock, None for the run's own deadline.
+async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, cap: int, until: float | None = None) -> httpx.Response:
+    """Sends a request; the body of the returned response is still to be read.
 
-    Raises what ConnectionPool.send raises, and TimeoutError at `ends`.
+    `until` is a moment by the loop's clock, or None where the run's deadline is the only timeout. Raises what ConnectionPool.send
+    raises, and TimeoutError at `until`.
     """
     if request.url.scheme not in PORTS or not request.url.host:
         raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'}: the address must begin with http:// or https:// and a host")
-    async with asyncio.timeout_at(ends):
+    async with asyncio.timeout_at(until):
         body = b"".join([piece async for piece in request.stream]) if isinstance(request.stream, httpx.AsyncByteStream) else b""
-        _complete(ctx, pool.route, request, body)
+        _complete_headers(ctx, pool.route, request, body)
         response = await pool.send(ctx, request, body)
     headers = httpx.Headers(list(response.headers))
     if "content-encoding" in headers and request.method != "HEAD":
         headers.pop("content-length", None)
         del headers["content-encoding"]
     version = {"http_version": f"HTTP/{response.http_version}".encode()}
-    return httpx.Response(response.status, headers=headers, stream=_Body(response, cap, ends), extensions=version)
+    return httpx.Response(response.status, headers=headers, stream=_Body(response, cap, until), extensions=version)
 
 
-def _complete(ctx: Context, route: HttpRoute, request: httpx.Request, body: bytes) -> None:
-    """The headers as a run sends them: who asks instead of httpx's own name, what can be decoded, and a body's length."""
+def _complete_headers(ctx: Context, route: HttpRoute, request: httpx.Request, body: bytes) -> None:
+    """Adds the run's own headers: the User-Agent instead of httpx's, the encodings that can be decoded, the length of the body."""
     headers = request.headers
     if headers.get("user-agent", "").startswith("python-httpx/"):
         del headers["user-agent"]
-    if headers.get("connection", "").lower() == "keep-alive":  # nothing else is meant where it is absent
+    if headers.get("connection", "").lower() == "keep-alive":  # the default of HTTP/1.1
         del headers["connection"]
     if "transfer-encoding" in headers:
         del headers["transfer-encoding"]
@@ -129,19 +131,19 @@ def _complete(ctx: Context, route: HttpRoute, request: httpx.Request, body: byte
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body as it comes. Where it is closed before its end, the connection is closed with it."""
+    """The body as it comes. Closing it before its end closes the connection, too."""
 
-    def __init__(self, response: StreamingResponse, cap: int, ends: float | None) -> None:
+    def __init__(self, response: StreamingResponse, cap: int, until: float | None) -> None:
         self._response = response
         self._pieces = response.body(cap)
-        self._ends = ends
+        self._until = until
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            async with asyncio.timeout_at(self._ends):
+            async with asyncio.timeout_at(self._until):
                 return await anext(self._pieces)
         except (Failed, OSError) as error:
             self._response.abort()
@@ -153,7 +155,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def as_httpx(error: Failed | OSError) -> httpx.TransportError:
-    """A failure as httpx's callers know it."""
+    """The httpx exception for a failure."""
     if isinstance(error, Failed):
         if error.reason in _NOT_CONNECTED:
             return httpx.ConnectError(error.message)
@@ -167,25 +169,25 @@ def as_httpx(error: Failed | OSError) -> httpx.TransportError:
 
 
 async def access_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
-    """A token that holds, kept or asked for: phase `token`. Raises Failed and OSError, told as the token endpoint's."""
+    """A valid token, kept or requested now: phase `token`. Raises Failed and OSError whose messages name the token endpoint."""
     with ctx.phase("token"):
-        held = await ctx.wire.shared(Tokens).get(oauth2, ctx.clock.time, lambda: _ask_for_token(ctx, route, oauth2))
-    ctx.conceal(held.value)
-    return held
+        valid = await ctx.wire.shared(Tokens).get(oauth2, ctx.clock.time, lambda: _request_token(ctx, route, oauth2))
+    ctx.conceal(valid.value)
+    return valid
 
 
-async def _ask_for_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
-    """Asks the token endpoint in a context of its own: what it measures is not the target's."""
-    asked = oauth2.request()
+async def _request_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
+    """Requests a token in a context of its own, so that its phases don't count as the target's."""
+    request = oauth2.request()
 
     async def permit(method: str, url: str) -> None:
-        if (method, url) != (asked.method, asked.url):
+        if (method, url) != (request.method, request.url):
             raise PolicyRefused(f"{method} {url} is not what is sent to a token endpoint")
 
     side = ctx.side_context(permit=permit)
     try:
         async with httpx.AsyncClient(transport=HttpTransport(side, route.to_tokens(oauth2))) as client:
-            response = await client.request(asked.method, asked.url, headers=asked.headers, content=asked.body)
+            response = await client.request(request.method, request.url, headers=request.headers, content=request.body)
     except httpx.InvalidURL as error:
         raise Failed(Reason.REDIRECT, f"the token endpoint: the address is none: {error}") from error
     except httpx.TransportError as error:
@@ -197,6 +199,6 @@ async def _ask_for_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Toke
             case _:
                 raise
     finally:
-        ctx.evidence["token"] = {"url": asked.url, "status": side.facts.get("status_code"), "phases": side.phases}
+        ctx.evidence["token"] = {"url": request.url, "status": side.facts.get(STATUS_CODE), "phases": side.phases}
     headers = tuple(response.headers.multi_items())
-    return token(Response(response.status_code, headers, response.content, 0.0, asked.url), ctx.clock.time())
+    return read_token(Response(response.status_code, headers, response.content, 0.0, request.url), ctx.clock.time())

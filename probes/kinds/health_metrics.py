@@ -74,7 +74,7 @@ class HealthMetrics(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
-            answer = await session.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
+            answer = await session.send(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         report = self._report(answer)
         wrong = self._wrong(answer, report)
         parts, present = self._judged(report, answer.status)

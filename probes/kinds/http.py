@@ -74,7 +74,7 @@ class Http(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
-            answer = await session.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+            answer = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
         self.expect.judge(answer)
         return Result.passed(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
 

@@ -100,7 +100,7 @@ class Journey(HttpProbe):
             step = sending.step
             ctx.step = step.name
             try:
-                answer = await session.ask(ctx, sending.request)
+                answer = await session.send(ctx, sending.request)
             except Failed as failed:
                 moves.throw(failed)  # it comes back with the step's name
                 raise

@@ -1,4 +1,4 @@
-"""Proxies of HTTP: their address, a tunnel through one (CONNECT), and which failures are theirs and not the target's."""
+"""HTTP proxies: their address, the tunnel through one (CONNECT), and which failures are the proxy's and not the target's."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from probes.core import Failed, Reason
-from probes.fields import host_and_port
+from probes.text import host_and_port
 
 _AUTH = 407
-# What proxies answer to CONNECT where they can't, or don't want to, reach the target.
+# The status of a proxy that can't, or may not, reach the target.
 _TUNNEL = {
     403: (Reason.POLICY, "doesn't allow it"),
     _AUTH: (Reason.AUTH, "refuses the credentials"),
@@ -20,12 +20,12 @@ _TUNNEL = {
     503: (Reason.UNREACHABLE, "can't reach the target"),
     504: (Reason.TIMEOUT, "got no response from the target"),
 }
-_ITS_OWN = ("proxy-status", "x-squid-error")  # headers of an answer that a proxy made up itself (RFC 9209; Squid)
+_ITS_OWN = ("proxy-status", "x-squid-error")  # headers of a response that the proxy itself generated (RFC 9209; Squid)
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where a proxy is, and what it wants to see. `authorization` is a secret."""
+    """A proxy's address and credentials. `authorization` is a secret."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Proxy:
 
     @classmethod
     def read(cls, text: str, *, port: int = 8080) -> Proxy:
-        """Reads http://user:password@host:port; `port` is that of one without. Raises ValueError with what to write instead."""
+        """Reads http://user:password@host:port; `port` is the default. Raises ValueError with what to write instead."""
         try:
             split = urlsplit(text)
             port = split.port or port
@@ -48,24 +48,24 @@ class Proxy:
         return f"the proxy {host_and_port(self.host, self.port)}"
 
     def headers(self) -> dict[str, str]:
-        """What goes to the proxy, and never through its tunnel."""
+        """Headers for the proxy itself, never for a target behind its tunnel."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
-    def unreached(self, error: Failed | OSError) -> Failed | OSError:
-        """The same failure, told as the proxy's."""
+    def failure(self, error: Failed | OSError) -> Failed | OSError:
+        """The same failure with a message that names the proxy."""
         if isinstance(error, Failed):
             return Failed(error.reason, f"{self}: {error.message}")
         return type(error)(error.errno, f"{self}: {error.strerror or error}")
 
     def judge_tunnel(self, status: int) -> None:
-        """Raises Failed where CONNECT was answered by anything but a tunnel."""
+        """Raises Failed where the response to CONNECT is not a success."""
         if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 9.3.6
             return
         reason, words = _TUNNEL.get(status, (Reason.STATUS, "opens no tunnel"))
         raise Failed(reason, f"{self} {words}: it answered CONNECT with {status}")
 
-    def judge_answer(self, status: int, fields: tuple[tuple[str, str], ...]) -> None:
-        """Raises Failed for an answer to a plain request that the proxy made itself, where that can be told."""
+    def judge_response(self, status: int, fields: tuple[tuple[str, str], ...]) -> None:
+        """Raises Failed for a response to a relayed request that the proxy itself generated, as far as its headers show that."""
         if status == _AUTH:
             raise Failed(Reason.AUTH, f"{self} refuses the credentials: it answered {status}")
         own: Any = next((f"{name}: {value}" for name, value in fields if name in _ITS_OWN), None)

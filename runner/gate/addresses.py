@@ -40,8 +40,8 @@ class ReadinessProbe(HttpProbe):
     async def run(self, ctx: Context) -> Result:
         """Asks over a fresh connection, and notes which revision answered."""
         async with self.session() as session:
-            answer = await session.ask(ctx, Request("GET", self.location(), self.base_headers()))
-        ctx.facts[_REVISION] = self.revision.read(answer) if self.revision else ""
+            response = await session.send(ctx, Request("GET", self.location(), self.base_headers()))
+        ctx.facts[_REVISION] = self.revision.read(response) if self.revision else ""
         if answer.status in _NOBODY_THERE:
             return Result.failed(Reason.STATUS, f"{answer.status}, the service is not there yet")
         return Result.passed(str(answer.status))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from judge.baseline import Before, durations
 from judge.observation import Observation
 from judge.verdict import same_revision
-from probes.http.session import UNTOLD
+from probes.facts import NO_REVISION
 from probes.target import Target
 from runner.config.plan import Plan
 
@@ -49,7 +49,7 @@ class RevisionHistory:
         if seen.check.part_of or not seen.check.target:
             return
         for revision in str(seen.facts.get("revision", "")).split(", "):
-            if revision not in ("", UNTOLD):
+            if revision not in ("", NO_REVISION):
                 self.saw(seen.check.target, revision, seen.at)
 
     def saw(self, target: str, revision: str, at: float) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from judge.observation import Observation
 from judge.verdict import same_revision
 from probes.core import Verdict
-from probes.http.session import UNTOLD
+from probes.facts import NO_REVISION
 from runner.gate.addresses import Engine, GateTarget
 
 
@@ -54,6 +54,6 @@ class RunRevisions:
         found: list[str] = []
         for seen in attempts:
             own = str(seen.facts["revision"]).split(", ") if "revision" in seen.facts else sorted(self._around.get(seen.check.target, ()))
-            found += [one for one in own if one != UNTOLD or seen.verdict is Verdict.PASS]
+            found += [one for one in own if one != NO_REVISION or seen.verdict is Verdict.PASS]
         others = [one for one in dict.fromkeys(found) if not same_revision(one, self._expect)] if self._expect else found
         return ", ".join(others or found[:1])

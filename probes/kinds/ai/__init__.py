@@ -187,7 +187,7 @@ class Ai(HttpProbe):
                 ctx.facts["gap_max"] = transcript.longest_gap
 
         async with self.session() as session:
-            return await session.ask(ctx, request, on_data=hear if self.stream else None)
+            return await session.send(ctx, request, on_data=hear if self.stream else None)
 
     def _judge(self, ctx: Context, answer: Response, transcript: Transcript) -> None:
         if answer.status == _BAD_REQUEST and "api key" in (said := error_text(answer)).lower():

@@ -139,7 +139,7 @@ class Booking(HttpProbe):
             for read in self.steps:
                 ctx.step = read.name
                 try:
-                    answer = await session.ask(ctx, self._request(read, values))
+                    answer = await session.send(ctx, self._request(read, values))
                     ctx.facts[f"step.{read.name}"] = answer.seconds
                     values |= self._judged(ctx, read, answer)
                 except Failed as failed:

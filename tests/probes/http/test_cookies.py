@@ -18,9 +18,9 @@ from tests.support.context import make_context
 def sent(kept: str, at: str, to: str) -> str:
     """The Cookie header of a request to `to` after `at` has set a cookie."""
     cookies = Cookies()
-    cookies.take(at, (("set-cookie", kept),))
+    cookies.store(at, (("set-cookie", kept),))
     request = httpx.Request("GET", to)
-    cookies.give(request, lambda _: None)
+    cookies.add_to(request, lambda _: None)
     return str(request.headers.get("cookie", ""))
 
 
