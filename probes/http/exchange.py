@@ -1,4 +1,4 @@
-"""One request and its answer on a connection, whatever version of HTTP: phases at the socket's own events, and words for what breaks."""
+"""One request and its response on a connection, in any version of HTTP, with phases at the socket's own events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from probes.core import Failed, Measurements, Reason
 from probes.wire.stream import Stream
 
-HEAD_CAP = 64 * 1024  # bytes of an answer's head
+HEAD_CAP = 64 * 1024  # bytes of a response's head
 Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """A request as it goes out. `target` is the request line's: a path with its query, or all of it for a proxy."""
+    """A request as it is written. `target` is the request line's: a path with its query, or for a proxy the whole address."""
 
     method: str
     target: bytes
@@ -25,7 +25,7 @@ class OutgoingRequest:
 
 
 class Exchange(ABC):
-    """What comes in answer to one request. `feed` of each version fills it."""
+    """The response to one request as it comes. Each version of HTTP implements `feed`."""
 
     version = "1.1"
 
@@ -34,36 +34,36 @@ class Exchange(ABC):
         self.stream = stream
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.trailers: Fields = ()  # what came behind the body, where the version of HTTP brings it
+        self.trailers: Fields = ()  # HTTP/2 alone
         self.pieces: list[bytes] = []
         self.body_bytes = 0
-        self.begun = False  # something of the answer has come
+        self.begun = False  # a byte of the response has come
         self.head_done = False
         self.done = False
         self._head_only = method == "HEAD"
-        self._before = stream.received_bytes  # on this connection before the answer: the TLS handshake's, other answers'
+        self._bytes_before = stream.received_bytes  # of the TLS handshake and of earlier responses on this connection
         self._fields: Fields | None = None
 
     @abstractmethod
     async def feed(self, data: bytes) -> None:
-        """Takes what the socket gave."""
+        """Parses bytes from the socket."""
 
     @abstractmethod
     def reusable(self) -> bool:
         """Whether the connection can carry another request after this one."""
 
     def ends_with_connection(self) -> bool:
-        """Whether the connection's end is the body's."""
+        """Whether the body lasts until the server closes the connection."""
         return False
 
     async def receive_head(self) -> None:
-        """Phase `processing`: from the request written to the answer's first byte."""
+        """Reads the response's head. Phase `processing` lasts from the request written to the response's first byte."""
         with self.ctx.phase("processing") as interval:
             data = await self._first_bytes()
             interval.end = self.stream.last_read_at
         taken = 0
         while True:
-            first, rest = data[: HEAD_CAP - taken], data[HEAD_CAP - taken :]  # so that the cap is the same however it was sent
+            first, rest = data[: HEAD_CAP - taken], data[HEAD_CAP - taken :]  # so that the cap doesn't depend on how the bytes were split
             taken += len(first)
             await self.feed(first)
             if self.head_done:
@@ -83,7 +83,9 @@ class Exchange(ABC):
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body's pieces as they come: phase `transfer`."""
-        self.ctx.mark("transfer", self.stream.last_read_at, self.stream.last_read_at)  # there, though all came with the head
+        self.ctx.mark(
+            "transfer", self.stream.last_read_at, self.stream.last_read_at
+        )  # the phase exists even if the whole body came with the head
         while True:
             pieces, self.pieces = self.pieces, []
             for piece in pieces:
@@ -110,13 +112,13 @@ class Exchange(ABC):
         return data
 
     def broken_off(self) -> Failed:
-        """What it means that the connection ended before the answer did."""
+        """The failure where the connection ended before the response did."""
         return Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
 
     def so_far(self) -> str:
-        """How far the answer had come, for a message."""
+        """How much of the response had come, for a message."""
         if not self.head_done:
-            came = self.stream.received_bytes - self._before
+            came = self.stream.received_bytes - self._bytes_before
             return f"after {came} bytes of the response head" if self.begun and came else "before any response"
         length = self.header("content-length")
         of = f" of {length}" if length else ""
@@ -140,9 +142,9 @@ class Connection(ABC):
         self.stream = stream
 
     @abstractmethod
-    async def send(self, ctx: Measurements, sent: OutgoingRequest) -> Exchange:
-        """Sends a request. Its answer is read from what is returned."""
+    async def send(self, ctx: Measurements, request: OutgoingRequest) -> Exchange:
+        """Sends a request. Its response is read from the exchange."""
 
     @abstractmethod
     def alive(self) -> bool:
-        """Whether, for all that is known here, it can carry a request: neither closed nor with bytes that nobody asked for."""
+        """Whether it can carry another request, as far as is known: it is open, and no unexpected bytes have come."""

@@ -1,4 +1,4 @@
-"""HTTP/2 on a stream: h2 does the frames, one request at a time, with goodbyes told apart from what they say of our answer."""
+"""HTTP/2 on a stream, one request at a time. h2 parses the frames, except GOAWAY: a response may still be complete after it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from probes.core import Failed, Measurements, Reason
 from probes.http.exchange import HEAD_CAP, Connection, Exchange, OutgoingRequest
 from probes.wire.stream import Stream
 
-WINDOW = 1024 * 1024  # bytes that a server may send before it hears from us
-_FRAME = 16 * 1024  # bytes of the longest frame that we take (RFC 9113, 6.5.2: the least that one may say)
-_HEADER = 9  # bytes before a frame's own
+WINDOW = 1024 * 1024  # bytes that a server may send before we acknowledge some
+_FRAME = 16 * 1024  # bytes of the longest frame that we accept (RFC 9113, 6.5.2: the smallest limit that is allowed)
+_HEADER = 9  # bytes of a frame's header
 _SETTINGS, _GOAWAY, _HEADERS = 0x4, 0x7, 0x1
-_OWN_WORDS = frozenset({b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})  # RFC 9113, 8.2.2
+_CONNECTION_HEADERS = frozenset(
+    {b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)  # RFC 9113, 8.2.2
 
 
 class Http2(Connection):
-    """A connection of HTTP/2. The server's goodbye (GOAWAY) is read here: what is answered before it takes effect, counts."""
+    """A connection of HTTP/2. GOAWAY is parsed here: a stream that it still allows may finish its response."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)
@@ -47,24 +49,24 @@ class Http2(Connection):
         self.h2.decoder.max_header_list_size = HEAD_CAP
         self._unread = bytearray()
         self._opened = False
-        self._greeted = False  # the server has sent its settings
-        self.goodbye: Goodbye | None = None
+        self._greeted = False  # the server's first frame (SETTINGS) has come
+        self.go_away: GoAway | None = None
 
-    async def send(self, ctx: Measurements, sent: OutgoingRequest) -> Exchange:
+    async def send(self, ctx: Measurements, request: OutgoingRequest) -> Exchange:
         if not self._opened:
             self.h2.initiate_connection()
             self.h2.increment_flow_control_window(WINDOW)
             self._opened = True
         number = self.h2.get_next_available_stream_id()
-        exchange = Exchange2(ctx, self, number, sent.method)
-        self.h2.send_headers(number, _fields(sent), end_stream=not sent.body)
-        if sent.body:
-            await self._send_body(exchange, number, sent.body)
+        exchange = Exchange2(ctx, self, number, request.method)
+        self.h2.send_headers(number, _header_fields(request), end_stream=not request.body)
+        if request.body:
+            await self._send_body(exchange, number, request.body)
         await self.flush()
         return exchange
 
     async def _send_body(self, exchange: Exchange2, number: int, body: bytes) -> None:
-        """As fast as the server lets us; an answer that comes before all is sent ends it."""
+        """Sends the body as fast as flow control allows. Stops early where the response begins before the end."""
         at = 0
         while at < len(body):
             most = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
@@ -78,22 +80,24 @@ class Http2(Connection):
                 return
 
     async def flush(self) -> None:
-        """Hands what h2 has to say to the socket."""
+        """Writes the frames that h2 has prepared."""
         if data := self.h2.data_to_send():
             await self.stream.write(data)
 
     def alive(self) -> bool:
-        return self.stream.quiet() and self.goodbye is None
+        return self.stream.is_idle() and self.go_away is None
 
-    def take(self, data: bytes) -> tuple[list[Event], bool]:
-        """Reads frames; the events, and whether a frame of headers was among them. Raises Failed for what is no HTTP/2."""
+    def receive(self, data: bytes) -> tuple[list[Event], bool]:
+        """Parses frames: their events, and whether one was a HEADERS frame. Raises Failed where the bytes are not HTTP/2."""
         self._unread += data
         events: list[Event] = []
         headers = False
         while len(self._unread) >= _HEADER:
             length, kind = int.from_bytes(self._unread[:3]), self._unread[3]
             if not self._greeted:
-                self._greet(kind, length)
+                if kind != _SETTINGS or length > _FRAME:
+                    raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/2: it begins {bytes(self._unread[:40])!r}")
+                self._greeted = True
             if length > _FRAME:
                 raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: a frame of {length:,} bytes, at most {_FRAME:,} are allowed")
             if len(self._unread) < _HEADER + length:
@@ -102,17 +106,12 @@ class Http2(Connection):
             del self._unread[: _HEADER + length]
             headers = headers or kind == _HEADERS
             if kind == _GOAWAY and length >= 8:  # noqa: PLR2004 - RFC 9113, 6.8
-                self.goodbye = Goodbye(frame[_HEADER:])
+                self.go_away = GoAway(frame[_HEADER:])
             else:
-                events += self._receive(frame)
+                events += self._decode(frame)
         return events, headers
 
-    def _greet(self, kind: int, length: int) -> None:
-        if kind != _SETTINGS or length > _FRAME:
-            raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/2: it begins {bytes(self._unread[:40])!r}")
-        self._greeted = True
-
-    def _receive(self, frame: bytes) -> list[Event]:
+    def _decode(self, frame: bytes) -> list[Event]:
         try:
             return list(self.h2.receive_data(frame))
         except DenialOfServiceError as error:
@@ -129,16 +128,16 @@ class Http2(Connection):
             raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2's header compression: {str(error).lower()}") from error
 
 
-class Goodbye:
-    """A GOAWAY frame's content."""
+class GoAway:
+    """The payload of a GOAWAY frame."""
 
     def __init__(self, payload: bytes) -> None:
-        self.last = int.from_bytes(payload[:4]) & 0x7FFFFFFF
+        self.last_stream = int.from_bytes(payload[:4]) & 0x7FFFFFFF
         self.code = int.from_bytes(payload[4:8])
-        self.said = payload[8:108].decode("utf-8", "replace")
+        self.debug_data = payload[8:108].decode("utf-8", "replace")
 
     def __str__(self) -> str:
-        return f"GOAWAY {code_name(self.code)}{f' ({self.said})' if self.said else ''}"
+        return f"GOAWAY {code_name(self.code)}{f' ({self.debug_data})' if self.debug_data else ''}"
 
 
 def code_name(code: int) -> str:
@@ -149,20 +148,20 @@ def code_name(code: int) -> str:
         return f"{code:#x}"
 
 
-def _fields(sent: OutgoingRequest) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower(), value) for name, value in sent.headers]
+def _header_fields(request: OutgoingRequest) -> list[tuple[bytes, bytes]]:
+    headers = [(name.lower(), value) for name, value in request.headers]
     host = next((value for name, value in headers if name == b"host"), b"")
     pseudo = [
-        (b":method", sent.method.encode()),
+        (b":method", request.method.encode()),
         (b":authority", host),
-        (b":scheme", sent.scheme.encode()),
-        (b":path", sent.target),
+        (b":scheme", request.scheme.encode()),
+        (b":path", request.target),
     ]
-    return pseudo + [(name, value) for name, value in headers if name not in _OWN_WORDS]
+    return pseudo + [(name, value) for name, value in headers if name not in _CONNECTION_HEADERS]
 
 
 class Exchange2(Exchange):
-    """One request and its answer on a stream of HTTP/2's."""
+    """One request and its response on one HTTP/2 stream."""
 
     version = "2"
 
@@ -173,33 +172,33 @@ class Exchange2(Exchange):
         self._clean = True
 
     async def _first_bytes(self) -> bytes:
-        """The answer begins with its headers: settings and the like come before."""
+        """Waits for the HEADERS frame: SETTINGS and other frames may come before it."""
         while not self.begun:
             await self.more()
         return b""
 
     async def more(self) -> None:
-        """Waits for the socket and takes what it gives."""
+        """Reads from the socket once, and parses what came."""
         await self.feed(await self._read())
 
     async def feed(self, data: bytes) -> None:
         if data:
-            events, headers = self._connection.take(data)
+            events, headers = self._connection.receive(data)
             self.begun = self.begun or headers
             for event in events:
-                self._happened(event)
+                self._apply(event)
             await self._connection.flush()
-        if (goodbye := self._connection.goodbye) and not self.done and (goodbye.last < self._number or goodbye.code):
+        if (go_away := self._connection.go_away) and not self.done and (go_away.last_stream < self._number or go_away.code):
             raise self.broken_off()
 
     def broken_off(self) -> Failed:
-        """The server may have said why it won't go on with this answer."""
-        if not (goodbye := self._connection.goodbye):
+        """A GOAWAY frame may say why the server ends the connection."""
+        if not (go_away := self._connection.go_away):
             return super().broken_off()
-        reason = Reason.PROTOCOL if goodbye.code else Reason.TRUNCATED if self.head_done else Reason.RESET
-        return Failed(reason, f"the server closed the connection {self.so_far()}: {goodbye}")
+        reason = Reason.PROTOCOL if go_away.code else Reason.TRUNCATED if self.head_done else Reason.RESET
+        return Failed(reason, f"the server closed the connection {self.so_far()}: {go_away}")
 
-    def _happened(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         if getattr(event, "stream_id", self._number) != self._number:
             return
         if isinstance(event, ResponseReceived):
@@ -223,7 +222,7 @@ class Exchange2(Exchange):
         elif isinstance(event, TrailersReceived):
             self.trailers = tuple((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in event.headers)
         elif isinstance(event, InformationalResponseReceived):
-            pass  # not the answer's head
+            pass  # the head is still to come
 
     def reusable(self) -> bool:
         return self.done and self._connection.alive()

@@ -70,7 +70,7 @@ class Tcp(Probe):
 
     def endpoint(self) -> Endpoint:
         later = any(step.starttls for step in self.dialogue)
-        return Endpoint.speaking(self.host, self.port, None if later else self.tls)
+        return Endpoint.of(self.host, self.port, None if later else self.tls)
 
     async def run(self, ctx: Context) -> Result:
         later = any(step.starttls for step in self.dialogue)

@@ -48,7 +48,7 @@ class Handshake(Probe):
         return host_and_port(self.host, self.port)
 
     def endpoint(self) -> Endpoint:
-        return Endpoint.speaking(self.host, self.port, self.tls)
+        return Endpoint.of(self.host, self.port, self.tls)
 
     async def run(self, ctx: Context) -> Result:
         try:
@@ -73,7 +73,7 @@ class Handshake(Probe):
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(min(_MOMENT, ctx.remaining() / 2)):
                 try:
-                    await stream.farewell()
+                    await stream.close_tls()
                 except ssl.SSLError as error:
                     raise broken(error) from error
 

@@ -1,4 +1,4 @@
-"""Which addresses a check may connect to, and in what order: decided after resolution, of the very addresses that are dialled."""
+"""Which addresses a check may connect to, and in what order: decided after resolution, about the very addresses that are dialled."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ AddressField = Annotated[str, BeforeValidator(read), WithJsonSchema({"type": "st
 def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | None:
     """Why no check may reach this address, or None. Link-local and metadata addresses hand out credentials.
 
-    An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, Teredo) counts as itself. `allowed` names exceptions.
+    An IPv4 address embedded in an IPv6 one (mapped, NAT64, 6to4, Teredo) is judged, too. `allowed` names exceptions.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    for one in (ip, *_inside(ip)):
+    for one in (ip, *_embedded(ip)):
         if (one.is_link_local or one in _METADATA) and not {str(ip), str(one)} & set(allowed):
             leads = f"{host} leads to" if host != address else "the address is"
             return f"{leads} {address}, a link-local or metadata address; no check may connect to it unless allow_addresses lists it"
     return None
 
 
-def _inside(ip: Address) -> Iterator[Address]:
-    """The IPv4 addresses that a packet to this IPv6 address may end at."""
+def _embedded(ip: Address) -> Iterator[Address]:
+    """The IPv4 addresses at which a packet to this IPv6 address may arrive."""
     if isinstance(ip, ipaddress.IPv4Address):
         return
     if ip.ipv4_mapped:
@@ -60,9 +60,9 @@ def _inside(ip: Address) -> Iterator[Address]:
 
 
 def literal(host: str) -> str | None:
-    """The address that a host is by itself, also in the forms of inet_aton (2852039166, 0xa9fea9fe); None for a name.
+    """The address that a host already is, also in the forms of inet_aton (2852039166, 0xa9fea9fe); None for a name.
 
-    For hosts that a proxy resolves in whatever way it likes: what we dial ourselves is checked after resolution.
+    For hosts that a proxy resolves. The addresses that the runner dials itself are checked after resolution.
     """
     try:
         return str(ipaddress.ip_address(host.strip("[]").partition("%")[0]))
@@ -86,13 +86,13 @@ Family = Annotated[
 
 
 def record_types(family: str) -> tuple[str, ...]:
-    """What to ask of a name, the preferred first: AAAA and A, unless only one family will do."""
+    """The DNS record types to query, the preferred one first: AAAA and A, or one of them."""
     return {"4": ("A",), "6": ("AAAA",), "prefer4": ("A", "AAAA")}.get(family, ("AAAA", "A"))
 
 
 def in_order(addresses: Sequence[str], family: str) -> list[str]:
-    """The addresses that may be tried, in the order in which they are: of one family, or the preferred one first."""
+    """The addresses to try, in order: of one family alone, or of the preferred family first."""
     if family == "any":
         return list(addresses)
-    mine = [address for address in addresses if (":" in address) == family.endswith("6")]
-    return mine + ([address for address in addresses if address not in mine] if family.startswith("prefer") else [])
+    preferred = [address for address in addresses if (":" in address) == family.endswith("6")]
+    return preferred + ([address for address in addresses if address not in preferred] if family.startswith("prefer") else [])

@@ -1,4 +1,4 @@
-"""Where a run's connection goes, and how: what a diagnosis may try in its parts, without knowing the kind."""
+"""Where a run's connection goes, and how: a diagnosis tries its parts one by one, without knowing the kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from probes.wire.tls import Tls
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One host and port. `secure`: TLS from the first byte, by the way's settings."""
+    """One host and port. `secure`: TLS from the first byte, by the route's settings."""
 
     host: str
     port: int
@@ -18,15 +18,15 @@ class Endpoint:
     secure: bool = False
 
     @classmethod
-    def speaking(cls, host: str, port: int, tls: Tls | None) -> Endpoint:
-        """A door by a kind's own settings; without `tls` no TLS is spoken there, or only later."""
+    def of(cls, host: str, port: int, tls: Tls | None) -> Endpoint:
+        """An endpoint by a kind's own settings; without `tls` the connection uses no TLS, or only later."""
         return cls(host, port, Route(tls=tls or Tls()), tls is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """The one thing that a trial does differently from the run that failed."""
+    """The one thing that a trial changes in a run that failed."""
 
-    address: str = ""  # connect to this one instead of resolving the host
+    address: str = ""  # connect to this address instead of resolving the host
     verify: bool = True  # False: accept any certificate
-    proxy: bool = True  # False: go straight there
+    proxy: bool = True  # False: connect directly

@@ -1,6 +1,6 @@
-"""One connection: bytes in and out with the moment of each socket event, and TLS inside it.
+"""One connection: bytes in and out, the moment of each socket event, and TLS.
 
-TLS runs over memory buffers, so that the certificates presented are there even when they don't hold.
+TLS runs over memory buffers, so that the server's certificates are known even when their verification fails.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-READ_AHEAD = 256 * 1024  # bytes kept unread before the socket is told to wait
+READ_AHEAD = 256 * 1024  # unread bytes above which reading from the socket pauses
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """What a Stream was made of: the plain transport, TLS inside it where there is any, and bytes of the transport not read yet."""
+    """The parts of a Stream: the plain transport, TLS where there is any, and received bytes that nobody has read."""
 
     transport: asyncio.Transport
     tls: ssl.SSLObject | None
@@ -65,7 +65,7 @@ class Stream(asyncio.Protocol):
         self.last_read_at = self._monotonic()
         self._ended = True
         self._wake()
-        return True  # we may still write: a half-closed peer is the probe's to judge
+        return True  # keep our side open: the probe judges a half-closed peer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended, self._error = True, exc or self._error
@@ -105,10 +105,10 @@ class Stream(asyncio.Protocol):
         if self._transport and data:
             self._transport.write(data)
 
-    # -- what probes use
+    # -- the probe's side
 
     async def read(self, most: int = 65536) -> bytes:
-        """At most so many bytes, as soon as there are some; b"" at the end. A reset escapes as ConnectionResetError."""
+        """At most `most` bytes, as soon as there are some; b"" at the end. Raises ConnectionResetError after a reset."""
         if self.tls is not None:
             return await self._tls_read(most)
         if len(self._received) > most:
@@ -118,7 +118,7 @@ class Stream(asyncio.Protocol):
         return await self._raw_read()
 
     async def write(self, data: bytes) -> None:
-        """Hands bytes to the socket, waiting only while its buffer is full."""
+        """Gives bytes to the socket. Waits only while its buffer is full."""
         if self.tls is not None:
             self.tls.write(data)
             data = self._outgoing.read()
@@ -126,68 +126,68 @@ class Stream(asyncio.Protocol):
         await self._writable.wait()
 
     async def handshake(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Shakes hands as a client. `tls` is set before, so that what the server showed is there after a failure."""
+        """Shakes hands as a client. `tls` is set first, so that the server's certificates are known even after a failure."""
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._raw_write(self._outgoing.read())
-                await self._more()
+                await self._feed_tls()
             except ssl.SSLError:
-                self._raw_write(self._outgoing.read())  # the alert says to the server why we leave
+                self._raw_write(self._outgoing.read())  # the alert that tells the server why
                 raise
             else:
                 self._raw_write(self._outgoing.read())
                 return
 
-    async def farewell(self) -> None:
-        """Says the end of TLS and waits for the server's. Raises ssl.SSLError where it objects: in TLS 1.3, to our certificate."""
-        assert self.tls is not None  # noqa: S101 - for the type checker; only TLS has a farewell
-        with contextlib.suppress(ssl.SSLWantReadError):  # it would wait for the server's, and pass over an alert before it
+    async def close_tls(self) -> None:
+        """Sends close_notify and waits for the server's. Raises ssl.SSLError for an alert: in TLS 1.3, about our certificate."""
+        assert self.tls is not None  # noqa: S101 - for the type checker; only a secured stream closes TLS
+        with contextlib.suppress(ssl.SSLWantReadError):  # unwrap would wait for the server's close_notify and miss an alert before it
             self.tls.unwrap()
         self._raw_write(self._outgoing.read())
         while await self._tls_read(65536):
             pass
 
     async def _tls_read(self, most: int) -> bytes:
-        assert self.tls is not None  # noqa: S101 - for the type checker; `read` asked
+        assert self.tls is not None  # noqa: S101 - for the type checker; `read` has checked it
         while True:
             try:
                 return self.tls.read(most)
             except ssl.SSLWantReadError:
                 self._raw_write(self._outgoing.read())
-                await self._more()
+                await self._feed_tls()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
-    async def _more(self) -> None:
+    async def _feed_tls(self) -> None:
         if data := await self._raw_read():
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
-    def quiet(self) -> bool:
-        """Whether it is open and nothing unread has come: TLS may have records of its own, such as tickets for another session."""
+    def is_idle(self) -> bool:
+        """Whether the connection is open and holds no unread bytes. With TLS unread bytes are no sign: they may be session tickets."""
         return not self._ended and self._error is None and (self.tls is not None or not self._received)
 
     def detach(self) -> Detached:
-        """Gives the connection away, with what came and was not read: see probes.wire.handover. The stream itself is then of no use."""
+        """Hands over the connection with its unread bytes: see probes.wire.handover. The stream can't be used afterwards."""
         assert self._transport is not None  # noqa: S101 - for the type checker; a Stream in hand is connected
         if self._paused and not self._ended:
             self._transport.resume_reading()
         return Detached(self._transport, self.tls, self._incoming, self._outgoing, bytes(self._received), self._ended)
 
     def close(self) -> None:
-        """Closes at once; what is still unsent goes out first."""
+        """Closes after everything unsent is sent."""
         if self._transport:
             self._transport.close()
 
     def abort(self) -> None:
-        """Closes and drops what is unsent: for a run that was cut short."""
+        """Closes at once; unsent bytes are lost."""
         if self._transport:
             self._transport.abort()
 
-    async def closed(self) -> None:
-        """Waits until the socket is gone."""
+    async def wait_closed(self) -> None:
+        """Waits until the socket is closed."""
         await self._lost

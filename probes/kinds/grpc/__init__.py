@@ -90,7 +90,7 @@ class Grpc(Probe):
         return True
 
     def endpoint(self) -> Endpoint:
-        return Endpoint.speaking(self.host, self.port, self.tls)
+        return Endpoint.of(self.host, self.port, self.tls)
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self._url()),)

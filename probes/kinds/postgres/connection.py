@@ -51,7 +51,7 @@ class Loop:
     @property
     def answered(self) -> bool:
         """Whether the server has said anything to asyncpg."""
-        return self._stream is None and self.transport.answered
+        return self._stream is None and self.transport.received_any
 
     def limit(self, seconds: float) -> int:
         """The statement timeout, in milliseconds, for a run that has so many seconds left."""
@@ -162,7 +162,9 @@ def _ended(ctx: Context, loop: Loop) -> Failed:
     if loop.guard.error is not None:
         return _garbled(loop.guard.error)
     where = ctx.halted_in or "auth"
-    return Failed(Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.answered else 'any'} response, in {where}")
+    return Failed(
+        Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.received_any else 'any'} response, in {where}"
+    )
 
 
 def _garbled(error: Exception) -> Failed:

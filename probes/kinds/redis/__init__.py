@@ -62,7 +62,7 @@ class Redis(Probe):
 
     def endpoint(self) -> Endpoint:
         url = self._read()
-        return Endpoint.speaking(url.host, url.port, url.tls)
+        return Endpoint.of(url.host, url.port, url.tls)
 
     async def run(self, ctx: Context) -> Result:
         url = self._read()
@@ -78,7 +78,7 @@ class Redis(Probe):
                 if self.round_trip:
                     await _round_trip(ctx, wired)
         finally:
-            if wired.transport.answered:
+            if wired.transport.received_any:
                 ctx.evidence.pop("silence", None)
             await wired.disconnect(nowait=True)
             wired.transport.abort()
@@ -210,7 +210,7 @@ def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_text(error)}")
-    answered = "the" if wired.transport.answered else "any"
+    answered = "the" if wired.transport.received_any else "any"
     return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} response, in {ctx.halted_in}")
 
 

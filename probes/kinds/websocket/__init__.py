@@ -160,7 +160,7 @@ class WebSocket(Probe):
     def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         tls = self.tls if split.scheme == "https" else None
-        return Endpoint.speaking(split.hostname or "", split.port or (443 if tls else 80), tls)
+        return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls)
 
     def cleanup_seconds(self) -> float:
         return _LEAVING
