@@ -1,4 +1,4 @@
-"""TLS: the settings, contexts made once, what a server's certificates say, and why a handshake failed in exact words."""
+"""TLS: settings, contexts, the contents of certificates, and exact messages for handshakes that fail."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes.core import Failed, Reason
+from probes.facts import TLS_VERSION
 from probes.families import Family, fact_family, info_family
 from probes.fields import OptionalFile
 
@@ -24,7 +25,7 @@ _EXPIRED, _NOT_YET = {10}, {9}
 _HOSTNAME = {62, 64}
 _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 18, 19
 _NO_ISSUER = {2, 20, 21}
-_OUR_CERTIFICATE: Mapping[str, str] = {  # what a server's alert says of the certificate that we show, by OpenSSL's names
+_OUR_CERTIFICATE: Mapping[str, str] = {  # a server's alerts about the check's own certificate, by OpenSSL's names
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate (tls.cert)",
     "TLSV1_ALERT_UNKNOWN_CA": "the server doesn't know the authority of the client certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": "the server refused the client certificate: bad certificate",
@@ -46,7 +47,7 @@ _BROKEN: Mapping[str, str] = {
 
 
 class Tls(BaseModel):
-    """How a check speaks TLS. The system's authorities count, or those of SSL_CERT_FILE, or those of `ca`."""
+    """A check's TLS settings. It trusts the system's authorities, or those of SSL_CERT_FILE, or those of `ca`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -58,44 +59,44 @@ class Tls(BaseModel):
     minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS version that is accepted.")
 
     @model_validator(mode="after")
-    def _key_of_a_certificate(self) -> Self:
+    def _require_cert_for_key(self) -> Self:
         if self.key and not self.cert:
             raise ValueError("key belongs to a cert; give that, too")
         return self
 
     def stamp(self) -> tuple[float, ...]:
-        """When the files were last changed: a context made before is stale. Looks at the disk."""
+        """When each of the files was last changed: a context from before is stale. Reads the disk."""
         files = (self.ca or os.environ.get("SSL_CERT_FILE"), self.cert, self.key)
         return tuple(Path(file).stat().st_mtime for file in files if file and Path(file).exists())
 
     def judge_version(self, spoken: str | None) -> None:
-        """Raises Failed(tls) for an older version (as OpenSSL names it) than is accepted; before a byte of ours is sent in it."""
+        """Raises Failed(tls) for an older version (by OpenSSL's name) than `minimum`, before anything is sent in it."""
         if self.minimum == "1.3" and spoken != "TLSv1.3":
             raise Failed(Reason.TLS, f"the server speaks {spoken}, expected at least TLSv1.3")
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
-        """A client's context. Reads files and takes some 13 ms: the wire makes each once, in a thread.
+        """A client's context. Reads files and takes about 13 ms: the wire creates each once, in a thread.
 
-        Raises Failed(UNTRUSTED) where a file can't be read: without its authorities nothing can be trusted.
+        Raises Failed(UNTRUSTED) where a file can't be read: without its authorities no server can be trusted.
         """
         try:
-            made = ssl.create_default_context(cafile=self.ca)
+            context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
-                made.load_cert_chain(self.cert, self.key)
+                context.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
             files = ", ".join(f"{name} ({file})" for name, file in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if file)
             raise Failed(Reason.UNTRUSTED, f"can't use tls: {files}: {error.strerror or error}") from error
-        made.minimum_version = ssl.TLSVersion.TLSv1_2  # `minimum` is judged behind the handshake, when the certificate is known
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # `minimum` is judged after the handshake, when the certificate is known
         if not self.verify:
-            made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if alpn:
-            made.set_alpn_protocols(list(alpn))
-        return made
+            context.set_alpn_protocols(list(alpn))
+        return context
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What one certificate says."""
+    """The contents of one certificate."""
 
     subject: str
     issuer: str
@@ -104,17 +105,22 @@ class Certificate:
     not_after: float
     serial: str
     fingerprint: str  # SHA-256, hex
-    issuer_at: str = ""  # where its issuer's certificate can be had, by its own word: authorities' roots need no such place
+    issuer_at: str = ""  # the address of its issuer's certificate, as it says itself; roots have none
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
-        """Reads a certificate in DER. Raises ValueError for what is none."""
+        """Reads a certificate in DER. Raises ValueError where it is not one."""
         cert = x509.load_der_x509_certificate(der)
         try:
             names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             listed = [str(n) for kind in (x509.DNSName, x509.IPAddress) for n in names.get_values_for_type(kind)]
         except x509.ExtensionNotFound:
             listed = []
+        try:
+            access = cert.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+            issuers = [str(a.access_location.value) for a in access if a.access_method == AuthorityInformationAccessOID.CA_ISSUERS]
+        except x509.ExtensionNotFound:
+            issuers = []
         return cls(
             subject=cert.subject.rfc4514_string(),
             issuer=cert.issuer.rfc4514_string(),
@@ -123,20 +129,8 @@ class Certificate:
             not_after=cert.not_valid_after_utc.timestamp(),
             serial=f"{cert.serial_number:x}",
             fingerprint=cert.fingerprint(SHA256()).hex(),
-            issuer_at=_issuer_at(cert),
+            issuer_at=next(iter(issuers), ""),
         )
-
-    def shown(self) -> dict[str, Any]:
-        """What evidence keeps of it."""
-        return {"subject": self.subject, "issuer": self.issuer, "names": list(self.names), "not_after": _day(self.not_after)}
-
-
-def _issuer_at(cert: x509.Certificate) -> str:
-    try:
-        told = cert.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except x509.ExtensionNotFound:
-        return ""
-    return next((str(a.access_location.value) for a in told if a.access_method == AuthorityInformationAccessOID.CA_ISSUERS), "")
 
 
 def presented(tls: ssl.SSLObject) -> list[bytes]:
@@ -156,11 +150,11 @@ def _chain(tls: Any, method: str) -> list[bytes]:
 
 
 def facts(chain: Sequence[Certificate], trusted: Sequence[Certificate], tls: ssl.SSLObject) -> dict[str, Any]:
-    """What metrics and people want to know of a handshake, by the names of the facts; nothing where nothing was shown."""
-    noted: dict[str, Any] = {"tls_version": tls.version(), "tls_cipher": (tls.cipher() or (None,))[0]}
+    """The facts of a handshake. Those of certificates are absent where the server presented none."""
+    found: dict[str, Any] = {TLS_VERSION: tls.version(), "tls_cipher": (tls.cipher() or (None,))[0]}
     if chain:
         leaf = chain[0]
-        noted |= {
+        found |= {
             "cert_expiry": min(c.not_after for c in chain),
             "cert_not_before": leaf.not_before,
             "cert_subject": leaf.subject,
@@ -170,12 +164,12 @@ def facts(chain: Sequence[Certificate], trusted: Sequence[Certificate], tls: ssl
             "cert_fingerprint": leaf.fingerprint,
         }
     if trusted:
-        noted["chain_expiry"] = min(c.not_after for c in trusted)
-    return {name: value for name, value in noted.items() if value is not None}
+        found["chain_expiry"] = min(c.not_after for c in trusted)
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def ago(seconds: float) -> str:
-    """A stretch of time in the largest unit that says enough: 40 s, 3 min, 5 h, 12 d."""
+def _ago(seconds: float) -> str:
+    """A duration in its largest unit alone, since the message gives the date as well: 40 s, 3 min, 5 h, 12 d."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if abs(seconds) >= length * (2 if unit == "d" else 1):
             return f"{seconds / length:.0f} {unit}"
@@ -187,53 +181,46 @@ def _day(moment: float) -> str:
 
 
 def failure(error: ssl.SSLError, chain: Sequence[Certificate], host: str, now: float) -> Failed:
-    """Why a handshake failed: the exact reason, with since when, which names, whose signature."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _mistrust(error.verify_code, error.verify_message, chain, host, now)
-    return broken(error)
+    """Why a handshake failed: the exact reason, with the date, the names or the issuer."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return broken(error)
+    code, text = error.verify_code, error.verify_message
+    if not chain:
+        return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
+    leaf = chain[0]
+    if code in _EXPIRED:
+        expired = next((c for c in chain if c.not_after < now), leaf)
+        whose = "" if expired is leaf else f" of {expired.subject}"
+        return Failed(Reason.EXPIRED, f"the certificate{whose} expired {_ago(now - expired.not_after)} ago, on {_day(expired.not_after)}")
+    if code in _NOT_YET:
+        return Failed(Reason.NOT_YET_VALID, f"the certificate is not valid until {_day(leaf.not_before)}")
+    if code in _HOSTNAME:
+        return Failed(Reason.HOSTNAME, f"the certificate is for {', '.join(leaf.names[:8]) or 'no name'}, not for {host}")
+    return _issuer_failure(code, text, chain[-1])
+
+
+def _issuer_failure(code: int, text: str, last: Certificate) -> Failed:
+    if code == _SELF_SIGNED:
+        return Failed(Reason.UNTRUSTED, f"the certificate is self-signed ({last.subject})")
+    if code == _SELF_SIGNED_IN_CHAIN:
+        return Failed(Reason.UNTRUSTED, f"the chain ends at an authority that the runner doesn't trust ({last.subject})")
+    if code in _NO_ISSUER:
+        if last.issuer_at:
+            return Failed(Reason.CHAIN, f"the server left out the certificate of {last.issuer}, which is at {last.issuer_at}")
+        return Failed(Reason.UNTRUSTED, f"the runner doesn't trust the issuer of the chain ({last.issuer})")
+    return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
 
 
 def broken(error: ssl.SSLError) -> Failed:
-    """What broke TLS, where it is no certificate of the server's: while hands are shaken, or (in TLS 1.3, over ours) behind that."""
+    """The failure for a TLS error that is not about the server's certificate. In TLS 1.3 an alert about ours comes after the handshake."""
     text = getattr(error, "reason", None) or str(error)
     if words := _OUR_CERTIFICATE.get(text):
         return Failed(Reason.AUTH, words)
     return Failed(Reason.TLS, _BROKEN.get(text, f"TLS failed: {text.lower().replace('_', ' ')}"))
 
 
-def _mistrust(code: int, text: str, chain: Sequence[Certificate], host: str, now: float) -> Failed:
-    if not chain:
-        return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
-    if code in _EXPIRED:
-        return _expired(chain, now)
-    if code in _NOT_YET:
-        return Failed(Reason.NOT_YET_VALID, f"the certificate is not valid until {_day(chain[0].not_before)}")
-    if code in _HOSTNAME:
-        return Failed(Reason.HOSTNAME, f"the certificate is for {', '.join(chain[0].names[:8]) or 'no name'}, not for {host}")
-    return _unknown_issuer(code, text, chain)
-
-
-def _expired(chain: Sequence[Certificate], now: float) -> Failed:
-    dead = next((c for c in chain if c.not_after < now), chain[0])
-    whose = "" if dead is chain[0] else f" of {dead.subject}"
-    return Failed(Reason.EXPIRED, f"the certificate{whose} expired {ago(now - dead.not_after)} ago, on {_day(dead.not_after)}")
-
-
-def _unknown_issuer(code: int, text: str, chain: Sequence[Certificate]) -> Failed:
-    last = chain[-1]
-    if code == _SELF_SIGNED:
-        return Failed(Reason.UNTRUSTED, f"the certificate is self-signed ({last.subject})")
-    if code == _SELF_SIGNED_IN_CHAIN:
-        return Failed(Reason.UNTRUSTED, f"the chain ends at an authority that the runner doesn't trust ({last.subject})")
-    if code in _NO_ISSUER and last.issuer_at:
-        return Failed(Reason.CHAIN, f"the server left out the certificate of {last.issuer}, which is at {last.issuer_at}")
-    if code in _NO_ISSUER:
-        return Failed(Reason.UNTRUSTED, f"the runner doesn't trust the issuer of the chain ({last.issuer})")
-    return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
-
-
 def tls_families() -> tuple[Family, ...]:
-    """What every kind that shakes hands knows, also where the handshake failed; the names are the blackbox_exporter's."""
+    """The families of every kind that uses TLS, filled after a failed handshake, too; the names are the blackbox_exporter's."""
     return (
         fact_family(
             "probe_ssl_earliest_cert_expiry", "When the first certificate of the presented chain expires, Unix time", "cert_expiry"
@@ -252,6 +239,6 @@ def tls_families() -> tuple[Family, ...]:
             subjectalternative="cert_names",
             serialnumber="cert_serial",
         ),
-        info_family("probe_tls_version_info", "The TLS version in use", version="tls_version"),
+        info_family("probe_tls_version_info", "The TLS version in use", version=TLS_VERSION),
         info_family("probe_tls_cipher_info", "The cipher suite in use", cipher="tls_cipher"),
     )

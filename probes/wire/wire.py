@@ -1,7 +1,7 @@
-"""Sockets: resolving, dialling and TLS, with the phases taken at the socket's own events.
+"""Sockets: resolving, dialling and TLS, with phases at the socket's own events.
 
-One Wire belongs to one plan and outlives its runs: it keeps the resolver and the TLS contexts. Whatever a kind speaks,
-its connection comes from here, so that every kind's phases mean the same.
+A Wire belongs to a plan and outlives its runs: it keeps the resolver and the TLS contexts. The connections of every kind come from
+here, so that the phases of all kinds mean the same.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, cast
 
 from probes.core import Failed, Measurements, PolicyRefused, Reason
+from probes.facts import DNS_LOOKUP, IP, IP_PROTOCOL, TLS_VERSION
+from probes.text import host_and_port
 from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.resolver import Resolver
 from probes.wire.route import Route
 from probes.wire.stream import Stream
 from probes.wire.tls import Certificate, Tls, facts, failure, presented, verified
 
-FRESH = 10.0  # seconds for which a TLS context's files are believed not to have changed
-NEXT_ADDRESS = 0.25  # RFC 8305, section 5: how long an attempt has before the next address is tried beside it
+FRESH = 10.0  # seconds after which a TLS context's files are looked at again
+NEXT_ADDRESS = 0.25  # RFC 8305, section 5: seconds after which the next address is tried, too
 
 
 class Shared(Protocol):
@@ -36,34 +38,34 @@ _Shared = TypeVar("_Shared", bound=Shared)
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """A context, and the state of its files when it was made or last looked at."""
+class _CachedContext:
+    """A TLS context, and the state of its files when it was created or they were last looked at."""
 
     context: ssl.SSLContext
     stamp: tuple[float, ...]
-    looked_at: float
+    checked_at: float  # by the loop's clock
 
 
-def _make(tls: Tls, alpn: Sequence[str], before: _Made | None, now: float) -> _Made:
+def _refresh(tls: Tls, alpn: Sequence[str], cached: _CachedContext | None, now: float) -> _CachedContext:
     stamp = tls.stamp()
-    if before and before.stamp == stamp:
-        return replace(before, looked_at=now)
-    return _Made(tls.context(alpn), stamp, now)
+    if cached and cached.stamp == stamp:
+        return replace(cached, checked_at=now)
+    return _CachedContext(tls.context(alpn), stamp, now)
 
 
 class Wire:
-    """Where connections come from."""
+    """Opens connections, and keeps what the runs of a plan share."""
 
     def __init__(self, *, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
-        self._contexts: dict[tuple[Tls, tuple[str, ...]], _Made] = {}
+        self._contexts: dict[tuple[Tls, tuple[str, ...]], _CachedContext] = {}
         self._certificates: dict[bytes, Certificate] = {}
-        self._harmless: set[str] = set()  # addresses that were looked at before
+        self._allowed: set[str] = set()  # addresses that were judged before
         self._shared: dict[type[Shared], Shared] = {}
         self._closed = False
 
     async def aclose(self) -> None:
-        """Closes and forgets what was kept. Runs under way keep their connections to their end."""
+        """Closes what the runs share. A run under way keeps its connections until it ends."""
         self._closed = True
         for shared in self._shared.values():
             shared.close()
@@ -81,25 +83,30 @@ class Wire:
     async def dial(self, ctx: Measurements, host: str, port: int, route: Route | None = None) -> socket.socket:
         """A connected, non-blocking socket: phases `resolve` and `connect`, facts `ip` and `ip_protocol`.
 
-        Addresses are tried in turns, the next one beside an attempt that takes long (RFC 8305). Raises Failed(DNS),
-        Refused for an address that no check may reach, and the first attempt's OSError where none connects.
-        `way` says which family is preferred, which address stands for the host's, and which ones are allowed by name.
+        Addresses are tried one after the other; while an attempt takes long, the next one starts, too (RFC 8305). Raises Failed(DNS),
+        PolicyRefused for an address that no check may reach, and the first attempt's OSError where no attempt connects.
         """
         addresses = await self.resolve(ctx, host, route)
         with ctx.phase("connect") as interval:
             sock, interval.end = await _first_to_connect(ctx, addresses, port)
         ip = sock.getpeername()[0]
-        ctx.facts |= {"ip": ip, "ip_protocol": 6 if ":" in ip else 4}
+        ctx.facts |= {IP: ip, IP_PROTOCOL: 6 if ":" in ip else 4}
         return sock
 
     async def resolve(self, ctx: Measurements, host: str, route: Route | None = None) -> Sequence[str]:
-        """The addresses of a host that may be reached, in the order in which they are tried: phase `resolve`. Raises as `dial`."""
+        """The addresses of a host, in the order in which they are tried: phase `resolve`. Raises Failed(DNS) and PolicyRefused."""
         with ctx.phase("resolve") as interval:
             addresses = await self._addresses(ctx, host, route)
-        ctx.facts["dns_lookup"] = ctx.facts.get("dns_lookup", 0.0) + ctx.clock.monotonic() - interval.start
+        ctx.facts[DNS_LOOKUP] = ctx.facts.get(DNS_LOOKUP, 0.0) + ctx.clock.monotonic() - interval.start
         ctx.evidence["addresses"] = list(addresses)
         if not (route and route.any_address):
-            self._forbid(addresses, host, route.allowed if route else ())
+            exceptions = route.allowed if route else ()
+            for address in addresses:
+                if address not in self._allowed:
+                    if why := refusal(address, host, exceptions):
+                        raise PolicyRefused(why)
+                    if not exceptions:
+                        self._allowed.add(address)
         return addresses
 
     async def _addresses(self, ctx: Measurements, host: str, route: Route | None) -> Sequence[str]:
@@ -113,28 +120,19 @@ class Wire:
             raise Failed(Reason.DNS, f"{host} has no IPv{route.ip} address")
         return found
 
-    def _forbid(self, addresses: Sequence[str], host: str, allowed: Collection[str]) -> None:
-        for address in addresses:
-            if address in self._harmless:
-                continue
-            if why := refusal(address, host, allowed):
-                raise PolicyRefused(why)
-            if not allowed:
-                self._harmless.add(address)
-
     async def tls_context(self, tls: Tls, alpn: Sequence[str] = ()) -> ssl.SSLContext:
-        """The context for these settings, made once (13 ms) and in a thread, and anew when one of its files has changed."""
+        """The context for these settings. Created in a thread (13 ms), and again only after one of its files has changed."""
         key = (tls, tuple(alpn))
-        made = self._contexts.get(key)
+        cached = self._contexts.get(key)
         now = asyncio.get_running_loop().time()
-        if made is None or now - made.looked_at > FRESH:
-            made = self._contexts[key] = await asyncio.to_thread(_make, tls, alpn, made, now)
-        return made.context
+        if cached is None or now - cached.checked_at > FRESH:
+            cached = self._contexts[key] = await asyncio.to_thread(_refresh, tls, alpn, cached, now)
+        return cached.context
 
     async def stream(
         self, ctx: Measurements, host: str, port: int, tls: Tls | None = None, alpn: Sequence[str] = (), route: Route | None = None
     ) -> Stream:
-        """A connection to host and port, shaken hands on where `tls` is given (phase `tls`, its facts even on failure)."""
+        """A connection to host and port; where `tls` is given, with a TLS handshake (phase `tls`; its facts are there even on failure)."""
         context = await self.tls_context(tls, alpn) if tls else None
         stream = await open_stream(ctx, await self.dial(ctx, host, port, route))
         if tls and context:
@@ -146,24 +144,24 @@ class Wire:
         return stream
 
     async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
-        """Shakes hands on an open connection. Raises Failed with the exact reason; the chain is in facts and evidence."""
+        """Shakes hands on an open connection. Raises Failed with the exact reason; facts and evidence have the certificates."""
         name = tls.server_name or host
         with ctx.phase("tls") as interval:
             try:
                 await stream.handshake(context, name)
             except ssl.SSLError as error:
-                raise failure(error, self._note_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
+                raise failure(error, self._record_tls(ctx, stream, verified_by=None), name, ctx.clock.time()) from error
             interval.end = stream.last_read_at
-        self._note_tls(ctx, stream, verified_by=context)
-        tls.judge_version(ctx.facts.get("tls_version"))
+        self._record_tls(ctx, stream, verified_by=context)
+        tls.judge_version(ctx.facts.get(TLS_VERSION))
 
-    def _note_tls(self, ctx: Measurements, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
-        """OpenSSL keeps a piece of a chain also where it did not hold, or nobody asked: that one is not verified."""
+    def _record_tls(self, ctx: Measurements, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
+        """OpenSSL keeps a part of a chain even if its verification failed or was off: such a chain is not verified."""
         if stream.tls is None:
             return []
         chain = [self._read(der) for der in presented(stream.tls)]
-        holds = verified_by is not None and verified_by.verify_mode is ssl.CERT_REQUIRED
-        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)] if holds else [], stream.tls)
+        is_verified = verified_by is not None and verified_by.verify_mode is ssl.CERT_REQUIRED
+        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)] if is_verified else [], stream.tls)
         ctx.evidence["certificates"] = [
             {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
         ]
@@ -171,14 +169,14 @@ class Wire:
 
     def _read(self, der: bytes) -> Certificate:
         if der not in self._certificates:
-            if len(self._certificates) > 1000:  # noqa: PLR2004 - a bound, not a meaning: a server may show a new one each time
+            if len(self._certificates) > 1000:  # noqa: PLR2004 - a bound, not a meaning: a server may present a new one each time
                 self._certificates.clear()
             self._certificates[der] = Certificate.read(der)
         return self._certificates[der]
 
 
 async def open_stream(ctx: Measurements, sock: socket.socket) -> Stream:
-    """A Stream over a socket that `dial` connected; the socket is closed where that can't be done."""
+    """A Stream over a socket from `dial`. Closes the socket on failure."""
     loop = asyncio.get_running_loop()
     try:
         _, stream = await loop.create_connection(lambda: Stream(ctx.clock.monotonic), sock=sock)
@@ -189,8 +187,8 @@ async def open_stream(ctx: Measurements, sock: socket.socket) -> Stream:
 
 
 async def _first_to_connect(ctx: Measurements, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
-    """The first connection that stands, and when it stood; the other attempts are ended."""
-    if len(addresses) == 1:  # the plain case, without a task around it
+    """The first socket that is connected, and when it was; the other attempts are cancelled."""
+    if len(addresses) == 1:  # the plain case needs no tasks
         try:
             return await _connect(ctx, addresses[0], port)
         except OSError as error:
@@ -212,14 +210,15 @@ async def _first_to_connect(ctx: Measurements, addresses: Sequence[str], port: i
                     raise failed
                 errors[address] = failed
     finally:
-        await _end(running)
+        await _cancel(running)
     raise _none_connected(errors, port)
 
 
-async def _end(running: dict[asyncio.Task[tuple[socket.socket, float]], str]) -> None:
-    for task in running:
-        task.cancel()
-    for outcome in await asyncio.gather(*running, return_exceptions=True):
+async def _cancel(attempts: Collection[asyncio.Task[tuple[socket.socket, float]]]) -> None:
+    """Cancels attempts; one that has connected meanwhile is closed."""
+    for attempt in attempts:
+        attempt.cancel()
+    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
         if isinstance(outcome, tuple):
             outcome[0].close()
 
@@ -238,16 +237,12 @@ async def _connect(ctx: Measurements, address: str, port: int) -> tuple[socket.s
 
 
 def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
-    """One error that tells of all addresses: the first one's class and number, everyone's words."""
+    """One error about all addresses: the class and number of the first one, the messages of all."""
     if not errors:
         return Failed(Reason.DNS, "the name has no address")
     first = next(iter(errors.values()))
-    said = [f"{_at(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
+    messages = [f"{host_and_port(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
     if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
-        where = " and ".join(_at(address, port) for address in errors)
+        where = " and ".join(host_and_port(address, port) for address in errors)
         return ConnectionRefusedError(errno.ECONNREFUSED, f"Connection refused by {where}")
-    return type(first)(first.errno, "; ".join(said))
-
-
-def _at(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return type(first)(first.errno, "; ".join(messages))
