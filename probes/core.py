@@ -1,6 +1,6 @@
-"""The ground floor of the house: verdicts and reasons, what a run measures, and what it is handed.
+"""The ground floor of the house: verdicts, reasons, measurements, and the protocols of what a run is given.
 
-Everything else in Outrider may import this module; it imports nothing of Outrider. A kind of check stands in probes.probe.
+All other modules of Outrider may import this one; it imports none of them. What a kind of check is, is in probes.probe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 
 class Verdict(StrEnum):
-    """What a run says of its target. UNKNOWN says that the runner can't tell, never that the target is unwell."""
+    """What a run found out about its target. UNKNOWN means that the runner can't tell, never that the target is down."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a run did not pass: the whole list, since it becomes a metric's label. Free text goes to the message."""
+    """Why a run did not pass. The list is closed, since reasons become labels of metrics; free text goes to the message."""
 
     DNS = "dns"
     REFUSED = "refused"
@@ -58,7 +58,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A verdict and its reason; what was measured lives in the Context alone. `parts` become observations of their own."""
+    """A verdict and its reason; the measurements are in the Context. `parts` become observations of their own."""
 
     verdict: Verdict
     reason: Reason | None = None
@@ -74,8 +74,8 @@ class Result:
         return cls(Verdict.FAIL, reason, message, parts or {})
 
 
-class Failed(Exception):  # noqa: N818 - the field's word: a run failed; it is a verdict, not an accident
-    """Ends a run as a failure of the target, from wherever in a probe the failure was seen."""
+class Failed(Exception):  # noqa: N818 - the field's word: a run failed; this is a verdict, not an error of the program
+    """Ends a run as a failure of the target, from anywhere in a probe."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -83,8 +83,8 @@ class Failed(Exception):  # noqa: N818 - the field's word: a run failed; it is a
         self.message = message
 
 
-class QuotaRefused(Exception):  # noqa: N818 - as above: a decision, not an accident
-    """A limit, a budget or a hold forbids the send: nothing was sent. A scheduled run leaves no observation, only a count."""
+class QuotaRefused(Exception):  # noqa: N818 - as above: a decision, not an error
+    """A limit, a budget or a hold refuses the request: nothing was sent. A scheduled run leaves no observation, only a count."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -100,40 +100,40 @@ class PolicyRefused(Exception):  # noqa: N818 - as above
 
 
 class Clock(Protocol):
-    """Time as an argument: `time` in seconds since the epoch (UTC), `monotonic` in seconds since some moment."""
+    """Time as an argument: `time` in seconds since the epoch (UTC), `monotonic` in seconds since an arbitrary moment."""
 
     def time(self) -> float: ...
     def monotonic(self) -> float: ...
 
 
 class Ledger(Protocol):
-    """What a run may spend, kept across restarts and shared by all that share one state. Implemented by runner.state."""
+    """The budgets of runs, kept across restarts and shared by all processes with the same state. runner.state implements it."""
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
-        """Reserves `amount` of `most` per UTC-aligned `window` seconds, durably, before the send. Raises QuotaRefused.
+        """Reserves `amount` of `most` per UTC-aligned `window` (seconds), durably, before the request is sent. Raises QuotaRefused.
 
         Returns the reservation's id. A reservation that is never settled stays spent.
         """
         ...
 
     async def settle(self, reservation: int, amount: float) -> None:
-        """Replaces a reservation's amount by what was really used."""
+        """Replaces a reservation's amount by the amount that was really used."""
         ...
 
     async def hold(self, key: str, seconds: float, why: str) -> None:
-        """Forbids what `key` names for so long (a login after a refused one): see `held`."""
+        """Refuses what `key` names for `seconds` seconds, such as a login after a refused one: see `held`."""
         ...
 
     async def held(self, key: str) -> None:
-        """Raises QuotaRefused, saying until when and why, while `key` is held."""
+        """Raises QuotaRefused, with the end of the hold and its reason, while `key` is held."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who asks, as the target sees it. `request_id` is the trace id in UUID form: one id finds a run in both journals.
+    """Who sends a request, as the target sees it. `request_id` is the trace id in UUID form: one id finds a run in both journals.
 
-    What is no check's run has no ids, and sends none.
+    A request outside of a check's run has no ids, and sends none.
     """
 
     user_agent: str
@@ -142,7 +142,7 @@ class Sender:
     request_id: str
 
     def headers(self) -> dict[str, str]:
-        """The headers that every probe of our own targets carries (W3C trace context level 1, sampled)."""
+        """The headers of every request to our own targets (W3C trace context level 1, sampled)."""
         if not self.trace_id:
             return {"User-Agent": self.user_agent}
         return {
@@ -154,7 +154,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of a run, in seconds of the run's own clock, counted from its start."""
+    """A phase of a run that has ended: start and end in seconds since the run's start, by its own clock."""
 
     name: str
     start: float
@@ -164,7 +164,7 @@ class Span:
 
 @dataclass(slots=True)
 class Interval:
-    """A phase under way: its start, and its end where the socket's own event tells it (`clock.monotonic()` seconds)."""
+    """A phase under way: its start, and its end where a socket event gives it (`clock.monotonic()` seconds)."""
 
     start: float
     end: float | None = None
@@ -172,9 +172,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that a run may send: checked against the target's allow list at load and counted against its limit.
+    """A request that a run may send. It is checked against the target's allow list when checks.yaml is read.
 
-    `where` is the place inside the kind's settings that asks for it, e.g. ("steps", 3).
+    `where` is the position of its setting within the kind's settings, e.g. ("steps", 3).
     """
 
     method: str
@@ -183,9 +183,9 @@ class Ask:
 
 
 class Measurements:
-    """What one run measures: phases, facts, evidence. It outlives a run that was cut short.
+    """What one run measures: phases, facts, evidence.
 
-    So a timeout still says in which phase the run stood, and keeps the phases before it.
+    It outlives a run that is cut short: a timeout still says in which phase the run was, and keeps the phases before.
     """
 
     def __init__(self, clock: Clock, deadline: float) -> None:
@@ -195,16 +195,16 @@ class Measurements:
         self.spans: list[Span] = []
         self.facts: dict[str, Any] = {}
         self.evidence: dict[str, Any] = {}
-        self.step = ""  # the step of a journey that is under way
-        self.halted_in = ""  # the innermost phase that an exception left: where the run stood when it was cut short
+        self.step = ""  # the journey's current step
+        self.halted_in = ""  # the innermost phase that an exception left: where the run was when it was cut short
         self.halted_step = ""
-        self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run goes on to leave in order
+        self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run still cleans up
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Interval]:
-        """Measures a stretch; stretches of one name add up. An exception is noted and passes through.
+        """Measures a phase; phases of the same name add up. An exception is noted and passes through.
 
-        Whoever knows the socket's own moments sets `start` or `end` of what it yields, so that no time of ours is counted.
+        Set `start` or `end` of the yielded interval to a socket event's moment, so that the runner's own time isn't counted.
         """
         interval = Interval(self.clock.monotonic())
         try:
@@ -217,7 +217,7 @@ class Measurements:
             self.mark(name, interval.start, self.clock.monotonic() if interval.end is None else interval.end)
 
     def mark(self, name: str, start: float, end: float) -> None:
-        """Notes a stretch that overlaps others or was timed at the socket's own events (`clock.monotonic()` seconds)."""
+        """Adds a phase that overlaps others or was timed at socket events (`clock.monotonic()` seconds)."""
         self.spans.append(Span(name, start - self.started, end - self.started, self.step))
 
     @property
@@ -230,9 +230,9 @@ class Measurements:
 
     @property
     def waited(self) -> float:
-        """Seconds in which the run was in some phase: the target's time, without what our own code took between phases.
+        """Seconds that the run spent in any phase: the target's time, without the runner's own time between phases.
 
-        Phases `token` are a token endpoint's, which is no target.
+        Phase `token` is left out: a token endpoint is not a target.
         """
         total, covered = 0.0, 0.0
         for span in sorted((s for s in self.spans if s.name != "token"), key=lambda s: s.start):

@@ -1,4 +1,4 @@
-"""The names of the facts and phases that others than their writers read: no name is spelt twice."""
+"""The names of the facts that other modules than their writers read, so that no name is spelt twice."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ IP_PROTOCOL = "ip_protocol"  # 4 or 6
 DNS_LOOKUP = "dns_lookup"  # seconds that resolving took
 STATUS_CODE = "status_code"
 TLS_VERSION = "tls_version"
-REVISION = "revision"  # which build answered, where its target tells; several are joined by ", "
-NO_REVISION = "none"  # the revision of a response that tells none, where its target's responses should
-LOOP_LAG = "loop_lag"  # seconds for which the runner's loop stood still during the run
+REVISION = "revision"  # the build that sent the response, where its target reports it; several are joined by ", "
+NO_REVISION = "none"  # the revision of a response without one, where its target's responses should have one
+LOOP_LAG = "loop_lag"  # the longest time in seconds for which the runner's loop was blocked during the run
 USER_ID = "user_id"
 
 _STEP = "step."

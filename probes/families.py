@@ -1,4 +1,4 @@
-"""The metric families that kinds declare: names, help, and how a run's phases and facts become samples."""
+"""The metric families that kinds declare: name, help text, and how a run's phases and facts become samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Samples = Iterable[tuple[tuple[str, ...], float]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric family that a kind fills, beside `check` and `kind` with `labels` of its own.
+    """A metric family that a kind fills, with `labels` in addition to `check` and `kind`.
 
     `read` takes a run's phases and facts and yields (label values, value). A counter's values are added up.
     """
@@ -24,12 +24,12 @@ class Family:
 
 
 def phase_family(name: str, help: str, *phases: str) -> Family:  # noqa: A002 - the exposition format's word
-    """The seconds of each of these phases that the run reached, by label `phase`."""
-    return Family(name, help, lambda seen, _: [((p,), seen[p]) for p in phases if p in seen], ("phase",))
+    """The seconds of each of these phases, by label `phase`; a phase that the run didn't reach is absent."""
+    return Family(name, help, lambda reached, _: [((p,), reached[p]) for p in phases if p in reached], ("phase",))
 
 
 def fact_family(name: str, help: str, fact: str, type: str = "gauge") -> Family:  # noqa: A002 - as above
-    """One number (or bool) that the run noted as a fact; absent where it did not."""
+    """The value of one fact, a number or a bool; absent where the run didn't record it."""
     return Family(name, help, lambda _, facts: [((), float(facts[fact]))] if facts.get(fact) is not None else [], (), type)
 
 

@@ -1,4 +1,4 @@
-"""The units and secrets that settings are written in: durations, sizes, rates, percentages, secret texts and addresses.
+"""The types of settings: durations, sizes, rates, percentages, secrets and addresses.
 
 Every number that has a unit is written with it; a number without one is an error that says what to write.
 """
@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
-UNITS = "x-units"  # in a field's JSON schema: what one of each unit is in the field's own number, so that its default can be written
+UNITS = "x-units"  # in a field's JSON schema: the value of each unit as the field's number, so that a default can be written with a unit
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+\Z")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
@@ -78,14 +78,9 @@ def host(text: Any) -> str:
         return bare
 
 
-def host_and_port(name: str, port: int) -> str:
-    """host:port for a person, an IPv6 address in brackets."""
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-
-
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So much in so long: 900/1h is 900.0 in 3600 seconds; `unit` is a currency where one is written (0.50 USD/1d)."""
+    """An amount in a period: 900/1h is 900.0 in 3600 seconds; `unit` is the currency, if there is one (0.50 USD/1d)."""
 
     amount: float
     window: float
@@ -115,7 +110,7 @@ def _text_schema(description: str, units: Mapping[str, float | Decimal] | None =
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
-    """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is none."""
+    """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is None."""
     if not isinstance(value, str):
         return value
     return Path((info.context or {}).get("folder", "."), value) if value else None

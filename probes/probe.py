@@ -1,4 +1,4 @@
-"""What a kind of check is, and what one run of it is handed."""
+"""What a kind of check is, and what one run of it gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probes.wire.wire import Wire
 
 
 class Context(Measurements):
-    """What one run is handed, and where it keeps what it measures."""
+    """What one run gets, and where it keeps its measurements."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class Context(Measurements):
         self.sender = sender
         self.permit = permit  # awaited with (method, url) before every send; raises PolicyRefused or QuotaRefused
         self.rng = rng
-        self.revision_header = ""  # in which the target tells which build answers; "": it doesn't
-        self.secrets: set[str] = set()  # values learnt in this run (a captured token): redacted like those of the configuration
+        self.revision_header = ""  # the response header with the target's revision; "" where there is none
+        self.secrets: set[str] = set()  # found during this run (a captured token); redacted like those of the configuration
 
     def side_context(self, *, permit: Callable[[str, str], Awaitable[None]] | None = None, deadline: float | None = None) -> Context:
-        """A context for a side request of the same run: what it measures is kept apart from what the run measures of its target."""
+        """A context for a side request of the same run, so that its measurements don't count as the target's."""
         return Context(
             check=self.check,
             wire=self.wire,
@@ -54,56 +54,56 @@ class Context(Measurements):
         )
 
     def conceal(self, secret: str) -> str:
-        """Marks a value learnt in this run as a secret, and returns it."""
+        """Treats a value found during this run as a secret, and returns it."""
         self.secrets.add(secret)
         return secret
 
 
 class Probe(BaseModel, ABC):
-    """A kind: its settings and its asking, together. One public file in `probes/` is one kind, named as the file.
+    """A kind of check: its settings, and how it probes. A public file or folder in `probes/kinds/` is one kind, with the same name.
 
-    Frozen; unknown keys are errors. `run` lets network errors and timeouts escape: runner.engine.execute alone makes
-    verdicts of exceptions. `Failed` says that the target is unwell.
+    Frozen; unknown keys are errors. `run` lets network errors and timeouts escape: runner.engine.execute alone turns exceptions
+    into verdicts. `Failed` says that the target is down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     families: ClassVar[tuple[Family, ...]] = ()
-    errors: ClassVar[dict[type[Exception], Reason]] = {}  # what its libraries raise; the engine knows OSError, ssl and timeouts
+    errors: ClassVar[dict[type[Exception], Reason]] = {}  # of its libraries; the engine knows OSError, ssl.SSLError and timeouts
 
     def asks(self) -> tuple[Ask, ...]:
-        """The HTTP requests that one run may send, redirects aside."""
+        """The HTTP requests that one run may send, without redirects."""
         return ()
 
     def part_names(self) -> tuple[str, ...]:
-        """The parts that every Result of this check carries (observations of their own, `check/part`)."""
+        """The names of the parts that every Result of this check has (observations of their own, `check/part`)."""
         return ()
 
     def part_compares(self) -> Mapping[str, str]:
-        """For a part, the check that measures the same by itself (`compare_with`)."""
+        """For each part, the check that measures the same thing directly (`compare_with`)."""
         return {}
 
     def cleanup_seconds(self) -> float:
-        """Seconds of its own that a run may take after its verdict or its deadline, to leave in order."""
+        """The longest time in seconds that a run may take after its verdict or its deadline, to clean up."""
         return 0.0
 
     def repeatable(self) -> bool:
-        """Whether all of it may be asked again at once: it sends nothing but GET, HEAD and OPTIONS, logs nobody in, costs nothing."""
+        """Whether a run may be repeated at once: it sends only GET, HEAD and OPTIONS, doesn't log in and costs nothing."""
         return all(ask.method in ("GET", "HEAD", "OPTIONS") for ask in self.asks())
 
     def endpoint(self) -> Endpoint | None:
-        """Where its connection goes, for a diagnosis of a failed run; None where there is nothing to try."""
+        """Where its connection goes, for the diagnosis of a failed run; None where there is nothing to try."""
         return None
 
-    def with_variation(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - what a kind that can is handed
-        """The same asking with one thing changed; None where its kind can't, or mustn't be asked twice."""
+    def with_variation(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - used by the kinds that can vary
+        """The same check with one thing changed; None where the kind can't do that, or where a run may not be repeated."""
         return None
 
     @abstractmethod
     def address(self) -> str:
-        """What is asked, for a person: no secret in it."""
+        """The address that is probed, for a person: without secrets."""
 
     @abstractmethod
     async def run(self, ctx: Context) -> Result:
-        """Asks once. Raises Failed, PolicyRefused, QuotaRefused, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""
+        """Probes once. Raises Failed, PolicyRefused, QuotaRefused, OSError, ssl.SSLError, TimeoutError and what `errors` lists."""

@@ -1,8 +1,7 @@
-"""Targets: what may be asked, said once. The one place that decides whether a request may be sent to one."""
+"""Targets and their rules. This module alone decides whether a request may be sent to a target."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from probes.expect.patterns import JsonPath
 from probes.fields import Rate
 from probes.http.message import Response
+from probes.text import did_you_mean
 from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -21,7 +21,7 @@ _METHOD_PATH = re.compile(r"([A-Z]+) (/\S*)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`POST /api/story/*`: a method and a path; `*` stops at `/` unless it is the last sign."""
+    """`POST /api/story/*`: a method and a path; `*` stops at `/` unless it is the last character."""
 
     method: str
     path: str
@@ -71,7 +71,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 class Revision(BaseModel):
-    """Where a target tells which build answers: a header of every answer, or a value in the JSON of one path."""
+    """Where a target reports its build: in a header of every response, or in the JSON of one path."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -84,17 +84,17 @@ class Revision(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _require_one(self) -> Self:
         if (self.header is None) == (self.json_ is None):
             raise ValueError("give either header or json")
         return self
 
-    def read(self, answer: Response) -> str:
-        """The revision that an answer carries; "" where it carries none."""
+    def read(self, response: Response) -> str:
+        """The revision in a response; "" where it has none."""
         if self.header is not None:
-            return (answer.header(self.header) or "").strip()
+            return (response.header(self.header) or "").strip()
         try:
-            found = self.json_.find(answer.json()) if self.json_ else []
+            found = self.json_.find(response.json()) if self.json_ else []
         except ValueError:
             return ""
         return str(found[0]).strip() if found and isinstance(found[0], str | int | float) else ""
@@ -104,7 +104,7 @@ class Revision(BaseModel):
 
 
 class Target(BaseModel):
-    """A host of ours or of a partner: its address, what may be sent to it, and how often."""
+    """A host of ours or of a partner: its address, the requests that may be sent to it, and how often."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -123,7 +123,7 @@ class Target(BaseModel):
     )
 
     def refusal(self, method: str, url: str) -> str | None:
-        """Why this request may not be sent to this target, or None where it may."""
+        """Why this request may not be sent to this target; None where it may."""
         path = plain_path(url)
         if origin(url) != origin(self.url):
             return f"{urlsplit(url).hostname} is not target {self.name}"
@@ -135,14 +135,13 @@ class Target(BaseModel):
 
 
 def _by_name(value: Any, info: ValidationInfo) -> Any:
-    """Replaces a target's name by the Target of the plan that is being loaded (validation context `targets`)."""
+    """Replaces a target's name by the Target of the plan that is being read (validation context `targets`)."""
     if not isinstance(value, str):
         return value
     targets: dict[str, Target] = (info.context or {}).get("targets", {})
     if value not in targets:
-        near = difflib.get_close_matches(value, targets, n=1, cutoff=0.7)
-        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(sorted(targets))})" if targets else " (none is declared)"
-        raise ValueError(f"no such target: {value}{hint}")
+        known = f" (there are {', '.join(sorted(targets))})" if targets else " (none is declared)"
+        raise ValueError(f"no such target: {value}{did_you_mean(value, targets) or known}")
     return targets[value]
 
 

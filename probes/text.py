@@ -1,4 +1,4 @@
-"""Every small formatter once: durations, ages, counts, lists, moments, addresses and hints. It imports nothing of Outrider."""
+"""Every small formatter once: durations, ages, counts, lists, moments, addresses and hints. Imports nothing of Outrider."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 _AGES = (("d", 86400, "h", 3600), ("h", 3600, "min", 60))
-_TENTHS = 0.00995  # seconds below which a tenth of a millisecond still says something
+_TENTHS = 0.00995  # seconds below which tenths of a millisecond are written
 _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
-_HUNDREDTHS = 9.995  # seconds below which a hundredth still says something
+_HUNDREDTHS = 9.995  # seconds below which hundredths are written
 _LONGEST_WORD = 100  # characters of a word that are compared
 _MOST_KNOWN = 2000  # words that one is compared with
 
@@ -76,7 +76,7 @@ def host_and_port(host: str, port: int) -> str:
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """`; did you mean round_trip?`, or nothing where no known word is near. Bounded, whatever stands in a file."""
+    """`; did you mean round_trip?`, or "" where no known word is similar. Its work is bounded, whatever a file contains."""
     near = difflib.get_close_matches(word[:_LONGEST_WORD], sorted(known), n=1, cutoff=0.7) if len(known) <= _MOST_KNOWN else []
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""What the kinds over HTTP share: where they ask (Endpoint), how (its visit), and what is measured of it (families)."""
+"""What the kinds over HTTP share: their settings (HttpProbe) and their metric families."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
+from probes.facts import DNS_LOOKUP, IP_PROTOCOL, STATUS_CODE
 from probes.families import Family, fact_family, phase_family
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
@@ -24,24 +25,24 @@ from probes.wire.tls import Tls, tls_families
 __all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families", "network_families"]
 
 
-def _version(value: Any) -> Any:
+def _read_version(value: Any) -> Any:
     """`http: 2` and `http: 1.1` are numbers to YAML."""
     return {"1.1": "1.1", "2": "2", "2.0": "2"}.get(str(value), value)
 
 
-def _encodings(value: Any) -> Any:
+def _read_encodings(value: Any) -> Any:
     if isinstance(value, bool):
         return ENCODINGS if value else ()
     return (value,) if isinstance(value, str) else value
 
 
-Version = Annotated[Literal["1.1", "2", "auto"], BeforeValidator(_version), WithJsonSchema({"enum": [1.1, 2, "1.1", "2", "auto"]})]
+Version = Annotated[Literal["1.1", "2", "auto"], BeforeValidator(_read_version), WithJsonSchema({"enum": [1.1, 2, "1.1", "2", "auto"]})]
 _Encoding = Literal["zstd", "br", "gzip", "deflate"]
-Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
+Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_read_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
 
 
 class HttpProbe(Probe):
-    """Where a kind over HTTP asks: a target and a path, or a `url` of its own, to which only its kind's request goes."""
+    """The settings of a kind over HTTP: a target and a path, or a `url`, to which only the kind's own request goes."""
 
     target: TargetRef | None = Field(
         default=None, description="A name under targets:; the check takes its address, headers, rules and limit."
@@ -71,13 +72,13 @@ class HttpProbe(Probe):
 
     @field_validator("proxy")
     @classmethod
-    def _is_a_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+    def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
         if proxy is not None:
             Proxy.read(proxy.get_secret_value())
         return proxy
 
     @model_validator(mode="after")
-    def _one_address(self) -> Self:
+    def _check_address(self) -> Self:
         if (self.target is None) == (self.url is None):
             raise ValueError("give either target or url")
         if self.url is not None and self.path:
@@ -107,14 +108,14 @@ class HttpProbe(Probe):
         return {name: value.get_secret_value() for name, value in both.items()}
 
     def session(self) -> HttpSession:
-        """A run's stay at its hosts, for `async with`: its requests share connections, cookies and a token."""
+        """The HTTP client of one run, for `async with`: its requests share connections, cookies and a token."""
         return HttpSession(self.route)
 
     @cached_property
     def route(self) -> HttpRoute:
-        """How its requests travel."""
+        """How its requests reach the target."""
         host = urlsplit(self._base()).hostname or ""
-        theirs = self.target.allow_addresses if self.target else ()
+        allowed_by_target = self.target.allow_addresses if self.target else ()
         return HttpRoute(
             tls=self.tls,
             http=self.http,
@@ -124,7 +125,7 @@ class HttpProbe(Probe):
             keep_alive=self.keep_alive,
             ip=self.ip,
             resolve=(host, self.resolve) if self.resolve else None,
-            allowed=frozenset((*self.allow_addresses, *theirs)),
+            allowed=frozenset((*self.allow_addresses, *allowed_by_target)),
         )
 
     def endpoint(self) -> Endpoint:
@@ -133,7 +134,6 @@ class HttpProbe(Probe):
         return Endpoint(split.hostname or "", split.port or (443 if secure else 80), self.route, secure)
 
     def with_variation(self, variation: Variation) -> HttpProbe | None:
-        """As Probe.with_variation."""
         if not self.repeatable():
             return None
         update: dict[str, Any] = {"keep_alive": False}
@@ -141,25 +141,25 @@ class HttpProbe(Probe):
         update |= {} if variation.verify else {"tls": self.tls.model_copy(update={"verify": False})}
         update |= {} if variation.proxy else {"proxy": None}
         other = self.model_copy(update=update)
-        other.__dict__.pop("route", None)  # worked out from the settings before
+        other.__dict__.pop("route", None)  # cached, from the settings before the change
         return other
 
     def address(self) -> str:
-        """The address without user, password and query, where secrets like to hide."""
+        """The address without user, password and query, which may contain secrets."""
         split = urlsplit(self.location())
         host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname or ""
         return f"{split.scheme}://{host}{f':{split.port}' if split.port else ''}{split.path}"
 
 
 def http_families() -> tuple[Family, ...]:
-    """The blackbox_exporter's families for HTTP and TLS, filled by every request of a visit or a transport."""
+    """The blackbox_exporter's families for HTTP and TLS, filled by every request of HttpSession and HttpTransport."""
     return (
         phase_family(
             "probe_http_duration_seconds",
             "Seconds in each phase of the HTTP request, summed over all of the run's requests",
             *("resolve", "connect", "proxy", "tls", "processing", "transfer"),
         ),
-        fact_family("probe_http_status_code", "Status code of the last response", "status_code"),
+        fact_family("probe_http_status_code", "Status code of the last response", STATUS_CODE),
         fact_family("probe_http_version", "HTTP version of the last response", "http_version"),
         fact_family("probe_http_redirects", "Redirects that were followed", "redirects"),
         fact_family("probe_http_ssl", "1 when the last response came over TLS", "ssl"),
@@ -171,8 +171,8 @@ def http_families() -> tuple[Family, ...]:
 
 
 def network_families() -> tuple[Family, ...]:
-    """What every kind that dials knows."""
+    """The families of every kind that opens a connection."""
     return (
-        fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", "dns_lookup"),
-        fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", "ip_protocol"),
+        fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", DNS_LOOKUP),
+        fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", IP_PROTOCOL),
     )

@@ -136,7 +136,7 @@ def _pay_for_another(plan: Plan, order: Order) -> None:
 
 def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
     """What takes each snapshot: the bar, and the metrics where they are asked for."""
-    from probes.fields import host_and_port
+    from probes.text import host_and_port
     from runner.load.metrics import LoadMetrics, address, serving
     from runner.load.view import View, consoles
 
