@@ -154,6 +154,15 @@ def the_ground_stands_on_nothing(root: Path) -> list[str]:
     ]
 
 
+def the_wire_knows_no_http(root: Path) -> list[str]:
+    """Sockets stand below HTTP: what the HTTP client keeps in the wire, the wire doesn't know by name."""
+    return [
+        f"{i.place}: {i.importer} imports {i.imported}; the wire stands below HTTP"
+        for i in imports(root, "probes.wire")
+        if within(i.imported, "probes.http")
+    ]
+
+
 def reached(root: Path, start: str) -> dict[str, Import]:
     """What a module imports, and what those of ours import in turn: by name, with one importer."""
     by_importer: dict[str, list[Import]] = {}
@@ -286,6 +295,7 @@ def nothing_ships_its_tests(root: Path) -> list[str]:
 RULES = (
     kinds_know_only_the_shared,
     the_shared_know_no_kind,
+    the_wire_knows_no_http,
     the_ground_stands_on_nothing,
     journeys_do_no_io,
     no_arrow_goes_up,
@@ -336,6 +346,11 @@ BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
         "probes.http.session imports probes.kinds.http;",
     ),
     (the_shared_know_no_kind, {"runner/gate/local.py": "import probes.kinds.ai.chat"}, "runner.gate.local imports probes.kinds.ai.chat;"),
+    (
+        the_wire_knows_no_http,
+        {"probes/wire/wire.py": "from probes.http.oauth2 import Tokens"},
+        "probes.wire.wire imports probes.http.oauth2;",
+    ),
     (the_ground_stands_on_nothing, {"probes/core.py": "from probes.families import Family"}, "probes.core imports probes.families;"),
     (journeys_do_no_io, {"probes/journeys/play.py": "import asyncio"}, "probes.journeys.play reaches asyncio;"),
     (
