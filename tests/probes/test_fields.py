@@ -44,7 +44,7 @@ def test_nothing_takes_no_time() -> None:
 
 @given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_a_duration_is_exact(amount: int, unit: str) -> None:
-    """No rounding on the way: the value is the decimal product."""
+    """Nothing is rounded: the value is the decimal product."""
     each = Decimal({"ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}[unit])
 
     assert seconds(f"{amount}{unit}") == float(amount * each)

@@ -169,7 +169,7 @@ async def test_redirects_are_followed_as_far_as_told(wire: Wire) -> None:
 
 
 class _Looping(servers.Behaviour):
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.transport.write(answer(b"", b"Location: /again", status=b"302 Found"))
 
 

@@ -1,4 +1,4 @@
-"""Targets: what may be sent to them, whichever way a path is spelt."""
+"""Targets: what may be sent to them, however a path is spelt."""
 
 from __future__ import annotations
 

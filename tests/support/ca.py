@@ -1,4 +1,4 @@
-"""A certificate authority for the tests, and a TLS server's context for each way in which a certificate can be wrong."""
+"""A certificate authority for the tests, and a TLS server's context for each mistake of a certificate."""
 
 from __future__ import annotations
 

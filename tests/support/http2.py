@@ -21,9 +21,9 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
-def goaway(last: int, code: int, said: bytes = b"") -> bytes:
+def goaway(last: int, code: int, debug_data: bytes = b"") -> bytes:
     """A GOAWAY frame."""
-    return frame(7, 0, 0, last.to_bytes(4) + code.to_bytes(4) + said)
+    return frame(7, 0, 0, last.to_bytes(4) + code.to_bytes(4) + debug_data)
 
 
 def head(status: int = 200, *, stream: int = 1, end: bool = False, headers: tuple[tuple[str, str], ...] = ()) -> bytes:

@@ -97,7 +97,7 @@ async def _both(server: Nameserver, udp: Reply, tcp: Reply) -> tuple[asyncio.Ser
 
 @asynccontextmanager
 async def nameserver(udp: Reply, tcp: Reply | None = None) -> AsyncIterator[Nameserver]:
-    """Listens on one free port; over TCP it answers as over UDP unless it is told otherwise."""
+    """Listens on one free port; over TCP it answers as over UDP, unless the test gives another answer."""
     server = Nameserver(0)
     messages, datagrams = await _both(server, udp, tcp or udp)
     try:

@@ -1,4 +1,4 @@
-"""A small proxy of HTTP: relays plain requests, opens tunnels, wants credentials where it is told to."""
+"""A small proxy of HTTP: relays plain requests, opens tunnels, requires credentials where the test says so."""
 
 from __future__ import annotations
 

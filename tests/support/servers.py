@@ -24,13 +24,13 @@ _LINGER_0 = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class Server:
-    """Where a server listens, and what came to it."""
+    """Where a server listens, and what it received."""
 
     host: str
     port: int
     connected: asyncio.Event = field(default_factory=asyncio.Event)  # a client's connection was accepted
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # a client has sent something
-    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has gone, or has said all
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed, or half-closed
     connections: int = 0
     received: bytearray = field(default_factory=bytearray)  # from all clients
     open: set[asyncio.Transport] = field(default_factory=set)
@@ -42,7 +42,7 @@ class Server:
 
 
 class Behaviour(asyncio.Protocol):
-    """One connection of a misbehaving server: accepts, reads and says nothing."""
+    """One connection of a misbehaving server: accepts, reads and sends nothing."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -62,10 +62,10 @@ class Behaviour(asyncio.Protocol):
         """Keeps what was sent."""
         self.server.received += data
         self.server.asked.set()
-        self.heard()
+        self.respond()
 
     def eof_received(self) -> bool:
-        """Stays open (where there is no TLS) when the client has said all."""
+        """Stays open (without TLS) when the client half-closes."""
         self.server.left.set()
         return not self.transport.get_extra_info("ssl_object")
 
@@ -78,7 +78,7 @@ class Behaviour(asyncio.Protocol):
     def begin(self) -> None:
         """Called when a client has come."""
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         """Called when a client has sent something."""
 
     def ended(self) -> None:
@@ -110,7 +110,7 @@ class _Resetting(Behaviour):
         if not self.how.once_asked:
             self._reset()
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         if self.how.once_asked:
             self._reset()
 
@@ -157,7 +157,7 @@ class _Endless(Behaviour):
         self._may_write = True
         self._begun = False
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         if not self._begun:
             self._begun = True
             self.transport.write(self.head)
@@ -188,7 +188,7 @@ class _Canned(Behaviour):
         if self.greeting:
             self.transport.write(self.greeting)
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         if not self._left:
             return
         self.transport.write(self._left.pop(0))

@@ -1,4 +1,4 @@
-"""HTTP/2: what it carries, and each way in which a server may break it."""
+"""HTTP/2: what it carries, and how a server may break it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_server_without_http_2_is_told(wire: Wire, authority: Authority)
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "words"),
+    ("response", "reason", "words"),
     [
         ([goaway(0, 0)], Reason.RESET, "the server closed the connection before any response: GOAWAY NO_ERROR"),
         ([goaway(0, 11, b"too many")], Reason.PROTOCOL, "GOAWAY ENHANCE_YOUR_CALM (too many)"),
@@ -93,18 +93,18 @@ async def test_a_server_without_http_2_is_told(wire: Wire, authority: Authority)
         ([b"\x01\x00\x00" + frame(0, 0, 1)[3:]], Reason.PROTOCOL, "the server broke HTTP/2"),
     ],
 )
-async def test_a_broken_answer_is_called_by_its_name(wire: Wire, said: list[bytes], reason: Reason, words: str) -> None:
-    """Goodbyes, resets, endings and what is no HTTP/2 are told apart, with how far the answer had come."""
-    async with servers.canned(http2.SETTINGS + b"".join(said), then_close=True) as server:
+async def test_a_broken_answer_is_called_by_its_name(wire: Wire, response: list[bytes], reason: Reason, words: str) -> None:
+    """GOAWAY, resets, early ends and bytes that are not HTTP/2 have different messages, with how much of the response had come."""
+    async with servers.canned(http2.SETTINGS + b"".join(response), then_close=True) as server:
         failed = await failure(make_context(wire), server.url, **CLEAR)
 
     assert (failed.reason, words in failed.message) == (reason, True), failed.message
 
 
-async def test_a_goodbye_that_lets_our_answer_through_is_no_failure(wire: Wire) -> None:
-    """A server that shuts down in order says goodbye and answers all the same."""
-    said = http2.SETTINGS + goaway(INFINITE, 0) + head() + data(b"last ") + goaway(1, 0)
-    async with servers.canned(said) as server:
+async def test_a_goaway_after_our_stream_is_no_failure(wire: Wire) -> None:
+    """A server that shuts down in order sends GOAWAY and finishes our response."""
+    response = http2.SETTINGS + goaway(INFINITE, 0) + head() + data(b"last ") + goaway(1, 0)
+    async with servers.canned(response) as server:
         result = await ask(make_context(wire), server.url, expect={"text": "last"}, **CLEAR)
 
     assert result.verdict is Verdict.PASS
@@ -172,8 +172,8 @@ async def test_a_flood_of_continuations_is_bounded(wire: Wire) -> None:
 async def test_interim_answers_and_trailers_are_passed_over(wire: Wire) -> None:
     """A 103 is no answer, and what follows the body is no part of it."""
     block = frame(1, 0x5, 1, Encoder().encode([("x-checksum", "1")]))
-    said = http2.SETTINGS + head(103) + head() + data(b"body", end=False) + block
-    async with servers.canned(said) as server:
+    response = http2.SETTINGS + head(103) + head() + data(b"body", end=False) + block
+    async with servers.canned(response) as server:
         ctx = make_context(wire)
         result = await ask(ctx, server.url, expect={"text": "body"}, **CLEAR)
 
@@ -183,8 +183,8 @@ async def test_interim_answers_and_trailers_are_passed_over(wire: Wire) -> None:
 
 async def test_settings_and_pings_are_answered(wire: Wire) -> None:
     """What a server says beside the answer does no harm and is acknowledged."""
-    said = http2.SETTINGS + frame(6, 0, 0, b"pingpong") + head() + data(b"fine")
-    async with servers.canned(said) as server:
+    response = http2.SETTINGS + frame(6, 0, 0, b"pingpong") + head() + data(b"fine")
+    async with servers.canned(response) as server:
         result = await ask(make_context(wire), server.url, **CLEAR)
         await server.left.wait()
 

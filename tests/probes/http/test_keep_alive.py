@@ -80,12 +80,12 @@ async def test_checks_share_no_connection(wire: Wire) -> None:
 
 
 class _Moody(servers.Behaviour):
-    """Answers the first request of a connection; at the second one it closes without a word."""
+    """Answers the first request of a connection; closes at the second one without a response."""
 
     def begin(self) -> None:
         self.times = 0
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.times += 1
         if self.times == 1:
             self.transport.write(answer(b"fresh"))
@@ -130,7 +130,7 @@ async def test_what_is_no_get_is_never_sent_again(wire: Wire) -> None:
 class _Once(servers.Behaviour):
     """Answers, and closes on its side a moment later."""
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.transport.write(answer(b"bye"))
         self.transport.close()
 
@@ -151,7 +151,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_seen_before_anything_is
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         answer(b"x", b"Connection: close"),
         b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
@@ -159,10 +159,10 @@ async def test_a_connection_that_was_closed_meanwhile_is_seen_before_anything_is
         http2.SETTINGS + http2.head() + http2.data(b"x") + http2.goaway(1, 0),
     ],
 )
-async def test_a_connection_that_is_at_its_end_is_not_kept(wire: Wire, said: bytes) -> None:
-    """The server said that it ends it, or what came doesn't add up."""
-    settings = {"http": 2} if said.startswith(http2.SETTINGS) else {}
-    async with servers.canned(said) as server:
+async def test_a_connection_that_is_at_its_end_is_not_kept(wire: Wire, response: bytes) -> None:
+    """The server announces the connection's end, or sends more than a response."""
+    settings = {"http": 2} if response.startswith(http2.SETTINGS) else {}
+    async with servers.canned(response) as server:
         for _ in range(2):
             await ask(make_context(wire), server.url, **WARM, **settings)
 

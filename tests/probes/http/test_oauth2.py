@@ -39,7 +39,7 @@ def credentials(server: servers.Server, **more: Any) -> dict[str, Any]:
 class _Target(servers.Behaviour):
     """Answers every request by 200, or by 401 what comes with token-bad."""
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         bad = b"token-bad" in self.server.received
         self.server.received.clear() if bad else None
         self.transport.write(answer(b"", status=b"401 Unauthorized") if bad else answer(b"in"))
@@ -64,7 +64,7 @@ async def test_a_token_is_had_once_and_used_until_shortly_before_its_end(wire: W
 
 
 class _Granting(servers.Behaviour):
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.transport.write(granted())
 
 
@@ -78,7 +78,7 @@ async def test_credentials_can_go_into_the_form(wire: Wire) -> None:
 
 
 async def test_the_token_s_time_is_none_of_the_target_s(wire: Wire) -> None:
-    """Fetching a token is a phase of its own, outside what the run is said to have waited for its target."""
+    """Fetching a token is a phase of its own, and doesn't count as the target's time."""
     ctx = make_context(wire)
     async with servers.canned(answer()) as target, servers.canned(granted()) as endpoint:
         await ask(ctx, target.url, oauth2=credentials(endpoint))
@@ -112,7 +112,7 @@ async def test_a_refused_token_is_dropped_and_not_tried_again(wire: Wire) -> Non
     answers = [granted("token-bad"), granted("token-good")]
 
     class HttpProbe(servers.Behaviour):
-        def heard(self) -> None:
+        def respond(self) -> None:
             self.transport.write(answers.pop(0))
 
     async with servers.serve(_Target) as target, servers.serve(HttpProbe) as endpoint:
@@ -125,7 +125,7 @@ async def test_a_refused_token_is_dropped_and_not_tried_again(wire: Wire) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "words"),
+    ("response", "reason", "words"),
     [
         (answer(b'{"error": "invalid_client"}', status=b"400 Bad"), Reason.AUTH, "answered 400: invalid_client"),
         (answer(b'{"error": "invalid_client", "error_description": "gone"}', status=b"401 No"), Reason.AUTH, "invalid_client, gone"),
@@ -138,9 +138,9 @@ async def test_a_refused_token_is_dropped_and_not_tried_again(wire: Wire) -> Non
         (answer(b"short", length=90), Reason.TRUNCATED, "the connection was closed"),
     ],
 )
-async def test_the_token_endpoint_s_failures_are_told_as_its_own(wire: Wire, said: bytes, reason: Reason, words: str) -> None:
+async def test_the_token_endpoint_s_failures_are_reported_as_its_own(wire: Wire, response: bytes, reason: Reason, words: str) -> None:
     """The target is never asked without a token, and the message says who failed."""
-    async with servers.canned(answer()) as target, servers.canned(said, then_close=True) as endpoint:
+    async with servers.canned(answer()) as target, servers.canned(response, then_close=True) as endpoint:
         failed = await failure(make_context(wire), target.url, oauth2=credentials(endpoint))
 
     assert (failed.reason, words in failed.message) == (reason, True), failed.message

@@ -116,13 +116,13 @@ class Once(servers.Behaviour):
 
     asked = 0
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.asked += 1
         self.transport.write(answer()) if self.asked == 1 else self.transport.close()
 
 
 async def test_a_response_beyond_the_cap_is_refused(client: httpx.AsyncClient) -> None:
-    """Whoever answers in Grafana's place can't fill the memory."""
+    """A server in Grafana's place can't fill the memory."""
     async with servers.canned(answer(b"x" * 1001)) as server:
         with pytest.raises(httpx.RemoteProtocolError, match="the response exceeds 1,000 bytes"):
             await client.get(server.url)
@@ -142,7 +142,7 @@ async def test_the_operators_address_may_be_any(client: httpx.AsyncClient, monke
 
 
 async def test_a_header_that_smuggles_is_no_request(client: httpx.AsyncClient) -> None:
-    """A token with a line break in it is told as httpx tells it."""
+    """A token with a line break fails with httpx's own message."""
     async with servers.silent() as server:
         with pytest.raises(httpx.LocalProtocolError, match="header 'Authorization' has a line break or a NUL"):
             await client.get(server.url, headers={"Authorization": "Bearer a\r\nX: b"})

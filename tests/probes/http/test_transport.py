@@ -126,8 +126,8 @@ async def test_a_redirect_within_the_origin_keeps_what_was_meant_for_it(wire: Wi
 async def test_a_body_ends_at_the_cap(runs: Observer, encoded: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A longer one is a failure of size, also where it is small on the wire; nobody has to hold it in memory."""
     body = bytes(3 * 2**20)
-    said = answer(gzip.compress(body), b"Content-Encoding: gzip") if encoded else answer(body)
-    async with servers.canned(said) as server:
+    response = answer(gzip.compress(body), b"Content-Encoding: gzip") if encoded else answer(body)
+    async with servers.canned(response) as server:
         seen = await runs.observe(outside(server.url))
 
     assert (seen.reason, seen.message) == (Reason.SIZE, "the response exceeds 1,048,576 bytes")
@@ -145,7 +145,7 @@ async def test_a_cap_is_exact(wire: Wire) -> None:
 class Slow(servers.Behaviour):
     """Answers 50 ms late."""
 
-    def heard(self) -> None:
+    def respond(self) -> None:
         self.loop.call_later(0.05, lambda: self.transport.write(answer(b"late")))
 
 
@@ -181,7 +181,7 @@ async def test_cookies_are_the_clients_and_secrets_of_the_run(wire: Wire) -> Non
 
 
 async def test_http_2(wire: Wire) -> None:
-    """The way says which version; several requests are streams of one connection."""
+    """The route decides the version; several requests are streams of one connection."""
     ctx = make_context(wire)
     versions = []
 
@@ -244,7 +244,7 @@ async def test_who_stops_reading_closes_the_connection(wire: Wire, closing: str)
 
 
 async def test_an_encoded_body_comes_decoded_where_it_was_asked_for(wire: Wire) -> None:
-    """The way says what is asked for; httpx isn't left to decode without a bound, and its own wishes don't count."""
+    """The route decides the encodings to request: httpx never decodes without a bound, and its own Accept-Encoding is replaced."""
     headers: dict[str, str] = {}
 
     async def get(client: httpx.AsyncClient, url: str) -> str:
@@ -264,8 +264,8 @@ async def test_an_encoded_body_comes_decoded_where_it_was_asked_for(wire: Wire) 
 async def test_a_head_keeps_what_it_says_of_the_body(wire: Wire) -> None:
     """There is no body to decode: its encoding and length are what a HEAD asks for."""
     transport = HttpTransport(make_context(wire))
-    said = answer(b"", b"Content-Encoding: gzip", length=90)
-    async with servers.canned(said) as server, httpx.AsyncClient(transport=transport) as client:
+    response = answer(b"", b"Content-Encoding: gzip", length=90)
+    async with servers.canned(response) as server, httpx.AsyncClient(transport=transport) as client:
         response = await client.head(server.url)
 
     assert (response.headers["content-encoding"], response.headers["content-length"], response.content) == ("gzip", "90", b"")
@@ -311,7 +311,7 @@ async def test_requests_beside_one_another_have_their_own_connections(wire: Wire
 
 
 async def test_a_connection_is_kept_for_the_next_run(wire: Wire) -> None:
-    """`keep_alive` of the way leaves it to the check's next run."""
+    """`keep_alive` of the route keeps it for the check's next run."""
     async with servers.canned(answer(), answer()) as server:
         for ctx in (make_context(wire), second := make_context(wire)):
             await outside(server.url, route=HttpRoute(keep_alive=True)).run(ctx)
@@ -351,7 +351,7 @@ async def test_a_token_of_the_way(wire: Wire) -> None:
 
 
 async def test_a_token_endpoint_that_is_gone_is_told(runs: Observer) -> None:
-    """The verdict is that of the house's own kinds: whose connection was refused is said."""
+    """The verdict is that of our own kinds, and the message names who refused the connection."""
     async with servers.refusing() as endpoint, servers.canned(answer()) as server:
         oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
         seen = await runs.observe(outside(server.url, route=HttpRoute(oauth2=oauth2)))

@@ -145,7 +145,7 @@ async def test_an_address_of_one_s_own_stands_for_the_host(wire: Wire) -> None:
 
 
 async def test_an_address_of_one_s_own_is_judged_too(wire: Wire) -> None:
-    """`resolve:` opens no way to what is forbidden."""
+    """`resolve:` doesn't allow a connection to a forbidden address."""
     with pytest.raises(PolicyRefused, match="metadata"):
         await ask(make_context(wire), "http://api.test/", resolve=METADATA)
 

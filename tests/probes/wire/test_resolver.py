@@ -36,7 +36,7 @@ class _NameServer(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def name_server(answering: Answering) -> AsyncIterator[int]:
-    """A DNS server on a free port that answers as told, or not at all."""
+    """A DNS server on a free port that sends the given responses, or none."""
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _NameServer(answering), local_addr=("127.0.0.1", 0))
     try:
         yield transport.get_extra_info("sockname")[1]
@@ -115,7 +115,7 @@ async def test_both_families_are_asked_and_take_turns(hosts: Path) -> None:
     ],
 )
 async def test_a_name_that_cannot_be_resolved_says_why(hosts: Path, answering: Answering, words: str) -> None:
-    """Missing, empty and silent are told apart, all with reason dns."""
+    """Missing, empty and silent have different messages, all with reason dns."""
     async with name_server(answering) as port:
         with pytest.raises(Failed, match=words) as caught:
             await resolver(hosts, port).addresses("gone.test", 0.3)
@@ -125,7 +125,7 @@ async def test_a_name_that_cannot_be_resolved_says_why(hosts: Path, answering: A
 
 @pytest.mark.alone
 async def test_a_name_that_cannot_be_resolved_says_so_in_time(hosts: Path) -> None:
-    """A silent server is waited for no longer than said."""
+    """The wait for a silent server ends at the given timeout."""
     started = asyncio.get_running_loop().time()
     async with name_server(nothing) as port:
         with pytest.raises(Failed, match=r"no DNS server answered for gone\.test"):

@@ -115,7 +115,7 @@ async def test_a_strangers_certificate(runs: Observer, sides: Both, which: str) 
 
 
 async def test_over_http_the_reason_is_the_same(runs: Observer, sides: Both) -> None:
-    """In TLS 1.3 the objection comes in place of the answer: any kind tells it as what it is."""
+    """In TLS 1.3 the alert comes in place of the response: every kind reports it as what it is."""
     async with shaking(sides.wanting_1_3, ANSWER) as server, no_leaks(serving=server.port):
         settings = {"url": f"https://localhost:{server.port}/", "tls": {"ca": sides.ca_file}}
         seen = await runs.observe(Http.model_validate(settings))
@@ -142,11 +142,11 @@ def test_relative_files_start_at_the_configuration() -> None:
 
 
 async def test_the_name_that_is_asked_for(runs: Observer, sides: Both) -> None:
-    """The server hears the host's name, or tls.server_name instead; one that it doesn't know is told as that."""
-    heard: list[str | None] = []
+    """The server receives the host's name, or tls.server_name instead; a name that it doesn't know is reported as such."""
+    names: list[str | None] = []
 
     def known(_tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> int | None:
-        heard.append(name)
+        names.append(name)
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if name == "stranger.test" else None
 
     context = sides.plain
@@ -155,11 +155,11 @@ async def test_the_name_that_is_asked_for(runs: Observer, sides: Both) -> None:
     assert (await observed(runs, sides, context, server_name="other.test")).verdict is Verdict.PASS
     seen = await observed(runs, sides, context, server_name="stranger.test")
     assert (seen.reason, seen.message) == (Reason.TLS, "the server has no certificate for this name (SNI)")
-    assert heard == ["localhost", "other.test", "stranger.test"]
+    assert names == ["localhost", "other.test", "stranger.test"]
 
 
 async def test_an_older_version_shows_its_certificate(runs: Observer, sides: Both) -> None:
-    """Where the version alone is wrong, both versions are told, and the certificate is known all the same."""
+    """Where only the version is wrong, the message has both versions, and the certificate is known all the same."""
     seen = await observed(runs, sides, sides.wanting_1_2, minimum="1.3", cert=sides.both)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TLS)
     assert seen.message == "the server speaks TLSv1.2, expected at least TLSv1.3"

@@ -39,7 +39,7 @@ async def web() -> AsyncIterator[servers.Server]:
     """A server that always answers 200."""
 
     class Answering(servers.Behaviour):
-        def heard(self) -> None:
+        def respond(self) -> None:
             self.transport.write(OK)
 
     async with servers.serve(Answering) as server:
