@@ -264,8 +264,8 @@ async def test_an_encoded_body_comes_decoded_where_it_was_asked_for(wire: Wire) 
 async def test_a_head_keeps_what_it_says_of_the_body(wire: Wire) -> None:
     """There is no body to decode: its encoding and length are what a HEAD asks for."""
     transport = HttpTransport(make_context(wire))
-    response = answer(b"", b"Content-Encoding: gzip", length=90)
-    async with servers.canned(response) as server, httpx.AsyncClient(transport=transport) as client:
+    head = answer(b"", b"Content-Encoding: gzip", length=90)
+    async with servers.canned(head) as server, httpx.AsyncClient(transport=transport) as client:
         response = await client.head(server.url)
 
     assert (response.headers["content-encoding"], response.headers["content-length"], response.content) == ("gzip", "90", b"")
