@@ -24,8 +24,8 @@ from probes.core import (
     Span,
     Verdict,
 )
-from probes.families import Family, fact_family, info_family, keyed_family, phase_family
-from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size
+from probes.families import Family, fact_family, info_family, keyed_family, network_families, phase_family
+from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size, host_and_port
 from probes.probe import Context, Probe
 from probes.text import host_and_port
 
@@ -59,6 +59,7 @@ __all__ = [
     "host_and_port",
     "info_family",
     "keyed_family",
+    "network_families",
     "phase_family",
 ]
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from probes.facts import DNS_LOOKUP, IP_PROTOCOL
+
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
@@ -47,3 +49,11 @@ def keyed_family(name: str, help: str, prefix: str, label: str) -> Family:  # no
     """Facts named `<prefix>.<key>`, one sample a key: {"step.login": 0.2} becomes {step="login"} 0.2."""
     start = f"{prefix}."
     return Family(name, help, lambda _, facts: [((k[len(start) :],), float(v)) for k, v in facts.items() if k.startswith(start)], (label,))
+
+
+def network_families() -> tuple[Family, ...]:
+    """The families of every kind that opens a connection: the seconds of resolving, and the address family."""
+    return (
+        fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", DNS_LOOKUP),
+        fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", IP_PROTOCOL),
+    )

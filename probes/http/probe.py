@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from probes.facts import DNS_LOOKUP, IP_PROTOCOL, STATUS_CODE
-from probes.families import Family, fact_family, phase_family
+from probes.families import Family, fact_family, network_families, phase_family
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
 from probes.http.route import HttpRoute
@@ -22,7 +21,7 @@ from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.proxy import Proxy
 from probes.wire.tls import Tls, tls_families
 
-__all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families", "network_families"]
+__all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families"]
 
 
 def _read_version(value: Any) -> Any:
@@ -167,12 +166,4 @@ def http_families() -> tuple[Family, ...]:
         fact_family("probe_http_uncompressed_body_length", "Length of the last response's body after decoding, in bytes", "body_bytes"),
         *network_families(),
         *tls_families(),
-    )
-
-
-def network_families() -> tuple[Family, ...]:
-    """The families of every kind that opens a connection."""
-    return (
-        fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", DNS_LOOKUP),
-        fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", IP_PROTOCOL),
     )

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, phase_family
+from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
 from probes.expect.dialogue import Dialogue, Heard, Step, judge_names
 from probes.expect.template import fill
-from probes.http.probe import network_families
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families

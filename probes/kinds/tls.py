@@ -11,8 +11,21 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from probes import Context, Duration, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, phase_family
-from probes.http.probe import network_families
+from probes import (
+    Context,
+    Duration,
+    Failed,
+    Family,
+    Host,
+    Port,
+    Probe,
+    Reason,
+    Result,
+    fact_family,
+    host_and_port,
+    network_families,
+    phase_family,
+)
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, broken, tls_families

@@ -19,9 +19,8 @@ import dns.resolver
 import dns.reversename
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, phase_family
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
 from probes.expect.patterns import Pattern
-from probes.http.probe import network_families
 from probes.kinds.dns.exchange import over_tcp, over_udp
 
 SHOWN = 20  # records kept as evidence

@@ -7,13 +7,26 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from probes import Ask, Context, Failed, Family, Host, PolicyRefused, Port, Probe, Reason, Result, fact_family, host_and_port
+from probes import (
+    Ask,
+    Context,
+    Failed,
+    Family,
+    Host,
+    PolicyRefused,
+    Port,
+    Probe,
+    Reason,
+    Result,
+    fact_family,
+    host_and_port,
+    network_families,
+)
 from probes.expect.status import Statuses, judge_status
 from probes.http.exchange import Exchange, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
 from probes.http.message import Response
-from probes.http.probe import network_families
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from probes import Context, Duration, Failed, Family, Host, Probe, Reason, Result, fact_family
+from probes import Context, Duration, Failed, Family, Host, Probe, Reason, Result, fact_family, network_families
 from probes.expect.assertions import duration, judge_latency
 from probes.fields import positive_seconds
-from probes.http.probe import network_families
 from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.route import Route

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Self
 import asyncpg
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, phase_family
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.expect.conditions import Condition
 from probes.expect.patterns import shown
-from probes.http.probe import network_families
 from probes.kinds.postgres.connection import SILENCE, Loop, enter, in_words, open_for
 from probes.kinds.postgres.dsn import Dsn, read_dsn
 from probes.wire.endpoint import Endpoint

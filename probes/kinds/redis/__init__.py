@@ -12,8 +12,7 @@ import redis.exceptions as said
 from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
-from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, phase_family
-from probes.http.probe import network_families
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.kinds.redis.url import RedisUrl, read_redis_url
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP, StreamTransport

@@ -11,14 +11,26 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from wsproto.events import Request
 
-from probes import Ask, Context, Failed, Family, PolicyRefused, Probe, Reason, Result, fact_family, info_family, phase_family
+from probes import (
+    Ask,
+    Context,
+    Failed,
+    Family,
+    PolicyRefused,
+    Probe,
+    Reason,
+    Result,
+    fact_family,
+    info_family,
+    network_families,
+    phase_family,
+)
 from probes.expect.assertions import Expect, Patterns, Texts
 from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
 from probes.expect.patterns import JsonPath
 from probes.expect.status import Statuses, judge_status
 from probes.http.message import Response
-from probes.http.probe import network_families
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import TargetRef
 from probes.wire.endpoint import Endpoint
