@@ -1,4 +1,4 @@
-"""Kind `grpc`: asks a gRPC server by the health protocol whether it, or one of its services, is serving."""
+"""Kind `grpc`: asks a gRPC server through the health protocol whether it, or one of its services, is serving."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from probes.http.http2 import Http2
 from probes.http.message import Response
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
 from probes.wire.endpoint import Endpoint
-from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
 BODY_CAP = 64 * 1024  # bytes: a HealthCheckResponse has two
@@ -44,8 +43,8 @@ def _metadata_name(name: str) -> str:
     return name
 
 
-def _phases(seen: Mapping[str, float], _facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
-    """The blackbox_exporter's phases: the call is one, from the request to the trailers."""
+def _phase_samples(seen: Mapping[str, float], _facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The blackbox_exporter's phases; `check` lasts from the request to the trailers."""
     for phase in ("resolve", "connect", "tls"):
         if phase in seen:
             yield (phase,), seen[phase]
@@ -53,7 +52,7 @@ def _phases(seen: Mapping[str, float], _facts: Mapping[str, Any]) -> Iterator[tu
         yield ("check",), seen["processing"] + seen.get("transfer", 0.0)
 
 
-def _serving(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+def _serving_samples(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
     if "serving_status" in facts:
         for status in SERVING:
             yield (status,), float(status == facts["serving_status"])
@@ -63,8 +62,8 @@ class Grpc(Probe):
     """One call of grpc.health.v1.Health/Check over HTTP/2, with TLS or without.
 
     Reasons: body (another serving status than the expected one), auth (UNAUTHENTICATED, PERMISSION_DENIED), throttled
-    (RESOURCE_EXHAUSTED), timeout (DEADLINE_EXCEEDED), status (any other code, such as UNIMPLEMENTED or NOT_FOUND), protocol (what
-    answers is no gRPC), reset and truncated where the connection or the stream ends before the answer does.
+    (RESOURCE_EXHAUSTED), timeout (DEADLINE_EXCEEDED), status (any other code, such as UNIMPLEMENTED or NOT_FOUND), protocol (the
+    response is not gRPC), reset and truncated where the connection or the stream ends before the response is complete.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -78,10 +77,10 @@ class Grpc(Probe):
         },
     )
     families: ClassVar[tuple[Family, ...]] = (
-        Family("probe_grpc_duration_seconds", "Seconds in each phase; check is the whole call", _phases, ("phase",)),
+        Family("probe_grpc_duration_seconds", "Seconds in each phase; check is the whole call", _phase_samples, ("phase",)),
         fact_family("probe_grpc_ssl", "1 when the call went over TLS", "ssl"),
         fact_family("probe_grpc_status_code", "gRPC's status of the call; 0 is OK", "grpc_status"),
-        Family("probe_grpc_healthcheck_response", "1 for the serving status in the response", _serving, ("serving_status",)),
+        Family("probe_grpc_healthcheck_response", "1 for the serving status in the response", _serving_samples, ("serving_status",)),
         *network_families(),
         *tls_families(),
     )
@@ -112,14 +111,15 @@ class Grpc(Probe):
         return f"{'https' if self.tls else 'http'}://{host_and_port(self.host, self.port)}{CHECK}"
 
     async def run(self, ctx: Context) -> Result:
-        sent = self._sent(ctx)
-        refuse_line_breaks(sent)
+        request = self._build_request(ctx)
+        refuse_line_breaks(request)
         await ctx.permit("POST", self._url())
         stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, ("h2",))
         try:
-            _speaks_http2(stream)
+            if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
+                raise Failed(Reason.PROTOCOL, "the server didn't agree to HTTP/2 in the TLS handshake; gRPC needs it")
             ctx.facts["ssl"] = int(stream.tls is not None)
-            exchange = await Http2(stream).send(ctx, sent)
+            exchange = await Http2(stream).send(ctx, request)
             await exchange.receive_head()
             body = await _body(exchange)
         finally:
@@ -127,8 +127,8 @@ class Grpc(Probe):
         status = self._judge(ctx, exchange, body)
         return Result.passed(f"{self.service or host_and_port(self.host, self.port)} is {status}")
 
-    def _sent(self, ctx: Context) -> OutgoingRequest:
-        """The request. The deadline goes along, so that the server doesn't work for nobody."""
+    def _build_request(self, ctx: Context) -> OutgoingRequest:
+        """The request. It contains the deadline, so that the server can stop in time."""
         metadata = {name: value.get_secret_value() for name, value in self.metadata.items()}
         own = {
             "host": host_and_port(self.host, self.port),
@@ -146,26 +146,21 @@ class Grpc(Probe):
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
         fields = exchange.fields()
         kind = exchange.header("content-type") or ""
-        ctx.evidence["response"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
-        ended = dict(fields) | dict(exchange.trailers)  # an answer of headers alone holds the status there
-        if "grpc-status" not in ended or not kind.startswith("application/grpc"):
+        ctx.evidence["answer"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
+        trailers = dict(fields) | dict(exchange.trailers)  # a response of headers alone has its status there
+        if "grpc-status" not in trailers or not kind.startswith("application/grpc"):
             judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)
-            said = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "no grpc-status"
-            raise Failed(Reason.PROTOCOL, f"the response is not gRPC: {said}")
-        code = ended["grpc-status"]
+            fault = f"200 with {kind or 'no content type'}" if not kind.startswith("application/grpc") else "no grpc-status"
+            raise Failed(Reason.PROTOCOL, f"the response is not gRPC: {fault}")
+        code = trailers["grpc-status"]
         if not code.isdecimal() or len(code) > 9:  # noqa: PLR2004 - far above any code
             raise Failed(Reason.PROTOCOL, "grpc-status is not a number")
         ctx.facts["grpc_status"] = int(code)
-        judge_code(int(code), ended.get("grpc-message", ""), self.service)
+        judge_code(int(code), trailers.get("grpc-message", ""), self.service)
         status = ctx.facts["serving_status"] = serving_status(body)
         if status != self.expect:
             raise Failed(Reason.BODY, f"{self.service or 'the server'} is {status}, expected {self.expect}")
         return status
-
-
-def _speaks_http2(stream: Stream) -> None:
-    if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
-        raise Failed(Reason.PROTOCOL, "the server didn't agree to HTTP/2 in the TLS handshake; gRPC needs it")
 
 
 async def _body(exchange: Exchange) -> bytes:

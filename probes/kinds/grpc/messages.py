@@ -1,4 +1,4 @@
-"""gRPC's words, pure: the health protocol's two messages in protobuf, message frames, and what a status means."""
+"""gRPC's messages, pure: the health protocol's two messages in protobuf, their frames, and the status codes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _varint(number: int) -> bytes:
 
 
 def serving_status(body: bytes) -> str:
-    """What a HealthCheckResponse says, of the one message that a body must be. Raises Failed(truncated, protocol)."""
+    """The serving status in a HealthCheckResponse, the only message of the body. Raises Failed(truncated, protocol)."""
     if len(body) < _PREFIX or len(body) < _PREFIX + int.from_bytes(body[1:_PREFIX]):
         raise Failed(Reason.TRUNCATED, f"the response ended after {len(body)} bytes, in the middle of its message")
     if body[0]:
@@ -55,7 +55,7 @@ def serving_status(body: bytes) -> str:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | None]]:
-    """Number of each field, and its value where that is a number; what nobody knows here is passed over."""
+    """Number of each field, and its value where that is a varint; other values are skipped and None."""
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)
@@ -83,15 +83,15 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     raise Failed(Reason.PROTOCOL, "the response is not a HealthCheckResponse: a number has no end")
 
 
-def judge_code(code: int, said: str, service: str) -> None:
+def judge_code(code: int, message: str, service: str) -> None:
     """Raises Failed for any status but OK: auth, throttled, timeout, and status for all others."""
     if code == 0:
         return
     name = CODES[code] if code < len(CODES) else str(code)
-    words = unquote(said, errors="replace")
-    told = f": {shown(words, 160)}" if words else ""
+    decoded = unquote(message, errors="replace")
+    text = f": {shown(decoded, 160)}" if decoded else ""
     hint = {
         "UNIMPLEMENTED": "; the server doesn't offer grpc.health.v1.Health",
         "NOT_FOUND": f"; the server doesn't know the health of {shown(service)}",
     }.get(name, "")
-    raise Failed(_REASONS.get(name, Reason.STATUS), f"{name}{told}{hint}")
+    raise Failed(_REASONS.get(name, Reason.STATUS), f"{name}{text}{hint}")

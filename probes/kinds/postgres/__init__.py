@@ -1,4 +1,4 @@
-"""Kind `postgres`: connects, authenticates and reads one value, in a transaction that can't write."""
+"""Kind `postgres`: connects, authenticates and reads one value in a read-only transaction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.expect.conditions import Condition
 from probes.expect.patterns import shown
-from probes.kinds.postgres.connection import SILENCE, Loop, enter, in_words, open_for
+from probes.kinds.postgres.connection import SILENCE, OneConnectionLoop, authenticate, open_connection, translate_errors
 from probes.kinds.postgres.dsn import Dsn, read_dsn
+from probes.text import one_line
 from probes.wire.endpoint import Endpoint
 from probes.wire.tls import Tls, tls_families
 
+_QUERY_SHOWN = 60  # characters of the query in a message
 
-class Expected(BaseModel):
-    """What the query must give."""
+
+class ExpectedResult(BaseModel):
+    """Conditions for the query's result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -27,10 +30,10 @@ class Expected(BaseModel):
 
 
 class Postgres(Probe):
-    """Connects as a role, runs one query in a read-only transaction with a statement timeout, and judges what it gives.
+    """Connects as a role, runs one query in a read-only transaction with a statement timeout, and judges its result.
 
-    Reasons: auth (the role isn't let in, or may not), policy (the query writes), body (another value), size, timeout (the
-    statement timeout too), status for any other error that the server answers with: starting up, no connection left, no such table.
+    Reasons: auth (login refused or permission missing), policy (the query writes), body (another value), size, timeout (also the
+    statement timeout), status for any other error that the server returns: starting up, no connection left, no such table.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -55,7 +58,7 @@ class Postgres(Probe):
         description="postgresql://role:password@host:5432/database, with a role that can only read; sslmode as in libpq."
     )
     query: str = Field(default="select 1", min_length=1, description="One statement; it runs in a read-only transaction.")
-    expect: Expected = Field(default=Expected(), description="Conditions for the result; without it any result passes.")
+    expect: ExpectedResult = Field(default=ExpectedResult(), description="Conditions for the result; without it any result passes.")
     tls: Tls | None = Field(default=None, description="Use TLS with these settings, whatever the sslmode of the dsn.")
 
     @field_validator("dsn")
@@ -84,13 +87,13 @@ class Postgres(Probe):
         dsn = self._read()
         if dsn.password:
             ctx.conceal(dsn.password)
-        stream = await open_for(ctx, dsn)
-        loop = Loop(stream, ctx.clock.monotonic)
+        stream = await open_connection(ctx, dsn)
+        loop = OneConnectionLoop(stream, ctx.clock.monotonic)
         connection = None
         try:
-            with in_words(ctx, dsn, loop):
-                connection = await enter(ctx, dsn, loop)
-                rows = await self._ask(ctx, connection, loop)
+            with translate_errors(ctx, dsn, loop):
+                connection = await authenticate(ctx, dsn, loop)
+                rows = await self._fetch(ctx, connection, loop)
         finally:
             if loop.answered:
                 ctx.evidence.pop(SILENCE, None)
@@ -99,8 +102,8 @@ class Postgres(Probe):
             loop.close()
         return self._judge(ctx, rows)
 
-    async def _ask(self, ctx: Context, connection: Any, loop: Loop) -> list[Any]:
-        """The rows. The limit is set in the transaction itself: as a start-up setting PgBouncer would refuse it."""
+    async def _fetch(self, ctx: Context, connection: Any, loop: OneConnectionLoop) -> list[Any]:
+        """Runs the query and returns its rows. The statement timeout is set in the transaction, since PgBouncer refuses it at start-up."""
         with ctx.phase("query") as interval:
             milliseconds = loop.limit(ctx.remaining())
             ctx.evidence |= {"query": self.query, "statement_timeout_ms": milliseconds}
@@ -110,34 +113,28 @@ class Postgres(Probe):
         return rows
 
     def _judge(self, ctx: Context, rows: list[Any]) -> Result:
+        query = one_line(self.query)
+        query = query if len(query) <= _QUERY_SHOWN else f"{query[: _QUERY_SHOWN - 3]}..."
         value = plain(rows[0][0]) if rows and len(rows[0]) else None
         ctx.facts["rows"] = len(rows)
         ctx.evidence |= {"rows": len(rows), "value": shown(value)}
         if self.expect.rows is not None:
             for _, fault in self.expect.rows.faults(len(rows)):
-                raise Failed(Reason.BODY, f"{self._query()} returned {fault} rows")
-        if (wanted := self._wanted()) is not None:
+                raise Failed(Reason.BODY, f"{query} returned {fault} rows")
+        wanted = self.expect.value
+        if wanted is None and "value" in self.expect.model_fields_set:
+            wanted = Condition(equals=None)  # `value: null` is a condition, too
+        if wanted is not None:
             if not rows and not wanted.wants_none:
-                raise Failed(Reason.BODY, f"{self._query()} returned no row, expected {wanted.expected()}")
+                raise Failed(Reason.BODY, f"{query} returned no row, expected {wanted.expected()}")
             for reason, fault in wanted.faults(value) if rows else ():
-                raise Failed(reason, f"{self._query()} → {fault}")
-        given = shown(value) if rows else "no row"
+                raise Failed(reason, f"{query} → {fault}")
         version = f" · PostgreSQL {ctx.facts['version']}" if "version" in ctx.facts else ""
-        return Result.passed(f"{self._query()} → {given}{version}")
-
-    def _wanted(self) -> Condition | None:
-        """The condition on the value; `value: null` is one as well."""
-        if "value" in self.expect.model_fields_set and self.expect.value is None:
-            return Condition(equals=None)
-        return self.expect.value
-
-    def _query(self) -> str:
-        text = " ".join(self.query.split())
-        return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line of a message
+        return Result.passed(f"{query} → {shown(value) if rows else 'no row'}{version}")
 
 
 def plain(value: Any) -> Any:
-    """A column's value as conditions compare it: JSON's types as they are, a Decimal as a number, all else as text."""
+    """A column's value for conditions: JSON's types unchanged, a Decimal as a number, everything else as text."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if value is None or isinstance(value, bool | int | float | str):

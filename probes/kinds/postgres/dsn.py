@@ -1,4 +1,4 @@
-"""PostgreSQL's connection URLs, read at load and without asking the environment or any file."""
+"""PostgreSQL's connection URLs, read with the configuration, without the environment or any file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from probes.wire.tls import Tls
 
 FORM = "postgresql://role:password@host:5432/database (in a password, write @ as %40, / as %2F, # as %23, ? as %3F)"
-_OURS = frozenset({"connect_timeout", "keepalives", "gssencmode", "channel_binding"})  # what Outrider decides itself
+_OURS = frozenset({"connect_timeout", "keepalives", "gssencmode", "channel_binding"})  # options that Outrider sets itself
 _REFUSED = frozenset(
     {"host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile", "target_session_attrs", "load_balance_hosts"}
     | {"sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslnegotiation", "requiressl", "krbsrvname"}
@@ -19,7 +19,7 @@ _REFUSED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """Where a database is and how to enter it. `tls` is None where none is wanted; `tls_or_plain` takes either."""
+    """Address and credentials of a database. `tls` is None for none; with `tls_or_plain` a connection without TLS is also accepted."""
 
     host: str
     port: int
@@ -32,13 +32,13 @@ class Dsn:
 
 
 def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
-    """Reads a URL; `tls` (the check's own settings) takes the place of sslmode's. Raises ValueError, never with a secret in it."""
+    """Reads a URL; `tls` (the check's own settings) overrides sslmode. Raises ValueError, whose text contains no secret."""
     split = _split(text)
     options = dict(parse_qsl(split.query, keep_blank_values=True))
     if wrong := sorted(_REFUSED & options.keys()):
         raise ValueError(f"{wrong[0]} is not allowed in the query of a dsn here; write {FORM}")
     mode = options.pop("sslmode", "prefer")
-    spoken, either = _tls_of(mode, options.pop("sslrootcert", None), tls)
+    own_tls, optional = _tls_of(mode, options.pop("sslrootcert", None), tls)
     user = unquote(split.username or "")
     if not user:
         raise ValueError(f"names no role; write {FORM}")
@@ -49,13 +49,13 @@ def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
         password=unquote(split.password or ""),
         database=unquote(split.path[1:]) or user,
         settings={name: value for name, value in options.items() if name not in _OURS},
-        tls=spoken,
-        tls_or_plain=either,
+        tls=own_tls,
+        tls_or_plain=optional,
     )
 
 
 def _split(text: str) -> SplitResult:
-    """The URL's pieces. urlsplit's own errors may quote a piece of the password: ours say only what to write."""
+    """Splits and checks the URL. urlsplit's own error text may contain a part of the password, so it is not passed on."""
     try:
         split = urlsplit(text)
     except ValueError:
@@ -77,7 +77,7 @@ def _has_port(split: SplitResult) -> bool:
 
 
 def _tls_of(mode: str, ca: str | None, own: Tls | None) -> tuple[Tls | None, bool]:
-    """What libpq's sslmode means in our settings, and whether plain is good enough."""
+    """TLS settings for libpq's sslmode, and whether a connection without TLS is accepted."""
     if own is not None:
         if mode == "disable":
             raise ValueError("sslmode=disable contradicts the check's tls settings; leave one of them out")

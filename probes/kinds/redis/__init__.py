@@ -1,4 +1,4 @@
-"""Kind `redis`: authenticates, asks for a PONG and, where it is wanted, writes, reads and deletes a key of its own."""
+"""Kind `redis`: authenticates, sends PING and, with `round_trip`, writes, reads and deletes a key of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import redis.exceptions as said
+import redis.exceptions as redis_errors
 from pydantic import Field, SecretStr, field_validator
 from redis.asyncio.connection import AbstractConnection
 
@@ -19,14 +19,14 @@ from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
-TTL = 60  # seconds after which a key that we could not delete is gone; where a run may take longer, as long as that
+TTL = 60  # seconds after which Redis deletes a key that the probe could not delete; longer where the run may take longer
 
 
 class Redis(Probe):
-    """Speaks to one Redis (or Valkey): AUTH, PING and, with `round_trip`, SET, GET and DEL of a key that lives a minute at most.
+    """Checks one Redis (or Valkey): AUTH, PING and, with `round_trip`, SET, GET and DEL of a key that expires after a minute.
 
-    Reasons: auth (not let in, or may not), body (READONLY, or another value read than written), redirect (the key lives on
-    another node), size, status for any other error that the server answers with: loading, out of memory, no connection left.
+    Reasons: auth (login refused or permission missing), body (READONLY, or the value read is not the written one), redirect (the
+    key is on another node), size, status for any other error that the server returns: loading, out of memory, no connection left.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -40,7 +40,7 @@ class Redis(Probe):
         *network_families(),
         *tls_families(),
     )
-    errors: ClassVar[dict[type[Exception], Reason]] = {said.RedisError: Reason.STATUS}
+    errors: ClassVar[dict[type[Exception], Reason]] = {redis_errors.RedisError: Reason.STATUS}
 
     url: SecretStr = Field(description="redis://user:password@host:6379/0, or rediss:// for TLS.")
     round_trip: bool = Field(default=False, description="Also write a key outrider:probe:<check>:<random>, read it and delete it.")
@@ -69,29 +69,34 @@ class Redis(Probe):
             ctx.conceal(url.password)
         stream = await ctx.wire.stream(ctx, url.host, url.port, url.tls)
         ctx.evidence["silence"] = "accepts connections but doesn't respond"
-        wired = _Wired(stream, url, ctx.clock.monotonic)
+        connection = _Connection(stream, url, ctx.clock.monotonic)
         try:
-            with _in_words(ctx, url, wired):
-                await _enter(ctx, url, wired)
-                await _ping(ctx, wired)
+            with _translate_errors(ctx, url, connection):
+                if url.password or url.db:
+                    with ctx.phase("auth") as interval:  # redis-py sends AUTH and SELECT
+                        await connection.connect()  # type: ignore[no-untyped-call]
+                        interval.end = connection.transport.last_read_at
+                else:
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                await _ping(ctx, connection)
                 if self.round_trip:
-                    await _round_trip(ctx, wired)
+                    await _round_trip(ctx, connection)
         finally:
-            if wired.transport.received_any:
+            if connection.transport.answered:
                 ctx.evidence.pop("silence", None)
-            await wired.disconnect(nowait=True)
-            wired.transport.abort()
+            await connection.disconnect(nowait=True)
+            connection.transport.abort()
         done = "PING, SET, GET, DEL" if self.round_trip else "PING → PONG"
         version = f" · Redis {ctx.facts['version']}" if "version" in ctx.facts else ""
         return Result.passed(f"{done}{version}")
 
 
-class _Wired(AbstractConnection):
-    """redis-py's connection over one that the wire has made."""
+class _Connection(AbstractConnection):
+    """redis-py's connection, on a stream that the wire has opened."""
 
     def __init__(self, stream: Stream, url: RedisUrl, monotonic: Callable[[], float]) -> None:
         super().__init__(username=url.user or None, password=url.password or None, db=url.db, protocol=2, driver_info=None)
-        self._where = host_and_port(url.host, url.port)
+        self._address = host_and_port(url.host, url.port)
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         self.transport = StreamTransport(stream, protocol, monotonic)
@@ -101,59 +106,49 @@ class _Wired(AbstractConnection):
         self._reader, self._writer = self._pair
 
     def _host_error(self) -> str:
-        return self._where
+        return self._address
 
     def repr_pieces(self) -> list[tuple[str, str]]:
-        return [("at", self._where)]
+        return [("at", self._address)]
 
-    async def ask(self, *words: str | int) -> Any:
-        """One command and its answer. Raises what redis-py raises."""
+    async def execute(self, *words: str | int) -> Any:
+        """Sends one command and returns its response. Raises redis-py's errors."""
         await self.send_command(*words)
         return await self.read_response()
 
 
-async def _enter(ctx: Context, url: RedisUrl, wired: _Wired) -> None:
-    """AUTH and SELECT, by redis-py; without a password and a database it says nothing."""
-    if not (url.password or url.db):
-        await wired.connect()  # type: ignore[no-untyped-call]
-        return
-    with ctx.phase("auth") as interval:
-        await wired.connect()  # type: ignore[no-untyped-call]
-        interval.end = wired.transport.last_read_at
-
-
-async def _ping(ctx: Context, wired: _Wired) -> None:
-    """PING, and in the same breath HELLO, which tells version and role (Redis 6 and later; refused, it costs nothing)."""
+async def _ping(ctx: Context, connection: _Connection) -> None:
+    """Sends PING and, in the same packet, HELLO, which returns version and role (Redis 6 and later). HELLO may be refused."""
     with ctx.phase("ping") as interval:
-        await wired.send_packed_command(wired.pack_commands([("PING",), ("HELLO",)]))
-        answer = await wired.read_response()
-        interval.end = wired.transport.last_read_at
-    if answer != b"PONG":
-        raise Failed(Reason.PROTOCOL, f"PING returned {answer!r:.80}, expected PONG")
+        await connection.send_packed_command(connection.pack_commands([("PING",), ("HELLO",)]))
+        response = await connection.read_response()
+        interval.end = connection.transport.last_read_at
+    if response != b"PONG":
+        raise Failed(Reason.PROTOCOL, f"PING returned {response!r:.80}, expected PONG")
     ctx.evidence["ping"] = "PONG"
     try:
-        told = await wired.read_response(disconnect_on_error=False)
-    except said.ResponseError:
+        hello = await connection.read_response(disconnect_on_error=False)
+    except redis_errors.ResponseError:
         return  # an older server, or one whose rules don't allow it
-    named = {str(k, "utf-8", "replace"): v for k, v in zip(told[::2], told[1::2], strict=False) if isinstance(k, bytes)} if told else {}
+    named = {str(k, "utf-8", "replace"): v for k, v in zip(hello[::2], hello[1::2], strict=False) if isinstance(k, bytes)} if hello else {}
     for name in ("version", "role"):
         if isinstance(value := named.get(name), bytes):
             ctx.facts[name] = value.decode("utf-8", "replace")[:80]
 
 
-async def _round_trip(ctx: Context, wired: _Wired) -> None:
+async def _round_trip(ctx: Context, connection: _Connection) -> None:
     key = f"outrider:probe:{ctx.check}:{ctx.rng.getrandbits(64):016x}"
     value = f"{ctx.rng.getrandbits(64):016x}"
     ctx.evidence["key"] = key
     ctx.facts["round_trip"] = False
     with ctx.phase("round_trip") as interval:
-        with _naming(ctx, "SET"):
-            await wired.ask("SET", key, value, "EX", max(TTL, math.ceil(ctx.remaining())))
-        with _naming(ctx, "GET"):
-            read = await wired.ask("GET", key)
-        with _naming(ctx, "DEL"):
-            await wired.ask("DEL", key)
-        interval.end = wired.transport.last_read_at
+        with _note_refused(ctx, "SET"):
+            await connection.execute("SET", key, value, "EX", max(TTL, math.ceil(ctx.remaining())))
+        with _note_refused(ctx, "GET"):
+            read = await connection.execute("GET", key)
+        with _note_refused(ctx, "DEL"):
+            await connection.execute("DEL", key)
+        interval.end = connection.transport.last_read_at
     if read != value.encode():
         raise Failed(
             Reason.BODY, f"PING passes, but GET returned {'nothing' if read is None else 'another value'} for the key that SET wrote"
@@ -162,65 +157,67 @@ async def _round_trip(ctx: Context, wired: _Wired) -> None:
 
 
 @contextmanager
-def _naming(ctx: Context, command: str) -> Iterator[None]:
-    """Notes the command that was refused."""
+def _note_refused(ctx: Context, command: str) -> Iterator[None]:
+    """Records the command as evidence where the server refuses it."""
     try:
         yield
-    except said.ResponseError:
+    except redis_errors.ResponseError:
         ctx.evidence["refused"] = command
         raise
 
 
 @contextmanager
-def _in_words(ctx: Context, url: RedisUrl, wired: _Wired) -> Iterator[None]:
-    """Turns what the server says, and redis-py of it, into a reason and a sentence."""
+def _translate_errors(ctx: Context, url: RedisUrl, connection: _Connection) -> Iterator[None]:
+    """Turns errors of the server and of redis-py into Failed with a reason and a message."""
     try:
         yield
-    except (said.AuthenticationError, said.AuthorizationError, said.NoPermissionError, said.AuthenticationWrongNumberOfArgsError) as error:
-        raise Failed(Reason.AUTH, _not_allowed(error, ctx, url)) from error
-    except (said.ResponseError, said.BusyLoadingError) as error:
+    except (
+        redis_errors.AuthenticationError,
+        redis_errors.AuthorizationError,
+        redis_errors.NoPermissionError,
+        redis_errors.AuthenticationWrongNumberOfArgsError,
+    ) as error:
+        user = f"user {url.user}" if url.user else "the default user"
+        if ctx.evidence.get("ping"):
+            command = ctx.evidence.get("refused", "this command")
+            raise Failed(Reason.AUTH, f"PING passes, but {user} lacks the permission for {command}: {_error_text(error)}") from error
+        raise Failed(Reason.AUTH, f"login refused for {user}: {_error_text(error)}") from error
+    except (redis_errors.ResponseError, redis_errors.BusyLoadingError) as error:
         raise _refusal(error, ctx) from error
-    except said.RedisError as error:
-        raise _lost(error, ctx, wired) from error
-    except (ValueError, RecursionError) as error:  # a line without end, a length that is none, arrays without bottom
+    except redis_errors.RedisError as error:
+        raise _connection_failure(error, ctx, connection) from error
+    except (ValueError, RecursionError) as error:  # a line without end, an invalid length, arrays nested too deeply
         raise Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error}") from error
 
 
 def _refusal(error: Exception, ctx: Context) -> Failed:
     begin = "PING passes, but " if ctx.evidence.get("ping") else ""
-    command, text = ctx.evidence.get("refused", "the command"), _text(error)
+    command, text = ctx.evidence.get("refused", "the command"), _error_text(error)
     match error:
-        case said.ReadOnlyError():
+        case redis_errors.ReadOnlyError():
             return Failed(Reason.BODY, f"{begin}{command} was refused: {text}")
-        case said.AskError():
+        case redis_errors.AskError():
             return Failed(Reason.REDIRECT, f"{begin}the key is on another node of the cluster: {text}")
-        case said.BusyLoadingError():
+        case redis_errors.BusyLoadingError():
             return Failed(Reason.STATUS, f"{begin}the server is not ready: {text}")
     return Failed(Reason.AUTH if text.startswith("DENIED") else Reason.STATUS, f"{begin}{command} was refused: {text}")
 
 
-def _lost(error: Exception, ctx: Context, wired: _Wired) -> Exception:
-    """What stands behind redis-py's ConnectionError: a reset goes on as it was, an end gets its words."""
-    if wired.transport.overflowed:
+def _connection_failure(error: Exception, ctx: Context, connection: _Connection) -> Exception:
+    """The cause of redis-py's error: a reset as it was raised, and Failed with a message for anything else."""
+    if connection.transport.overflowed:
         return Failed(Reason.SIZE, f"the response is longer than {CAP // 1024} KiB")
-    if wired.transport.error is not None:
-        return wired.transport.error
-    if isinstance(error, said.InvalidResponse):
+    if connection.transport.error is not None:
+        return connection.transport.error
+    if isinstance(error, redis_errors.InvalidResponse):
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):
-        return Failed(Reason.STATUS, f"no connection is left: {_text(error)}")
-    answered = "the" if wired.transport.received_any else "any"
+        return Failed(Reason.STATUS, f"no connection is left: {_error_text(error)}")
+    answered = "the" if connection.transport.answered else "any"
     return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} response, in {ctx.halted_in}")
 
 
-def _text(error: Exception) -> str:
-    """The server's words, with the code that redis-py cuts off."""
+def _error_text(error: Exception) -> str:
+    """The server's error text, with the code that redis-py removes, at most 200 characters."""
     code, text = getattr(error, "status_code", None), str(error).rstrip(".")
     return f"{code} {text}"[:200] if code and code != "ERR" and not text.startswith(code) else text[:200]
-
-
-def _not_allowed(error: Exception, ctx: Context, url: RedisUrl) -> str:
-    who = f"user {url.user}" if url.user else "the default user"
-    if ctx.evidence.get("ping"):
-        return f"PING passes, but {who} lacks the permission for {ctx.evidence.get('refused', 'this command')}: {_text(error)}"
-    return f"login refused for {who}: {_text(error)}"

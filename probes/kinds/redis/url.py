@@ -1,4 +1,4 @@
-"""Redis's connection URLs, read at load."""
+"""Redis's connection URLs, read when the configuration is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORM = "redis://user:password@host:6379/0, or rediss:// for TLS (in a password, 
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Where a Redis is and how to enter it; `tls` is None where none is wanted."""
+    """Address and credentials of a Redis; `tls` is None for a connection without TLS."""
 
     host: str
     port: int
@@ -24,9 +24,9 @@ class RedisUrl:
 
 
 def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
-    """Reads a URL; `tls` (the check's own settings) takes the place of what the URL says. Raises ValueError, without secrets.
+    """Reads a URL; `tls` (the check's own settings) overrides the URL's. Raises ValueError, whose text contains no secret.
 
-    What the query says to a client beside the database and TLS (timeouts, decoding) is the application's and passed over.
+    Options for the application's own client in the query (timeouts, decoding) are ignored.
     """
     if "," in text.partition("?")[0].rpartition("@")[2]:
         raise ValueError("names several hosts: write a check for each, so that each has a verdict of its own")
@@ -35,24 +35,24 @@ def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
         port = 6379 if split.port is None else split.port
         options = dict(parse_qsl(split.query))
         db = int(options.get("db") or unquote(split.path).strip("/") or 0)
-    except ValueError:  # its own words may quote a piece of the password
+    except ValueError:  # its own text may contain a part of the password
         raise ValueError(f"is no Redis URL; write {FORM}") from None
     if split.scheme not in ("redis", "rediss") or not split.hostname or not port or db < 0:
         raise ValueError(f"is no Redis URL; write {FORM}")
     if unsupported := {"ssl_certfile", "ssl_keyfile"} & options.keys():
         raise ValueError(f"{min(unsupported)} is not supported: client certificates can't be given")
-    spoken = tls or (_tls_of(options) if split.scheme == "rediss" else None)
+    tls = tls or (_tls_of(options) if split.scheme == "rediss" else None)
     return RedisUrl(
         host=unquote(split.hostname),
         port=port,
         user=unquote(split.username or ""),
         password=unquote(split.password or ""),
         db=db,
-        tls=spoken,
+        tls=tls,
     )
 
 
 def _tls_of(options: dict[str, str]) -> Tls:
-    """redis-py's own words for what is verified."""
+    """TLS settings from redis-py's options."""
     authorities = options.get("ssl_ca_certs")
     return Tls(ca=Path(authorities) if authorities else None, verify=options.get("ssl_cert_reqs", "required") != "none")
