@@ -249,7 +249,7 @@ class Rider:
     def _leave(self, task: Playable, play: Play, own: _Own) -> None:
         """The steps that are `always`: sent, counted as requests, judged by nobody."""
         try:
-            self._moves(task.name, play.leaving(), _Own(jar=own.jar, learnt=own.learnt), self.now())
+            self._moves(task.name, play.cleanup(), _Own(jar=own.jar, learnt=own.learnt), self.now())
         except (Failed, Refused, gevent.Timeout):
             return  # it is among its request's errors
 

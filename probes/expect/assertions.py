@@ -1,4 +1,4 @@
-"""What an answer must be, and the exact reason when it is not. Pure: no I/O, no clock; the answer carries its seconds."""
+"""What a response must be, and the exact reason when it is not. Pure: no I/O, no clock; a response contains its seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.fields import Duration
 from probes.http.message import Response
+from probes.text import latency
 
 
 def version(value: Any) -> Any:
-    """A version as it is written: to YAML `2` and `1.1` are numbers."""
+    """A version as text: YAML reads `2` and `1.1` as numbers."""
     return {"2.0": "2"}.get(str(value), str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -34,7 +35,7 @@ Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed, json_schema_i
 
 
 class Expect(BaseModel):
-    """What an answer must be. Everything that is written must hold; without `status` it is 2xx."""
+    """What a response must be. Everything that is written must hold; without `status` it is 2xx."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -54,23 +55,23 @@ class Expect(BaseModel):
         default=None, description="The longest time that the response may take; a slower one fails with reason latency."
     )
 
-    def judge(self, answer: Response) -> None:
+    def judge(self, response: Response) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
-        judge_status(answer, self.status)
-        if self.http_version is not None and answer.http_version != self.http_version:
-            raise Failed(Reason.PROTOCOL, f"HTTP/{answer.http_version}, expected HTTP/{self.http_version}")
+        judge_status(response, self.status)
+        if self.http_version is not None and response.http_version != self.http_version:
+            raise Failed(Reason.PROTOCOL, f"HTTP/{response.http_version}, expected HTTP/{self.http_version}")
         for name, condition in self.headers.items():
-            _judge_header(name, condition, answer)
-        self._judge_text(answer)
+            _judge_header(name, condition, response)
+        self._judge_text(response)
         if self.json_:
-            judge_json(document(answer), self.json_, answer.status)
+            judge_json(document(response), self.json_, response.status)
         if self.within is not None:
-            judge_latency("took", answer.seconds, self.within)
+            judge_latency("took", response.seconds, self.within)
 
-    def _judge_text(self, answer: Response) -> None:
+    def _judge_text(self, response: Response) -> None:
         if not (self.text or self.not_text or self.regex or self.not_regex):
             return
-        body = answer.text()
+        body = response.text()
         for text in self.text:
             _require(text in body, f"the body doesn't contain {shown(text)}; {_beginning(body)}")
         for text in self.not_text:
@@ -85,7 +86,7 @@ class Expect(BaseModel):
 def judge_latency(what: str, seconds: float, most: float) -> None:
     """Raises Failed(latency) where it took longer than `most` seconds."""
     if seconds > most:
-        raise Failed(Reason.LATENCY, f"{what} {duration(seconds)}, expected at most {duration(most)}")
+        raise Failed(Reason.LATENCY, f"{what} {latency(seconds)}, expected at most {latency(most)}")
 
 
 def judge_json(found: Any, wanted: Mapping[JsonPath, Condition], status: int) -> None:
@@ -96,7 +97,7 @@ def judge_json(found: Any, wanted: Mapping[JsonPath, Condition], status: int) ->
 
 
 def json_faults(whole: Any, path: JsonPath, condition: Condition, status: int) -> Iterator[tuple[Reason, str]]:
-    """What is wrong with what a path selects. Nothing selected is a fault unless the condition says so."""
+    """What is wrong with the values that a path selects. A path that selects nothing is a fault unless the condition allows it."""
     try:
         found = path.find(whole)
     except ValueError as error:
@@ -107,39 +108,42 @@ def json_faults(whole: Any, path: JsonPath, condition: Condition, status: int) -
             yield condition.reason or Reason.BODY, f"{path} selects {message}"
     elif not found and not condition.wants_none:
         usual = Reason.SCHEMA if condition.is_form else Reason.BODY
-        yield condition.reason or usual, _absent(whole, path, condition, status)
+        yield condition.reason or usual, _absent_message(whole, path, condition, status)
     for actual in found:
         for reason, message in condition.faults(actual):
-            yield condition.reason or _telling(path, condition, actual) or reason, f"{path} is {message}"
+            yield condition.reason or _marked_reason(path, condition, actual) or reason, f"{path} is {message}"
 
 
-def _telling(path: JsonPath, condition: Condition, actual: Any) -> Reason | None:
-    """Fallback or mock, where the answer itself marks that it is one and the check says that it must not be."""
+def _marked_reason(path: JsonPath, condition: Condition, actual: Any) -> Reason | None:
+    """Reason fallback or mock, where the response itself says that it is one and the check says that it must not be."""
     last = path.names[-1:] or ("",)
     if actual is not True or condition.equals is not False:
         return None
     return Reason.FALLBACK if last[0] in _FALLBACK else Reason.MOCK if last[0] in _MOCK else None
 
 
-def _absent(whole: Any, path: JsonPath, condition: Condition, status: int) -> str:
-    """Says that nothing is there, and what is there instead when it isn't even an object."""
+def _absent_message(whole: Any, path: JsonPath, condition: Condition, status: int) -> str:
+    """The message for a path that selects nothing; it shows the body where that is no object."""
     missing = f"{path} is absent, expected {condition.expected()}"
     if isinstance(whole, dict) or not path.starts_with_name:
         return missing
-    if not (inner := paired(whole)):
+    if not (inner := body_and_status(whole)):
         return f"the body is {shown(whole)}, not an object: {missing}"
-    said, reported = inner
-    inside = [f"{path} is {seen} (expected {wanted})" for value in path.find(said) for _, seen, wanted in condition.mismatches(value)]
-    return f"{pair_text(status, reported)}: {'; '.join(inside) or f'{path} is absent (expected {condition.expected()})'}."
+    body, reported = inner
+    inside = [f"{path} is {seen} (expected {wanted})" for value in path.find(body) for _, seen, wanted in condition.mismatches(value)]
+    return f"{status_mismatch(status, reported)}: {'; '.join(inside) or f'{path} is absent (expected {condition.expected()})'}."
 
 
-def pair_text(status: int, reported: int) -> str:
-    """What a person reads of a body that is a pair: the status that was sent, and the one inside the body."""
+def status_mismatch(status: int, reported: int) -> str:
+    """The message for a body that contains a status: the status that was sent, and the one inside the body."""
     return f"Status {status}, but the body reports {reported}"
 
 
-def paired(whole: Any) -> tuple[Any, int] | None:
-    """The two of `[{...}, 503]`: what a handler sends that returns a status beside its body to a framework that makes a list of it."""
+def body_and_status(whole: Any) -> tuple[Any, int] | None:
+    """Body and status of `[{...}, 503]`, else None.
+
+    A handler that returns both to a framework that expects only a body sends such a list.
+    """
     if not (isinstance(whole, list) and len(whole) in (2, 3) and isinstance(whole[0], dict | str)):
         return None
     status = whole[1]
@@ -147,22 +151,17 @@ def paired(whole: Any) -> tuple[Any, int] | None:
     return (whole[0], status) if plausible else None
 
 
-def duration(seconds: float) -> str:
-    """Seconds for a person: 480 ms, 3.0 s."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def document(answer: Response) -> Any:
-    """The body as JSON. Raises Failed(body) for what is none, saying what it is."""
+def document(response: Response) -> Any:
+    """The body as JSON. Raises Failed(body) where it is not JSON, with its beginning."""
     try:
-        return answer.json()
+        return response.json()
     except ValueError as error:
-        kind = (answer.header("content-type") or "").partition(";")[0]
-        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {_beginning(answer.text())}") from None
+        kind = (response.header("content-type") or "").partition(";")[0]
+        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {_beginning(response.text())}") from None
 
 
-def _judge_header(name: str, condition: Condition, answer: Response) -> None:
-    value = answer.header(name)
+def _judge_header(name: str, condition: Condition, response: Response) -> None:
+    value = response.header(name)
     if value is None:
         if not condition.wants_none:
             raise Failed(condition.reason or Reason.BODY, f"header {name} is absent, expected {condition.expected()}")

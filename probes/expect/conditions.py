@@ -21,7 +21,7 @@ def json_type(value: Any) -> str:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality as JSON knows it: true is not 1, and 1 is 1.0."""
+    """Equality by the rules of JSON: true is not 1, and 1 is 1.0."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, list) and isinstance(other, list):
@@ -72,11 +72,11 @@ class Condition(BaseModel):
 
     @property
     def is_form(self) -> bool:
-        """Whether it is about the form of an answer alone (whether a value is there, its type), not about its content."""
+        """Whether it is only about the form of a response (whether a value is present, its type), not about its content."""
         return self.model_fields_set <= _FORM | self.beside
 
     def read_text(self, text: str) -> Any:
-        """A text as this condition compares it: a number where a number is wanted (a header's value has no type)."""
+        """A header's value as this condition compares it: a number where the condition needs one, else the text."""
         wanted = [self.equals, self.not_, *(self.in_ or ())]
         numeric = any(isinstance(each, int | float) and not isinstance(each, bool) for each in wanted)
         if not (numeric or self.model_fields_set & {"above", "below", "at_least", "at_most"}):
@@ -87,19 +87,19 @@ class Condition(BaseModel):
             return text
 
     def faults(self, actual: Any) -> Iterator[tuple[Reason, str]]:
-        """What is wrong with a value that is there: (reason, `5, expected at most 3`) for each operator that doesn't hold."""
+        """What is wrong with a present value: (reason, `5, expected at most 3`) for each operator that doesn't hold."""
         for reason, seen, expected in self.mismatches(actual):
             yield reason, f"{seen}, expected {expected}"
 
     def mismatches(self, actual: Any) -> Iterator[tuple[Reason, str, str]]:
-        """As `faults`, with what was seen and what was expected as two texts: (reason, `5`, `at most 3`)."""
+        """The same faults with the actual and the expected value as two texts: (reason, `5`, `at most 3`)."""
         for name in _ORDER:
             if name in self.model_fields_set and not _HOLDS[name](getattr(self, name), actual):
                 usual = Reason.SCHEMA if name in _FORM else Reason.BODY
                 yield self.reason or usual, _seen(name, actual), _expected(name, getattr(self, name))
 
     def expected(self) -> str:
-        """What was expected, in words, for a value that is not there."""
+        """What was expected, as text, for a value that is absent."""
         for name in _ORDER:
             if name in self.model_fields_set and name != "exists":
                 return _expected(name, getattr(self, name))
@@ -160,7 +160,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "length": _length,
 }
 _ORDER = tuple(_HOLDS)
-_FORM = frozenset({"exists", "type"})  # about the answer's form, not its content: reason schema
+_FORM = frozenset({"exists", "type"})  # about the response's form, not its content: reason schema
 _WORDS = {
     "type": "",
     "equals": "",

@@ -1,4 +1,4 @@
-"""What a server is told and what it must answer, step by step: the settings, and the reading by lines or by bytes. Knows no socket."""
+"""The dialogue with a server, step by step: its settings, and a buffer that reads lines or bytes. Pure: no socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probes.expect.template import variables
 
 LINE_CAP = 64 * 1024  # bytes of one line
 CAP = 1024 * 1024  # bytes of a whole dialogue
-LINES = 10_000  # of a whole dialogue: each is searched on the loop, and a megabyte of empty ones would hold it for seconds
+LINES = 10_000  # lines of a whole dialogue: each is searched on the loop, and a megabyte of empty lines would block it for seconds
 KEPT = 20  # lines that a failure keeps as evidence
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 
@@ -31,8 +31,8 @@ def _bytes(text: Any) -> Any:
 Hex = Annotated[bytes, BeforeValidator(_bytes), WithJsonSchema({"type": "string", "description": "bytes as pairs of hex digits"})]
 
 
-class Step(BaseModel):
-    """One step: first what is waited for, then what is said, then TLS; any of them may be absent."""
+class DialogueStep(BaseModel):
+    """One step: first wait for a line or bytes, then send, then start TLS; each of them is optional."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -60,20 +60,20 @@ class Step(BaseModel):
         return self
 
     def groups(self) -> Iterator[str]:
-        """The names that its expectation catches."""
+        """The names that its regular expression captures."""
         return iter(self.expect.compiled.groupindex if self.expect else ())
 
     def used(self) -> Iterator[str]:
-        """The names that it fills in, the labels' first. Raises ValueError for a `{{` that begins none."""
+        """The names of its variables, those of the labels first. Raises ValueError for a `{{` that begins no variable."""
         yield from variables(self.labels)
         yield from variables(self.send)
 
 
-Dialogue = Annotated[tuple[Step, ...], Field(max_length=50)]
+Dialogue = Annotated[tuple[DialogueStep, ...], Field(max_length=50)]
 
 
-def judge_names(steps: tuple[Step, ...]) -> None:
-    """Raises ValueError where a step uses what no expectation up to it has caught."""
+def judge_names(steps: tuple[DialogueStep, ...]) -> None:
+    """Raises ValueError where a step uses a name that no step up to it captures."""
     known: set[str] = set()
     for number, step in enumerate(steps, 1):
         known |= set(step.groups())
@@ -82,29 +82,32 @@ def judge_names(steps: tuple[Step, ...]) -> None:
                 raise ValueError(f"step {number} uses {{{{{name}}}}}, which no (?P<{name}>...) before it captures")
 
 
-class Heard:
-    """What came and was not yet taken, as lines or as bytes; bounded."""
+class ReceiveBuffer:
+    """Received data that no step has taken yet, read as lines or as bytes. Its size is bounded."""
 
     def __init__(self) -> None:
         self._left = bytearray()
-        self._seen = 0  # bytes of what is left in which there is no line's end
+        self._seen = 0  # bytes of _left that contain no line end
         self._all = 0
         self._taken = 0  # lines
-        self.lines: list[str] = []  # the last that were taken
+        self.lines: list[str] = []  # the last lines that were taken
 
     def feed(self, data: bytes) -> None:
-        """Takes what came. Raises Failed(size) beyond the bounds."""
+        """Adds received data. Raises Failed(size) beyond CAP."""
         self._left += data
         self._all += len(data)
         if self._all > CAP:
             raise Failed(Reason.SIZE, f"the server sent more than {CAP // 1024} KiB")
 
     def left(self) -> int:
-        """How many bytes came that no step has taken."""
+        """How many received bytes no step has taken."""
         return len(self._left)
 
     def line(self) -> str | None:
-        """The next whole line without its end; None where there is none yet. Raises Failed(size) for one without end, and for too many."""
+        """The next whole line without its line end, or None before it is complete.
+
+        Raises Failed(size) for a line above LINE_CAP, and for more than LINES lines.
+        """
         at = self._left.find(b"\n", self._seen)
         if (len(self._left) if at < 0 else at) > LINE_CAP:
             raise Failed(Reason.SIZE, f"the server sent a line of more than {LINE_CAP // 1024} KiB")
@@ -120,8 +123,8 @@ class Heard:
         self.lines = [*self.lines[1 - KEPT :], line]
         return line
 
-    def taken(self, wanted: bytes) -> bool:
-        """Whether the next bytes are these; takes them. Raises Failed(protocol) as soon as they are others."""
+    def take_bytes(self, wanted: bytes) -> bool:
+        """Takes the wanted bytes and returns True, or False before all of them are there. Raises Failed(protocol) for other bytes."""
         came = bytes(self._left[: len(wanted)])
         if came != wanted[: len(came)]:
             raise Failed(Reason.PROTOCOL, f"the server sent the bytes {came.hex(' ')}, expected {wanted.hex(' ')}")
@@ -131,15 +134,15 @@ class Heard:
         self._seen = 0
         return True
 
-    def ending(self, wanted: str) -> Failed:
-        """Why a dialogue whose connection was closed has failed: cut short in a line or before any, or told something else."""
+    def closed_failure(self, wanted: str) -> Failed:
+        """The failure of a dialogue whose connection was closed: truncated in a line or before the first one, else body."""
         if self._left or not self.lines:
             came = f"after {len(self._left)} bytes of a response" if self._left else "before any response"
             return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
         return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
 
-    def match(self, step: Step) -> Mapping[str, str] | None:
-        """What the awaited line caught, once it is there. Raises Failed(status) for a line that is rejected before."""
+    def match(self, step: DialogueStep) -> Mapping[str, str] | None:
+        """The groups of the expected line, or None before it is there. Raises Failed(status) for a rejected line before it."""
         assert step.expect is not None  # noqa: S101 - for the type checker; the caller asked
         while (line := self.line()) is not None:
             if found := step.expect.search(line):

@@ -1,12 +1,11 @@
-"""Patterns that meet foreign bodies: regular expressions in linear time, and JSONPath that uses them.
+"""Regular expressions in linear time, and JSONPath that uses them.
 
-A body comes from outside: neither a pattern nor a path may be made to run for long by what it meets.
+They are applied to bodies from outside, and no body may make them run for long.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ SHOWN = 80  # characters of a foreign value that a message repeats
 
 
 def shown(value: Any, most: int = SHOWN) -> str:
-    """A value as a message repeats it: JSON in one line, at most `most` characters of it."""
+    """A value for a message: JSON in one line, shortened to `most` characters."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
@@ -30,7 +29,7 @@ def shown(value: Any, most: int = SHOWN) -> str:
 
 
 def whole_characters(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON may hold and no output can carry."""
+    """The text without halves of surrogate pairs: JSON may contain them, but no output can."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -43,7 +42,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: Any) -> Pattern:
-        """Compiles a pattern. Raises ValueError with RE2's own complaint."""
+        """Compiles a pattern. Raises ValueError with RE2's own message."""
         if isinstance(text, Pattern):
             return text
         if not isinstance(text, str):
@@ -53,8 +52,8 @@ class Pattern:
         try:
             return cls(text, re2.compile(whole_characters(text), options=options))
         except re2.error as error:
-            complaint = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-            raise ValueError(f"RE2 can't read this regular expression: {complaint}") from None
+            message = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+            raise ValueError(f"RE2 can't read this regular expression: {message}") from None
 
     def search(self, text: str) -> Any:
         """The first match anywhere in the text, or None."""
@@ -77,7 +76,7 @@ class Pattern:
 
 
 class _Regular(FilterFunction):
-    """RFC 9535's match() and search() by RE2: the library's own use a backtracking engine."""
+    """RFC 9535's match() and search() with RE2. The library's own functions use a backtracking engine."""
 
     arg_types = [ExpressionType.VALUE, ExpressionType.VALUE]  # noqa: RUF012 - the library declares these so
     return_type = ExpressionType.LOGICAL
@@ -86,7 +85,7 @@ class _Regular(FilterFunction):
         self.whole = whole
 
     def __call__(self, value: object, pattern: object) -> bool:
-        """Whether the value matches; what is no text or no pattern doesn't, as the RFC says."""
+        """Whether the value matches. False for a value that is no text and for an invalid pattern, as in the RFC."""
         if not isinstance(value, str) or not isinstance(pattern, str):
             return False
         try:
@@ -97,7 +96,7 @@ class _Regular(FilterFunction):
 
 
 class _Environment(JSONPathEnvironment):
-    """RFC 9535 and nothing more, with regular expressions in linear time."""
+    """Strict RFC 9535, with regular expressions in linear time."""
 
     def __init__(self) -> None:
         super().__init__(strict=True)
@@ -144,13 +143,8 @@ class JsonPath:
     @property
     def names(self) -> tuple[str, ...]:
         """The names along the query: ("checks", "database", "status") of $.checks.database.status."""
-        return tuple(self._names())
-
-    def _names(self) -> Iterable[str]:
-        for segment in self.compiled.segments:
-            for selector in segment.selectors[:1]:
-                if isinstance(selector, NameSelector):
-                    yield selector.name
+        first = (selector for segment in self.compiled.segments for selector in segment.selectors[:1])
+        return tuple(selector.name for selector in first if isinstance(selector, NameSelector))
 
     @property
     def starts_with_name(self) -> bool:

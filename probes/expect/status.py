@@ -1,4 +1,4 @@
-"""What a status says: as wanted or not, and where not, why: auth, throttled (until when), redirect (where to) or status."""
+"""Whether a status is the expected one and, if not, the reason: auth, throttled (until when), redirect (where to) or status."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pydantic_core import CoreSchema, core_schema
 from probes.core import Failed, Reason
 from probes.expect.patterns import whole_characters
 from probes.http.message import Response
+from probes.text import one_line
 
 _CLASS = re.compile(r"([1-5])xx\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
-_SAID = 160  # characters of an application's own error text that a message repeats
-_SAYING = ("message", "detail", "error_description", "msg", "error", "reason", "status")
+_ERROR_TEXT_CAP = 160  # characters of an application's own error text that a message repeats
+_ERROR_FIELDS = ("message", "detail", "error_description", "msg", "error", "reason", "status")
 _AUTH = frozenset({401, 403, 407, 423})  # 423: locked after too many attempts
 _THROTTLED = 429
 
@@ -69,32 +70,32 @@ def _status_range(written: Any) -> tuple[int, int]:
 
 
 def any_success() -> Statuses:
-    """What is expected where nothing is written: 2xx."""
+    """The default where checks.yaml gives no status: 2xx."""
     return Statuses.parse("2xx")
 
 
-def judge_status(answer: Response, wanted: Statuses) -> None:
-    """Raises Failed where the status is not as wanted: auth, throttled (until when), redirect (where to) or status."""
-    if answer.status in wanted:
+def judge_status(response: Response, wanted: Statuses) -> None:
+    """Raises Failed where the status is not the expected one: auth, throttled (until when), redirect (where to) or status."""
+    if response.status in wanted:
         return
-    seen = f"{answer.status}, expected {wanted}"
-    if answer.status == _THROTTLED:
-        raise Failed(Reason.THROTTLED, f"429, {throttled_until(answer)}")
-    if 300 <= answer.status < 400 and (location := answer.header("location")):  # noqa: PLR2004 - HTTP's own numbers
-        raise Failed(Reason.REDIRECT, f"{answer.status} to {location.partition('?')[0][:200]}, expected {wanted}")
-    said = error_text(answer)
-    message = f"{seen}: {said}" if said else seen
-    raise Failed(Reason.AUTH if answer.status in _AUTH else Reason.STATUS, message)
+    seen = f"{response.status}, expected {wanted}"
+    if response.status == _THROTTLED:
+        raise Failed(Reason.THROTTLED, f"429, {throttled_until(response)}")
+    if 300 <= response.status < 400 and (location := response.header("location")):  # noqa: PLR2004 - HTTP's own numbers
+        raise Failed(Reason.REDIRECT, f"{response.status} to {location.partition('?')[0][:200]}, expected {wanted}")
+    text = error_text(response)
+    message = f"{seen}: {text}" if text else seen
+    raise Failed(Reason.AUTH if response.status in _AUTH else Reason.STATUS, message)
 
 
-def throttled_until(answer: Response) -> str:
-    """Until when an answer 429 asks us to wait: a time where it can be told, else how long, else that it doesn't say.
+def throttled_until(response: Response) -> str:
+    """Until when a response 429 asks us to wait: a time if possible, else a number of seconds, else that it doesn't say.
 
-    Retry-After (seconds or a date) comes before X-RateLimit-Reset (seconds since the epoch). The answer's own Date makes
-    seconds into a time: no clock of ours has to agree with the server's.
+    Retry-After (seconds or a date) comes before X-RateLimit-Reset (seconds since the epoch). Seconds are counted from the
+    response's own Date, so the clocks of the runner and the server need not agree.
     """
-    after, reset = answer.header("retry-after") or "", answer.header("x-ratelimit-reset") or ""
-    sent, until = _date(answer.header("date") or ""), _date(after)
+    after, reset = response.header("retry-after") or "", response.header("x-ratelimit-reset") or ""
+    sent, until = _date(response.header("date") or ""), _date(after)
     if until is None and after.isdecimal() and len(after) < 8:  # noqa: PLR2004 - about three years
         if sent is None:
             return f"throttled for {after} s"
@@ -114,21 +115,21 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def error_text(answer: Response) -> str:
-    """What an application says of its own failure, in the usual JSON forms, bounded; "" where it says nothing readable."""
+def error_text(response: Response) -> str:
+    """The application's own error text from the usual JSON forms, shortened; "" where the body has none."""
     try:
-        said = _told(answer.json(), 3)
+        text = _first_text(response.json(), 3)
     except ValueError:
         return ""
-    return whole_characters(said if len(said) <= _SAID else said[: _SAID - 1] + "…")
+    return whole_characters(text if len(text) <= _ERROR_TEXT_CAP else text[: _ERROR_TEXT_CAP - 1] + "…")
 
 
-def _told(value: Any, depth: int) -> str:
-    """The first sentence under the usual names, some levels deep."""
+def _first_text(value: Any, depth: int) -> str:
+    """The first text under the usual names, at most `depth` levels deep, in one line."""
     if isinstance(value, str):
-        return " ".join(value.split())
+        return one_line(value)
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict) or depth == 0:
         return ""
-    return next((told for name in _SAYING if (told := _told(value.get(name), depth - 1))), "")
+    return next((text for name in _ERROR_FIELDS if (text := _first_text(value.get(name), depth - 1))), "")

@@ -1,4 +1,4 @@
-"""`{{token}}`: what a journey captured, put into what it sends next. Pure text."""
+"""`{{token}}`: values that a journey captured, put into its next requests. Pure."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def fill_path(path: str, values: Mapping[str, Any]) -> str:
-    """A path with its variables filled in, each escaped inside its segment: a value can't change where the path leads.
+    """A path with its variables filled in, each escaped, so that a value can't add or remove a segment.
 
-    Raises Failed(schema) for a value that would: none at all, `.` or `..`.
+    Raises Failed(schema) for an empty value, `.` and `..`.
     """
-    return _VARIABLE.sub(lambda found: _segment(found[1], as_text(values[found[1]])), path)
 
+    def segment(variable: re.Match[str]) -> str:
+        text = as_text(values[variable[1]])
+        if text.strip(".") == "":
+            raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{variable[1]}}}}} is not allowed in a path")
+        return quote(text, safe="")
 
-def _segment(name: str, text: str) -> str:
-    if text.strip(".") == "":
-        raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{name}}}}} is not allowed in a path")
-    return quote(text, safe="")
+    return _VARIABLE.sub(segment, path)
 
 
 def fill_json(value: Any, values: Mapping[str, Any]) -> Any:
-    """A JSON value with the variables in its texts filled in; a text that is one variable becomes the value, type and all."""
+    """A JSON value with the variables in its texts filled in; a text that is one variable becomes the value itself, with its type."""
     if isinstance(value, str):
         whole = _VARIABLE.fullmatch(value)
         return values[whole[1]] if whole else fill(value, values)

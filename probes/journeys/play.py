@@ -1,13 +1,13 @@
-"""Plays the steps of a journey without I/O and without a clock: requests come out, answers go in.
+"""Plays the steps of a journey without I/O and without a clock: a generator that yields requests and is sent responses.
 
-asyncio drives it in probes/kinds/journey.py, gevent in loadtests: both play the very same journey.
+asyncio drives it in probes/kinds/journey.py, gevent in loadtests: both play the same journey.
 
     play = Play(steps, locate=..., headers=...)
     moves = play.steps()
     sending = next(moves)
     while True:
-        answer = ...send sending.request...      # what goes wrong in sending: moves.throw(Failed(...)) names the step
-        sending = moves.send(answer)             # StopIteration: passed; Failed: not
+        response = ...send sending.request...    # after an error in sending, moves.throw(Failed(...)) adds the step's name
+        sending = moves.send(response)           # raises StopIteration when all steps have passed, else Failed
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from probes.journeys.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request that a journey wants sent, and the step that it belongs to."""
+    """A request to send, and the step that it belongs to."""
 
     step: Step
     request: Request
@@ -35,10 +35,10 @@ Moves = Generator[Sending, Response, None]
 
 
 class Play:
-    """One playing of a journey: its variables, and the seconds that each step took.
+    """One run of a journey: its variables, and the seconds that each step took.
 
-    `locate` makes a path (with its query) an absolute URL; `headers` go with every request; `conceal` is told each
-    captured value that must not show.
+    `locate` makes a path (with its query) an absolute URL; `headers` are sent with every request; `conceal` is called with
+    each captured value that no output may show.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class Play:
         self.seconds: dict[str, float] = {}  # by step, whatever its verdict
 
     def steps(self) -> Moves:
-        """The steps in their order, but for those that are `always`. Raises Failed as soon as one is not as expected."""
+        """The steps in their order, without those that are `always`. Raises Failed at the first response that is not as expected."""
         return self._moves(step for step in self._steps if not step.always)
 
-    def leaving(self) -> Moves:
-        """The steps that are `always`; one that needs what was never captured is left out."""
+    def cleanup(self) -> Moves:
+        """The steps that are `always`, without those that need a value that was never captured."""
         return self._moves(step for step in self._steps if step.always and step.uses() <= self._values.keys())
 
     def _moves(self, steps: Iterable[Step]) -> Moves:
         for step in steps:
             try:
-                answer = yield Sending(step, self._request(step))
-                self.seconds[step.name] = answer.seconds
-                self._judge(step, answer)
-                self._capture(step, answer)
+                response = yield Sending(step, self._request(step))
+                self.seconds[step.name] = response.seconds
+                self._judge(step, response)
+                self._capture(step, response)
             except Failed as failed:
                 raise Failed(failed.reason, f"{step.name}: {failed.message}") from failed
 
@@ -80,17 +80,17 @@ class Play:
         headers = typed | self._headers | step.filled_headers(self._values)
         return Request(step.method, self._locate(step.filled_path(self._values)), headers, body)
 
-    def _judge(self, step: Step, answer: Response) -> None:
+    def _judge(self, step: Step, response: Response) -> None:
         try:
-            step.expect.judge(answer)
+            step.expect.judge(response)
         except Failed:
-            with suppress(Failed):  # a login that was merely slow has opened a session, which is to be left in order
-                self._capture(step, answer)
+            with suppress(Failed):  # a login that was only too slow has opened a session, and the clean-up must be able to close it
+                self._capture(step, response)
             raise
 
-    def _capture(self, step: Step, answer: Response) -> None:
+    def _capture(self, step: Step, response: Response) -> None:
         for name, capture in step.capture.items():
-            value = capture.take(name, answer)
+            value = capture.take(name, response)
             if capture.secret and not isinstance(value, bool):
                 self._conceal(as_text(value))
             self._values[name] = value

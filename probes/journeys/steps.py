@@ -1,10 +1,10 @@
-"""The steps of a journey as they are written, and what can be wrong with them when they are read."""
+"""The steps of a journey as checks.yaml writes them, and their validation."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ _NAME = r"^[a-z0-9][a-z0-9_-]*$"  # a step's name becomes a metric's label and a
 
 
 class Capture(BaseModel):
-    """Where a value is taken from an answer: a JSONPath, a header, a regular expression, or one in a header."""
+    """Where a value is taken from a response: a JSONPath, a header, a regular expression, or one in a header."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -42,14 +42,14 @@ class Capture(BaseModel):
             raise ValueError("json goes with neither header nor regex")
         return self
 
-    def take(self, name: str, answer: Response) -> Any:
-        """The value. Raises Failed(schema) where the answer has none, and Failed(body) where it is no JSON."""
+    def take(self, name: str, response: Response) -> Any:
+        """The captured value. Raises Failed(schema) where the response has none, and Failed(body) where it is not JSON."""
         if self.json_ is not None:
-            found = self.json_.find(document(answer))
+            found = self.json_.find(document(response))
             if not found or found[0] is None or isinstance(found[0], dict | list):
                 raise Failed(Reason.SCHEMA, f"{self.json_} is {shown(found[0]) if found else 'absent'}; nothing to capture as {name}")
             return found[0]
-        text = answer.text() if self.header is None else answer.header(self.header)
+        text = response.text() if self.header is None else response.header(self.header)
         where = "the body" if self.header is None else f"header {self.header}"
         if text is None:
             raise Failed(Reason.SCHEMA, f"{where} is absent; nothing to capture as {name}")
@@ -68,7 +68,7 @@ CaptureField = Annotated[Capture, BeforeValidator(_path_alone, json_schema_input
 
 
 class Step(BaseModel):
-    """One request of a journey: what is sent, what its answer must be, and what is taken from it into later steps."""
+    """One request of a journey: what is sent, what its response must be, and which values later steps take from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -108,22 +108,22 @@ class Step(BaseModel):
 
     @cached_property
     def method(self) -> str:
-        """GET, POST, ..."""
+        """The HTTP method: GET, POST, ..."""
         return next(name for name in _METHODS if getattr(self, name) is not None).upper()
 
     @cached_property
     def path(self) -> str:
-        """The path as it is written, variables and all."""
+        """The path as it is written, with its variables."""
         written: str = getattr(self, self.method.lower())
         return written
 
     @property
     def logs_in(self) -> bool:
-        """Whether this step sends credentials of the configuration and captures something for later steps: a login."""
+        """Whether this step is a login: it sends credentials of the configuration and captures a value for later steps."""
         return self.method in ("POST", "PUT") and bool(self.capture) and not self.uses()
 
     def uses(self) -> frozenset[str]:
-        """The variables in what is sent. Raises ValueError for a `{{` that begins none."""
+        """The variables of the request. Raises ValueError for a `{{` that begins no variable."""
         return frozenset(variables([self.path, self.query, self.headers, self.form or {}, self.json_, self.body or ""]))
 
     def filled_path(self, values: Mapping[str, Any]) -> str:
@@ -134,14 +134,14 @@ class Step(BaseModel):
         return f"{path}{'&' if '?' in path else '?'}{urlencode(_revealed(self.query, values))}"
 
     def filled_headers(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """The headers with the variables filled in. Raises Failed(body) for a captured value that no header can carry."""
+        """The headers with the variables filled in. Raises Failed(body) for a captured value that can't be sent in a header."""
         headers = _revealed(self.headers, values)
         if bad := [name for name, value in headers.items() if not value.isprintable()]:
             raise Failed(Reason.BODY, f"header {bad[0]} can't be sent: the captured value has a line break or a control character")
         return headers
 
     def filled_body(self, values: Mapping[str, Any]) -> tuple[str, bytes | None]:
-        """Content type and body with the variables filled in; "" and None where nothing is sent."""
+        """Content type and body with the variables filled in; "" and None for a request without a body."""
         if self.form is not None:
             return _FORM_TYPE, urlencode(_revealed(self.form, values)).encode()
         if self.json_ is not None:
@@ -154,23 +154,16 @@ def _revealed(secrets: Mapping[str, SecretStr], values: Mapping[str, Any]) -> di
 
 
 def check_steps(steps: Sequence[Step]) -> None:
-    """Raises ValueError for steps that can't work: none, two of one name, a variable that no step before captures."""
+    """Raises ValueError for no steps, two steps of one name, and a variable that no step before captures."""
     if not any(not step.always for step in steps):
         raise ValueError("write at least one step that is not always")
     names = [step.name for step in steps]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"two steps are named {twice[0]}")
     known: list[str] = []
-    for number, step in _in_order(steps):
+    for number, step in sorted(enumerate(steps, 1), key=lambda each: each[1].always):  # those that are always run last
         for unknown in sorted(step.uses() - set(known)):
             near = difflib.get_close_matches(unknown, known, 1)
             hint = f"; did you mean {{{{{near[0]}}}}}" if near else ""
             raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{hint}")
         known += step.capture
-
-
-def _in_order(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
-    """The steps as they run, numbered as they are written: those that are always come last."""
-    numbered = list(enumerate(steps, 1))
-    yield from (each for each in numbered if not each[1].always)
-    yield from (each for each in numbered if each[1].always)

@@ -1,4 +1,4 @@
-"""Kind `http`: one request, and what its answer must be."""
+"""Kind `http`: one request, and what its response must be."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from probes import Ask, Context, Family, Result, Size
 from probes.expect.assertions import Expect
 from probes.http.message import Request
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
+from probes.text import latency
 
 
 class Basic(BaseModel):
-    """A user and a password, sent as RFC 7617 says."""
+    """A user and a password for basic authentication (RFC 7617)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -30,7 +31,7 @@ class Basic(BaseModel):
 
 
 class Http(HttpProbe):
-    """Sends one HTTP request and judges the answer: status, headers, text, JSON, and how long it took."""
+    """Sends one HTTP request and judges the response: status, headers, text, JSON, and how long it took."""
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"url": "http://127.0.0.1:9/", "expect": {"status": 200, "within": "2s"}},
@@ -74,22 +75,20 @@ class Http(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
-            answer = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
-        self.expect.judge(answer)
-        return Result.passed(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
+            response = await session.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+        self.expect.judge(response)
+        return Result.passed(f"{response.status} in {latency(response.seconds)}")
 
     def _request(self) -> Request:
-        kind, body = self._content()
+        kind, body = "", self.body.get_secret_value().encode() if self.body else None
+        if self.json_ is not None:
+            kind, body = "application/json", json.dumps(self.json_).encode()
+        if self.form is not None:
+            kind = "application/x-www-form-urlencoded"
+            body = urlencode({name: value.get_secret_value() for name, value in self.form.items()}).encode()
         headers = ({"Content-Type": kind} if kind else {}) | self.base_headers()
         if self.basic:
             headers["Authorization"] = self.basic.header()
         if self.bearer:
             headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
         return Request(self.method, self.location(), headers, body)
-
-    def _content(self) -> tuple[str, bytes | None]:
-        if self.json_ is not None:
-            return "application/json", json.dumps(self.json_).encode()
-        if self.form is not None:
-            return "application/x-www-form-urlencoded", urlencode({k: v.get_secret_value() for k, v in self.form.items()}).encode()
-        return "", self.body.get_secret_value().encode() if self.body else None

@@ -1,4 +1,4 @@
-"""Kind `journey`: several HTTP requests in a row, as a user makes them, with values taken from one answer into the next."""
+"""Kind `journey`: several HTTP requests in a row, as a user makes them, with values taken from one response into the next."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, keyed_family
-from probes.expect.assertions import duration
+from probes.facts import step as step_fact
 from probes.http.probe import HttpProbe, HttpSession, http_families
 from probes.journeys.play import Moves, Play
 from probes.journeys.steps import Step, check_steps
 from probes.target import FREE_METHODS
+from probes.text import count, latency, setting
 
-LEAVING = 5.0  # seconds that the steps with `always` have of their own
+CLEANUP = 5.0  # seconds for the steps with `always`, after the verdict
 
 
 class Journey(HttpProbe):
     """Plays its steps in order and stops at the first that is not as expected; steps with `always` run in any case.
 
-    Each step's seconds are the fact `step.<name>`. After a refused login none is tried again for `lockout`: an account
-    that locks after so many failures must not be locked by its own probe.
+    Each step's seconds are the fact `step.<name>`. After a refused login the check doesn't log in again for `lockout`, since
+    a probe must not lock the account that it uses.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -71,11 +72,11 @@ class Journey(HttpProbe):
     def asks(self) -> tuple[Ask, ...]:
         return tuple(Ask(step.method, self.location(step.path), ("steps", index)) for index, step in enumerate(self.steps))
 
-    def cleanup_seconds(self) -> float:
-        return LEAVING if any(step.always for step in self.steps) else 0.0
+    def afterwards(self) -> float:
+        return CLEANUP if any(step.always for step in self.steps) else 0.0
 
     def repeatable(self) -> bool:
-        """It logs in, and does what a user does."""
+        """False: a journey logs in and acts as a user."""
         return False
 
     async def run(self, ctx: Context) -> Result:
@@ -88,47 +89,47 @@ class Journey(HttpProbe):
                 await self._play(ctx, session, play.steps())
             finally:
                 ctx.decided = ctx.clock.monotonic()
-                if self.cleanup_seconds():
-                    ctx.evidence["cleanup"] = await self._leave(ctx, session, play)
+                if self.afterwards():
+                    ctx.evidence["afterwards"] = await self._clean_up(ctx, session, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
-        return Result.passed(f"{len(taken)} step{'s'[: len(taken) - 1]} in {duration(sum(taken))}")
+        return Result.passed(f"{count(len(taken), 'step')} in {latency(sum(taken))}")
 
     async def _play(self, ctx: Context, session: HttpSession, moves: Moves) -> None:
-        """Carries requests out and answers in until the moves are at their end."""
+        """Sends each request of the journey and returns its response to it, until its end."""
         sending = next(moves, None)
         while sending is not None:
             step = sending.step
             ctx.step = step.name
             try:
-                answer = await session.send(ctx, sending.request)
+                response = await session.ask(ctx, sending.request)
             except Failed as failed:
-                moves.throw(failed)  # it comes back with the step's name
+                moves.throw(failed)  # raises Failed with the step's name
                 raise
-            ctx.facts[f"step.{step.name}"] = answer.seconds
+            ctx.facts[step_fact(step.name)] = response.seconds
             try:
-                sending = moves.send(answer)
+                sending = moves.send(response)
             except StopIteration:
                 return
             except Failed as failed:
                 if failed.reason is Reason.AUTH and step.logs_in:
-                    await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({answer.status})")
+                    await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({response.status})")
                 raise
 
-    async def _leave(self, ctx: Context, session: HttpSession, play: Play) -> str:
-        """Plays the steps with `always` on time of their own, and says how it went. The verdict is known, and stays."""
-        aside = ctx.side_context(deadline=ctx.clock.monotonic() + LEAVING)
+    async def _clean_up(self, ctx: Context, session: HttpSession, play: Play) -> str:
+        """Plays the steps with `always` within CLEANUP seconds, and returns a message for the evidence. The verdict stays."""
+        side = ctx.side_context(deadline=ctx.clock.monotonic() + CLEANUP)
         try:
-            async with asyncio.timeout(LEAVING):
-                await self._play(aside, session, play.leaving())
+            async with asyncio.timeout(CLEANUP):
+                await self._play(side, session, play.cleanup())
         except TimeoutError:
-            return f"{aside.step}: no answer within {LEAVING:g} s"
+            return f"{side.step}: no answer within {setting(CLEANUP)}"
         except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             return str(error)
         finally:
-            ctx.secrets |= aside.secrets
-        return "cleaned up" if aside.step else "nothing to clean up"
+            ctx.secrets |= side.secrets
+        return "cleaned up" if side.step else "nothing to clean up"
 
     def _lock(self, step: Step) -> str:
-        """What a refused login holds: its address, since an application locks the account and the sender's address."""
+        """The key of the hold after a refused login: its address, since an application locks the account and the sender's address."""
         scheme, host, path, *_ = urlsplit(self.location(step.path))
         return f"login {urlunsplit((scheme, host.rpartition('@')[2], path, '', ''))}"

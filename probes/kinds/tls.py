@@ -1,4 +1,4 @@
-"""Kind `tls`: a server's certificate, its chain, and how long they are still good."""
+"""Kind `tls`: a server's certificate and its chain, and how long they remain valid."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from probes import (
     network_families,
     phase_family,
 )
+from probes.facts import TLS_VERSION
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, broken, tls_families
 
-_MOMENT = 0.5  # seconds, none of them the target's time
+_ALERT_WAIT = 0.5  # seconds; they don't count as the target's time
 
 
 class Validity(BaseModel):
-    """What a certificate must be beyond valid."""
+    """Conditions for a certificate, in addition to its validity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -42,7 +43,7 @@ class Validity(BaseModel):
 
 
 class Handshake(Probe):
-    """Shakes hands and judges what the server shows. What it shows is noted, also where it doesn't hold."""
+    """Makes a TLS handshake and judges the certificate. Its facts are recorded even if the handshake fails."""
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = ({"host": "127.0.0.1", "port": 9, "expect": {"valid_for": "7d"}},)
     families: ClassVar[tuple[Family, ...]] = (
@@ -67,9 +68,12 @@ class Handshake(Probe):
         try:
             stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls)
         finally:
-            self._note_validity(ctx)
+            # By the verified chain: a presented chain may contain an expired cross-signature that nobody needs.
+            expiry = ctx.facts.get("chain_expiry", ctx.facts.get("cert_expiry"))
+            if expiry is not None:
+                ctx.facts["valid_seconds"] = expiry - ctx.clock.time()
         try:
-            await self._leave(ctx, stream)
+            await self._wait_for_alert(ctx, stream)
         finally:
             stream.close()
         left = ctx.facts["valid_seconds"]
@@ -77,29 +81,22 @@ class Handshake(Probe):
         if self.expect.valid_for is not None and left < self.expect.valid_for:
             term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
             raise Failed(Reason.EXPIRED, f"the certificate {term}, on {until}; expected at least {in_words(self.expect.valid_for)} left")
-        return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts['tls_version']}")
+        return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts[TLS_VERSION]}")
 
-    async def _leave(self, ctx: Context, stream: Stream) -> None:
-        """In TLS 1.3 a server objects to our certificate behind the handshake: it has a moment to say so. Raises Failed(auth, tls)."""
-        if ctx.facts["tls_version"] != "TLSv1.3":
+    async def _wait_for_alert(self, ctx: Context, stream: Stream) -> None:
+        """In TLS 1.3 a server refuses our certificate only after the handshake, with an alert. Raises Failed(auth, tls)."""
+        if ctx.facts[TLS_VERSION] != "TLSv1.3":
             return
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(min(_MOMENT, ctx.remaining() / 2)):
+            async with asyncio.timeout(min(_ALERT_WAIT, ctx.remaining() / 2)):
                 try:
                     await stream.close_tls()
                 except ssl.SSLError as error:
                     raise broken(error) from error
 
-    @staticmethod
-    def _note_validity(ctx: Context) -> None:
-        """Counts by the chain that was verified: a presented one may carry a dead cross-signature that nobody needs."""
-        expiry = ctx.facts.get("chain_expiry", ctx.facts.get("cert_expiry"))
-        if expiry is not None:
-            ctx.facts["valid_seconds"] = expiry - ctx.clock.time()
-
 
 def in_words(seconds: float) -> str:
-    """A stretch of time in its two largest units, cut and not rounded: 3 d 2 h, 2 h, 12 min 3 s."""
+    """A duration in its two largest units, rounded down: 3 d 2 h, 2 h, 12 min 3 s."""
     left = int(seconds)
     for (unit, length), (lesser, part) in pairwise((("d", 86400), ("h", 3600), ("min", 60), ("s", 1))):
         if left >= length:

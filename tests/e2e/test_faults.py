@@ -43,7 +43,7 @@ class Row:
 
 ROWS = {
     "api-500": Row(dict.fromkeys(API, "status"), {"api": "500", "plan-a-trip": "login"}),
-    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "expected at most 2.0 s", "plan-a-trip": ": "}),
+    "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "expected at most 2.00 s", "plan-a-trip": ": "}),
     "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no answer within 5s in processing"}),
     "api-reset": Row(dict.fromkeys(API, "reset|truncated"), {"api": "bytes"}),
     "db-down": Row(

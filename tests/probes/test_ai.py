@@ -199,7 +199,7 @@ async def test_cut_off_in_the_middle(wire: Wire) -> None:
     assert message.endswith('the reply so far: "Bri"')
 
 
-class Heard(dict[str, Any]):
+class RecordedFacts(dict[str, Any]):
     """Facts that tell when the first token is among them."""
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class Heard(dict[str, Any]):
 async def test_a_run_that_is_cut_short_keeps_its_first_token(wire: Wire) -> None:
     """What was measured before the deadline is kept."""
     ctx = make_context(wire)
-    ctx.facts = heard = Heard()
+    ctx.facts = heard = RecordedFacts()
     over = asyncio.Event()
 
     async def stuck(_: Request) -> Response:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from probes.core import Failed, Reason, Verdict
-from probes.expect.contract import breaches, mock_mark
+from probes.expect.contract import breaches, find_mock
 from probes.kinds.booking import Booking
 from probes.kinds.booking.partners import PARTNERS, Read
 from probes.probe import Context
@@ -278,11 +278,11 @@ def test_no_answer_breaks_a_contract_check(value: Any) -> None:
     for partner in PARTNERS.values():
         for read in partner.reads:
             assert all(isinstance(breach, str) for breach in breaches(read.shape, value))
-    assert isinstance(mock_mark(value), str)
+    assert isinstance(find_mock(value), str)
 
 
 def test_marks_of_a_mock() -> None:
     """A made-up answer is known by its marks, and a restaurant called Mockingbird isn't one."""
-    assert mock_mark({"a": [{"is_mock": True}]}) == "$.a[0].is_mock is true"
-    assert mock_mark({"confirmation_code": "MOCK123"}) == '$.confirmation_code is "MOCK123"'
-    assert mock_mark({"mock": False, "name": "Mockingbird", "text": "mock 1 of 2"}) == ""
+    assert find_mock({"a": [{"is_mock": True}]}) == "$.a[0].is_mock is true"
+    assert find_mock({"confirmation_code": "MOCK123"}) == '$.confirmation_code is "MOCK123"'
+    assert find_mock({"mock": False, "name": "Mockingbird", "text": "mock 1 of 2"}) == ""

@@ -10,9 +10,9 @@ import pytest
 
 from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
-from probes.expect.contract import breaches, mock_mark
+from probes.expect.contract import breaches, find_mock
 from probes.expect.dialogue import CAP as DIALOGUE_CAP
-from probes.expect.dialogue import KEPT, LINE_CAP, LINES, Heard
+from probes.expect.dialogue import KEPT, LINE_CAP, LINES, ReceiveBuffer
 from probes.expect.patterns import SHOWN, shown
 from probes.expect.status import error_text
 from probes.http.exchange import HEAD_CAP
@@ -151,7 +151,7 @@ def test_a_partners_long_list() -> None:
     for good, wrong in ((99, True), (100, False)):
         many: list[Any] = [*["an id"] * good, 5]
         assert bool(list(breaches(["string"], many))) is wrong
-        assert bool(mock_mark([*[1] * good, "MOCK123"])) is wrong
+        assert bool(find_mock([*[1] * good, "MOCK123"])) is wrong
 
 
 # Dialogues
@@ -163,12 +163,12 @@ def test_a_partners_long_list() -> None:
 def test_a_line(beyond: int, end: bytes, step: int) -> None:
     """With and without an end, in pieces and at once; the end's CR is one of its bytes."""
     text = b"x" * (LINE_CAP + beyond - end.count(b"\r")) + end
-    heard, lines = Heard(), list[str | None]()
+    received, lines = ReceiveBuffer(), list[str | None]()
 
     def hear() -> None:
         for at in range(0, len(text), step):
-            heard.feed(text[at : at + step])
-            lines.append(heard.line())
+            received.feed(text[at : at + step])
+            lines.append(received.line())
 
     if beyond:
         with pytest.raises(Failed, match="the server sent a line of more than 64 KiB") as caught:
@@ -181,31 +181,31 @@ def test_a_line(beyond: int, end: bytes, step: int) -> None:
 
 def test_a_dialogue() -> None:
     """All that a server says, in bytes."""
-    heard = Heard()
-    heard.feed(b"x" * DIALOGUE_CAP)
+    received = ReceiveBuffer()
+    received.feed(b"x" * DIALOGUE_CAP)
     with pytest.raises(Failed, match="the server sent more than 1024 KiB") as caught:
-        heard.feed(b"x")
+        received.feed(b"x")
     assert caught.value.reason is Reason.SIZE
 
 
 def test_the_lines_of_a_dialogue() -> None:
     """All that a server says, in lines; of the last ones so many are kept."""
-    heard = Heard()
-    heard.feed(b"x\n" * LINES + b"y\n")
-    assert [heard.line() for _ in range(LINES)] == ["x"] * LINES
-    assert heard.lines == ["x"] * KEPT
+    received = ReceiveBuffer()
+    received.feed(b"x\n" * LINES + b"y\n")
+    assert [received.line() for _ in range(LINES)] == ["x"] * LINES
+    assert received.lines == ["x"] * KEPT
     with pytest.raises(Failed, match="the server sent more than 10,000 lines") as caught:
-        heard.line()
+        received.line()
     assert caught.value.reason is Reason.SIZE
 
 
 def test_the_lines_that_are_kept() -> None:
     """The last of them, in order."""
-    heard = Heard()
-    heard.feed(b"".join(b"%d\n" % number for number in range(KEPT + 1)))
+    received = ReceiveBuffer()
+    received.feed(b"".join(b"%d\n" % number for number in range(KEPT + 1)))
     for number in range(KEPT + 1):
-        heard.line()
-        assert heard.lines == [str(one) for one in range(max(0, number + 1 - KEPT), number + 1)]
+        received.line()
+        assert received.lines == [str(one) for one in range(max(0, number + 1 - KEPT), number + 1)]
 
 
 # Other kinds

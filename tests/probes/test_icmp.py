@@ -140,7 +140,7 @@ async def test_lost_replies() -> None:
     async with echoing() as (echoes, far), context(timeout=0.2) as ctx:
         ctx.facts["sent"] = 0
         trips: dict[int, float] = {}
-        task = asyncio.create_task(probe.several(ctx, echoes, trips))
+        task = asyncio.create_task(probe.ping_repeatedly(ctx, echoes, trips))
         for packet in (await _sent(far), await _sent(far), await _sent(far))[:2]:
             sequence = struct.unpack("!HHHH", packet[:8])[3]
             far.send(reply(sequence))
@@ -212,10 +212,10 @@ def told(
 async def test_what_the_network_says(version: Version, ancillary: list[tuple[int, int, bytes]], reason: Reason, message: str) -> None:
     """A router's complaint names the router and what it says; one about another's packet is passed over."""
     async with echoing(version, raw=True) as (echoes, _):
-        complaint = echoes.complaint(echoes.packet(1), ancillary)
+        complaint = echoes.read_error(echoes.packet(1), ancillary)
         assert complaint is not None
         assert (complaint.reason, complaint.message) == (reason, message)
-        assert echoes.complaint(reply(1, kind=8, ident=IDENT + 1), ancillary) is None
+        assert echoes.read_error(reply(1, kind=8, ident=IDENT + 1), ancillary) is None
 
 
 async def test_the_moment_is_the_kernels() -> None:

@@ -1,4 +1,4 @@
-"""Kind `ai`: asks a model one thing, as the application does, and judges its words and its pace, within a budget."""
+"""Kind `ai`: sends a prompt to a model, as the application does, and judges the reply's text and speed, within a budget."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
-from probes.expect.assertions import Patterns, Texts, duration, judge_latency
+from probes.expect.assertions import Patterns, Texts, judge_latency
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
-from probes.kinds.ai.budget import Budget, Prices, Purse
-from probes.kinds.ai.chat import Chat, Form, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
+from probes.kinds.ai.budget import Prices, TokenBudget, TokenQuota
+from probes.kinds.ai.chat import Chat, ChatApi, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
+from probes.text import latency
 
 _REASONS = {401: Reason.AUTH, 403: Reason.AUTH, 429: Reason.THROTTLED}
 _BAD_REQUEST = 400
 
 
 class ExpectReply(BaseModel):
-    """What the model's reply must be: its words, then its pace."""
+    """What the model's reply must be: its text, then its speed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -35,9 +36,9 @@ class ExpectReply(BaseModel):
     tokens_per_second: float | None = Field(default=None, gt=0, description="The lowest rate of tokens after the first one.")
 
     def judge_text(self, transcript: Transcript) -> None:
-        """Raises Failed(body) where the reply's words aren't as expected."""
-        said, plain = transcript.text, transcript.text.casefold()
-        how = f"; the reply is {shown(said, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
+        """Raises Failed(body) where the reply's text is not as expected."""
+        reply, plain = transcript.text, transcript.text.casefold()
+        how = f"; the reply is {shown(reply, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
         for text in self.text:
             if text.casefold() not in plain:
                 raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")
@@ -45,11 +46,11 @@ class ExpectReply(BaseModel):
             if text.casefold() in plain:
                 raise Failed(Reason.BODY, f"the reply contains {shown(text)}{how}")
         for pattern in self.regex:
-            if pattern.search(said) is None:
+            if pattern.search(reply) is None:
                 raise Failed(Reason.BODY, f"nothing in the reply matches {pattern}{how}")
 
     def judge_pace(self, facts: dict[str, Any], seconds: float) -> None:
-        """Raises Failed(latency) where the reply came too slowly."""
+        """Raises Failed(latency) where the reply was too slow."""
         if self.first_token is not None:
             judge_latency("the first token took", facts.get("first_token", seconds), self.first_token)
         if self.gap is not None:
@@ -64,9 +65,9 @@ class ExpectReply(BaseModel):
 class Ai(HttpProbe):
     """Sends a prompt to a model's chat endpoint, streamed, and judges the reply.
 
-    The worst that a run may use (the prompt's bytes as tokens, and `max_tokens`) is reserved in the budget before it is
-    sent, and settled with what the service says was used; an answer that doesn't say keeps the reservation. A request
-    that never left or that was refused (4xx) costs nothing.
+    The most tokens that a run may use (the prompt's bytes as tokens, and `max_tokens`) are reserved in the budget before the
+    send. Afterwards the reservation is replaced by the usage that the service reports; without a report it stays. A request
+    that was never sent, or that was refused (4xx), costs nothing.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -108,7 +109,9 @@ class Ai(HttpProbe):
     temperature: float | None = Field(default=None, ge=0, le=2, description="The temperature; sent only if it is set.")
     stream: bool = Field(default=True, description="Whether the reply is streamed.")
     expect: ExpectReply = Field(default=ExpectReply(), description="Conditions for the reply; without it any complete reply passes.")
-    budget: Budget = Field(default=Budget(), description="The most that prompts and replies together may use; it is never exceeded.")
+    budget: TokenBudget = Field(
+        default=TokenBudget(), description="The most that prompts and replies together may use; it is never exceeded."
+    )
     price: Prices = Field(default=Prices(), description="The price of tokens, for budget.cost.")
 
     @model_validator(mode="after")
@@ -120,7 +123,7 @@ class Ai(HttpProbe):
         worst, cost = self.worst(), self.price.cost(self.worst())
         if self.budget.tokens and worst.total > self.budget.tokens.amount:
             raise ValueError(
-                f"one run may use {worst.total} tokens (at most {worst.prompt} for the prompt, {worst.answer} for the reply); "
+                f"one run may use {worst.total} tokens (at most {worst.prompt} for the prompt, {worst.reply} for the reply); "
                 f"the budget is {self.budget.tokens.amount:g}"
             )
         if self.budget.cost and self.budget.cost.unit != self.price.prompt.unit:
@@ -130,95 +133,95 @@ class Ai(HttpProbe):
         return self
 
     def worst(self) -> Usage:
-        """The most that one run can use."""
+        """The most tokens that one run can use."""
         prompt = most_prompt_tokens(self.prompt, self.system)
         return Usage(prompt, self.max_tokens, prompt + self.max_tokens)
 
-    def _form(self) -> Form:
+    def _api(self) -> ChatApi:
         return OpenAI() if self.api == "openai" else Gemini()
 
     def _chat(self) -> Chat:
         return Chat(self.model, self.prompt, self.system, self.max_tokens, self.stream, self.temperature, self.limit_as)
 
     def location(self, path: str | None = None) -> str:
-        """The service's own path below a target, unless the check has one."""
+        """The address of the request: below a target, the API's own path, unless the check has one."""
         if self.target is None or path or self.path:
             return super().location(path)
-        return super().location(self._form().path(self._chat()))
+        return super().location(self._api().path(self._chat()))
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self.location(), ("path",) if self.path else ()),)
 
     def repeatable(self) -> bool:
-        """A call costs money."""
+        """False: a call costs money."""
         return False
 
     async def run(self, ctx: Context) -> Result:
-        purse = Purse(ctx.check, self.budget, self.price, self.worst())
-        reservations = await purse.reserve(ctx.ledger)
-        transcript, before = Transcript(self._form()), len(ctx.spans)
+        quota = TokenQuota(ctx.check, self.budget, self.price, self.worst())
+        reservations = await quota.reserve(ctx.ledger)
+        transcript, before = Transcript(self._api()), len(ctx.spans)
         try:
-            answer = await self._ask(ctx, transcript)
+            response = await self._send(ctx, transcript)
         except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
             if not any(span.name == "processing" for span in ctx.spans[before:]):
-                await purse.settle(ctx.ledger, reservations, Usage(0, 0, 0))  # it never left
+                await quota.settle(ctx.ledger, reservations, Usage(0, 0, 0))  # it was never sent
             if isinstance(error, Failed) and error.reason is Reason.TRUNCATED and transcript.pieces:
                 raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
-        if not self.stream and answer.status in _GOOD:
-            transcript.whole(_json(answer))
-        _note(ctx, transcript)
-        if used := _used(answer, transcript):
-            await purse.settle(ctx.ledger, reservations, used)
-        self._judge(ctx, answer, transcript)
-        return Result.passed(f"{shown(transcript.text)} in {duration(answer.seconds)}")
+        if not self.stream and response.status in _GOOD:
+            transcript.whole(_json(response))
+        _record_facts(ctx, transcript)
+        if (usage := _billed_usage(response, transcript)) is not None:
+            await quota.settle(ctx.ledger, reservations, usage)
+        self._judge(ctx, response, transcript)
+        return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}")
 
-    async def _ask(self, ctx: Context, transcript: Transcript) -> Response:
+    async def _send(self, ctx: Context, transcript: Transcript) -> Response:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if self.stream else "application/json"}
-        headers |= self.base_headers() | self._form().headers(self.key.get_secret_value() if self.key else "")
-        request = Request("POST", self.location(), headers, json.dumps(self._form().body(self._chat())).encode())
+        headers |= self.base_headers() | self._api().headers(self.key.get_secret_value() if self.key else "")
+        request = Request("POST", self.location(), headers, json.dumps(self._api().body(self._chat())).encode())
         first_span = len(ctx.spans)
 
-        def hear(piece: bytes, moment: float) -> None:
+        def read_piece(piece: bytes, moment: float) -> None:
             transcript.feed(piece, moment)
-            if transcript.first_at is not None:  # noted as it comes: a run that is cut short keeps it
+            if transcript.first_at is not None:  # recorded at once, so that a run that is cut short keeps it
                 began = next(span.start for span in ctx.spans[first_span:] if span.name != "token")
                 ctx.facts["first_token"] = transcript.first_at - ctx.started - began
                 ctx.facts["gap_max"] = transcript.longest_gap
 
         async with self.session() as session:
-            return await session.send(ctx, request, on_data=hear if self.stream else None)
+            return await session.ask(ctx, request, on_data=read_piece if self.stream else None)
 
-    def _judge(self, ctx: Context, answer: Response, transcript: Transcript) -> None:
-        if answer.status == _BAD_REQUEST and "api key" in (said := error_text(answer)).lower():
-            raise Failed(Reason.AUTH, f"400, expected {_GOOD}: {said}")  # Gemini's way of refusing a key
-        judge_status(answer, _GOOD)
+    def _judge(self, ctx: Context, response: Response, transcript: Transcript) -> None:
+        if response.status == _BAD_REQUEST and "api key" in (text := error_text(response)).lower():
+            raise Failed(Reason.AUTH, f"400, expected {_GOOD}: {text}")  # Gemini's response to an invalid key
+        judge_status(response, _GOOD)
         if transcript.error:
             reason = _REASONS.get(transcript.error_code, Reason.STATUS)
             raise Failed(reason, f"the response reports an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
         if self.stream:
-            _judge_stream(answer, transcript)
+            _judge_stream(response, transcript)
         elif not transcript.ended:
-            raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(answer.text()[:120])}")
+            raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(response.text()[:120])}")
         self.expect.judge_text(transcript)
-        self.expect.judge_pace(ctx.facts, answer.seconds)
+        self.expect.judge_pace(ctx.facts, response.seconds)
 
 
 _GOOD = Statuses.parse(200)
 
 
-def _json(answer: Response) -> Any:
+def _json(response: Response) -> Any:
     try:
-        return answer.json()
+        return response.json()
     except ValueError as error:
-        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(answer.text()[:120])}") from None
+        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(response.text()[:120])}") from None
 
 
-def _judge_stream(answer: Response, transcript: Transcript) -> None:
-    """Raises Failed for what is no stream of this form, or one without its end mark."""
-    kind = (answer.header("content-type") or "nothing").partition(";")[0]
-    if answer.body and not transcript.events and kind != "text/event-stream":
-        raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(answer.text()[:120])}")
+def _judge_stream(response: Response, transcript: Transcript) -> None:
+    """Raises Failed for a response that is no stream of events, and for a stream without its end marker."""
+    kind = (response.header("content-type") or "nothing").partition(";")[0]
+    if response.body and not transcript.events and kind != "text/event-stream":
+        raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text()[:120])}")
     if transcript.unreadable:
         raise Failed(Reason.PROTOCOL, f"an event of the stream is not JSON: {shown(transcript.unreadable)}")
     if not transcript.ended:
@@ -226,11 +229,11 @@ def _judge_stream(answer: Response, transcript: Transcript) -> None:
         raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {had}")
 
 
-def _note(ctx: Context, transcript: Transcript) -> None:
-    """Facts of the reply; those that the service doesn't tell are absent."""
+def _record_facts(ctx: Context, transcript: Transcript) -> None:
+    """Records facts of the reply; those that the service doesn't report are absent."""
     usage = transcript.usage
     if usage:
-        ctx.facts |= {"tokens": usage.total, "prompt_tokens": usage.prompt, "answer_tokens": usage.answer}
+        ctx.facts |= {"tokens": usage.total, "prompt_tokens": usage.prompt, "answer_tokens": usage.reply}
     if transcript.finish:
         ctx.facts["finish"] = transcript.finish
     if transcript.model:
@@ -239,9 +242,9 @@ def _note(ctx: Context, transcript: Transcript) -> None:
         ctx.facts["tokens_per_second"] = pace
 
 
-def _used(answer: Response, transcript: Transcript) -> Usage | None:
-    """What was used up: what the service says of a whole reply, nothing where it refused; None where nobody knows."""
+def _billed_usage(response: Response, transcript: Transcript) -> Usage | None:
+    """The tokens to charge: the service's report for a complete reply, zero for a refusal, None where the usage is unknown."""
     if transcript.ended and transcript.usage:
         return transcript.usage
-    refused = 400 <= answer.status < 500  # noqa: PLR2004 - HTTP's own numbers
+    refused = 400 <= response.status < 500  # noqa: PLR2004 - HTTP's own numbers
     return Usage(0, 0, 0) if refused else None

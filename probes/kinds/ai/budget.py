@@ -1,4 +1,4 @@
-"""What asking a model may use up: tokens and money, reserved at the worst before the send and settled with what was used."""
+"""The budget of a model's check: tokens and money, reserved before the send and settled with the real usage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKENS = {"k": 1000, "K": 1000, "M": 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a token costs, in `unit`: 0.40 USD/1M, or 0.00025 USD/1k."""
+    """The price of a token in `unit`, a currency: 0.40 USD/1M, or 0.00025 USD/1k."""
 
     text: str
     per_token: float
@@ -47,7 +47,7 @@ class Price:
 
 
 class Prices(BaseModel):
-    """What the service asks for tokens. The defaults are dearer than almost any model: a bound, not a guess."""
+    """The service's prices for tokens. The defaults are an upper bound: almost every model is cheaper."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -61,12 +61,12 @@ class Prices(BaseModel):
         return self
 
     def cost(self, usage: Usage) -> float:
-        """What these tokens cost; those in the total that are in neither part are priced as answer."""
+        """The cost of these tokens. Tokens of the total that are not of the prompt are priced as reply."""
         return usage.prompt * self.prompt.per_token + (usage.total - usage.prompt) * self.answer.per_token
 
 
-class Budget(BaseModel):
-    """What may be used up, prompt and answer together: never exceeded, kept across restarts."""
+class TokenBudget(BaseModel):
+    """The most that prompts and replies together may use. It is never exceeded, also across restarts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -83,16 +83,16 @@ class Budget(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """The budget of one check, and what one run may use of it at the worst."""
+class TokenQuota:
+    """The budget of one check, and the most that one run may use of it."""
 
     check: str
-    budget: Budget
+    budget: TokenBudget
     prices: Prices
     worst: Usage
 
     async def reserve(self, ledger: Ledger) -> Sequence[int]:
-        """Reserves the worst in every budget, or in none. Raises QuotaRefused."""
+        """Reserves the most that a run may use in every budget, or in none. Raises QuotaRefused. Returns the reservations."""
         reservations: list[int] = []
         try:
             for name, rate, amount in self._amounts(self.worst):
@@ -104,7 +104,7 @@ class Purse:
         return reservations
 
     async def settle(self, ledger: Ledger, reservations: Sequence[int], used: Usage) -> None:
-        """Replaces what was reserved by what was used."""
+        """Replaces the reserved amounts by the used ones."""
         for reservation, (_, _, amount) in zip(reservations, self._amounts(used), strict=True):
             await ledger.settle(reservation, amount)
 

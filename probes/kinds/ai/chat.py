@@ -1,4 +1,4 @@
-"""The chat forms of OpenAI-compatible services and of Gemini: what is sent, and what is read out of the answer. Pure."""
+"""The chat APIs of OpenAI-compatible services and of Gemini: building requests and reading responses. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from probes.kinds.ai.events import EventReader
 
-_PER_MESSAGE = 8  # tokens that a service adds around a message, generously
+_PER_MESSAGE = 8  # tokens, at most, that a service adds around a message
 
 
 def most_prompt_tokens(*texts: str) -> int:
-    """An upper bound of the tokens that a prompt counts as: no tokenizer makes more of a text than it has bytes."""
+    """An upper bound of a prompt's tokens: no tokenizer makes more tokens of a text than it has bytes."""
     return sum(len(text.encode()) + _PER_MESSAGE for text in texts if text) + _PER_MESSAGE
 
 
@@ -24,13 +24,13 @@ class Usage:
     """Tokens as the service counts them."""
 
     prompt: int
-    answer: int
+    reply: int
     total: int
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one event, or a whole answer, says."""
+class ReplyPiece:
+    """What one event of a stream, or a whole response, contains."""
 
     text: str = ""
     finish: str = ""
@@ -43,7 +43,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What is asked of a model."""
+    """One request to a model."""
 
     model: str
     prompt: str
@@ -54,8 +54,8 @@ class Chat:
     limit_as: str = "max_tokens"
 
 
-def at(value: Any, *path: str | int) -> Any:
-    """What a foreign JSON value holds at a path, or None."""
+def value_at(value: Any, *path: str | int) -> Any:
+    """The value at a path inside a JSON value from outside, or None."""
     for step in path:
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and len(value) > step else None
@@ -72,32 +72,32 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
-class Form(ABC):
-    """One service's way of asking and answering."""
+class ChatApi(ABC):
+    """One service's API."""
 
     @abstractmethod
     def path(self, chat: Chat) -> str:
-        """Where it is asked, below the target's address."""
+        """The path of the request, below the target's address."""
 
     @abstractmethod
     def headers(self, key: str) -> dict[str, str]:
-        """The headers that carry the key; the key is in no address, since addresses are logged."""
+        """The headers with the key. The key is never part of the address, since addresses are logged."""
 
     @abstractmethod
     def body(self, chat: Chat) -> dict[str, Any]:
-        """What is sent."""
+        """The body of the request, before it is encoded as JSON."""
 
     @abstractmethod
-    def read(self, value: Any) -> Said:
-        """What an event's JSON, or a whole answer's, says."""
+    def read(self, value: Any) -> ReplyPiece:
+        """Reads the JSON of an event or of a whole response."""
 
-    def mark(self, data: str) -> bool:
-        """Whether an event's data is no JSON but the mark of the end."""
+    def is_end_marker(self, data: str) -> bool:
+        """Whether an event's data is the marker of the stream's end, which is not JSON."""
         return data.strip() == "[DONE]"
 
 
-class OpenAI(Form):
-    """POST /v1/chat/completions, as OpenAI and the many compatible services have it. A stream ends with [DONE]."""
+class OpenAI(ChatApi):
+    """POST /v1/chat/completions, the API of OpenAI and many other services. A stream ends with [DONE]."""
 
     def path(self, chat: Chat) -> str:  # noqa: ARG002 - the model is in the body
         return "/v1/chat/completions"
@@ -118,22 +118,22 @@ class OpenAI(Form):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
 
-    def read(self, value: Any) -> Said:
-        choice = at(value, "choices", 0)
-        finish = _text(at(choice, "finish_reason"))
-        whole = at(choice, "message", "content")
-        return Said(
-            text=_text(at(choice, "delta", "content") if whole is None else whole),
+    def read(self, value: Any) -> ReplyPiece:
+        choice = value_at(value, "choices", 0)
+        finish = _text(value_at(choice, "finish_reason"))
+        whole = value_at(choice, "message", "content")
+        return ReplyPiece(
+            text=_text(value_at(choice, "delta", "content") if whole is None else whole),
             finish=finish,
-            usage=_usage(at(value, "usage"), "prompt_tokens", ("completion_tokens",), "total_tokens"),
-            model=_text(at(value, "model")),
-            error=_text(at(value, "error", "message")) or _text(at(value, "error")),
-            error_code=_count(at(value, "error", "code")),
+            usage=_usage(value_at(value, "usage"), "prompt_tokens", ("completion_tokens",), "total_tokens"),
+            model=_text(value_at(value, "model")),
+            error=_text(value_at(value, "error", "message")) or _text(value_at(value, "error")),
+            error_code=_count(value_at(value, "error", "code")),
             end=whole is not None and bool(finish),
         )
 
 
-class Gemini(Form):
+class Gemini(ChatApi):
     """POST /v1beta/models/...:streamGenerateContent. A stream ends with a finishReason."""
 
     def path(self, chat: Chat) -> str:
@@ -152,41 +152,42 @@ class Gemini(Form):
             body["systemInstruction"] = {"parts": [{"text": chat.system}]}
         return body
 
-    def read(self, value: Any) -> Said:
-        candidate = at(value, "candidates", 0)
-        parts = at(candidate, "content", "parts")
-        finish = _text(at(candidate, "finishReason")) or _text(at(value, "promptFeedback", "blockReason"))
-        return Said(
-            text="".join(_text(at(part, "text")) for part in parts if at(part, "thought") is not True) if isinstance(parts, list) else "",
+    def read(self, value: Any) -> ReplyPiece:
+        candidate, usage = value_at(value, "candidates", 0), value_at(value, "usageMetadata")
+        content = value_at(candidate, "content", "parts")
+        parts = content if isinstance(content, list) else []
+        finish = _text(value_at(candidate, "finishReason")) or _text(value_at(value, "promptFeedback", "blockReason"))
+        return ReplyPiece(
+            text="".join(_text(value_at(part, "text")) for part in parts if value_at(part, "thought") is not True),
             finish=finish,
-            usage=_usage(at(value, "usageMetadata"), "promptTokenCount", ("candidatesTokenCount", "thoughtsTokenCount"), "totalTokenCount"),
-            model=_text(at(value, "modelVersion")),
-            error=_text(at(value, "error", "message")),
-            error_code=_count(at(value, "error", "code")),
+            usage=_usage(usage, "promptTokenCount", ("candidatesTokenCount", "thoughtsTokenCount"), "totalTokenCount"),
+            model=_text(value_at(value, "modelVersion")),
+            error=_text(value_at(value, "error", "message")),
+            error_code=_count(value_at(value, "error", "code")),
             end=bool(finish),
         )
 
 
-def _usage(value: Any, prompt: str, answer: tuple[str, ...], total: str) -> Usage | None:
-    """The tokens, where the service counted them; the larger where its total and its parts disagree."""
+def _usage(value: Any, prompt: str, reply: tuple[str, ...], total: str) -> Usage | None:
+    """The tokens, if the service reports them. If its total and its parts differ, the larger number counts."""
     if not isinstance(value, Mapping) or not isinstance(value.get(prompt), int):
         return None
-    asked, answered = _count(value[prompt]), sum(_count(value.get(name)) for name in answer)
-    return Usage(asked, answered, max(asked + answered, _count(value.get(total))))
+    prompt_tokens, reply_tokens = _count(value[prompt]), sum(_count(value.get(name)) for name in reply)
+    return Usage(prompt_tokens, reply_tokens, max(prompt_tokens + reply_tokens, _count(value.get(total))))
 
 
 @dataclass(slots=True)
 class Transcript:
-    """What a model has said so far, and when (monotonic seconds of the socket's events). `feed` takes a stream's bytes."""
+    """The reply so far, and when its pieces came (monotonic seconds of the socket's events)."""
 
-    form: Form
+    api: ChatApi
     text: str = ""
     finish: str = ""
     model: str = ""
     usage: Usage | None = None
     error: str = ""
     error_code: int = 0
-    unreadable: str = ""  # the beginning of an event that is no JSON
+    unreadable: str = ""  # the beginning of the first event that is not JSON
     ended: bool = False
     pieces: int = 0
     first_at: float | None = None
@@ -196,52 +197,49 @@ class Transcript:
 
     @property
     def events(self) -> int:
-        """How many events came whole."""
+        """How many complete events were received."""
         return self._reader.events
 
     @property
     def pace(self) -> float | None:
-        """Tokens a second after the first; None where the reply came in one moment, which shows no pace."""
+        """Tokens per second after the first one; None where the reply came in one piece."""
         if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
             return None
-        tokens = self.usage.answer if self.usage and self.usage.answer else self.pieces
+        tokens = self.usage.reply if self.usage and self.usage.reply else self.pieces
         return (tokens - 1) / (self.last_at - self.first_at)
 
     def feed(self, piece: bytes, moment: float) -> None:
-        """Takes a piece of the stream that came at this moment."""
+        """Reads bytes of a stream that were received at this moment."""
         for data in self._reader.feed(piece):
-            if self.form.mark(data):
+            if self.api.is_end_marker(data):
                 self.ended = True
             else:
-                self._event(data, moment)
+                self._read_event(data, moment)
 
     def whole(self, value: Any) -> None:
-        """Takes an answer that was not streamed."""
-        self._take(self.form.read(value))
+        """Reads a response that was not streamed."""
+        self._add(self.api.read(value))
 
-    def _event(self, data: str, moment: float) -> None:
+    def _read_event(self, data: str, moment: float) -> None:
         try:
-            said = self.form.read(json.loads(data))
+            piece = self.api.read(json.loads(data))
         except (ValueError, RecursionError):
             self.unreadable = self.unreadable or data[:80]
             return
-        if said.text:
-            self._heard(moment)
-        self._take(said)
+        if piece.text:
+            self.pieces += 1
+            if self.first_at is None:
+                self.first_at = moment
+            elif self.last_at is not None:
+                self.longest_gap = max(self.longest_gap, moment - self.last_at)
+            self.last_at = moment
+        self._add(piece)
 
-    def _heard(self, moment: float) -> None:
-        self.pieces += 1
-        if self.first_at is None:
-            self.first_at = moment
-        elif self.last_at is not None:
-            self.longest_gap = max(self.longest_gap, moment - self.last_at)
-        self.last_at = moment
-
-    def _take(self, said: Said) -> None:
-        self.text += said.text
-        self.finish = said.finish or self.finish
-        self.model = said.model or self.model
-        self.usage = said.usage or self.usage
-        self.ended = self.ended or said.end
-        if said.error and not self.error:
-            self.error, self.error_code = said.error, said.error_code
+    def _add(self, piece: ReplyPiece) -> None:
+        self.text += piece.text
+        self.finish = piece.finish or self.finish
+        self.model = piece.model or self.model
+        self.usage = piece.usage or self.usage
+        self.ended = self.ended or piece.end
+        if piece.error and not self.error:
+            self.error, self.error_code = piece.error, piece.error_code

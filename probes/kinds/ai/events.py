@@ -1,4 +1,4 @@
-"""Server-sent events, read piece by piece as they come (WHATWG HTML, section 9.2)."""
+"""An incremental reader of server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 
 class EventReader:
-    """Takes the bytes of a `text/event-stream` however they are cut, and gives each event's data when it is complete."""
+    """Reads the bytes of a `text/event-stream` in pieces of any size, and yields each event's data when it is complete."""
 
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[str] = []
-        self._after_return = False  # the last byte was a carriage return: a line feed after it ends no line of its own
+        self._after_return = False  # the last byte was a carriage return: a line feed after it belongs to the same line end
         self._first = True
         self.events = 0
 
     def feed(self, piece: bytes) -> Iterator[str]:
-        """The data of each event that this piece completes. An event without its blank line never comes."""
+        """The data of each event that this piece completes. An event without its blank line is never yielded."""
         for line in self._lines(piece):
             if line:
                 self._field(line)
@@ -33,9 +33,9 @@ class EventReader:
             self._after_return = part.endswith(b"\r")
             self._line += part
             if part.endswith((b"\n", b"\r")):
-                yield self._ended()
+                yield self._take_line()
 
-    def _ended(self) -> str:
+    def _take_line(self) -> str:
         line = bytes(self._line).rstrip(b"\r\n").decode("utf-8", "replace")
         self._line.clear()
         if self._first:

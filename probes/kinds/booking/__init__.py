@@ -1,4 +1,4 @@
-"""Kind `booking`: asks a partner as a traveller would, search, availability, quote, and never books."""
+"""Kind `booking`: searches at a booking partner as a traveller does (search, availability, quote), and never books."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
 from probes import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
-from probes.expect.assertions import duration
-from probes.expect.contract import breaches, mock_mark
+from probes.expect.contract import breaches, find_mock
 from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
 from probes.expect.template import fill, fill_json, fill_path
+from probes.facts import step as step_fact
 from probes.fields import UNITS
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
 from probes.kinds.booking.partners import PARTNERS, Partner, Read
+from probes.text import latency
 
-_PLACE = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
+_POSITION = re.compile(r"(-?[0-9]{1,2}(?:\.[0-9]+)?) ?, ?(-?[0-9]{1,3}(?:\.[0-9]+)?)\Z")
 _DISTANCE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(km|mi)\Z")
 _KM_PER_MILE = 1.609344
 
@@ -35,20 +36,20 @@ def _kilometres(text: Any) -> float:
     return float(found[1]) * (_KM_PER_MILE if found[2] == "mi" else 1)
 
 
-def _place(text: Any) -> str:
-    if not isinstance(text, str) or not (found := _PLACE.match(text)):
+def _position(text: Any) -> str:
+    if not isinstance(text, str) or not (found := _POSITION.match(text)):
         raise ValueError('write latitude and longitude, such as "37.8,-122.4"')
     if abs(float(found[1])) > 90 or abs(float(found[2])) > 180:  # noqa: PLR2004 - degrees
         raise ValueError(f"{text} is nowhere on Earth; write latitude and longitude in degrees")
     return f"{found[1]},{found[2]}"
 
 
-class Search(BaseModel):
-    """What a traveller would look for."""
+class BookingSearch(BaseModel):
+    """A search: position, number of people, day and radius."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    near: Annotated[str, BeforeValidator(_place), WithJsonSchema({"type": "string"})] = Field(
+    near: Annotated[str, BeforeValidator(_position), WithJsonSchema({"type": "string"})] = Field(
         description='Latitude and longitude in degrees, such as "37.8,-122.4".'
     )
     party: int = Field(default=2, ge=1, le=20, description="The number of people.")
@@ -58,7 +59,7 @@ class Search(BaseModel):
     )
 
     def values(self, now: float) -> dict[str, Any]:
-        """The variables that a partner's reads are filled with; `now` in seconds since the epoch."""
+        """The variables of a partner's requests; `now` in seconds since the epoch."""
         latitude, longitude = map(float, self.near.split(","))
         day = datetime.fromtimestamp(now, UTC).date() + timedelta(days=self.days_ahead)
         return {
@@ -73,10 +74,10 @@ class Search(BaseModel):
 
 
 class Booking(HttpProbe):
-    """Asks a booking partner for what is near a place, whether it is free and, where the partner tells, for how much.
+    """Searches at a booking partner near a position, and asks for availability and, if the partner has them, prices.
 
-    The answers are held against the partner's contract, and an answer that marks itself as made up is none. Only the
-    reads of the partner's data can be sent: there is no way from here to a reservation.
+    Every response must keep the partner's contract; a response that says it is generated fails with reason mock. Only
+    requests that read can be sent, so that a check can't make a reservation.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -94,7 +95,7 @@ class Booking(HttpProbe):
         description="The partner: it decides routes, key header and contract."
     )
     key: SecretStr | None = Field(default=None, description="The API key; it is sent in the partner's own header.")
-    search: Search = Field(description="What to search for.")
+    search: BookingSearch = Field(description="What to search for.")
     availability_url: SecretStr | None = Field(
         default=None,
         description="The address for availability, in addition to url, for a partner with a host of its own for it (recreation).",
@@ -118,19 +119,19 @@ class Booking(HttpProbe):
 
     @property
     def steps(self) -> tuple[Read, ...]:
-        """What is asked, in order: `step.<name>` can be an SLO's measure."""
+        """The partner's requests, in order: `step.<name>` can be an SLO's measure."""
         return self._partner().reads
 
-    def _where(self, read: Read, path: str) -> str:
+    def _url(self, read: Read, path: str) -> str:
         if read.elsewhere and self.availability_url is not None:
             return self.availability_url.get_secret_value().rstrip("/") + path
         return self.location(path)
 
     def asks(self) -> tuple[Ask, ...]:
-        return tuple(Ask(read.method, self._where(read, read.path), ("partner",)) for read in self.steps)
+        return tuple(Ask(read.method, self._url(read, read.path), ("partner",)) for read in self.steps)
 
     def repeatable(self) -> bool:
-        """A partner is asked no more often than need be."""
+        """False: every request counts against the partner's limit."""
         return False
 
     async def run(self, ctx: Context) -> Result:
@@ -139,13 +140,13 @@ class Booking(HttpProbe):
             for read in self.steps:
                 ctx.step = read.name
                 try:
-                    answer = await session.send(ctx, self._request(read, values))
-                    ctx.facts[f"step.{read.name}"] = answer.seconds
-                    values |= self._judged(ctx, read, answer)
+                    response = await session.ask(ctx, self._request(read, values))
+                    ctx.facts[step_fact(read.name)] = response.seconds
+                    values |= self._judge(ctx, read, response)
                 except Failed as failed:
                     raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
-                seconds += answer.seconds
-        return Result.passed(f"{', '.join(read.name for read in self.steps)} in {duration(seconds)}")
+                seconds += response.seconds
+        return Result.passed(f"{', '.join(read.name for read in self.steps)} in {latency(seconds)}")
 
     def _request(self, read: Read, values: Mapping[str, Any]) -> Request:
         key = self.key.get_secret_value() if self.key else ""
@@ -157,18 +158,20 @@ class Booking(HttpProbe):
             headers["Content-Type"] = "application/json"
             body = json.dumps(fill_json(read.body, values)).encode()
         query = urlencode({name: fill(value, values) for name, value in read.query.items()})
-        url = self._where(read, fill_path(read.path, values))
+        url = self._url(read, fill_path(read.path, values))
         return Request(read.method, f"{url}?{query}" if query else url, headers, body)
 
-    def _judged(self, ctx: Context, read: Read, answer: Response) -> dict[str, Any]:
-        """Raises Failed where the answer is not what the partner promises; else what later steps need of it."""
-        judge_status(answer, any_success())
-        value = _json(answer)
-        if mark := _mock_header(answer) or mock_mark(value):
-            raise Failed(Reason.MOCK, f"the response is generated, not real: {mark}")
+    def _judge(self, ctx: Context, read: Read, response: Response) -> dict[str, Any]:
+        """Raises Failed where the response breaks the partner's contract, else returns the values for later steps."""
+        judge_status(response, any_success())
+        value = _json(response)
+        if sign := _mock_header(response) or find_mock(value):
+            raise Failed(Reason.MOCK, f"the response is generated, not real: {sign}")
         for breach in breaches(read.shape, value):
             raise Failed(Reason.SCHEMA, breach)
-        found = _results(value, read)
+        for name in read.results:
+            value = value[name]
+        found = list(value)  # the elements of a list, or the keys of a mapping
         if read.name in _COUNTED:
             ctx.facts[_COUNTED[read.name]] = len(found)
         if read.some and not found:
@@ -179,23 +182,16 @@ class Booking(HttpProbe):
 _COUNTED = {"search": "results", "availability": "free"}
 
 
-def _json(answer: Response) -> Any:
+def _json(response: Response) -> Any:
     try:
-        return answer.json()
+        return response.json()
     except ValueError as error:
-        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(answer.text()[:60])}") from None
+        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(response.text()[:60])}") from None
 
 
-def _mock_header(answer: Response) -> str:
-    """A header that marks the answer as made up, if there is one."""
+def _mock_header(response: Response) -> str:
+    """The header that says that the response is generated: `header x-mock is "true"`, or ""."""
     for name in ("x-mock", "x-mock-response", "x-mocked"):
-        if (value := answer.header(name)) and value.lower() not in ("0", "false", "no"):
+        if (value := response.header(name)) and value.lower() not in ("0", "false", "no"):
             return f"header {name} is {shown(value)}"
     return ""
-
-
-def _results(value: Any, read: Read) -> list[Any]:
-    """The elements of the list that the answer is about; of a mapping its keys."""
-    for name in read.results:
-        value = value[name]
-    return list(value)

@@ -1,7 +1,7 @@
-"""The booking partners as data: what may be read of them, how they know us, and the form that their answers have to have.
+"""The booking partners as data: their requests that read, their key headers, and the shape of their responses.
 
-A partner's reads are all that kind `booking` can send. What makes, changes or ends a reservation isn't here, and can't be
-put here: a Read refuses to be made for it.
+Kind `booking` can send these requests and no others. Requests that make, change or cancel a reservation are not here, and
+can't be added: Read refuses them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from probes.expect.contract import Shape
 
-_READS_BY_POST = frozenset({"/search/products", "/availability/check"})  # Viator's: they ask with a body, and change nothing
+_READS_BY_POST = frozenset({"/search/products", "/availability/check"})  # Viator's: they need a body, and change nothing
 _CHANGES = ("reserv", "book", "order", "session", "cancel", "cart", "hold", "payment", "create", "modify")
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One question to a partner. `{{name}}` in path, query and body is filled in from the search and from earlier answers.
+    """One request that reads. `{{name}}` in path, query and body is filled in from the search and from earlier responses.
 
-    `results` leads to the list (or the mapping by id) that the answer is about; `takes` names what is kept of its first
-    element, by the path to it inside the element ("" is the element's own key in a mapping).
+    `results` is the path to the list (or the mapping by id) of results; `takes` maps a variable to the member of the first
+    result that later requests need.
     """
 
     name: str  # search, availability or quote
@@ -33,11 +33,11 @@ class Read:
     body: Any = None
     results: tuple[str, ...] = ()
     takes: Mapping[str, str] = field(default_factory=dict)
-    some: bool = False  # whether an answer without results is a failure
-    elsewhere: bool = False  # asked at availability_url where one is given: another host of the same partner
+    some: bool = False  # whether a response without results is a failure
+    elsewhere: bool = False  # sent to availability_url where that is set: another host of the same partner
 
     def __post_init__(self) -> None:
-        """Refuses whatever isn't known to be a read."""
+        """Raises ValueError for a request that may change something."""
         if self.method != "GET" and (self.method != "POST" or self.path not in _READS_BY_POST):
             raise ValueError(f"{self.method} {self.path} is not known to be a read")
         if any(word in self.path.lower() for word in _CHANGES):
@@ -46,7 +46,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A partner: its public address, the headers that carry the key ({key}), and its reads in their order."""
+    """A partner: its public address, the headers with the key ({key}), and its requests in their order."""
 
     name: str
     base: str

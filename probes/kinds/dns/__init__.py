@@ -1,4 +1,4 @@
-"""Kind `dns`: asks a DNS server for the records of a name, and judges the answer."""
+"""Kind `dns`: queries a DNS server for the records of a name, and judges the response."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
 from probes.expect.patterns import Pattern
 from probes.kinds.dns.exchange import over_tcp, over_udp
+from probes.text import is_address
 
 SHOWN = 20  # records kept as evidence
 
@@ -65,8 +66,8 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_ty
 Rcodes = Annotated[tuple[Rcode, ...], BeforeValidator(_listed, json_schema_input_type=Rcode | list[Rcode])]
 
 
-class Answers(BaseModel):
-    """What the records must be; names are compared without their last dot and without case."""
+class ExpectedRecords(BaseModel):
+    """Conditions for the records; names are compared without the last dot and without case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -76,18 +77,18 @@ class Answers(BaseModel):
     at_least: int | None = Field(default=None, ge=0, description="The least number of records; 1 by default if the server returns NOERROR.")
 
 
-class Expected(BaseModel):
-    """What the answer must be."""
+class ExpectedResponse(BaseModel):
+    """Conditions for the response."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     rcode: Rcodes = Field(default=("NOERROR",), description="The expected response code, or several.")
-    answers: Answers = Answers()
+    answers: ExpectedRecords = ExpectedRecords()
     authenticated: bool | None = Field(default=None, description="Whether the server must report that it validated the response (AD).")
 
 
 class Dns(Probe):
-    """Asks one DNS server, or the system's in turn, for the records of a name; over TCP too where UDP's answer is cut."""
+    """Queries one DNS server, or the system's in turn, for the records of a name; over TCP where a UDP response is truncated."""
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "api.roadtrip.app", "server": "127.0.0.1:9", "transport": "tcp"},
@@ -109,7 +110,7 @@ class Dns(Probe):
         default=None, description="address:port of the DNS server; by default the system's servers."
     )
     transport: Literal["udp", "tcp"] = "udp"
-    expect: Expected = Expected()
+    expect: ExpectedResponse = ExpectedResponse()
 
     def address(self) -> str:
         return f"{self.name} {self.type}{f' at {self.server}' if self.server else ''}"
@@ -118,21 +119,21 @@ class Dns(Probe):
         ctx.facts["query_succeeded"] = False
         question = self._question(ctx)
         servers = [self.server] if self.server else await asyncio.to_thread(system_servers)
-        answer = await self.ask_in_turn(ctx, question, servers)
-        records = self._note(ctx, answer)
-        self._judge(answer, records)
+        response = await self.ask_in_turn(ctx, question, servers)
+        records = self._record_facts(ctx, response)
+        self._judge(response, records)
         more = f" and {len(records) - 3} more" if len(records) > 3 else ""  # noqa: PLR2004 - as many as a line holds
-        return Result.passed(f"{self.name} {self.type} → {', '.join(records[:3]) or dns.rcode.to_text(answer.rcode())}{more}")
+        return Result.passed(f"{self.name} {self.type} → {', '.join(records[:3]) or dns.rcode.to_text(response.rcode())}{more}")
 
     def _question(self, ctx: Context) -> dns.message.QueryMessage:
         name: str | dns.name.Name = self.name
-        if self.type == "PTR" and _is_address(self.name):
+        if self.type == "PTR" and is_address(self.name):
             name = dns.reversename.from_address(self.name)
         flags = dns.flags.RD | (dns.flags.AD if self.expect.authenticated is not None else 0)
         return dns.message.make_query(name, self.type, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
 
     async def ask_in_turn(self, ctx: Context, question: dns.message.Message, servers: Sequence[str]) -> dns.message.Message:
-        """The answer of the first server that gives one; each but the last has its share of the time."""
+        """The response of the first server that sends one; each server but the last gets an equal share of the time."""
         for left in range(len(servers), 0, -1):
             server, port = address_and_port(servers[-left])
             ctx.facts["server"] = host_and_port(server, port)
@@ -146,48 +147,48 @@ class Dns(Probe):
 
     async def _ask(self, ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
         if self.transport == "udp":
-            answer = await over_udp(ctx, question, server, port)
-            if not answer.flags & dns.flags.TC:
-                return answer
+            response = await over_udp(ctx, question, server, port)
+            if not response.flags & dns.flags.TC:
+                return response
         return await over_tcp(ctx, question, server, port)
 
-    def _note(self, ctx: Context, answer: dns.message.Message) -> list[str]:
+    def _record_facts(self, ctx: Context, response: dns.message.Message) -> list[str]:
         kind = dns.rdatatype.from_text(self.type)
-        found = [record for rrset in answer.answer if rrset.rdtype == kind for record in rrset]
+        found = [record for rrset in response.answer if rrset.rdtype == kind for record in rrset]
         records = sorted(in_text(record) for record in found)
         ctx.facts |= {
             "query_succeeded": True,
-            "rcode": dns.rcode.to_text(answer.rcode()),
-            "answer_rrs": sum(map(len, answer.answer)),
-            "authority_rrs": sum(map(len, answer.authority)),
-            "additional_rrs": sum(map(len, answer.additional)),
-            "authenticated": bool(answer.flags & dns.flags.AD),
+            "rcode": dns.rcode.to_text(response.rcode()),
+            "answer_rrs": sum(map(len, response.answer)),
+            "authority_rrs": sum(map(len, response.authority)),
+            "additional_rrs": sum(map(len, response.additional)),
+            "authenticated": bool(response.flags & dns.flags.AD),
         }
         if kind == dns.rdatatype.SOA and found:
             ctx.facts["serial"] = int(found[0].serial)
         ctx.evidence["records"] = records[:SHOWN]
         return records
 
-    def _judge(self, answer: dns.message.Message, records: list[str]) -> None:
-        rcode, wanted = dns.rcode.to_text(answer.rcode()), self.expect.answers
+    def _judge(self, response: dns.message.Message, records: list[str]) -> None:
+        rcode, wanted = dns.rcode.to_text(response.rcode()), self.expect.answers
         if rcode not in self.expect.rcode:
             raise Failed(Reason.DNS, f"{self.name} {self.type}: the server returned {rcode}, expected {' or '.join(self.expect.rcode)}")
         least = wanted.at_least if wanted.at_least is not None else int(rcode == "NOERROR")
         if len(records) < least:
             raise Failed(Reason.DNS, f"{self.name} has {len(records) or 'no'} {self.type} records, expected at least {least}")
-        have = {_comparable(each) for each in records}
-        if missing := [each for each in wanted.contains if _comparable(each) not in have]:
+        have = {_normalized(each) for each in records}
+        if missing := [each for each in wanted.contains if _normalized(each) not in have]:
             raise Failed(Reason.BODY, f"{', '.join(missing)} is not among {_list(records)}")
-        if wanted.equals is not None and have != {_comparable(each) for each in wanted.equals}:
+        if wanted.equals is not None and have != {_normalized(each) for each in wanted.equals}:
             raise Failed(Reason.BODY, f"{self.name} {self.type} is {_list(records)}, expected {_list(wanted.equals)}")
         if wanted.regex is not None and not any(wanted.regex.search(each) for each in records):
             raise Failed(Reason.BODY, f"nothing among {_list(records)} matches {wanted.regex}")
-        if self.expect.authenticated is not None and self.expect.authenticated != bool(answer.flags & dns.flags.AD):
+        if self.expect.authenticated is not None and self.expect.authenticated != bool(response.flags & dns.flags.AD):
             raise Failed(Reason.BODY, f"the server has {'not ' if self.expect.authenticated else ''}validated the response (AD)")
 
 
 def system_servers(file: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The addresses of this machine's DNS servers; none where it names none."""
+    """The addresses of this machine's DNS servers; empty where it has none."""
     try:
         return [str(server) for server in dns.resolver.Resolver(str(file)).nameservers]
     except dns.resolver.NoResolverConfiguration:
@@ -202,16 +203,8 @@ def in_text(record: dns.rdata.Rdata) -> str:
     return text if record.rdtype == dns.rdatatype.CAA else " ".join(word.rstrip(".") or "." for word in text.split())
 
 
-def _comparable(text: str) -> str:
+def _normalized(text: str) -> str:
     return text.rstrip(".").lower()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _list(records: list[str] | tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""DNS questions and their answers on the wire: datagrams on a connected UDP socket, and messages on a TCP connection."""
+"""DNS queries and responses: datagrams on a connected UDP socket, and messages on a TCP connection."""
 
 from __future__ import annotations
 
@@ -11,111 +11,108 @@ import dns.message
 
 from probes import Context, Failed, Reason
 
-AGAIN = 1.0  # seconds after which a datagram is sent again: one that is lost is no outage
+AGAIN = 1.0  # seconds after which a datagram is sent again, since a lost datagram is no outage
 
 
 class Datagrams(asyncio.DatagramProtocol):
-    """What comes on a connected UDP socket; `last_read_at` is when something last did."""
+    """A connected UDP socket; `last_read_at` is the time of the last received datagram (`clock.monotonic()` seconds)."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._came: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=64)  # more is a flood, and dropped
+        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=64)  # more is a flood and is dropped
         self._transport: asyncio.DatagramTransport | None = None
         self.last_read_at = 0.0
 
     @classmethod
     async def open(cls, address: str, port: int, monotonic: Callable[[], float]) -> Datagrams:
-        """A socket connected to an address (no name). Raises OSError."""
+        """Opens a socket that is connected to an IP address. Raises OSError."""
         _, made = await asyncio.get_running_loop().create_datagram_endpoint(lambda: cls(monotonic), remote_addr=(address, port))
         return made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the socket."""
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - asyncio's signature; the kernel lets only one sender in
-        """Keeps what came."""
-        self._keep(data)
+        self._enqueue(data)
 
     def error_received(self, exc: Exception) -> None:
-        """Keeps what the network said of a send: refused, unreachable."""
-        self._keep(exc)
+        """Called for an error of the network about a send: refused, unreachable."""
+        self._enqueue(exc)
 
-    def _keep(self, came: bytes | Exception) -> None:
+    def _enqueue(self, received: bytes | Exception) -> None:
         self.last_read_at = self._monotonic()
-        if not self._came.full():
-            self._came.put_nowait(came)
+        if not self._queue.full():
+            self._queue.put_nowait(received)
 
     def send(self, data: bytes) -> None:
-        """Sends one datagram; what the network says of it comes out of `receive`."""
+        """Sends one datagram; `receive` raises the network's error about it."""
         assert self._transport is not None  # noqa: S101 - for the type checker; an open socket has one
         self._transport.sendto(data)
 
     async def receive(self) -> bytes:
-        """The next datagram. Raises the OSError that the network answered a send with."""
-        came = await self._came.get()
-        if isinstance(came, Exception):
-            raise came
-        return came
+        """The next datagram. Raises the OSError that the network reported about a send."""
+        received = await self._queue.get()
+        if isinstance(received, Exception):
+            raise received
+        return received
 
     def close(self) -> None:
-        """Closes the socket."""
         if self._transport:
             self._transport.abort()
 
 
 async def over_udp(ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
-    """Asks by datagrams, again each second. Raises OSError where the network says that nobody is there."""
+    """Sends the query in datagrams, again each second. Raises OSError where the network reports that nobody listens."""
     with ctx.phase("connect"):
         socket = await Datagrams.open(server, port, ctx.clock.monotonic)
     try:
         with ctx.phase("request") as interval:
-            answer = await _asked_again(socket, question)
+            response = await _send_until_response(socket, question)
             interval.end = socket.last_read_at
     except ConnectionRefusedError as error:
         raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {server}") from error
     finally:
         socket.close()
-    return answer
+    return response
 
 
-async def _asked_again(socket: Datagrams, question: dns.message.Message) -> dns.message.Message:
+async def _send_until_response(socket: Datagrams, question: dns.message.Message) -> dns.message.Message:
     while True:
         socket.send(question.to_wire())
         try:
             async with asyncio.timeout(AGAIN):
-                while not question.is_response(answer := read_message(await socket.receive())):
-                    pass  # the answer to somebody else's question, or a forged one
-                return answer
+                while not question.is_response(response := read_message(await socket.receive())):
+                    pass  # a response to another query, or a forged one
+                return response
         except TimeoutError:
             continue
 
 
 async def over_tcp(ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
-    """Asks over a connection of the wire, each message behind its length (RFC 1035, section 4.2.2)."""
+    """Sends the query over TCP, where the length stands before each message (RFC 1035, section 4.2.2)."""
     stream = await ctx.wire.stream(ctx, server, port)
     try:
         with ctx.phase("request") as interval:
             await stream.write(question.to_wire(prepend_length=True))
-            came = b""
-            while len(came) < 2 or len(came) < 2 + int.from_bytes(came[:2]):  # noqa: PLR2004 - the length's own length
+            data = b""
+            while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):  # noqa: PLR2004 - the length's own length
                 piece = await stream.read()
-                came += piece
+                data += piece
                 if not piece:
                     raise Failed(
-                        Reason.TRUNCATED, f"the connection ended after {len(came)} bytes, before the response was complete, in request"
+                        Reason.TRUNCATED, f"the connection ended after {len(data)} bytes, before the response was complete, in request"
                     )
             interval.end = stream.last_read_at
     finally:
         stream.abort()
-    answer = read_message(came[2 : 2 + int.from_bytes(came[:2])])
-    if not question.is_response(answer):
+    response = read_message(data[2 : 2 + int.from_bytes(data[:2])])
+    if not question.is_response(response):
         raise Failed(Reason.PROTOCOL, "the response belongs to another question")
-    return answer
+    return response
 
 
 def read_message(data: bytes) -> dns.message.Message:
-    """A message off the wire. Raises Failed(protocol) for what is none."""
+    """A DNS message from its bytes. Raises Failed(protocol) for other bytes."""
     try:
         return dns.message.from_wire(data)
     except (dns.exception.DNSException, ValueError) as error:

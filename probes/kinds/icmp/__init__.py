@@ -10,43 +10,44 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from probes import Context, Duration, Failed, Family, Host, Probe, Reason, Result, fact_family, network_families
-from probes.expect.assertions import duration, judge_latency
+from probes.expect.assertions import judge_latency
+from probes.facts import IP, IP_PROTOCOL
 from probes.fields import positive_seconds
-from probes.kinds.icmp.echo import V4, V6, Echoes, Reply, open_socket, prepare
+from probes.kinds.icmp.echo import V4, V6, Echoes, EchoReply, open_socket, prepare
+from probes.text import latency
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.route import Route
 
-_MARK = 16  # bytes of a payload that no other request has
-_COARSE = 0.01  # seconds: below that, whole milliseconds say too little
-_SHARE = 0.95  # of the time that is left: what came by then is counted, and the rest is lost
+_NONCE = 16  # random bytes of a payload, which make it unique
+_SHARE = 0.95  # share of the remaining time: replies after it count as lost
 
 
-def _phases(seen: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
-    """The blackbox_exporter's phases; rtt is the mean of the replies, or how long none came."""
+def _phase_samples(seen: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The blackbox_exporter's phases; rtt is the mean of the replies, or the time waited where none came."""
     for phase in ("resolve", "setup", "rtt"):
         if phase in seen:
             yield (phase,), facts.get("rtt_mean", seen[phase]) if phase == "rtt" else seen[phase]
 
 
-def _round_trips(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+def _round_trip_samples(_phases: Mapping[str, float], facts: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
     for which in ("min", "mean", "max"):
         if f"rtt_{which}" in facts:
             yield (which,), facts[f"rtt_{which}"]
 
 
 class Icmp(Probe):
-    """Sends echo requests to one address of a host, and wants each answered.
+    """Sends echo requests to one address of a host, and expects a reply to each.
 
-    Reasons: timeout (no reply), unreachable (what a router says, time exceeded too), size (too long to go whole), latency. Where
-    this runner may not send ICMP the verdict is unknown: nothing is said of the target.
+    Reasons: timeout (no reply), unreachable (a router reports an error, such as time exceeded), size (too long for one packet),
+    latency. Where the runner may not send ICMP the verdict is unknown.
     """
 
     transport: ClassVar[str] = "icmp"
     examples: ClassVar[tuple[dict[str, Any], ...]] = ({"host": "127.0.0.1"}, {"host": "::1", "count": 3, "allow_lost": 1})
     families: ClassVar[tuple[Family, ...]] = (
-        Family("probe_icmp_duration_seconds", "Seconds in each phase; rtt is the mean of the replies", _phases, ("phase",)),
+        Family("probe_icmp_duration_seconds", "Seconds in each phase; rtt is the mean of the replies", _phase_samples, ("phase",)),
         fact_family("probe_icmp_reply_hop_limit", "Hop limit (TTL) that the last reply had left", "hop_limit"),
-        Family("probe_icmp_round_trip_seconds", "The shortest, mean and longest round trip of the run", _round_trips, ("of",)),
+        Family("probe_icmp_round_trip_seconds", "The shortest, mean and longest round trip of the run", _round_trip_samples, ("of",)),
         fact_family("probe_icmp_sent", "Echo requests that the run sent", "sent"),
         fact_family("probe_icmp_received", "Replies that came", "received"),
         *network_families(),
@@ -73,21 +74,21 @@ class Icmp(Probe):
 
     async def run(self, ctx: Context) -> Result:
         address = (await ctx.wire.resolve(ctx, self.host, Route(ip=self.ip)))[0]
-        ctx.facts |= {"ip": address, "ip_protocol": 6 if ":" in address else 4, "sent": 0, "received": 0}
+        ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4, "sent": 0, "received": 0}
         with ctx.phase("setup"):
             echoes = self._open(ctx, address)
         trips: dict[int, float] = {}
         try:
-            await (self.one(ctx, echoes, trips) if self.count == 1 else self.several(ctx, echoes, trips))
+            await (self.ping_once(ctx, echoes, trips) if self.count == 1 else self.ping_repeatedly(ctx, echoes, trips))
         finally:
             echoes.close()
         if self.count - len(trips) > self.allow_lost:
-            raise Failed(Reason.TIMEOUT, f"{len(trips)} of {self.count} echo requests were answered within {duration(ctx.waited)}")
+            raise Failed(Reason.TIMEOUT, f"{len(trips)} of {self.count} echo requests were answered within {latency(ctx.waited)}")
         mean = ctx.facts["rtt_mean"]
         if self.within is not None:
             judge_latency("the round trip took", mean, self.within)
-        several = f"{len(trips)} of {self.count} answered, " if self.count > 1 else ""
-        return Result.passed(f"{address}: {several}{_short(mean)}")
+        answered = f"{len(trips)} of {self.count} answered, " if self.count > 1 else ""
+        return Result.passed(f"{address}: {answered}{latency(mean)}")
 
     def _open(self, ctx: Context, address: str) -> Echoes:
         version = V6 if ":" in address else V4
@@ -95,23 +96,23 @@ class Icmp(Probe):
         try:
             prepare(sock, version, hops=self.ttl, whole=self.dont_fragment)
             sock.connect((address, 0))
-            payload = (ctx.rng.randbytes(_MARK) + bytes(self.payload_size))[: self.payload_size]
+            payload = (ctx.rng.randbytes(_NONCE) + bytes(self.payload_size))[: self.payload_size]
             return Echoes(sock, version, raw=raw, ident=ctx.rng.getrandbits(16), payload=payload, clock=ctx.clock)
         except BaseException:
             sock.close()
             raise
 
-    async def one(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
-        """A request and its reply; without one the run stands here until its deadline."""
+    async def ping_once(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
+        """Sends a request and waits for its reply, until the run's deadline."""
         with ctx.phase("rtt") as interval:
             interval.start = self._send(ctx, echoes, 1)
             while (reply := await echoes.receive()).sequence != 1:
                 pass
             interval.end = reply.at
-        _note(ctx, trips, reply, interval.start)
+        _record_reply(ctx, trips, reply, interval.start)
 
-    async def several(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
-        """A request each `every` seconds, and the replies until all are there or the time is over."""
+    async def ping_repeatedly(self, ctx: Context, echoes: Echoes, trips: dict[int, float]) -> None:
+        """Sends a request each `every` seconds, and receives replies until all are there or the time is over."""
         sent: dict[int, float] = {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ctx.remaining() * _SHARE):
@@ -120,14 +121,14 @@ class Icmp(Probe):
                     last = number == self.count
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(None if last else self.every):
-                            await self._take(ctx, echoes, trips, sent)
+                            await self._receive_replies(ctx, echoes, trips, sent)
 
-    async def _take(self, ctx: Context, echoes: Echoes, trips: dict[int, float], sent: Mapping[int, float]) -> None:
+    async def _receive_replies(self, ctx: Context, echoes: Echoes, trips: dict[int, float], sent: Mapping[int, float]) -> None:
         while len(trips) < self.count:
             reply = await echoes.receive()
             if reply.sequence in sent and reply.sequence not in trips:
                 ctx.mark("rtt", sent[reply.sequence], reply.at)
-                _note(ctx, trips, reply, sent[reply.sequence])
+                _record_reply(ctx, trips, reply, sent[reply.sequence])
 
     def _send(self, ctx: Context, echoes: Echoes, number: int) -> float:
         at = echoes.send(number)
@@ -135,14 +136,9 @@ class Icmp(Probe):
         return at
 
 
-def _note(ctx: Context, trips: dict[int, float], reply: Reply, sent: float) -> None:
+def _record_reply(ctx: Context, trips: dict[int, float], reply: EchoReply, sent: float) -> None:
     trips[reply.sequence] = max(0.0, reply.at - sent)
     took = list(trips.values())
     ctx.facts |= {"received": len(took), "rtt_min": min(took), "rtt_mean": sum(took) / len(took), "rtt_max": max(took)}
     if reply.hops is not None:
         ctx.facts["hop_limit"] = reply.hops
-
-
-def _short(seconds: float) -> str:
-    """A round trip for a person: 0.04 ms, 12 ms."""
-    return f"{seconds * 1000:.2f} ms" if seconds < _COARSE else duration(seconds)

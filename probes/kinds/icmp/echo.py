@@ -1,4 +1,4 @@
-"""ICMP echo on Linux sockets: requests and replies of both versions, what the network says instead, and the kernel's own timestamps.
+"""ICMP echo on Linux sockets: requests and replies of both versions, errors of the network, and the kernel's timestamps.
 
 A datagram socket needs no privilege where net.ipv4.ping_group_range allows the group; a raw one needs CAP_NET_RAW.
 """
@@ -25,7 +25,7 @@ _MSG_ERRQUEUE = 0x2000
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")  # errno, origin, type, code, padding, info, data
 _TIMESPEC = struct.Struct("@qq")
 _FROM_NETWORK = {2, 3}  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
-_TOO_OLD = 60.0  # seconds: no reply waits so long in the kernel; the wall's clock was set meanwhile
+_TOO_OLD = 60.0  # seconds; no reply waits longer in the kernel, so a greater delay means that the wall clock was set
 
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, id, sequence
 _ANCILLARY = socket.CMSG_SPACE(256)
@@ -34,7 +34,7 @@ _DATAGRAM = 65535
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What differs between ICMP and ICMPv6."""
+    """The differences between ICMP and ICMPv6."""
 
     family: int
     protocol: int
@@ -44,8 +44,8 @@ class Version:
     unreachable: int
     time_exceeded: int
     hops: int  # the option that sets the hop limit
-    receive_hops: int  # the option that asks for a reply's
-    received_hops: int  # and the control message that brings it
+    receive_hops: int  # the option that makes the kernel report a reply's hop limit
+    received_hops: int  # the control message with that hop limit
 
 
 V4 = Version(socket.AF_INET, socket.IPPROTO_ICMP, socket.IPPROTO_IP, 8, 0, 3, 11, socket.IP_TTL, _IP_RECVTTL, socket.IP_TTL)
@@ -64,8 +64,8 @@ V6 = Version(
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer: to which request, when the kernel got it (`clock.monotonic()` seconds), and the hop limit that it had left."""
+class EchoReply:
+    """One reply: the request's sequence number, when the kernel received it (`clock.monotonic()` seconds), and its hop limit."""
 
     sequence: int
     at: float
@@ -73,7 +73,7 @@ class Reply:
 
 
 def open_socket(version: Version, make: Callable[[int, int, int], socket.socket] = socket.socket) -> tuple[socket.socket, bool]:
-    """A socket for echoes, and whether it is a raw one. Raises Failed(internal) where this process may have neither."""
+    """A socket for echo requests, and whether it is raw. Raises Failed(internal) where this process may open neither kind."""
     for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
         try:
             return make(version.family, kind | socket.SOCK_NONBLOCK, version.protocol), kind == socket.SOCK_RAW
@@ -89,7 +89,7 @@ def open_socket(version: Version, make: Callable[[int, int, int], socket.socket]
 
 
 def prepare(sock: socket.socket, version: Version, *, hops: int | None, whole: bool) -> None:
-    """Sets a socket's options: errors of the network, timestamps, hop limits; `whole` forbids fragments. Raises OSError."""
+    """Sets a socket's options: network errors, timestamps, hop limits; `whole` forbids fragments. Raises OSError."""
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     sock.setsockopt(version.level, version.receive_hops, 1)
     sock.setsockopt(version.level, _IP_RECVERR if version is V4 else _IPV6_RECVERR, 1)
@@ -110,7 +110,7 @@ def checksum(data: bytes) -> int:
 
 
 class Echoes:
-    """A connected socket on which requests go out and replies come in, however they are mixed with others' traffic."""
+    """A connected socket that sends requests and receives their replies among the traffic of other processes."""
 
     def __init__(self, sock: socket.socket, version: Version, *, raw: bool, ident: int, payload: bytes, clock: Clock) -> None:
         self._sock = sock
@@ -119,7 +119,7 @@ class Echoes:
         self._ident = ident
         self._payload = payload
         self._clock = clock
-        self._came: deque[Reply | Exception] = deque()
+        self._received: deque[EchoReply | Exception] = deque()
         self._waiter: asyncio.Future[None] | None = None
         asyncio.get_running_loop().add_reader(sock, self._readable)
 
@@ -129,48 +129,52 @@ class Echoes:
         self._sock.close()
 
     def send(self, sequence: int) -> float:
-        """Sends a request; when it was handed to the kernel. Raises what the network said of an earlier one, too."""
+        """Sends a request and returns its time (`clock.monotonic()`). Also raises a network error about an earlier request."""
         packet = self.packet(sequence)
         at = self._clock.monotonic()
         try:
             self._sock.send(packet)
         except OSError as error:
-            raise self._told() or _failure_of_send(error, len(packet)) from error
+            if failure := self._read_error_queue():
+                raise failure from error
+            if error.errno == errno.EMSGSIZE:
+                raise Failed(Reason.SIZE, f"the request of {len(packet)} bytes is too long to be sent in one piece") from error
+            raise type(error)(error.errno, f"the request can't be sent: {error.strerror}") from error
         return at
 
     def packet(self, sequence: int) -> bytes:
-        """A request. The kernel puts in the id of a datagram socket, and every checksum but that of a raw IPv4 socket."""
+        """The bytes of a request. The kernel fills in a datagram socket's id and every checksum except a raw IPv4 socket's."""
         head = _HEADER.pack(self._version.request, 0, 0, self._ident, sequence)
         if self._raw and self._version is V4:
             head = _HEADER.pack(self._version.request, 0, checksum(head + self._payload), self._ident, sequence)
         return head + self._payload
 
-    async def receive(self) -> Reply:
-        """The next reply to one of our requests. Raises Failed for what the network says instead."""
-        while not self._came:
+    async def receive(self) -> EchoReply:
+        """The next reply to one of our requests. Raises Failed for an error that the network reports."""
+        while not self._received:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        came = self._came.popleft()
-        if isinstance(came, Exception):
-            raise came
-        return came
+        received = self._received.popleft()
+        if isinstance(received, Exception):
+            raise received
+        return received
 
     def _readable(self) -> None:
         try:
             data, ancillary, _, _ = self._sock.recvmsg(_DATAGRAM, _ANCILLARY)
         except (BlockingIOError, InterruptedError):
-            came: Reply | Exception | None = self._told()
+            received: EchoReply | Exception | None = self._read_error_queue()
         except OSError as error:
-            came = self._told() or error
+            received = self._read_error_queue() or error
         else:
-            came = self.read(data, ancillary)
-        if came is not None:
-            self._came.append(came)
+            received = self.read(data, ancillary)
+        if received is not None:
+            self._received.append(received)
             if self._waiter and not self._waiter.done():
                 self._waiter.set_result(None)
 
-    def read(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> Reply | None:
-        """A reply to one of our requests, or None for everything else that a socket may see."""
+    def read(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> EchoReply | None:
+        """A reply to one of our requests, or None for any other packet."""
         if self._raw and self._version is V4:
             data = data[(data[0] & 0x0F) * 4 :] if data else b""
         if len(data) < _HEADER.size:
@@ -188,50 +192,44 @@ class Echoes:
             elif (level, which) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(value) >= _TIMESPEC.size:
                 seconds, nanoseconds = _TIMESPEC.unpack_from(value)
                 delay = self._clock.time() - seconds - nanoseconds / 1e9
-        return Reply(sequence, self._clock.monotonic() - (delay if 0 <= delay < _TOO_OLD else 0.0), hops)
+        return EchoReply(sequence, self._clock.monotonic() - (delay if 0 <= delay < _TOO_OLD else 0.0), hops)
 
-    def _told(self) -> Failed | None:
-        """What the network said of a request of ours, from the socket's queue of errors."""
+    def _read_error_queue(self) -> Failed | None:
+        """The network's first error about one of our requests, from the socket's error queue."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, ancillary, _, _ = self._sock.recvmsg(_DATAGRAM, _ANCILLARY, _MSG_ERRQUEUE)
-                if told := self.complaint(data, ancillary):
-                    return told
+                if failure := self.read_error(data, ancillary):
+                    return failure
         return None
 
-    def complaint(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> Failed | None:
-        """What an entry of the queue of errors says, where it is about a request of ours."""
+    def read_error(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> Failed | None:
+        """The failure in an entry of the error queue, or None where it is about another process's request."""
         if self._raw and len(data) >= _HEADER.size and _HEADER.unpack_from(data)[3] != self._ident:
             return None
         for level, which, value in ancillary:
             if (level, which) == (self._version.level, _IP_RECVERR if self._version is V4 else _IPV6_RECVERR):
-                return _complaint(self._version, value)
+                return _network_failure(self._version, value)
         return None
 
 
-def _complaint(version: Version, value: bytes) -> Failed:
+def _network_failure(version: Version, value: bytes) -> Failed:
     number, origin, kind, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
     if number == errno.EMSGSIZE:
         return Failed(Reason.SIZE, f"the request is too long to be sent in one piece: at most {info} bytes are possible")
     if origin not in _FROM_NETWORK:
         return Failed(Reason.UNREACHABLE, os.strerror(number))
-    who = _offender(value[_EXTENDED_ERROR.size :])
+    who = _reporter(value[_EXTENDED_ERROR.size :])
     if kind == version.time_exceeded:
         return Failed(Reason.UNREACHABLE, f"{who} reports: time exceeded; the path has more hops than the hop limit allows, or a loop")
     return Failed(Reason.UNREACHABLE, f"{who} reports: {os.strerror(number).lower()}")
 
 
-def _offender(address: bytes) -> str:
-    """The address inside a sockaddr, for a person."""
+def _reporter(address: bytes) -> str:
+    """The address inside a sockaddr, as text."""
     family = struct.unpack_from("=H", address)[0] if len(address) >= 2 else 0  # noqa: PLR2004 - the family's own length
     if family == socket.AF_INET and len(address) >= 8:  # noqa: PLR2004 - sockaddr_in up to its address
         return socket.inet_ntop(socket.AF_INET, address[4:8])
     if family == socket.AF_INET6 and len(address) >= 24:  # noqa: PLR2004 - sockaddr_in6 up to its address
         return socket.inet_ntop(socket.AF_INET6, address[8:24])
     return "a router"
-
-
-def _failure_of_send(error: OSError, length: int) -> Exception:
-    if error.errno == errno.EMSGSIZE:
-        return Failed(Reason.SIZE, f"the request of {length} bytes is too long to be sent in one piece")
-    return type(error)(error.errno, f"the request can't be sent: {error.strerror}")

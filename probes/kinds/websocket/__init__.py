@@ -1,4 +1,4 @@
-"""Kind `websocket`: the handshake, a ping, and a dialogue where one is written; closed in order."""
+"""Kind `websocket`: the handshake, a ping, an optional dialogue, and the closing handshake."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
 from probes.expect.patterns import JsonPath
 from probes.expect.status import Statuses, judge_status
+from probes.facts import STATUS_CODE
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import TargetRef
@@ -37,7 +38,7 @@ from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
-_LEAVING = 1.0  # seconds for which the server's goodbye is waited for: without it the run has passed all the same
+_CLOSE_TIMEOUT = 1.0  # seconds to wait for the server's close; the run passes also without it
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _SWITCHED = Statuses.parse(101)
 _KEPT = 10  # messages that a failure keeps as evidence
@@ -46,7 +47,7 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-goog-api
 
 
 class Message(BaseModel):
-    """What a message must be; everything that is written must hold."""
+    """Conditions for a message; everything that is written must hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -55,13 +56,13 @@ class Message(BaseModel):
     json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="Conditions by JSONPath.")
 
     def judge(self, message: bytes) -> None:
-        """Raises Failed, in the words that an HTTP answer's body would get."""
+        """Raises Failed with the texts for the body of an HTTP response."""
         wanted = Expect.model_validate({"text": self.text, "regex": self.regex, "json": self.json_})
         wanted.judge(Response(200, (), message, 0.0, ""))
 
 
 class Turn(BaseModel):
-    """One step: what is said, then what must come; or that the server closes."""
+    """One step: a message to send, then the expected message or the server's close."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -74,29 +75,29 @@ class Turn(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        said = sum(given is not None for given in (self.send, self.send_json, self.send_hex))
-        if said > 1:
+        messages = sum(given is not None for given in (self.send, self.send_json, self.send_hex))
+        if messages > 1:
             raise ValueError("give one of send, send_json and send_hex")
         if self.expect is not None and self.close is not None:
             raise ValueError("give either expect or close")
-        if not said and self.expect is None and self.close is None:
+        if not messages and self.expect is None and self.close is None:
             raise ValueError("an empty step; write send, expect or close")
         if "among" in self.model_fields_set and self.expect is None:
             raise ValueError("among goes with expect")
         return self
 
-    def said(self) -> str | bytes | None:
-        """The message to send."""
+    def message(self) -> str | bytes | None:
+        """The message to send, or None."""
         if self.send is not None:
             return self.send.get_secret_value()
         return json.dumps(self.send_json) if self.send_json is not None else self.send_hex
 
 
 class WebSocket(Probe):
-    """Opens a WebSocket, pings, holds the dialogue, and closes in order.
+    """Opens a WebSocket, sends a ping, runs the dialogue, and closes with the closing handshake.
 
-    Reasons: what a status means to `http` (auth, throttled, redirect, status) where the handshake is refused; protocol, truncated,
-    size; status where the server closes with a code that wasn't expected; body, schema as in any answer for a message.
+    Reasons: as for `http` where the handshake is refused (auth, throttled, redirect, status); protocol, truncated, size; status
+    where the server closes with an unexpected code; body and schema for a message that is not as expected.
     """
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -114,7 +115,7 @@ class WebSocket(Probe):
             "Seconds in each phase",
             *("resolve", "connect", "tls", "handshake", "ping", "dialogue", "close"),
         ),
-        fact_family("probe_websocket_status_code", "Status that answered the handshake; 101 where it opened", "status_code"),
+        fact_family("probe_websocket_status_code", "Status that answered the handshake; 101 where it opened", STATUS_CODE),
         fact_family("probe_websocket_close_code", "Code that the server closed with", "close_code"),
         fact_family("probe_websocket_messages", "Messages that the server sent", "messages"),
         info_family("probe_websocket_info", "The subprotocol that the server chose", subprotocol="subprotocol"),
@@ -140,21 +141,21 @@ class WebSocket(Probe):
             raise ValueError("give either target or url")
         if self.url is not None and self.path:
             raise ValueError("path goes with target; write the whole address into url")
-        split = urlsplit(self._written())
+        split = urlsplit(self._configured_url())
         if split.scheme not in _SCHEMES or not split.hostname:
             raise ValueError("the address must begin with ws:// or wss:// and a host")
         if split.username or split.password:
             raise ValueError("write a user and a password into headers, as Authorization")
         return self
 
-    def _written(self) -> str:
+    def _configured_url(self) -> str:
         if self.target is not None:
             return self.target.url.rstrip("/") + self.path if self.path else self.target.url
         return self.url.get_secret_value() if self.url else ""
 
     def location(self) -> str:
-        """The address of the handshake, which is an HTTP request: http or https."""
-        split = urlsplit(self._written())
+        """The handshake's address: the handshake is an HTTP request, so its scheme is http or https."""
+        split = urlsplit(self._configured_url())
         return split._replace(scheme=_SCHEMES[split.scheme]).geturl()
 
     def address(self) -> str:
@@ -166,16 +167,16 @@ class WebSocket(Probe):
         return (Ask("GET", self.location(), ("path",) if self.path else ()),)
 
     def repeatable(self) -> bool:
-        """What a dialogue says may do something each time."""
-        return not any(turn.said() is not None for turn in self.dialogue)
+        """Whether the dialogue sends nothing: what it sends may have an effect."""
+        return not any(turn.message() is not None for turn in self.dialogue)
 
     def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         tls = self.tls if split.scheme == "https" else None
         return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls)
 
-    def cleanup_seconds(self) -> float:
-        return _LEAVING
+    def afterwards(self) -> float:
+        return _CLOSE_TIMEOUT
 
     async def run(self, ctx: Context) -> Result:
         url = httpx.URL(self.location())
@@ -193,12 +194,12 @@ class WebSocket(Probe):
                     await socket.ping(ctx.rng.randbytes(8))
                     interval.end = stream.last_read_at
             if self.dialogue:
-                await _Talk(ctx, socket, stream).hold(self.dialogue)
-            await _leave(ctx, socket)
+                await _WebSocketDialogue(ctx, socket, stream).run(self.dialogue)
+            await _close(ctx, socket)
         finally:
             stream.abort()
-        spoken = f" · {ctx.facts['subprotocol']}" if ctx.facts.get("subprotocol") else ""
-        return Result.passed(f"{'responds as expected' if self.dialogue else 'is connected'}{spoken}")
+        subprotocol = f" · {ctx.facts['subprotocol']}" if ctx.facts.get("subprotocol") else ""
+        return Result.passed(f"{'responds as expected' if self.dialogue else 'is connected'}{subprotocol}")
 
     def _request(self, ctx: Context, url: httpx.URL) -> Request:
         own = {**(self.target.headers if self.target else {}), **self.headers}
@@ -218,28 +219,28 @@ class WebSocket(Probe):
         try:
             accepted = await socket.open(request)
         except Rejected as rejected:
-            ctx.facts["status_code"] = rejected.status
-            ctx.evidence["response"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
+            ctx.facts[STATUS_CODE] = rejected.status
+            ctx.evidence["answer"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
             judge_status(Response(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
             raise
-        ctx.facts |= {"status_code": 101, "subprotocol": accepted.subprotocol}
+        ctx.facts |= {STATUS_CODE: 101, "subprotocol": accepted.subprotocol}
         if self.subprotocols and accepted.subprotocol is None:
             raise Failed(Reason.PROTOCOL, f"the server chose no subprotocol; offered {', '.join(self.subprotocols)}")
 
 
-class _Talk:
-    """One dialogue under way."""
+class _WebSocketDialogue:
+    """The dialogue of one run."""
 
     def __init__(self, ctx: Context, socket: Socket, stream: Stream) -> None:
         self._ctx = ctx
         self._socket = socket
         self._stream = stream
-        self._heard: list[str] = []
+        self._received: list[str] = []
 
-    async def hold(self, turns: tuple[Turn, ...]) -> None:
-        """Turn by turn. Raises Failed for the first expectation that isn't met; the last messages are evidence."""
+    async def run(self, turns: tuple[Turn, ...]) -> None:
+        """Runs its steps. Raises Failed for the first expectation that isn't met; the last messages are evidence."""
         self._ctx.facts["messages"] = 0
-        self._ctx.evidence["received"] = self._heard
+        self._ctx.evidence["received"] = self._received
         for number, turn in enumerate(turns, 1):
             self._ctx.step = str(number)
             with self._ctx.phase("dialogue") as interval:
@@ -248,8 +249,8 @@ class _Talk:
         self._ctx.step = ""
 
     async def _turn(self, turn: Turn) -> None:
-        if (said := turn.said()) is not None:
-            await self._socket.send(said)
+        if (message := turn.message()) is not None:
+            await self._socket.send(message)
         if turn.close is not None:
             await self._socket.closed(turn.close)
         elif turn.expect is not None:
@@ -258,7 +259,7 @@ class _Talk:
     async def _expect(self, wanted: Message, among: int) -> None:
         for left in range(among - 1, -1, -1):
             message = await self._socket.receive()
-            self._keep(message)
+            self._record(message)
             try:
                 wanted.judge(message.encode() if isinstance(message, str) else message)
             except Failed as failed:
@@ -267,17 +268,17 @@ class _Talk:
             else:
                 return
 
-    def _keep(self, message: str | bytes) -> None:
+    def _record(self, message: str | bytes) -> None:
         self._ctx.facts["messages"] += 1
         text = message if isinstance(message, str) else message.hex(" ")
-        self._heard[:] = [*self._heard[1 - _KEPT :], text[:_KEPT_LENGTH]]
+        self._received[:] = [*self._received[1 - _KEPT :], text[:_KEPT_LENGTH]]
 
 
-async def _leave(ctx: Context, socket: Socket) -> None:
-    """Closes in order. The verdict is known before: a server that doesn't say goodbye has answered all the same."""
+async def _close(ctx: Context, socket: Socket) -> None:
+    """The closing handshake. The verdict is known before: a server that doesn't close has passed all the same."""
     ctx.decided = ctx.clock.monotonic()
     try:
-        async with asyncio.timeout(_LEAVING):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
             with ctx.phase("close"):
                 await socket.close()
     except (TimeoutError, ConnectionError):

@@ -203,7 +203,7 @@ def test_latency_comes_last() -> None:
     """A slow answer is a failure of latency, and only if all else is as expected."""
     slow = answer({"a": 1}, seconds=3.0)
 
-    assert failure({"within": "2s"}, slow) == (Reason.LATENCY, "took 3.0 s, expected at most 2.0 s")
+    assert failure({"within": "2s"}, slow) == (Reason.LATENCY, "took 3.00 s, expected at most 2.00 s")
     assert failure({"within": "2s", "json": {"$.a": 2}}, slow)[0] is Reason.BODY
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
-from probes.expect.dialogue import CAP, LINE_CAP, LINES, Heard, Step
+from probes.expect.dialogue import CAP, LINE_CAP, LINES, DialogueStep, ReceiveBuffer
 from probes.kinds.tcp import Tcp
 from tests.support import servers
 from tests.support.ca import Authority
@@ -214,22 +214,22 @@ def test_steps_that_can_never_work_are_refused(steps: list[dict[str, Any]], said
 def test_lines_are_the_same_however_they_are_cut(lines: list[str], data: st.DataObject) -> None:
     """Whatever pieces a text comes in, the same lines are heard."""
     text = "".join(f"{line}\n" for line in lines).encode()
-    heard, found = Heard(), []
+    received, found = ReceiveBuffer(), []
     while text:
         cut = data.draw(st.integers(1, len(text)))
-        heard.feed(text[:cut])
+        received.feed(text[:cut])
         text = text[cut:]
-        while (line := heard.line()) is not None:
+        while (line := received.line()) is not None:
             found.append(line)
     assert found == [line.rstrip("\r") for line in lines]
 
 
 def test_bytes_behind_the_expected_ones_stay() -> None:
     """An expectation takes its own bytes and leaves the rest to the next."""
-    heard = Heard()
-    heard.feed(b"S220 ready\r\n")
-    assert heard.taken(b"S")
-    assert heard.match(Step.model_validate({"expect": "^220 (?P<word>.*)"})) == {"word": "ready"}
-    heard.feed(b"E")
+    received = ReceiveBuffer()
+    received.feed(b"S220 ready\r\n")
+    assert received.take_bytes(b"S")
+    assert received.match(DialogueStep.model_validate({"expect": "^220 (?P<word>.*)"})) == {"word": "ready"}
+    received.feed(b"E")
     with pytest.raises(Failed, match="the server sent the bytes 45, expected 53"):
-        heard.taken(b"S")
+        received.take_bytes(b"S")

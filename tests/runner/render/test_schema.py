@@ -12,7 +12,7 @@ from pydantic import WithJsonSchema
 from probes import discover
 from probes.core import Result
 from probes.fields import Duration, Size
-from probes.kinds.booking import Search
+from probes.kinds.booking import BookingSearch
 from probes.probe import Context, Probe
 from runner.config.document import read
 from runner.config.nodes import Items, Keys, Node
@@ -85,7 +85,7 @@ def test_a_default_is_written_as_the_file_holds_it() -> None:
     assert found
     for _, one, default in found:
         jsonschema.Draft7Validator(one | {"$defs": whole["$defs"]}).validate(default)
-    assert Search(near="37.8,-122.4", radius="40km") == Search(near="37.8,-122.4")  # type: ignore[arg-type]  # as the file has it
+    assert BookingSearch(near="37.8,-122.4", radius="40km") == BookingSearch(near="37.8,-122.4")  # type: ignore[arg-type]  # as the file has it
     assert {(name, default) for name, _, default in found} >= {
         ("radius", "40km"),
         ("body_cap", "1MiB"),
