@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from probes.expect.assertions import Expect, document
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.template import fill, fill_json, fill_path, variables
 from probes.http.message import Response
+from probes.text import did_you_mean
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
@@ -163,7 +163,5 @@ def check_steps(steps: Sequence[Step]) -> None:
     known: list[str] = []
     for number, step in sorted(enumerate(steps, 1), key=lambda each: each[1].always):  # those that are always run last
         for unknown in sorted(step.uses() - set(known)):
-            near = difflib.get_close_matches(unknown, known, 1)
-            hint = f"; did you mean {{{{{near[0]}}}}}" if near else ""
-            raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{hint}")
+            raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{did_you_mean(unknown, known)}")
         known += step.capture

@@ -69,7 +69,7 @@ def wrong(*steps: dict[str, Any], **settings: Any) -> str:
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([LOGIN, {**STORY, "headers": {"A": "{{tokn}}"}}], "step 2 (story): no step before it captures {{tokn}}; did you mean {{token}}"),
+        ([LOGIN, {**STORY, "headers": {"A": "{{tokn}}"}}], "step 2 (story): no step before it captures {{tokn}}; did you mean token?"),
         ([{"name": "a", "get": "/{{x}}", "capture": {"x": "$.x"}}], "step 1 (a): no step before it captures {{x}}"),
         ([{"name": "a", "get": "/{{x y}}"}], "{{x y}} is no variable; write a name, such as {{token}}"),
         ([{"name": "a", "get": "/"}, {"name": "a", "get": "/"}], "two steps are named a"),

@@ -199,10 +199,16 @@ class Ai(HttpProbe):
         if transcript.error:
             reason = _REASONS.get(transcript.error_code, Reason.STATUS)
             raise Failed(reason, f"the response reports an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
-        if self.stream:
-            _judge_stream(response, transcript)
-        elif not transcript.ended:
+        kind = (response.header("content-type") or "nothing").partition(";")[0]
+        if self.stream and response.body and not transcript.events and kind != "text/event-stream":
+            raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text()[:120])}")
+        if transcript.unreadable:
+            raise Failed(Reason.PROTOCOL, f"an event of the stream is not JSON: {shown(transcript.unreadable)}")
+        if not transcript.ended and not self.stream:
             raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(response.text()[:120])}")
+        if not transcript.ended:
+            pieces = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
+            raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {pieces}")
         self.expect.judge_text(transcript)
         self.expect.judge_pace(ctx.facts, response.seconds)
 
@@ -215,18 +221,6 @@ def _json(response: Response) -> Any:
         return response.json()
     except ValueError as error:
         raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(response.text()[:120])}") from None
-
-
-def _judge_stream(response: Response, transcript: Transcript) -> None:
-    """Raises Failed for a response that is no stream of events, and for a stream without its end marker."""
-    kind = (response.header("content-type") or "nothing").partition(";")[0]
-    if response.body and not transcript.events and kind != "text/event-stream":
-        raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text()[:120])}")
-    if transcript.unreadable:
-        raise Failed(Reason.PROTOCOL, f"an event of the stream is not JSON: {shown(transcript.unreadable)}")
-    if not transcript.ended:
-        had = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
-        raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {had}")
 
 
 def _record_facts(ctx: Context, transcript: Transcript) -> None:

@@ -33,14 +33,11 @@ class EventReader:
             self._after_return = part.endswith(b"\r")
             self._line += part
             if part.endswith((b"\n", b"\r")):
-                yield self._take_line()
-
-    def _take_line(self) -> str:
-        line = bytes(self._line).rstrip(b"\r\n").decode("utf-8", "replace")
-        self._line.clear()
-        if self._first:
-            line, self._first = line.removeprefix("\ufeff"), False
-        return line
+                line = bytes(self._line).rstrip(b"\r\n").decode("utf-8", "replace")
+                self._line.clear()
+                if self._first:
+                    line, self._first = line.removeprefix("\ufeff"), False
+                yield line
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")

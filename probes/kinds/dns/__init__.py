@@ -117,20 +117,16 @@ class Dns(Probe):
 
     async def run(self, ctx: Context) -> Result:
         ctx.facts["query_succeeded"] = False
-        question = self._question(ctx)
+        flags = dns.flags.RD | (dns.flags.AD if self.expect.authenticated is not None else 0)
+        reverse = self.type == "PTR" and is_address(self.name)
+        name = dns.reversename.from_address(self.name) if reverse else dns.name.from_text(self.name)
+        question = dns.message.make_query(name, self.type, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
         servers = [self.server] if self.server else await asyncio.to_thread(system_servers)
         response = await self.ask_in_turn(ctx, question, servers)
         records = self._record_facts(ctx, response)
         self._judge(response, records)
         more = f" and {len(records) - 3} more" if len(records) > 3 else ""  # noqa: PLR2004 - as many as a line holds
         return Result.passed(f"{self.name} {self.type} → {', '.join(records[:3]) or dns.rcode.to_text(response.rcode())}{more}")
-
-    def _question(self, ctx: Context) -> dns.message.QueryMessage:
-        name: str | dns.name.Name = self.name
-        if self.type == "PTR" and is_address(self.name):
-            name = dns.reversename.from_address(self.name)
-        flags = dns.flags.RD | (dns.flags.AD if self.expect.authenticated is not None else 0)
-        return dns.message.make_query(name, self.type, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
 
     async def ask_in_turn(self, ctx: Context, question: dns.message.Message, servers: Sequence[str]) -> dns.message.Message:
         """The response of the first server that sends one; each server but the last gets an equal share of the time."""

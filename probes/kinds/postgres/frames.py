@@ -52,16 +52,14 @@ class Frames:
             if len(self._rest) - end < 1 + length:
                 break
             if kind == _ERROR:
-                self._read_error(bytes(self._rest[end + _HEADER : end + 1 + length]))
+                error = bytes(self._rest[end + _HEADER : end + 1 + length])
+                fields = {chr(field[0]): field[1:].decode("utf-8", "replace") for field in error.split(b"\0") if field}
+                if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+                    self.fatal_error = fields
             end += 1 + length
         messages = bytes(self._rest[:end])
         del self._rest[:end]
         return messages
-
-    def _read_error(self, error: bytes) -> None:
-        fields = {chr(field[0]): field[1:].decode("utf-8", "replace") for field in error.split(b"\0") if field}
-        if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
-            self.fatal_error = fields
 
 
 class MessageGuard(asyncio.Protocol):

@@ -259,7 +259,9 @@ class _WebSocketDialogue:
     async def _expect(self, wanted: Message, among: int) -> None:
         for left in range(among - 1, -1, -1):
             message = await self._socket.receive()
-            self._record(message)
+            self._ctx.facts["messages"] += 1
+            text = message if isinstance(message, str) else message.hex(" ")
+            self._received[:] = [*self._received[1 - _KEPT :], text[:_KEPT_LENGTH]]
             try:
                 wanted.judge(message.encode() if isinstance(message, str) else message)
             except Failed as failed:
@@ -267,11 +269,6 @@ class _WebSocketDialogue:
                     raise Failed(failed.reason, failed.message.replace("the body", "the message")) from failed
             else:
                 return
-
-    def _record(self, message: str | bytes) -> None:
-        self._ctx.facts["messages"] += 1
-        text = message if isinstance(message, str) else message.hex(" ")
-        self._received[:] = [*self._received[1 - _KEPT :], text[:_KEPT_LENGTH]]
 
 
 async def _close(ctx: Context, socket: Socket) -> None:
