@@ -74,7 +74,7 @@ class HealthMetrics(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
-            response = await session.ask(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
+            response = await session.send(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         report = self._report(response)
         wrong = self._report_fault(response, report)
         parts, present = self._judge_parts(report, response.status)

@@ -75,7 +75,7 @@ class Http(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
-            response = await session.ask(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+            response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
         self.expect.judge(response)
         return Result.passed(f"{response.status} in {latency(response.seconds)}")
 

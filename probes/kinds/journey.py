@@ -72,7 +72,7 @@ class Journey(HttpProbe):
     def asks(self) -> tuple[Ask, ...]:
         return tuple(Ask(step.method, self.location(step.path), ("steps", index)) for index, step in enumerate(self.steps))
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         return CLEANUP if any(step.always for step in self.steps) else 0.0
 
     def repeatable(self) -> bool:
@@ -89,8 +89,8 @@ class Journey(HttpProbe):
                 await self._play(ctx, session, play.steps())
             finally:
                 ctx.decided = ctx.clock.monotonic()
-                if self.afterwards():
-                    ctx.evidence["afterwards"] = await self._clean_up(ctx, session, play)
+                if self.cleanup_seconds():
+                    ctx.evidence["cleanup"] = await self._clean_up(ctx, session, play)
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
         return Result.passed(f"{count(len(taken), 'step')} in {latency(sum(taken))}")
 
@@ -101,7 +101,7 @@ class Journey(HttpProbe):
             step = sending.step
             ctx.step = step.name
             try:
-                response = await session.ask(ctx, sending.request)
+                response = await session.send(ctx, sending.request)
             except Failed as failed:
                 moves.throw(failed)  # raises Failed with the step's name
                 raise

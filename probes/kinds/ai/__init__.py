@@ -190,7 +190,7 @@ class Ai(HttpProbe):
                 ctx.facts["gap_max"] = transcript.longest_gap
 
         async with self.session() as session:
-            return await session.ask(ctx, request, on_data=read_piece if self.stream else None)
+            return await session.send(ctx, request, on_data=read_piece if self.stream else None)
 
     def _judge(self, ctx: Context, response: Response, transcript: Transcript) -> None:
         if response.status == _BAD_REQUEST and "api key" in (text := error_text(response)).lower():

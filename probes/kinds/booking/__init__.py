@@ -140,7 +140,7 @@ class Booking(HttpProbe):
             for read in self.steps:
                 ctx.step = read.name
                 try:
-                    response = await session.ask(ctx, self._request(read, values))
+                    response = await session.send(ctx, self._request(read, values))
                     ctx.facts[step_fact(read.name)] = response.seconds
                     values |= self._judge(ctx, read, response)
                 except Failed as failed:

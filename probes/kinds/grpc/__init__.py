@@ -146,7 +146,7 @@ class Grpc(Probe):
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
         fields = exchange.fields()
         kind = exchange.header("content-type") or ""
-        ctx.evidence["answer"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
+        ctx.evidence["response"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
         trailers = dict(fields) | dict(exchange.trailers)  # a response of headers alone has its status there
         if "grpc-status" not in trailers or not kind.startswith("application/grpc"):
             judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)

@@ -95,7 +95,7 @@ class Postgres(Probe):
                 connection = await authenticate(ctx, dsn, loop)
                 rows = await self._fetch(ctx, connection, loop)
         finally:
-            if loop.answered:
+            if loop.received_any:
                 ctx.evidence.pop(SILENCE, None)
             if connection is not None:
                 connection.terminate()

@@ -50,9 +50,9 @@ class OneConnectionLoop:
         return self.transport, protocol
 
     @property
-    def answered(self) -> bool:
+    def received_any(self) -> bool:
         """Whether asyncpg has received anything from the server."""
-        return self._stream is None and self.transport.answered
+        return self._stream is None and self.transport.received_any
 
     def limit(self, seconds: float) -> int:
         """The statement timeout in milliseconds for a run with this many seconds left; it is also kept in `times_out_at`."""

@@ -82,7 +82,7 @@ class Redis(Probe):
                 if self.round_trip:
                     await _round_trip(ctx, connection)
         finally:
-            if connection.transport.answered:
+            if connection.transport.received_any:
                 ctx.evidence.pop("silence", None)
             await connection.disconnect(nowait=True)
             connection.transport.abort()
@@ -213,7 +213,7 @@ def _connection_failure(error: Exception, ctx: Context, connection: _Connection)
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_error_text(error)}")
-    answered = "the" if connection.transport.answered else "any"
+    answered = "the" if connection.transport.received_any else "any"
     return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} response, in {ctx.halted_in}")
 
 

@@ -175,7 +175,7 @@ class WebSocket(Probe):
         tls = self.tls if split.scheme == "https" else None
         return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls)
 
-    def afterwards(self) -> float:
+    def cleanup_seconds(self) -> float:
         return _CLOSE_TIMEOUT
 
     async def run(self, ctx: Context) -> Result:
@@ -220,7 +220,7 @@ class WebSocket(Probe):
             accepted = await socket.open(request)
         except Rejected as rejected:
             ctx.facts[STATUS_CODE] = rejected.status
-            ctx.evidence["answer"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
+            ctx.evidence["response"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
             judge_status(Response(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
             raise
         ctx.facts |= {STATUS_CODE: 101, "subprotocol": accepted.subprotocol}
