@@ -127,16 +127,16 @@ async def test_gemini_streamed(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("api", "route", "answer"),
+    ("api", "route", "response"),
     [
         ("openai", OPENAI, {"choices": [{"message": {"content": "A bridge."}, "finish_reason": "stop"}], "usage": USAGE["usage"]}),
         ("gemini", GEMINI, candidate("A bridge.", "STOP")),
     ],
 )
-async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> None:
+async def test_not_streamed(wire: Wire, api: str, route: str, response: Any) -> None:
     """A reply that comes in one piece is read as well; it has no first token."""
     ctx = make_context(wire)
-    async with serving({route: answer}) as web:
+    async with serving({route: response}) as web:
         await ai(web.url, api, stream=False, expect={"text": "bridge", "regex": "^A", "not_text": "road"}).run(ctx)
 
     assert "first_token" not in ctx.facts
@@ -148,7 +148,7 @@ async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("answer", "expect", "reason", "message"),
+    ("response", "expect", "reason", "message"),
     [
         (stream(WHOLE), {"text": "road"}, Reason.BODY, 'the reply doesn\'t contain "road"; the reply is "Bridge" and ended by stop'),
         (stream(WHOLE), {"not_text": "bridge"}, Reason.BODY, 'the reply contains "bridge"; the reply is "Bridge" and ended by stop'),
@@ -180,13 +180,13 @@ async def test_not_streamed(wire: Wire, api: str, route: str, answer: Any) -> No
         (stream(WHOLE, pause=0.04), {"tokens_per_second": 1000}, Reason.LATENCY, "tokens a second, expected at least 1000"),
     ],
 )
-async def test_failures(wire: Wire, answer: Any, expect: dict[str, Any], reason: Reason, message: str) -> None:
+async def test_failures(wire: Wire, response: Any, expect: dict[str, Any], reason: Reason, message: str) -> None:
     """Each way in which a model can be unwell has its reason, and says what came."""
-    async with serving({OPENAI: answer}) as web:
-        told = await failure(ai(web.url, expect=expect), make_context(wire))
+    async with serving({OPENAI: response}) as web:
+        failed = await failure(ai(web.url, expect=expect), make_context(wire))
 
-    assert told[0] is reason
-    assert message in told[1]
+    assert failed[0] is reason
+    assert message in failed[1]
 
 
 async def test_cut_off_in_the_middle(wire: Wire) -> None:
@@ -215,7 +215,7 @@ class RecordedFacts(dict[str, Any]):
 async def test_a_run_that_is_cut_short_keeps_its_first_token(wire: Wire) -> None:
     """What was measured before the deadline is kept."""
     ctx = make_context(wire)
-    ctx.facts = heard = RecordedFacts()
+    ctx.facts = recorded = RecordedFacts()
     over = asyncio.Event()
 
     async def stuck(_: Request) -> Response:
@@ -227,7 +227,7 @@ async def test_a_run_that_is_cut_short_keeps_its_first_token(wire: Wire) -> None
 
     async with serving({OPENAI: stuck}) as web:
         run = asyncio.create_task(ai(web.url).run(ctx))
-        await heard.first_token.wait()
+        await recorded.first_token.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -264,7 +264,7 @@ async def test_no_budget_is_reserved_where_another_is_spent(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "spent"),
+    ("response", "spent"),
     [
         (stream(WHOLE[:3]), WORST),
         (stream(WHOLE[:2], end=False), WORST),
@@ -274,11 +274,11 @@ async def test_no_budget_is_reserved_where_another_is_spent(wire: Wire) -> None:
         (stream(WHOLE), 11),
     ],
 )
-async def test_what_stays_spent(wire: Wire, answer: Any, spent: int) -> None:
+async def test_what_stays_spent(wire: Wire, response: Any, spent: int) -> None:
     """An answer without usage keeps the reservation; a refused request costs nothing."""
     ledger = LedgerInMemory(FakeClock())
     ctx = make_context(wire, ledger=ledger)
-    async with serving({OPENAI: answer}) as web:
+    async with serving({OPENAI: response}) as web:
         probe = ai(web.url, budget={"tokens": "100/1d"})
         with suppress(Failed):
             await probe.run(ctx)

@@ -68,9 +68,9 @@ def booking(host: str, partner: str = "opentable", **more: Any) -> Booking:
     return Booking.model_validate({name: value for name, value in given.items() if value is not None})
 
 
-async def failure(wire: Wire, answers: dict[str, Any]) -> tuple[Reason, str]:
+async def failure(wire: Wire, responses: dict[str, Any]) -> tuple[Reason, str]:
     """Reason and message with which OpenTable fails when it answers so."""
-    async with serving({**OPENTABLE, **answers}) as web:
+    async with serving({**OPENTABLE, **responses}) as web:
         with pytest.raises(Failed) as caught:
             await booking(web.url).run(make_context(wire))
     return caught.value.reason, caught.value.message
@@ -140,7 +140,7 @@ async def test_availability_elsewhere(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "reason", "message"),
+    ("responses", "reason", "message"),
     [
         ({"GET /v2/restaurants/search": JSONResponse({}, 500)}, Reason.STATUS, "search: 500, expected 2xx"),
         ({"GET /v2/restaurants/search": JSONResponse({"message": "who?"}, 401)}, Reason.AUTH, "search: 401, expected 2xx: who?"),
@@ -177,12 +177,12 @@ async def test_availability_elsewhere(wire: Wire) -> None:
         ({"GET /v2/restaurants/{id:path}/availability": {}}, Reason.SCHEMA, "availability: $.time_slots is absent, expected array"),
     ],
 )
-async def test_a_partner_that_is_unwell(wire: Wire, answers: dict[str, Any], reason: Reason, message: str) -> None:
+async def test_a_partner_that_is_unwell(wire: Wire, responses: dict[str, Any], reason: Reason, message: str) -> None:
     """Each way in which a partner can be unwell has its reason, at its step, with the path that changed."""
-    told = await failure(wire, answers)
+    failed = await failure(wire, responses)
 
-    assert told[0] is reason
-    assert told[1].startswith(message)
+    assert failed[0] is reason
+    assert failed[1].startswith(message)
 
 
 async def test_nothing_free_is_well(wire: Wire) -> None:

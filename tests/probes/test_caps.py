@@ -131,11 +131,11 @@ async def test_redirects(runs: Observer, allowed: int, reason: Reason | None) ->
     assert seen.reason is reason, seen.message
 
 
-@pytest.mark.parametrize(("text", "said"), [("y" * 160, "y" * 160), ("y" * 161, "y" * 159 + "…")])
-def test_an_applications_own_words(text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "shortened"), [("y" * 160, "y" * 160), ("y" * 161, "y" * 159 + "…")])
+def test_an_applications_own_words(text: str, shortened: str) -> None:
     """What a message repeats of them."""
     found = Response(500, (), f'{{"error": "{text}"}}'.encode(), 0.0, "http://host/")
-    assert error_text(found) == said
+    assert error_text(found) == shortened
 
 
 @pytest.mark.parametrize("length", [SHOWN - 3, SHOWN - 2, SHOWN - 1])
@@ -235,9 +235,9 @@ async def test_an_answer_of_a_librarys_protocol(runs: Observer, beyond: int) -> 
     """All that Redis (and PostgreSQL, by the same session) may say in a run."""
     pong = b"+PONG\r\n"
     length = SESSION_CAP + beyond - len(pong) - len("$1048557") - 4
-    told = b"$%d\r\n" % length + b"x" * length + b"\r\n"
-    assert len(pong + told) == SESSION_CAP + beyond
-    async with servers.canned(pong + told) as server:
+    response = b"$%d\r\n" % length + b"x" * length + b"\r\n"
+    assert len(pong + response) == SESSION_CAP + beyond
+    async with servers.canned(pong + response) as server:
         judged(await runs.observe(Redis.model_validate({"url": f"redis://127.0.0.1:{server.port}/0"})), beyond)
 
 
@@ -257,17 +257,17 @@ async def test_what_a_websocket_says(runs: Observer, beyond: int) -> None:
     """All bytes of a run together, those of the handshake and of the pong among them."""
 
     async def talk(peer: Peer) -> None:
-        said = 0
+        received = 0
         write = peer.writer.write
 
         def counting(data: bytes) -> None:
-            nonlocal said
-            said += len(data)
+            nonlocal received
+            received += len(data)
             write(data)
 
         peer.writer.write = counting  # type: ignore[method-assign,assignment]
         await peer.accepted()
-        length = WEBSOCKET_CAP + beyond - said - 10  # a frame's head of ten bytes
+        length = WEBSOCKET_CAP + beyond - received - 10  # a frame's head of ten bytes
         peer.writer.write(b"\x82\x7f" + length.to_bytes(8) + b"x" * length)
 
     async with websocket(talk) as server:

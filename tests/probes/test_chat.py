@@ -61,14 +61,14 @@ def test_no_answer_breaks_the_reading(value: Any) -> None:
 
 def test_pace() -> None:
     """The longest gap and the pace come from the moments at which the pieces came, and the tokens from the service's count."""
-    said = Transcript(OpenAI())
+    transcript = Transcript(OpenAI())
     for text, moment in (("a", 10.0), ("b", 10.5), ("c", 12.0)):
-        said.feed(f'data: {{"choices": [{{"delta": {{"content": "{text}"}}}}]}}\n\n'.encode(), moment)
+        transcript.feed(f'data: {{"choices": [{{"delta": {{"content": "{text}"}}}}]}}\n\n'.encode(), moment)
 
-    assert (said.text, said.first_at, said.longest_gap, said.pace) == ("abc", 10.0, 1.5, 1.0)
-    said.feed(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}\n\n', 12.0)
-    assert said.pace == 4.0
-    assert said.usage == Usage(3, 9, 12)
+    assert (transcript.text, transcript.first_at, transcript.longest_gap, transcript.pace) == ("abc", 10.0, 1.5, 1.0)
+    transcript.feed(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}\n\n', 12.0)
+    assert transcript.pace == 4.0
+    assert transcript.usage == Usage(3, 9, 12)
     assert Transcript(OpenAI()).pace is None
 
 

@@ -117,8 +117,8 @@ def judge(how: str, probe: Probe, seen: Observation) -> None:
         fitting = seen.reason in MISBEHAVING[how][1]
         assert (seen.verdict, fitting) == (Verdict.FAIL, True), f"{how}: {seen.verdict}, {seen.reason}: {seen.message}"
         assert seen.message
-    told = "\n".join([repr(seen), str(seen), probe.address(), repr(probe), str(probe)])
-    assert not [secret for secret in of_settings(probe) if secret in told]
+    output = "\n".join([repr(seen), str(seen), probe.address(), repr(probe), str(probe)])
+    assert not [secret for secret in of_settings(probe) if secret in output]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,8 +128,8 @@ def test_wrong_settings_tell_no_secret(kind: str) -> None:
         probe = KINDS[kind].model_validate(example)
         with pytest.raises(ValidationError) as error:
             KINDS[kind].model_validate({**example, "no_such_setting": True})
-        told = f"{error.value} {error.value!r}"
-        assert not [secret for secret in of_settings(probe) if secret in told]
+        output = f"{error.value} {error.value!r}"
+        assert not [secret for secret in of_settings(probe) if secret in output]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -153,8 +153,8 @@ async def test_the_next_server_is_asked_where_one_is_dead_or_silent() -> None:
     async with servers.refusing() as dead, nameserver(lambda _: None) as silent, nameserver(ADDRESSES) as well:
         ctx = make_context(Wire(), timeout=0.6)
         question = dns.message.make_query("api.roadtrip.app", "A")
-        answer = await probe(well).ask_in_turn(ctx, question, [f"127.0.0.1:{dead.port}", silent.address, well.address])
-        assert question.is_response(answer)
+        response = await probe(well).ask_in_turn(ctx, question, [f"127.0.0.1:{dead.port}", silent.address, well.address])
+        assert question.is_response(response)
         assert ctx.facts["server"] == well.address
         assert silent.asked == ["udp"]
 
@@ -176,9 +176,9 @@ async def test_a_forged_answer_is_passed_over(runs: Observer) -> None:
     """An answer with another id is not believed: the right one is waited for."""
 
     def forged(question: dns.message.Message) -> bytes:
-        answer = dns.message.from_wire(ADDRESSES(question) or b"")
-        answer.id ^= 1
-        return answer.to_wire()
+        response = dns.message.from_wire(ADDRESSES(question) or b"")
+        response.id ^= 1
+        return response.to_wire()
 
     async with nameserver(forged) as server:
         seen = await runs.observe(probe(server), within=0.3)

@@ -267,7 +267,7 @@ async def test_the_call_passes_the_permit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"metadata": {"Authorization": "x"}}, "lower-case"),
         ({"metadata": {"a b": "x"}}, "lower-case"),
@@ -276,9 +276,9 @@ async def test_the_call_passes_the_permit() -> None:
         ({"expect": "serving"}, "SERVING"),
     ],
 )
-def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], message: str) -> None:
     """What no call can carry is an error when the file is read."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         Grpc.model_validate({"host": "x", "port": 1} | settings)
 
 

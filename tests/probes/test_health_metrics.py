@@ -29,13 +29,13 @@ async def _wire() -> AsyncIterator[Wire]:
 
 async def report(wire: Wire, body: Any, parts: dict[str, Any], code: int = 200, **settings: Any) -> Result:
     """Reads a report that a real server gives."""
-    answer = body if isinstance(body, Response) else JSONResponse(body, code)
-    async with serving({"GET /health": answer}) as web:
+    response = body if isinstance(body, Response) else JSONResponse(body, code)
+    async with serving({"GET /health": response}) as web:
         probe = HealthMetrics.model_validate({"url": f"{web.url}/health", "parts": parts, **settings})
         return await probe.run(make_context(wire))
 
 
-def told(result: Result) -> dict[str, tuple[Reason | None, str]]:
+def failed_parts(result: Result) -> dict[str, tuple[Reason | None, str]]:
     """Reason and message of the parts that failed."""
     return {name: (part.reason, part.message) for name, part in result.parts.items() if part.verdict is Verdict.FAIL}
 
@@ -53,14 +53,14 @@ async def test_an_unwell_part_fails_alone(wire: Wire) -> None:
     result = await report(wire, {"db_healthy": False, "redis_healthy": True}, FLAT)
 
     assert result.verdict is Verdict.PASS
-    assert told(result) == {"db_healthy": (Reason.BODY, "$.db_healthy is false, expected true")}
+    assert failed_parts(result) == {"db_healthy": (Reason.BODY, "$.db_healthy is false, expected true")}
 
 
 async def test_an_absent_part_is_a_breach_of_schema(wire: Wire) -> None:
     """A declared part that isn't reported is schema; a report with none of them is none."""
     result = await report(wire, {"db_healthy": True}, FLAT)
 
-    assert told(result) == {"redis_healthy": (Reason.SCHEMA, "$.redis_healthy is absent, expected true")}
+    assert failed_parts(result) == {"redis_healthy": (Reason.SCHEMA, "$.redis_healthy is absent, expected true")}
     with pytest.raises(Failed, match="the report has none of the declared parts") as failed:
         await report(wire, {"hello": 1}, FLAT)
     assert failed.value.reason is Reason.SCHEMA
@@ -84,7 +84,7 @@ async def test_a_pair_contradicts_its_status(wire: Wire) -> None:
         Reason.BODY,
         "Status 200, but the body reports 503.",
     )
-    assert told(result) == {"database": (Reason.BODY, '$.checks.database.status is "unhealthy", expected "healthy"')}
+    assert failed_parts(result) == {"database": (Reason.BODY, '$.checks.database.status is "unhealthy", expected "healthy"')}
 
 
 async def test_the_broken_text_route(wire: Wire) -> None:
@@ -114,7 +114,7 @@ async def test_a_declared_status_is_no_contradiction(wire: Wire) -> None:
     result = await report(wire, {"status": "unhealthy"}, {"$.status": "healthy"})
 
     assert result.verdict is Verdict.PASS
-    assert told(result) == {"status": (Reason.BODY, '$.status is "unhealthy", expected "healthy"')}
+    assert failed_parts(result) == {"status": (Reason.BODY, '$.status is "unhealthy", expected "healthy"')}
 
 
 async def test_an_honest_503(wire: Wire) -> None:
@@ -127,11 +127,11 @@ async def test_an_honest_503(wire: Wire) -> None:
 
     assert (refused.reason, refused.message) == (Reason.STATUS, "503, expected 2xx: unhealthy")
     assert declared.verdict is Verdict.PASS
-    assert set(told(refused)) == set(told(declared)) == {"database"}
+    assert set(failed_parts(refused)) == set(failed_parts(declared)) == {"database"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         (JSONResponse({"error": {"message": "boom"}}, 500), Reason.STATUS),
         (PlainTextResponse("gone", 502), Reason.STATUS),
@@ -142,10 +142,10 @@ async def test_an_honest_503(wire: Wire) -> None:
         (JSONResponse(None), Reason.SCHEMA),
     ],
 )
-async def test_no_report_at_all(wire: Wire, answer: Response, reason: Reason) -> None:
+async def test_no_report_at_all(wire: Wire, response: Response, reason: Reason) -> None:
     """What is no report fails the check with the answer's own reason, and says nothing of its parts."""
     with pytest.raises(Failed) as failed:
-        await report(wire, answer, FLAT)
+        await report(wire, response, FLAT)
     assert failed.value.reason is reason
 
 

@@ -59,7 +59,7 @@ async def test_every_send_is_permitted_first(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "words"),
+    ("response", "reason", "words"),
     [
         (answer(b"short", length=1000), Reason.TRUNCATED, "after 5 of 1000 bytes"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Reason.TRUNCATED, "after 5 bytes"),
@@ -71,18 +71,20 @@ async def test_every_send_is_permitted_first(wire: Wire) -> None:
         (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Reason.PROTOCOL, "switched protocols"),
     ],
 )
-async def test_a_broken_answer_is_called_by_its_name(wire: Wire, said: bytes, reason: Reason, words: str) -> None:
+async def test_a_broken_answer_is_called_by_its_name(wire: Wire, response: bytes, reason: Reason, words: str) -> None:
     """Truncated and malformed answers are told apart, and the message says how much came."""
-    async with servers.canned(said, then_close=True) as server:
+    async with servers.canned(response, then_close=True) as server:
         failed = await failure(make_context(wire), server.url)
 
     assert (failed.reason, words in failed.message) == (reason, True), failed.message
 
 
-@pytest.mark.parametrize(("said", "words"), [(b"", "before any response"), (answer(b"half", length=90), "after 4 of 90 bytes of the body")])
-async def test_a_reset_says_how_much_had_come(wire: Wire, said: bytes, words: str) -> None:
+@pytest.mark.parametrize(
+    ("response", "words"), [(b"", "before any response"), (answer(b"half", length=90), "after 4 of 90 bytes of the body")]
+)
+async def test_a_reset_says_how_much_had_come(wire: Wire, response: bytes, words: str) -> None:
     """A reset escapes as ConnectionResetError with what had come until then."""
-    async with servers.resetting(said, once_asked=True) as server:
+    async with servers.resetting(response, once_asked=True) as server:
         with pytest.raises((ConnectionResetError, Failed)) as caught:
             await ask(make_context(wire), server.url)
 

@@ -172,7 +172,7 @@ async def test_a_packet_that_sums_up(payload: bytes, sequence: int) -> None:
         echoes.close()
 
 
-def told(
+def queue_entry(
     number: int, origin: int, kind: int, *, info: int = 0, level: int = socket.IPPROTO_IP, option: int = 11
 ) -> list[tuple[int, int, bytes]]:
     """What the kernel queues about an error: linux/errqueue.h."""
@@ -187,22 +187,22 @@ def told(
     [
         (
             V4,
-            told(errno.EHOSTUNREACH, 2, 11),
+            queue_entry(errno.EHOSTUNREACH, 2, 11),
             Reason.UNREACHABLE,
             "10.0.0.1 reports: time exceeded; the path has more hops than the hop limit allows, or a loop",
         ),
-        (V4, told(errno.EHOSTUNREACH, 2, 3), Reason.UNREACHABLE, "10.0.0.1 reports: no route to host"),
-        (V4, told(errno.ENETUNREACH, 2, 3), Reason.UNREACHABLE, "10.0.0.1 reports: network is unreachable"),
+        (V4, queue_entry(errno.EHOSTUNREACH, 2, 3), Reason.UNREACHABLE, "10.0.0.1 reports: no route to host"),
+        (V4, queue_entry(errno.ENETUNREACH, 2, 3), Reason.UNREACHABLE, "10.0.0.1 reports: network is unreachable"),
         (
             V4,
-            told(errno.EMSGSIZE, 2, 3, info=1300),
+            queue_entry(errno.EMSGSIZE, 2, 3, info=1300),
             Reason.SIZE,
             "the request is too long to be sent in one piece: at most 1300 bytes are possible",
         ),
-        (V4, told(errno.EHOSTUNREACH, 1, 0), Reason.UNREACHABLE, "No route to host"),
+        (V4, queue_entry(errno.EHOSTUNREACH, 1, 0), Reason.UNREACHABLE, "No route to host"),
         (
             V6,
-            told(errno.EHOSTUNREACH, 3, 3, level=socket.IPPROTO_IPV6, option=25),
+            queue_entry(errno.EHOSTUNREACH, 3, 3, level=socket.IPPROTO_IPV6, option=25),
             Reason.UNREACHABLE,
             "::1 reports: time exceeded; the path has more hops than the hop limit allows, or a loop",
         ),
@@ -256,7 +256,7 @@ def _unconnected(version: Version, *, raw: bool) -> Iterator[Echoes]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"count": 2, "allow_lost": 2}, "less than count"),
         ({"ttl": 0}, "ttl"),
@@ -264,7 +264,7 @@ def _unconnected(version: Version, *, raw: bool) -> Iterator[Echoes]:
         ({"host": "http://x"}, "neither a name nor an address"),
     ],
 )
-def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], message: str) -> None:
     """What no run can do is an error when the file is read."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         Icmp.model_validate({"host": "x"} | settings)

@@ -117,8 +117,8 @@ async def test_a_journey_passes(wire: Wire) -> None:
     """All steps in order, the captured token in use, each step's seconds a fact, and the session left in order."""
     permit = Permit()
     ctx = make_context(wire, permit=permit)
-    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": TALE, "POST /api/auth/revoke": {}}
-    async with serving(answers) as web:
+    responses = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": TALE, "POST /api/auth/revoke": {}}
+    async with serving(responses) as web:
         result = await journey(web.url, LOGIN, STORY, LEAVE).run(ctx)
 
     assert result == Result.passed(result.message)
@@ -145,8 +145,8 @@ async def test_a_journey_passes(wire: Wire) -> None:
 )
 async def test_a_canned_story_is_a_fallback(wire: Wire, tale: Any, message: str) -> None:
     """A story that the application made up or kept is no story, although its status is 200; the session is left in order."""
-    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": tale, "POST /api/auth/revoke": {}}
-    async with serving(answers) as web:
+    responses = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": tale, "POST /api/auth/revoke": {}}
+    async with serving(responses) as web:
         failed = await failure(journey(web.url, LOGIN, STORY, LEAVE), make_context(wire))
 
     assert (failed.reason, failed.message) == (Reason.FALLBACK, message)
@@ -156,8 +156,8 @@ async def test_a_canned_story_is_a_fallback(wire: Wire, tale: Any, message: str)
 async def test_evidence_is_that_of_the_failing_step(wire: Wire) -> None:
     """What a failure keeps is the failing step's exchange, not that of leaving in order."""
     ctx = make_context(wire)
-    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": {"odd": 1}, "POST /api/auth/revoke": {"bye": 1}}
-    async with serving(answers) as web:
+    responses = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": {"odd": 1}, "POST /api/auth/revoke": {"bye": 1}}
+    async with serving(responses) as web:
         await failure(journey(web.url, LOGIN, STORY, LEAVE), ctx)
 
     assert ctx.evidence["body"] == '{"odd":1}'
@@ -193,8 +193,8 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
 async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
     """A 401 at a later step is auth at that step, and holds no login."""
     ledger = LedgerInMemory(FakeClock())
-    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": JSONResponse({}, 401)}
-    async with serving(answers) as web:
+    responses = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": JSONResponse({}, 401)}
+    async with serving(responses) as web:
         failed = await failure(journey(web.url, LOGIN, STORY), make_context(wire, ledger=ledger))
 
     assert (failed.reason, failed.message) == (Reason.AUTH, "story: 401, expected 2xx")
@@ -203,18 +203,18 @@ async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:
 
 async def test_leaving_in_order_after_the_deadline(wire: Wire) -> None:
     """A run that was cut short at its deadline still leaves in order, and its timeout names the step."""
-    told, over = asyncio.Event(), asyncio.Event()
+    requested, over = asyncio.Event(), asyncio.Event()
 
     async def stall(_: Request) -> Response:
-        told.set()
+        requested.set()
         await over.wait()
         return JSONResponse(TALE)
 
-    answers = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": stall, "POST /api/auth/revoke": {}}
+    responses = {"POST /api/auth/token": TOKEN, "POST /api/stories/generate": stall, "POST /api/auth/revoke": {}}
     ctx = make_context(wire)
-    async with serving(answers) as web:
+    async with serving(responses) as web:
         run = asyncio.create_task(journey(web.url, LOGIN, STORY, LEAVE).run(ctx))
-        await told.wait()
+        await requested.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run

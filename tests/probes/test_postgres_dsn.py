@@ -74,10 +74,10 @@ def test_no_error_tells_the_password(password: str, rest: str) -> None:
     """Whatever stands around it, a password is in no error about the dsn."""
     secret = f"zq{password}zq"
     try:
-        told = repr(Postgres.model_validate({"dsn": f"postgresql://u:{secret}{rest}"}))
+        output = repr(Postgres.model_validate({"dsn": f"postgresql://u:{secret}{rest}"}))
     except ValidationError as error:
-        told = f"{error} {error.errors(include_input=False)}"
-    assert secret not in told
+        output = f"{error} {error.errors(include_input=False)}"
+    assert secret not in output
 
 
 def test_the_address_is_told_without_the_password() -> None:

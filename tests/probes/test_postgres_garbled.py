@@ -33,9 +33,9 @@ GIVEN = message(b"2") + message(b"D", b"\0\1\0\0\0\4\0\0\0\7") + message(b"C", b
 DIALOGUE = [ENTERED, BEGUN, PREPARED, GIVEN]
 
 
-async def observed(runs: Observer, *answers: bytes) -> Observation:
+async def observed(runs: Observer, *responses: bytes) -> Observation:
     """What a check makes of a server that says this; it leaves nothing behind."""
-    async with servers.canned(*answers, then_close=True) as server:
+    async with servers.canned(*responses, then_close=True) as server:
         dsn = f"postgresql://outrider:pencil-1@127.0.0.1:{server.port}/roadtrip?sslmode=disable"
         return await runs.observe(Postgres.model_validate({"dsn": dsn, "expect": {"value": 7}}), within=1.0)
 
@@ -47,7 +47,7 @@ async def test_the_dialogue_itself_passes(runs: Observer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("responses", "message"),
     [
         ((ENTERED, b"C\x82\x00\x00\nBEGIN\x00" + BEGUN), "a message can't be -2113929206 bytes long"),  # it ended the process
         (
@@ -63,12 +63,12 @@ async def test_the_dialogue_itself_passes(runs: Observer) -> None:
         ((ENTERED + message(b"D", b"\0\1\0\0\0\1x"),), ""),
     ],
 )
-async def test_messages_that_are_none(runs: Observer, answers: tuple[bytes, ...], said: str) -> None:
+async def test_messages_that_are_none(runs: Observer, responses: tuple[bytes, ...], message: str) -> None:
     """Malformed messages end the run as protocol, at once, and nothing else."""
     async with no_leaks():
-        seen = await observed(runs, *answers)
+        seen = await observed(runs, *responses)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL), seen.message
-    assert said in seen.message
+    assert message in seen.message
     assert not runs.log
 
 

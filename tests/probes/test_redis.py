@@ -130,7 +130,7 @@ OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
 
 
 @pytest.mark.parametrize(
-    ("answers", "reason", "message"),
+    ("responses", "reason", "message"),
     [
         ((b"-LOADING Redis is loading the dataset in memory\r\n",), Reason.STATUS, "the server is not ready: LOADING Redis is loading"),
         ((OK, b"-LOADING Redis is loading the dataset in memory\r\n" * 2), Reason.STATUS, "the server is not ready: LOADING"),
@@ -164,9 +164,9 @@ OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
         ((b"*1\r\n" * 3000,), Reason.PROTOCOL, "not Redis's protocol, in auth"),
     ],
 )
-async def test_what_a_server_may_answer(runs: Observer, answers: tuple[bytes, ...], reason: Reason, message: str) -> None:
+async def test_what_a_server_may_answer(runs: Observer, responses: tuple[bytes, ...], reason: Reason, message: str) -> None:
     """Each refusal has its reason, and the message says how far the run came."""
-    async with servers.canned(*answers, then_close=True) as server, no_leaks(serving=server.port):
+    async with servers.canned(*responses, then_close=True) as server, no_leaks(serving=server.port):
         seen = await runs.observe(at(server.port, round_trip=True))
     assert verdict(seen) == (Verdict.FAIL, reason), seen.message
     assert seen.message.startswith(message)

@@ -68,7 +68,7 @@ async def test_a_certificate_that_ends_too_soon(runs: Observer, authority: Autho
 
 
 @pytest.mark.parametrize(
-    ("which", "reason", "said"),
+    ("which", "reason", "message"),
     [
         ("expired", Reason.EXPIRED, "expired 3 h ago, on 20"),
         ("not_yet", Reason.NOT_YET_VALID, "is not valid until 20"),
@@ -79,12 +79,12 @@ async def test_a_certificate_that_ends_too_soon(runs: Observer, authority: Autho
     ],
 )
 async def test_a_wrong_certificate_is_shown_all_the_same(
-    runs: Observer, authority: Authority, which: str, reason: Reason, said: str
+    runs: Observer, authority: Authority, which: str, reason: Reason, message: str
 ) -> None:
     """Each way of being wrong has its reason and its words; expiry, names and version are metrics also then."""
     seen = await observed(runs, authority, which)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, reason), seen.message
-    assert said in seen.message
+    assert message in seen.message
     filled = {family.name: list(family.read(seen.phases, seen.facts)) for family in Handshake.families}
     assert filled["probe_ssl_earliest_cert_expiry"]
     assert filled["probe_ssl_last_chain_info"]

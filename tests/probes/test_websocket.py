@@ -78,7 +78,7 @@ async def test_a_dialogue(runs: Observer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said", "reason", "message"),
+    ("wanted", "sent", "reason", "message"),
     [
         ({"text": "pong"}, "nope", Reason.BODY, 'the message doesn\'t contain "pong"; it begins "nope"'),
         ({"json": {"$.ok": True}}, '{"ok": false}', Reason.BODY, "$.ok is false, expected true"),
@@ -86,17 +86,17 @@ async def test_a_dialogue(runs: Observer) -> None:
         ({"json": {"$.ok": {"type": "boolean"}}}, "{}", Reason.SCHEMA, "$.ok is absent"),
     ],
 )
-async def test_another_message_than_expected(runs: Observer, wanted: dict[str, Any], said: str, reason: Reason, message: str) -> None:
+async def test_another_message_than_expected(runs: Observer, wanted: dict[str, Any], sent: str, reason: Reason, message: str) -> None:
     """A message is judged as an answer's body is, in the same words; it is evidence."""
 
     async def talk(peer: Peer) -> None:
         await peer.accepted()
-        peer.say(TextMessage(said))
+        peer.say(TextMessage(sent))
 
     seen = await observed(runs, talk, dialogue=[{"expect": wanted}])
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, reason), seen.message
     assert message in seen.message
-    assert seen.evidence["received"] == [said]
+    assert seen.evidence["received"] == [sent]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ async def test_a_header_that_smuggles(runs: Observer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({}, "either target or url"),
         ({"url": "ftp://x/"}, "ws:// or wss://"),
@@ -291,9 +291,9 @@ async def test_a_header_that_smuggles(runs: Observer) -> None:
         ({"url": "ws://x/", "dialogue": [{"send": "x", "among": 2}]}, "among goes with expect"),
     ],
 )
-def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_can_never_work_are_refused(settings: dict[str, Any], message: str) -> None:
     """What no check can mean is an error when the file is read."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         WebSocket.model_validate(settings)
 
 

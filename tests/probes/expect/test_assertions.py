@@ -17,16 +17,16 @@ from probes.http.message import Response
 SENT = ("date", "Tue, 24 Nov 2026 14:02:11 GMT")
 
 
-def answer(body: Any = b"", status: int = 200, *headers: tuple[str, str], seconds: float = 0.1) -> Response:
+def response(body: Any = b"", status: int = 200, *headers: tuple[str, str], seconds: float = 0.1) -> Response:
     """An answer with this body (as JSON, unless it is bytes)."""
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, headers, encoded, seconds, "http://api.test/")
 
 
-def failure(expect: dict[str, Any], given_answer: Response) -> tuple[Reason, str]:
+def failure(expect: dict[str, Any], complete_response: Response) -> tuple[Reason, str]:
     """The reason and message with which the expectation refuses the answer."""
     with pytest.raises(Failed) as failed:
-        Expect.model_validate(expect).judge(given_answer)
+        Expect.model_validate(expect).judge(complete_response)
     return failed.value.reason, failed.value.message
 
 
@@ -36,7 +36,7 @@ def failure(expect: dict[str, Any], given_answer: Response) -> tuple[Reason, str
 )
 def test_status_as_wanted(wanted: Any, status: int) -> None:
     """A status may be written as a number, a class, a range or a list of these."""
-    Expect.model_validate({"status": wanted}).judge(answer(status=status))
+    Expect.model_validate({"status": wanted}).judge(response(status=status))
 
 
 @pytest.mark.parametrize("wanted", [True, "2x", 99, "299-200", [], 600, "abc", None, 200.5])
@@ -61,7 +61,7 @@ def test_status_that_is_none(wanted: Any) -> None:
 )
 def test_status_not_as_wanted(status: int, headers: tuple[tuple[str, str], ...], body: Any, reason: Reason, message: str) -> None:
     """An unexpected status has the exact reason, and repeats what the application says of it."""
-    assert failure({}, answer(body, status, *headers)) == (reason, message)
+    assert failure({}, response(body, status, *headers)) == (reason, message)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_status_not_as_wanted(status: int, headers: tuple[tuple[str, str], ...],
 )
 def test_throttled_until(headers: tuple[tuple[str, str], ...], until: str) -> None:
     """A throttled answer's own headers tell until when, whatever form they have."""
-    assert throttled_until(answer(b"", 429, *headers)) == until
+    assert throttled_until(response(b"", 429, *headers)) == until
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 @settings(max_examples=100)
 def test_throttled_until_never_raises(after: str, sent: str) -> None:
     """No header of a foreign server can break the telling."""
-    assert throttled_until(answer(b"", 429, ("retry-after", after), ("date", sent), ("x-ratelimit-reset", after)))
+    assert throttled_until(response(b"", 429, ("retry-after", after), ("date", sent), ("x-ratelimit-reset", after)))
 
 
 def test_value_not_as_wanted_is_repeated() -> None:
     """A message says the path, what is there and what was expected."""
-    assert failure({"json": {"$.status": "ready"}}, answer({"status": "not_ready"})) == (
+    assert failure({"json": {"$.status": "ready"}}, response({"status": "not_ready"})) == (
         Reason.BODY,
         '$.status is "not_ready", expected "ready"',
     )
@@ -98,7 +98,7 @@ def test_value_not_as_wanted_is_repeated() -> None:
 
 def test_pair_instead_of_an_answer() -> None:
     """The body [{...}, 503] with status 200 is told as what it is, with the value inside."""
-    reason, message = failure({"json": {"$.status": "ready"}}, answer([{"status": "not_ready"}, 503]))
+    reason, message = failure({"json": {"$.status": "ready"}}, response([{"status": "not_ready"}, 503]))
 
     assert reason is Reason.BODY
     assert message == 'Status 200, but the body reports 503: $.status is "not_ready" (expected "ready").'
@@ -106,7 +106,7 @@ def test_pair_instead_of_an_answer() -> None:
 
 def test_array_instead_of_an_object() -> None:
     """An array where an object was expected is said so."""
-    assert failure({"json": {"$.status": "ready"}}, answer([1, 2])) == (
+    assert failure({"json": {"$.status": "ready"}}, response([1, 2])) == (
         Reason.BODY,
         'the body is [1, 2], not an object: $.status is absent, expected "ready"',
     )
@@ -114,9 +114,9 @@ def test_array_instead_of_an_object() -> None:
 
 def test_form_is_schema_and_content_is_body() -> None:
     """What is about the form of the answer is a breach of schema, what is about its content one of the body."""
-    assert failure({"json": {"$.id": {"type": "string"}}}, answer({"id": 4}))[0] is Reason.SCHEMA
-    assert failure({"json": {"$.id": {"exists": True}}}, answer({}))[0] is Reason.SCHEMA
-    assert failure({"json": {"$.id": "x"}}, answer({}))[0] is Reason.BODY
+    assert failure({"json": {"$.id": {"type": "string"}}}, response({"id": 4}))[0] is Reason.SCHEMA
+    assert failure({"json": {"$.id": {"exists": True}}}, response({}))[0] is Reason.SCHEMA
+    assert failure({"json": {"$.id": "x"}}, response({}))[0] is Reason.BODY
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_form_is_schema_and_content_is_body() -> None:
 )
 def test_telling_names(path: str, reason: Reason) -> None:
     """An answer that marks itself as a stand-in for the real one is told as that."""
-    assert failure({"json": {f"$.metadata.{path}": False}}, answer({"metadata": {path: True}})) == (
+    assert failure({"json": {f"$.metadata.{path}": False}}, response({"metadata": {path: True}})) == (
         reason,
         f"$.metadata.{path} is true, expected false",
     )
@@ -133,12 +133,12 @@ def test_telling_names(path: str, reason: Reason) -> None:
 
 def test_reason_can_be_given() -> None:
     """A check can say which reason a failed expectation has."""
-    assert failure({"json": {"$.age": {"below": 5, "reason": "stale"}}}, answer({"age": 9}))[0] is Reason.STALE
+    assert failure({"json": {"$.age": {"below": 5, "reason": "stale"}}}, response({"age": 9}))[0] is Reason.STALE
 
 
 def test_every_selected_value_must_hold() -> None:
     """A path that selects several values holds for all of them, and count is about how many there are."""
-    document = answer({"checks": [{"ok": True}, {"ok": False}]})
+    document = response({"checks": [{"ok": True}, {"ok": False}]})
 
     assert failure({"json": {"$.checks[*].ok": True}}, document)[1] == "$.checks[*].ok is false, expected true"
     assert failure({"json": {"$.checks[*]": {"count": 3}}}, document)[1] == "$.checks[*] selects 2, expected 3"
@@ -147,7 +147,7 @@ def test_every_selected_value_must_hold() -> None:
 
 def test_no_json() -> None:
     """A body that is no JSON is said to be none, with its kind and beginning."""
-    reason, message = failure({"json": {"$.a": 1}}, answer(b"<html>", 200, ("content-type", "text/html; charset=utf-8")))
+    reason, message = failure({"json": {"$.a": 1}}, response(b"<html>", 200, ("content-type", "text/html; charset=utf-8")))
 
     assert reason is Reason.BODY
     assert message.startswith("the body (text/html) is not JSON: Expecting value")
@@ -157,19 +157,19 @@ def test_no_json() -> None:
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"NaN", b"\xff\xfe", b'"' + b"9" * 10_000, b"9" * 10_000])
 def test_hostile_json(body: bytes) -> None:
     """A hostile body is a failure of the body, never an accident of ours."""
-    assert failure({"json": {"$.a": 1}}, answer(body))[0] is Reason.BODY
+    assert failure({"json": {"$.a": 1}}, response(body))[0] is Reason.BODY
 
 
 def test_deep_document() -> None:
     """A path that descends into a document nested too deeply is a failure, no accident."""
     body = b'{"a":' * 500 + b"1" + b"}" * 500
 
-    assert failure({"json": {"$..b": 1}}, answer(body)) == (Reason.BODY, "the document is nested too deeply for $..b")
+    assert failure({"json": {"$..b": 1}}, response(body)) == (Reason.BODY, "the document is nested too deeply for $..b")
 
 
 def test_halves_of_pairs_are_replaced() -> None:
     """A lone surrogate in a body can neither break a pattern nor reach an output."""
-    _, message = failure({"json": {"$.a": {"matches": "x"}}}, answer(b'{"a": "\\ud800"}'))
+    _, message = failure({"json": {"$.a": {"matches": "x"}}}, response(b'{"a": "\\ud800"}'))
 
     assert message.encode()
 
@@ -186,22 +186,22 @@ def test_halves_of_pairs_are_replaced() -> None:
 )
 def test_text(expect: dict[str, Any], message: str) -> None:
     """A body's text can be required or forbidden, by words and by patterns."""
-    assert failure(expect, answer(b"all is well")) == (Reason.BODY, message)
+    assert failure(expect, response(b"all is well")) == (Reason.BODY, message)
 
 
 def test_headers() -> None:
     """Headers are compared without regard to the case of their names, and as numbers where numbers are wanted."""
-    given_answer = answer(b"", 200, ("x-count", "7"), ("etag", "abc"))
+    complete_response = response(b"", 200, ("x-count", "7"), ("etag", "abc"))
 
-    Expect.model_validate({"headers": {"X-Count": {"below": 10}, "ETag": "abc", "X-None": {"exists": False}}}).judge(given_answer)
-    Expect.model_validate({"headers": {"X-Count": 7}}).judge(given_answer)
-    assert failure({"headers": {"X-None": "a"}}, given_answer) == (Reason.BODY, 'header X-None is absent, expected "a"')
-    assert failure({"headers": {"ETag": "b"}}, given_answer) == (Reason.BODY, 'header ETag is "abc", expected "b"')
+    Expect.model_validate({"headers": {"X-Count": {"below": 10}, "ETag": "abc", "X-None": {"exists": False}}}).judge(complete_response)
+    Expect.model_validate({"headers": {"X-Count": 7}}).judge(complete_response)
+    assert failure({"headers": {"X-None": "a"}}, complete_response) == (Reason.BODY, 'header X-None is absent, expected "a"')
+    assert failure({"headers": {"ETag": "b"}}, complete_response) == (Reason.BODY, 'header ETag is "abc", expected "b"')
 
 
 def test_latency_comes_last() -> None:
     """A slow answer is a failure of latency, and only if all else is as expected."""
-    slow = answer({"a": 1}, seconds=3.0)
+    slow = response({"a": 1}, seconds=3.0)
 
     assert failure({"within": "2s"}, slow) == (Reason.LATENCY, "took 3.00 s, expected at most 2.00 s")
     assert failure({"within": "2s", "json": {"$.a": 2}}, slow)[0] is Reason.BODY
@@ -229,7 +229,7 @@ def test_wrong_expectations(expect: dict[str, Any], message: str) -> None:
 
 def test_patterns_take_linear_time() -> None:
     """A pattern that makes backtracking engines run for years is answered at once, in JSONPath's functions too."""
-    body = answer({"a": ["a" * 50_000 + "!"]})
+    body = response({"a": ["a" * 50_000 + "!"]})
 
     assert failure({"regex": "^(a+)+$"}, body)[0] is Reason.BODY
     assert failure({"json": {"$.a[?match(@, '(a+)+')]": {"exists": True}}}, body)[0] is Reason.SCHEMA

@@ -67,7 +67,7 @@ def test_condition_holds(condition: Any, value: Any) -> None:
 )
 def test_condition_does_not_hold(condition: Any, value: Any, message: str) -> None:
     """Each operator that doesn't hold says what is there and what was expected."""
-    assert [told for _, told in Condition.model_validate(condition).faults(value)] == [message]
+    assert [fault for _, fault in Condition.model_validate(condition).faults(value)] == [message]
 
 
 @given(json_values)

@@ -144,7 +144,7 @@ def _saying(text: bytes, *, stay: bool = False) -> Talk:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "said"),
+    ("text", "reason", "message"),
     [
         (b"554 no service\r\n", Reason.BODY, 'the server closed the connection after "554 no service"; expected ^220'),
         (b"55", Reason.TRUNCATED, "the connection was closed after 2 bytes of a response; expected ^220"),
@@ -155,10 +155,10 @@ def _saying(text: bytes, *, stay: bool = False) -> Talk:
     ],
     ids=["another line", "half a line", "nothing", "a line without end", "too much", "too many lines"],
 )
-async def test_an_end_without_the_awaited_line(runs: Observer, text: bytes, reason: Reason, said: str) -> None:
+async def test_an_end_without_the_awaited_line(runs: Observer, text: bytes, reason: Reason, message: str) -> None:
     """Another line, half of one, none, one without end and too many: each has its reason and says what was awaited."""
     seen = await observed(runs, _saying(text), {"expect": "^220"})
-    assert (seen.verdict, seen.reason, seen.message) == (Verdict.FAIL, reason, said)
+    assert (seen.verdict, seen.reason, seen.message) == (Verdict.FAIL, reason, message)
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
 
 
@@ -189,7 +189,7 @@ async def test_a_password_is_in_no_record(runs: Observer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"),
+    ("steps", "message"),
     [
         ([{}], "an empty step"),
         ([{"expect": "x", "expect_hex": "00"}], "either expect or expect_hex"),
@@ -204,9 +204,9 @@ async def test_a_password_is_in_no_record(runs: Observer) -> None:
         ([{"starttls": True}, {"starttls": True}], "TLS can start only once"),
     ],
 )
-def test_steps_that_can_never_work_are_refused(steps: list[dict[str, Any]], said: str) -> None:
+def test_steps_that_can_never_work_are_refused(steps: list[dict[str, Any]], message: str) -> None:
     """What no dialogue can mean is an error when the file is read."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         Tcp.model_validate({"host": "db", "port": 1, "dialogue": steps})
 
 
