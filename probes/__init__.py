@@ -25,7 +25,7 @@ from probes.core import (
     Verdict,
 )
 from probes.families import Family, fact_family, info_family, keyed_family, network_families, phase_family
-from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size, host_and_port
+from probes.fields import Duration, Host, OptionalFile, Percent, Port, Rate, Secret, Size
 from probes.probe import Context, Probe
 from probes.text import host_and_port
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
+from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
