@@ -96,10 +96,10 @@ def judge_json(found: Any, wanted: Mapping[JsonPath, Condition], status: int) ->
             raise Failed(reason, message)
 
 
-def json_faults(whole: Any, path: JsonPath, condition: Condition, status: int) -> Iterator[tuple[Reason, str]]:
+def json_faults(body: Any, path: JsonPath, condition: Condition, status: int) -> Iterator[tuple[Reason, str]]:
     """What is wrong with the values that a path selects. A path that selects nothing is a fault unless the condition allows it."""
     try:
-        found = path.find(whole)
+        found = path.find(body)
     except ValueError as error:
         yield Reason.BODY, str(error)
         return
@@ -108,7 +108,7 @@ def json_faults(whole: Any, path: JsonPath, condition: Condition, status: int) -
             yield condition.reason or Reason.BODY, f"{path} selects {message}"
     elif not found and not condition.wants_none:
         usual = Reason.SCHEMA if condition.is_form else Reason.BODY
-        yield condition.reason or usual, _absent_message(whole, path, condition, status)
+        yield condition.reason or usual, _absent_message(body, path, condition, status)
     for actual in found:
         for reason, message in condition.faults(actual):
             yield condition.reason or _marked_reason(path, condition, actual) or reason, f"{path} is {message}"
@@ -122,15 +122,15 @@ def _marked_reason(path: JsonPath, condition: Condition, actual: Any) -> Reason 
     return Reason.FALLBACK if last[0] in _FALLBACK else Reason.MOCK if last[0] in _MOCK else None
 
 
-def _absent_message(whole: Any, path: JsonPath, condition: Condition, status: int) -> str:
+def _absent_message(body: Any, path: JsonPath, condition: Condition, status: int) -> str:
     """The message for a path that selects nothing; it shows the body where that is no object."""
     missing = f"{path} is absent, expected {condition.expected()}"
-    if isinstance(whole, dict) or not path.starts_with_name:
+    if isinstance(body, dict) or not path.starts_with_name:
         return missing
-    if not (inner := body_and_status(whole)):
-        return f"the body is {shown(whole)}, not an object: {missing}"
-    body, reported = inner
-    inside = [f"{path} is {seen} (expected {wanted})" for value in path.find(body) for _, seen, wanted in condition.mismatches(value)]
+    if not (pair := body_and_status(body)):
+        return f"the body is {shown(body)}, not an object: {missing}"
+    inner, reported = pair
+    inside = [f"{path} is {seen} (expected {wanted})" for value in path.find(inner) for _, seen, wanted in condition.mismatches(value)]
     return f"{status_mismatch(status, reported)}: {'; '.join(inside) or f'{path} is absent (expected {condition.expected()})'}."
 
 
@@ -139,16 +139,16 @@ def status_mismatch(status: int, reported: int) -> str:
     return f"Status {status}, but the body reports {reported}"
 
 
-def body_and_status(whole: Any) -> tuple[Any, int] | None:
+def body_and_status(body: Any) -> tuple[Any, int] | None:
     """Body and status of `[{...}, 503]`, else None.
 
     A handler that returns both to a framework that expects only a body sends such a list.
     """
-    if not (isinstance(whole, list) and len(whole) in (2, 3) and isinstance(whole[0], dict | str)):
+    if not (isinstance(body, list) and len(body) in (2, 3) and isinstance(body[0], dict | str)):
         return None
-    status = whole[1]
+    status = body[1]
     plausible = isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599  # noqa: PLR2004 - HTTP's own numbers
-    return (whole[0], status) if plausible else None
+    return (body[0], status) if plausible else None
 
 
 def document(response: Response) -> Any:

@@ -35,7 +35,7 @@ class Condition(BaseModel):
     """What a value must be. A bare value means equals; several operators must all hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    beside: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
+    non_operators: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
 
     exists: bool | None = Field(default=None, description="Whether the value must be present.")
     equals: Any = Field(default=None, description="The value itself; 1 equals 1.0 and true equals only true.")
@@ -57,7 +57,7 @@ class Condition(BaseModel):
     def _bare_means_equals(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return {"equals": value}
-        if not set(value) - cls.beside:
+        if not set(value) - cls.non_operators:
             raise ValueError("write a value or an operator, such as {equals: ready} or {exists: true}")
         return value
 
@@ -73,7 +73,7 @@ class Condition(BaseModel):
     @property
     def is_form(self) -> bool:
         """Whether it is only about the form of a response (whether a value is present, its type), not about its content."""
-        return self.model_fields_set <= _FORM | self.beside
+        return self.model_fields_set <= _FORM | self.non_operators
 
     def read_text(self, text: str) -> Any:
         """A header's value as this condition compares it: a number where the condition needs one, else the text."""

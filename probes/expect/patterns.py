@@ -9,14 +9,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import re2  # type: ignore[import-untyped] # it ships no types; Pattern is the one place that calls it
+import re2  # type: ignore[import-untyped] # it has no type hints; only Pattern calls it
 from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
 from jsonpath.function_extensions import ExpressionType, FilterFunction
 from jsonpath.selectors import NameSelector
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-SHOWN = 80  # characters of a foreign value that a message repeats
+SHOWN = 80  # characters of a value that a message shows
 
 
 def shown(value: Any, most: int = SHOWN) -> str:
@@ -48,7 +48,7 @@ class Pattern:
         if not isinstance(text, str):
             raise ValueError("write a regular expression as a text")
         options = re2.Options()
-        options.log_errors = False  # it would print them on standard error
+        options.log_errors = False  # RE2 prints them on standard error
         try:
             return cls(text, re2.compile(whole_characters(text), options=options))
         except re2.error as error:
@@ -107,7 +107,7 @@ class _Environment(JSONPathEnvironment):
         self.function_extensions["search"] = _Regular(whole=False)
 
 
-_RFC9535 = _Environment()  # a constant, as a compiled pattern is: making one takes milliseconds
+_RFC9535 = _Environment()  # a constant, since making one takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from probes.text import one_line
 
 _CLASS = re.compile(r"([1-5])xx\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
-_ERROR_TEXT_CAP = 160  # characters of an application's own error text that a message repeats
+_ERROR_TEXT_CAP = 160  # characters of an application's own error text that a message shows
 _ERROR_FIELDS = ("message", "detail", "error_description", "msg", "error", "reason", "status")
 _AUTH = frozenset({401, 403, 407, 423})  # 423: locked after too many attempts
 _THROTTLED = 429

@@ -1,4 +1,4 @@
-"""Kind `health_metrics`: what an API reports of its own health, each declared part an observation of its own."""
+"""Kind `health_metrics`: an API's report of its own health; each declared part becomes an observation of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNWELL = frozenset({"unhealthy", "not_ready", "not ready", "error", "down", "fa
 class ReportPart(Condition):
     """What one value of the report must be, and the check that measures the same thing directly."""
 
-    beside: ClassVar[frozenset[str]] = Condition.beside | {"compare_with", "name"}
+    non_operators: ClassVar[frozenset[str]] = Condition.non_operators | {"compare_with", "name"}
 
     compare_with: str = Field(default="", description="The check that measures the same thing directly.")
     name: str = Field(
@@ -31,7 +31,7 @@ class ReportPart(Condition):
 
 
 class HealthMetrics(HttpProbe):
-    """Reads an API's health report. The check is about the report: that it is there, has its parts and doesn't contradict itself.
+    """Reads an API's health report. The check is about the report: it is present, has its parts and doesn't contradict itself.
 
     A part that is reported as unhealthy fails the part (`api-report/db_healthy`), not the check. A body that contradicts its
     status code fails the check with reason body.

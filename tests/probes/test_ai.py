@@ -153,8 +153,8 @@ async def test_not_streamed(wire: Wire, api: str, route: str, response: Any) -> 
         (stream(WHOLE), {"text": "road"}, Reason.BODY, 'the reply doesn\'t contain "road"; the reply is "Bridge" and ended by stop'),
         (stream(WHOLE), {"not_text": "bridge"}, Reason.BODY, 'the reply contains "bridge"; the reply is "Bridge" and ended by stop'),
         (stream(WHOLE), {"regex": "^b"}, Reason.BODY, 'nothing in the reply matches ^b; the reply is "Bridge" and ended by stop'),
-        (stream(WHOLE[:2], end=False), {}, Reason.TRUNCATED, 'the stream ended without its end mark, after 2 pieces: "Bridge"'),
-        (stream([], end=False), {}, Reason.TRUNCATED, "the stream ended without its end mark, before its first piece"),
+        (stream(WHOLE[:2], end=False), {}, Reason.TRUNCATED, 'the stream ended without its end marker, after 2 pieces: "Bridge"'),
+        (stream([], end=False), {}, Reason.TRUNCATED, "the stream ended without its end marker, before its first piece"),
         (stream(["{oops"]), {}, Reason.PROTOCOL, 'an event of the stream is not JSON: "{oops"'),
         (
             stream([delta("Bri"), {"error": {"message": "overloaded", "code": 503}}]),

@@ -246,10 +246,10 @@ def test_a_message_of_postgresql() -> None:
     for kind, length, taken in ((b"S", 100, True), (b"S", 101, False), (b"D", 101, True)):
         message = kind + length.to_bytes(4) + bytes(length - 4)
         if taken:
-            assert Frames(100).whole(message) == message
+            assert Frames(100).feed(message) == message
         else:
             with pytest.raises(Malformed, match="a message can't be 101 bytes long"):
-                Frames(100).whole(message)
+                Frames(100).feed(message)
 
 
 @EDGE

@@ -55,7 +55,7 @@ def test_no_answer_breaks_the_reading(value: Any) -> None:
     for form in (OpenAI(), Gemini()):
         transcript = Transcript(form)
         transcript.feed(f"data: {json.dumps(value)}\n\n".encode(), 1.0)
-        transcript.whole(value)
+        transcript.read_whole(value)
         assert isinstance(transcript.text, str)
 
 

@@ -95,7 +95,7 @@ def test_messages_come_out_whole_however_they_came(messages: list[tuple[bytes, b
     """Cut anywhere on its way, each message comes out once, whole and in order."""
     text = b"".join(message(*each) for each in messages)
     frames = Frames(100)
-    came = [frames.whole(text[at : at + piece]) for at in range(0, len(text), piece)]
+    came = [frames.feed(text[at : at + piece]) for at in range(0, len(text), piece)]
     assert b"".join(came) == text
 
 
@@ -103,7 +103,7 @@ def test_messages_come_out_whole_however_they_came(messages: list[tuple[bytes, b
 def test_what_passes_is_well_formed(data: bytes) -> None:
     """Whatever comes, only messages with a known type and a possible length pass."""
     try:
-        passed = Frames(100).whole(data)
+        passed = Frames(100).feed(data)
     except Malformed:
         return
     while passed:

@@ -169,7 +169,7 @@ class Ai(HttpProbe):
                 raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
         if not self.stream and response.status in _GOOD:
-            transcript.whole(_json(response))
+            transcript.read_whole(_json(response))
         _record_facts(ctx, transcript)
         if (usage := _billed_usage(response, transcript)) is not None:
             await quota.settle(ctx.ledger, reservations, usage)
@@ -208,7 +208,7 @@ class Ai(HttpProbe):
             raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(response.text()[:120])}")
         if not transcript.ended:
             pieces = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
-            raise Failed(Reason.TRUNCATED, f"the stream ended without its end mark, {pieces}")
+            raise Failed(Reason.TRUNCATED, f"the stream ended without its end marker, {pieces}")
         self.expect.judge_text(transcript)
         self.expect.judge_pace(ctx.facts, response.seconds)
 

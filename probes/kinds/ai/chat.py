@@ -216,7 +216,7 @@ class Transcript:
             else:
                 self._read_event(data, moment)
 
-    def whole(self, value: Any) -> None:
+    def read_whole(self, value: Any) -> None:
         """Reads a response that was not streamed."""
         self._add(self.api.read(value))
 

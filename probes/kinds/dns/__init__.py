@@ -96,7 +96,7 @@ class Dns(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_dns_duration_seconds", "Seconds in each phase of the query", "resolve", "connect", "request"),
-        fact_family("probe_dns_query_succeeded", "1 when a DNS response came, whatever it says", "query_succeeded"),
+        fact_family("probe_dns_query_succeeded", "1 when a DNS response was received, with any response code", "query_succeeded"),
         fact_family("probe_dns_answer_rrs", "Records in the answer section", "answer_rrs"),
         fact_family("probe_dns_authority_rrs", "Records in the authority section", "authority_rrs"),
         fact_family("probe_dns_additional_rrs", "Records in the additional section", "additional_rrs"),

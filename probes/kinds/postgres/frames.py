@@ -39,7 +39,7 @@ class Frames:
         self._rest = bytearray()
         self.fatal_error: dict[str, str] = {}  # the fields of the error with which the server ended the session
 
-    def whole(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Adds data and returns the messages that are complete, as bytes. Raises Malformed."""
         self._rest += data
         end = 0
@@ -85,7 +85,7 @@ class MessageGuard(asyncio.Protocol):
         if self.error is not None:
             return
         try:
-            if messages := self._frames.whole(data):
+            if messages := self._frames.feed(data):
                 self._inner.data_received(messages)
         except BROKEN as error:
             self.error = error

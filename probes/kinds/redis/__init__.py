@@ -213,8 +213,8 @@ def _connection_failure(error: Exception, ctx: Context, connection: _Connection)
         return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_error_text(error)}")
-    answered = "the" if connection.transport.received_any else "any"
-    return Failed(Reason.TRUNCATED, f"the connection was closed before {answered} response, in {ctx.halted_in}")
+    which = "the" if connection.transport.received_any else "any"
+    return Failed(Reason.TRUNCATED, f"the connection was closed before {which} response, in {ctx.halted_in}")
 
 
 def _error_text(error: Exception) -> str:

@@ -115,7 +115,7 @@ class WebSocket(Probe):
             "Seconds in each phase",
             *("resolve", "connect", "tls", "handshake", "ping", "dialogue", "close"),
         ),
-        fact_family("probe_websocket_status_code", "Status that answered the handshake; 101 where it opened", STATUS_CODE),
+        fact_family("probe_websocket_status_code", "Status code of the response to the handshake; 101 where it succeeded", STATUS_CODE),
         fact_family("probe_websocket_close_code", "Code that the server closed with", "close_code"),
         fact_family("probe_websocket_messages", "Messages that the server sent", "messages"),
         info_family("probe_websocket_info", "The subprotocol that the server chose", subprotocol="subprotocol"),
