@@ -16,7 +16,7 @@ from demo._front import Front
 from demo._meter import Meter
 from demo._world import World
 from demo.api.auth import Auth
-from demo.api.booking import Booking
+from demo.api.booking import Bookings
 from demo.api.health import Health
 from demo.api.trips import Trips
 from demo.api.voice import Voice
@@ -36,7 +36,7 @@ class Api:
             self.auth,
             self.trips,
             Voice(world, self.auth),
-            Booking(world, database, cache, self.auth, client, partners),
+            Bookings(world, database, cache, self.auth, client, partners),
         )
 
         async def refused(_: Request, problem: Exception) -> Response:

@@ -11,15 +11,15 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from demo._app import Api
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 
 
 class Target(Protocol):
     """What a fault may touch: demo.standin.StandIn."""
 
     api: Api
-    postgres: Postgres
-    redis: Redis
+    postgres: PostgresServer
+    redis: RedisServer
 
     def show_certificate(self, which: Literal["good", "expired", "wrong_host"]) -> None: ...
 

@@ -1,6 +1,6 @@
 """A real PostgreSQL and a real Redis on free ports of 127.0.0.1, for the demo and for tests.
 
-    async with Postgres() as postgres, Redis() as redis:
+    async with PostgresServer() as postgres, RedisServer() as redis:
         await asyncpg.connect(postgres.dsn)
         await postgres.freeze()
 
@@ -22,14 +22,14 @@ import asyncpg
 from demo import _binaries
 from demo._process import HOST, Server, free_port
 
-__all__ = ["HOST", "Postgres", "Redis", "free_port"]
+__all__ = ["HOST", "PostgresServer", "RedisServer", "free_port"]
 
 DATABASE = "roadtrip"
 OWNER, APPLICATION, PROBE = "postgres", "roadtrip_app", "outrider"
 PROBE_CONNECTIONS = 5
 
 
-class Postgres(Server):
+class PostgresServer(Server):
     """PostgreSQL with a database `roadtrip`, the application's role and a probe's role that can only read.
 
     `ssl_cert` and `ssl_key` (PEM files) switch TLS on where the binary has it: the system's has, the package's hasn't.
@@ -152,7 +152,7 @@ class Postgres(Server):
         return [str(self._bin / "postgres"), "-D", str(folder / "data"), *flags]
 
 
-class Redis(Server):
+class RedisServer(Server):
     """Redis with a password for the application and a user `outrider` for the probe, who sees only keys `outrider:*`.
 
     `password=""` leaves it open: no password at all, and `url` names none.

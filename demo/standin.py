@@ -50,7 +50,7 @@ from demo._site import Site
 from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, SystemClock, World
 from demo.control import Control, Turn, announce, withdraw
 from demo.faults import fault
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 from probes.core import Clock
 
 SECRET_FILES = {"ai-key": "ai_key", "opentable": "opentable", "recreation": "recreation", "probe-password": "probe_password"}
@@ -76,7 +76,7 @@ class StandIn:
         delays: Delays | None = None,
         ports: tuple[int, int] = (0, 0),
         control: Path | None = None,
-        servers: tuple[Postgres, Redis] | None = None,
+        servers: tuple[PostgresServer, RedisServer] | None = None,
         embedded: bool = False,
         version: str = VERSION,
         revision: str = REVISION,
@@ -84,9 +84,9 @@ class StandIn:
         self._wanted = [fault(name).name for name in faults]
         made = (secrets.token_urlsafe(24) for _ in range(5))
         self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits, version, revision)
-        self.postgres: Postgres
-        self.redis: Redis
-        self.postgres, self.redis = servers or (Postgres(embedded=embedded), Redis(embedded=embedded))
+        self.postgres: PostgresServer
+        self.redis: RedisServer
+        self.postgres, self.redis = servers or (PostgresServer(embedded=embedded), RedisServer(embedded=embedded))
         self._borrowed = servers is not None
         self._ports = ports
         self._control_file = control

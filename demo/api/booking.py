@@ -45,7 +45,7 @@ class AvailabilityForm(BaseModel):
     party_size: int = Field(ge=1, le=20)
 
 
-class Booking:
+class Bookings:
     """Asks OpenTable and Recreation.gov. A partner that fails is left out, with status 200, as in the real one."""
 
     def __init__(

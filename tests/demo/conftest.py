@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from demo._world import Delays
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 from demo.standin import StandIn
 from tests.support.clock import FakeClock
 
@@ -19,9 +19,9 @@ QUICK = Delays(slow=0.2, first_token=0.2, token=0.001, stuck=0.1)
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[tuple[Postgres, Redis]]:
+def servers() -> Iterator[tuple[PostgresServer, RedisServer]]:
     """Both are started before the first test and ended after the last."""
-    both = (Postgres(), Redis())
+    both = (PostgresServer(), RedisServer())
 
     async def start() -> None:
         await asyncio.gather(*(server.start() for server in both))
@@ -43,7 +43,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def standin(servers: tuple[Postgres, Redis], clock: FakeClock) -> AsyncIterator[StandIn]:
+async def standin(servers: tuple[PostgresServer, RedisServer], clock: FakeClock) -> AsyncIterator[StandIn]:
     """A fresh one, with quick delays and all limits."""
     async with StandIn(clock=clock, delays=QUICK, servers=servers) as running:
         yield running

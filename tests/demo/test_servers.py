@@ -19,7 +19,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyErr
 from demo import _binaries
 from demo._certificates import Certificates, make_certificates
 from demo._watchdog import children
-from demo.servers import HOST, Postgres, Redis, free_port
+from demo.servers import HOST, PostgresServer, RedisServer, free_port
 
 STARTS_AND_WAITS = """
 import asyncio, sys
@@ -57,14 +57,14 @@ async def ask(dsn: str, sql: str = "SELECT 1") -> object:
         await connection.close(timeout=5)
 
 
-async def test_the_probes_role_reads_and_cannot_write(servers: tuple[Postgres, Redis]) -> None:
+async def test_the_probes_role_reads_and_cannot_write(servers: tuple[PostgresServer, RedisServer]) -> None:
     """The probe's database role answers a query and is refused a table of its own."""
     assert await ask(servers[0].dsn) == 1
     with pytest.raises(asyncpg.PostgresError):
         await ask(servers[0].dsn, "CREATE TABLE mine (id integer)")
 
 
-async def test_the_probes_role_has_a_connection_limit(servers: tuple[Postgres, Redis]) -> None:
+async def test_the_probes_role_has_a_connection_limit(servers: tuple[PostgresServer, RedisServer]) -> None:
     """A probe that leaks connections can't take the application's."""
     held = [await asyncpg.connect(servers[0].dsn, ssl=False) for _ in range(5)]
     try:
@@ -78,7 +78,7 @@ async def test_the_probes_role_has_a_connection_limit(servers: tuple[Postgres, R
 @pytest.mark.slow
 async def test_a_stopped_database_refuses_and_comes_back_on_its_port_with_its_data() -> None:
     """Stop refuses connections; start brings the same port and the same rows back; close leaves nothing."""
-    async with Postgres() as server:
+    async with PostgresServer() as server:
         port, folder, pid = server.port, server.folder, server.pid
         await ask(server.app_dsn, "CREATE TABLE kept AS SELECT 42 AS n")
         await server.stop()
@@ -94,7 +94,7 @@ async def test_a_stopped_database_refuses_and_comes_back_on_its_port_with_its_da
     await ended(last)
 
 
-async def test_a_frozen_database_accepts_and_does_not_answer(servers: tuple[Postgres, Redis]) -> None:
+async def test_a_frozen_database_accepts_and_does_not_answer(servers: tuple[PostgresServer, RedisServer]) -> None:
     """A frozen server takes the connection, says nothing, and answers when it is thawed."""
     server = servers[0]
     standing = await asyncpg.connect(server.dsn, ssl=False)
@@ -115,7 +115,7 @@ async def test_a_frozen_database_accepts_and_does_not_answer(servers: tuple[Post
     standing.terminate()
 
 
-async def test_a_changed_password_locks_out_until_it_is_restored(servers: tuple[Postgres, Redis]) -> None:
+async def test_a_changed_password_locks_out_until_it_is_restored(servers: tuple[PostgresServer, RedisServer]) -> None:
     """change_password makes the known one wrong; restore_password makes it right again."""
     await servers[0].change_password()
     with pytest.raises(asyncpg.InvalidPasswordError):
@@ -124,7 +124,7 @@ async def test_a_changed_password_locks_out_until_it_is_restored(servers: tuple[
     assert await ask(servers[0].dsn) == 1
 
 
-def test_no_server_runs_as_root(servers: tuple[Postgres, Redis]) -> None:
+def test_no_server_runs_as_root(servers: tuple[PostgresServer, RedisServer]) -> None:
     """Whoever starts them: PostgreSQL and Redis run without rights."""
     for server in servers:
         assert Path(f"/proc/{server.pid}").stat().st_uid != 0
@@ -145,7 +145,7 @@ async def test_servers_die_with_whoever_started_them() -> None:
 
 async def test_a_taken_port_is_said() -> None:
     """A port that somebody else took while the server was stopped is named, and nothing is left running."""
-    server = Redis()
+    server = RedisServer()
     with socket.create_server((HOST, 0)) as squatter:
         server.port = squatter.getsockname()[1]
         with pytest.raises(RuntimeError, match=f"another process listens on {server.port}"):
@@ -157,7 +157,7 @@ async def test_a_taken_port_is_said() -> None:
 async def test_a_lost_race_for_a_port_is_survived() -> None:
     """When a port is taken between the look and the start, another one is tried."""
     with socket.create_server((HOST, 0)) as squatter:
-        server = Redis()
+        server = RedisServer()
         offered = chain([squatter.getsockname()[1]], repeat(free_port()))
         server.find_port = lambda: next(offered)
         async with server:
@@ -167,7 +167,7 @@ async def test_a_lost_race_for_a_port_is_survived() -> None:
 @pytest.mark.slow
 async def test_the_packages_servers_work_too_and_close_while_frozen() -> None:
     """Where the system has neither, the packages' own do; closing a frozen one leaves neither a process nor its folder."""
-    async with Postgres(embedded=True) as database, Redis(embedded=True) as cache:
+    async with PostgresServer(embedded=True) as database, RedisServer(embedded=True) as cache:
         assert "PostgreSQL 18" in str(await ask(database.dsn, "SELECT version()"))
         async with redis.asyncio.Redis.from_url(cache.url, driver_info=None) as client:
             assert await client.ping()
@@ -187,16 +187,16 @@ async def test_tls_where_the_binary_has_it(tmp_path: Path) -> None:
     made: Certificates = await asyncio.to_thread(make_certificates, tmp_path, time.time())
     if await asyncio.to_thread(_binaries._system_postgres) is None:
         with pytest.raises(RuntimeError, match=r"(?i)ssl"):
-            await Postgres(ssl_cert=made.good, ssl_key=made.good).start()
+            await PostgresServer(ssl_cert=made.good, ssl_key=made.good).start()
         return
-    async with Postgres(ssl_cert=made.good, ssl_key=made.good) as server:
+    async with PostgresServer(ssl_cert=made.good, ssl_key=made.good) as server:
         trusting = await asyncio.to_thread(ssl.create_default_context, cafile=str(made.ca))
         connection = await asyncpg.connect(server.dsn, ssl=trusting, timeout=5)
         assert await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         connection.terminate()
 
 
-async def test_redis_knows_the_probe_by_its_keys_alone(servers: tuple[Postgres, Redis]) -> None:
+async def test_redis_knows_the_probe_by_its_keys_alone(servers: tuple[PostgresServer, RedisServer]) -> None:
     """The probe's user writes its own keys, and neither others' nor the configuration."""
     async with redis.asyncio.Redis.from_url(servers[1].url, driver_info=None) as client:
         assert await client.set("outrider:test", "1", ex=5)
@@ -210,7 +210,7 @@ async def test_redis_knows_the_probe_by_its_keys_alone(servers: tuple[Postgres, 
             await stranger.ping()
 
 
-async def test_a_read_only_redis_refuses_writes_and_answers_ping(servers: tuple[Postgres, Redis]) -> None:
+async def test_a_read_only_redis_refuses_writes_and_answers_ping(servers: tuple[PostgresServer, RedisServer]) -> None:
     """A replica of nobody says READONLY to a write, and PONG to a PING."""
     async with redis.asyncio.Redis.from_url(servers[1].url, driver_info=None) as client:
         await servers[1].follow_a_dead_primary()
@@ -225,5 +225,5 @@ async def test_a_read_only_redis_refuses_writes_and_answers_ping(servers: tuple[
 
 async def test_a_redis_without_password_is_open_to_all() -> None:
     """password="" leaves it open, for tests of probes that send none."""
-    async with Redis(password="") as server, redis.asyncio.Redis.from_url(server.url, driver_info=None) as client:
+    async with RedisServer(password="") as server, redis.asyncio.Redis.from_url(server.url, driver_info=None) as client:
         assert await client.ping()

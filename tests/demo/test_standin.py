@@ -11,7 +11,7 @@ import redis.asyncio
 
 from demo.control import Declined, NoDemo, announce, control_file, send, withdraw
 from demo.introduction import ASK, FAULTS, TRY, look
-from demo.servers import HOST, Postgres, Redis
+from demo.servers import HOST, PostgresServer, RedisServer
 from demo.standin import StandIn
 from runner.config.read import load
 from tests.demo.conftest import FORWARDED, QUICK
@@ -69,7 +69,7 @@ async def test_a_whole_standin_of_its_own_ends_without_a_trace(tmp_path: Path, c
     assert not await asyncio.to_thread(file.exists)
 
 
-async def test_the_next_standin_begins_afresh_on_the_same_servers(servers: tuple[Postgres, Redis]) -> None:
+async def test_the_next_standin_begins_afresh_on_the_same_servers(servers: tuple[PostgresServer, RedisServer]) -> None:
     """Borrowed servers are given back well, whatever was on, and the next stand-in finds nothing of the last."""
     async with StandIn(servers=servers, faults=["db-locked-out", "redis-readonly", "db-down"]):
         assert not servers[0].running
@@ -81,7 +81,7 @@ async def test_the_next_standin_begins_afresh_on_the_same_servers(servers: tuple
             assert await client.dbsize() == 0
 
 
-async def test_faults_are_switched_by_command(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+async def test_faults_are_switched_by_command(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
     """send reaches the running demo by its file, says what it did, and says no to a wrong word."""
     file = tmp_path / "control.json"
     async with StandIn(servers=servers, control=file) as standin:
@@ -98,7 +98,7 @@ async def test_faults_are_switched_by_command(servers: tuple[Postgres, Redis], t
         await asyncio.to_thread(send, "on", "ai-down", file)
 
 
-async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
     """A password can't be changed in a stopped database: it is said, and the fault isn't on."""
     file = tmp_path / "control.json"
     async with StandIn(servers=servers, faults=["db-down"], control=file) as standin:
@@ -107,7 +107,7 @@ async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[Post
         assert standin.on == {"db-down"}
 
 
-async def test_the_control_url_wants_its_token_and_a_loopback_name(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+async def test_the_control_url_wants_its_token_and_a_loopback_name(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
     """A web page can neither read nor drive the faults: no token, or a name bent to loopback, is 403."""
     file = tmp_path / "control.json"
     async with StandIn(servers=servers, control=file) as standin, httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP

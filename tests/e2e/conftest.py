@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo._site import Site
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 from demo.standin import StandIn
 from tests.support.balancer import Release
 from tests.support.ca import authority
@@ -21,9 +21,9 @@ __all__ = ["authority"]
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Redis]]:
+def servers() -> Iterator[tuple[PostgresServer, RedisServer]]:
     """One PostgreSQL and one Redis for all tests here."""
-    both = (Postgres(), Redis())
+    both = (PostgresServer(), RedisServer())
 
     async def start() -> None:
         await asyncio.gather(*(server.start() for server in both))
@@ -39,7 +39,7 @@ def servers() -> Iterator[tuple[Postgres, Redis]]:
 
 
 @pytest.fixture
-async def road(servers: tuple[Postgres, Redis], tmp_path: Path) -> AsyncIterator[Road]:
+async def road(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> AsyncIterator[Road]:
     """The new release, well, behind no balancer."""
     async with StandIn(servers=servers) as standin:
         release = Release(standin.api, NEW)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo._site import Site
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 from demo.standin import StandIn
 from judge.observation import Observation
 from probes.wire.wire import Wire
@@ -152,7 +152,7 @@ async def test_ctrl_c_ends_with_a_verdict_so_far(road: Road) -> None:
     assert b"Traceback" not in err
 
 
-async def test_ten_gates_at_the_edge_of_an_slo(servers: tuple[Postgres, Redis], tmp_path: Path) -> None:
+async def test_ten_gates_at_the_edge_of_an_slo(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
     """On a real server that just meets its p95, no more gates fail than the confidence allows: of ten, at most two."""
     rng = random.Random(20261124)  # noqa: S311 - a seeded draw
     text = CHECKS.replace("threshold: 500ms", "threshold: 40ms").replace("slos: [availability, p95, p99]", "slos: [p95]")

@@ -24,18 +24,18 @@ async def runs() -> AsyncIterator[Observer]:
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[real.Postgres]:
+def database() -> Iterator[real.PostgresServer]:
     """A PostgreSQL of the suite's own, which lets the suite's secret in."""
-    server = real.Postgres(password=SECRET)
+    server = real.PostgresServer(password=SECRET)
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
 
 
 @pytest.fixture(scope="session")
-def cache() -> Iterator[real.Redis]:
+def cache() -> Iterator[real.RedisServer]:
     """A Redis of the suite's own, which lets the suite's secret in."""
-    server = real.Redis()
+    server = real.RedisServer()
 
     async def start() -> None:
         await server.start()

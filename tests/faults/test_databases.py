@@ -42,12 +42,12 @@ def _told(seen: Observation) -> tuple[Verdict, Reason | None]:
     return seen.verdict, seen.reason
 
 
-def _postgres(server: real.Postgres, role: str = real.PROBE, **settings: Any) -> Postgres:
+def _postgres(server: real.PostgresServer, role: str = real.PROBE, **settings: Any) -> Postgres:
     return Postgres.model_validate({"dsn": f"{server.dsn_of(role)}?sslmode=disable"} | settings)
 
 
 @asynccontextmanager
-async def _owner(server: real.Postgres) -> AsyncIterator[asyncpg.Connection[Any]]:
+async def _owner(server: real.PostgresServer) -> AsyncIterator[asyncpg.Connection[Any]]:
     owner = await asyncpg.connect(server.admin_dsn, ssl=False)
     try:
         yield owner
@@ -55,7 +55,7 @@ async def _owner(server: real.Postgres) -> AsyncIterator[asyncpg.Connection[Any]
         await owner.close(timeout=5)
 
 
-async def test_postgres_wrong_password(runs: Observer, database: real.Postgres) -> None:
+async def test_postgres_wrong_password(runs: Observer, database: real.PostgresServer) -> None:
     """auth, once the password is another; green again with the old one."""
     await database.change_password()
     try:
@@ -67,7 +67,7 @@ async def test_postgres_wrong_password(runs: Observer, database: real.Postgres) 
     assert (await _seen(runs, _postgres(database), "postgres")).verdict is Verdict.PASS
 
 
-async def test_postgres_too_many_connections(runs: Observer, database: real.Postgres) -> None:
+async def test_postgres_too_many_connections(runs: Observer, database: real.PostgresServer) -> None:
     """status, in the server's words, while the role's connections are all taken."""
     held: list[asyncpg.Connection[Any]] = []
     with suppress(asyncpg.TooManyConnectionsError):
@@ -80,7 +80,7 @@ async def test_postgres_too_many_connections(runs: Observer, database: real.Post
     assert "no connection is left" in seen.message
 
 
-async def test_postgres_slow_query(runs: Observer, database: real.Postgres) -> None:
+async def test_postgres_slow_query(runs: Observer, database: real.PostgresServer) -> None:
     """timeout, in the phase of the query; and the query doesn't go on in the database."""
     async with no_leaks():
         seen = await _seen(runs, _postgres(database, query="select pg_sleep(61)"), "postgres", WITHIN)
@@ -98,7 +98,7 @@ async def _backend(owner: asyncpg.Connection[Any], query: str) -> int | None:
     return found
 
 
-async def test_postgres_terminated_backend(runs: Observer, database: real.Postgres) -> None:
+async def test_postgres_terminated_backend(runs: Observer, database: real.PostgresServer) -> None:
     """A session that an administrator ends is status, in the server's words."""
     async with _owner(database) as owner:
         asking = asyncio.create_task(runs.observe(_postgres(database, query="select pg_sleep(62)"), kind="postgres"))
@@ -111,7 +111,7 @@ async def test_postgres_terminated_backend(runs: Observer, database: real.Postgr
     assert not runs.log
 
 
-async def test_postgres_killed_backend_and_recovery(runs: Observer, database: real.Postgres) -> None:
+async def test_postgres_killed_backend_and_recovery(runs: Observer, database: real.PostgresServer) -> None:
     """A backend that dies takes its connection with it; while the server recovers it lets nobody in; then all is green."""
     async with _owner(database) as owner:
         asking = asyncio.create_task(runs.observe(_postgres(database, query="select pg_sleep(63)"), kind="postgres"))
@@ -136,7 +136,7 @@ WRITES = (
 
 
 @pytest.mark.parametrize("query", WRITES)
-async def test_postgres_proof_of_read_only(runs: Observer, database: real.Postgres, query: str) -> None:
+async def test_postgres_proof_of_read_only(runs: Observer, database: real.PostgresServer, query: str) -> None:
     """Not even the superuser's role writes through a probe: policy, and nothing has changed."""
     async with _owner(database) as owner:
         await owner.execute("drop table if exists mine; create table mine (i int); insert into mine values (7)")
@@ -148,18 +148,18 @@ async def test_postgres_proof_of_read_only(runs: Observer, database: real.Postgr
         assert await owner.fetchval("select to_regclass('other')") is None
 
 
-def _redis(server: real.Redis) -> Redis:
+def _redis(server: real.RedisServer) -> Redis:
     return Redis.model_validate({"url": server.url, "round_trip": True})
 
 
-async def test_redis_noauth(runs: Observer, cache: real.Redis) -> None:
+async def test_redis_noauth(runs: Observer, cache: real.RedisServer) -> None:
     """auth, for a check without a password where one is wanted."""
     seen = await _seen(runs, Redis.model_validate({"url": f"redis://{cache.host}:{cache.port}/0"}), "redis")
     assert _told(seen) == (Verdict.FAIL, Reason.AUTH)
     assert "NOAUTH" in seen.message
 
 
-async def test_redis_readonly_replica(runs: Observer, cache: real.Redis) -> None:
+async def test_redis_readonly_replica(runs: Observer, cache: real.RedisServer) -> None:
     """body, and the message says that PING passes; green again when it leads again."""
     await cache.follow_a_dead_primary()
     try:
@@ -172,7 +172,7 @@ async def test_redis_readonly_replica(runs: Observer, cache: real.Redis) -> None
     assert (await _seen(runs, _redis(cache), "redis")).verdict is Verdict.PASS
 
 
-async def test_redis_out_of_memory(runs: Observer, cache: real.Redis) -> None:
+async def test_redis_out_of_memory(runs: Observer, cache: real.RedisServer) -> None:
     """status, with OOM and what passes, of a server that really has no memory left."""
     await cache._command("CONFIG", "SET", "maxmemory", "1")
     try:
@@ -197,7 +197,7 @@ async def test_in_their_own_words(words: str, runs: Observer, authority: Authori
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
-async def test_frozen(kind: str, runs: Observer, database: real.Postgres, cache: real.Redis) -> None:
+async def test_frozen(kind: str, runs: Observer, database: real.PostgresServer, cache: real.RedisServer) -> None:
     """A server that is frozen accepts and is silent: timeout at the deadline; green again once it is thawed."""
     server = database if kind == "postgres" else cache
     probe = _postgres(database) if kind == "postgres" else _redis(cache)

@@ -30,7 +30,9 @@ async def _round(runs: Observer, fronts: dict[str, Front], authority: Authority)
     return dict(zip(fronts, seen, strict=True))
 
 
-async def test_server_restart_between_runs(runs: Observer, authority: Authority, database: real.Postgres, cache: real.Redis) -> None:
+async def test_server_restart_between_runs(
+    runs: Observer, authority: Authority, database: real.PostgresServer, cache: real.RedisServer
+) -> None:
     """Nothing of an earlier run stands in the way of the next one, and what is down is refused."""
     async with AsyncExitStack() as stack:
         behind = {name: await stack.enter_async_context(make(authority)) for name, make in well(database, cache).items()}
@@ -52,7 +54,7 @@ async def test_server_restart_between_runs(runs: Observer, authority: Authority,
 
 @pytest.mark.parametrize("asking", ["http", "http/2"])
 async def test_a_restart_under_a_warm_connection(
-    asking: str, runs: Observer, authority: Authority, database: real.Postgres, cache: real.Redis
+    asking: str, runs: Observer, authority: Authority, database: real.PostgresServer, cache: real.RedisServer
 ) -> None:
     """A connection that was kept over a restart is stale, which is no failure of the server that is up again."""
     async with well(database, cache)[asking](authority) as behind, fronting(behind.port) as front:

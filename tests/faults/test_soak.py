@@ -166,7 +166,9 @@ async def _meet(soak: Soak, stack: AsyncExitStack, fault: str, row: Row, authori
         soak.add(fault, case, server, authority.ca_file if row.tls else None, WITHIN if row.waits else ENOUGH)
 
 
-async def test_ten_thousand_mixed_runs(authority: Authority, database: real.Postgres, cache: real.Redis, tmp_path: Path) -> None:
+async def test_ten_thousand_mixed_runs(
+    authority: Authority, database: real.PostgresServer, cache: real.RedisServer, tmp_path: Path
+) -> None:
     """Good servers and all faults that show at once, in any order: each verdict right, no socket, task or memory left."""
     soak, mix = Soak(), random.Random(11)  # noqa: S311 - the same order each time
     async with AsyncExitStack() as stack:

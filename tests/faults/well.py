@@ -72,7 +72,7 @@ async def _open(peer: Peer) -> None:
     await peer.goodbye()
 
 
-def _of(server: real.Postgres | real.Redis) -> Make:
+def _of(server: real.PostgresServer | real.RedisServer) -> Make:
     @asynccontextmanager
     async def there(_: Authority) -> AsyncIterator[servers.Server]:
         yield servers.Server(server.host, server.port)
@@ -80,7 +80,7 @@ def _of(server: real.Postgres | real.Redis) -> Make:
     return there
 
 
-def well(postgres: real.Postgres, redis: real.Redis) -> dict[str, Make]:
+def well(postgres: real.PostgresServer, redis: real.RedisServer) -> dict[str, Make]:
     """For each way of asking over TCP, and for dns/udp, a server whose answer is all that it wants."""
     return {
         **dict.fromkeys(HTTP, lambda _: servers.serve(_Site)),
@@ -98,7 +98,7 @@ def well(postgres: real.Postgres, redis: real.Redis) -> dict[str, Make]:
     }
 
 
-async def let_in(redis: real.Redis) -> None:
+async def let_in(redis: real.RedisServer) -> None:
     """Gives the probe's user the suite's secret as another password."""
     await redis._command("ACL", "SETUSER", real.PROBE, f">{SECRET}")
 

@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import NoPermissionError
 
-from demo.servers import Postgres, Redis
+from demo.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.slow  # each test fills a database of its own
 
@@ -35,9 +35,9 @@ PSQL = psql()
 
 
 @pytest.fixture
-async def postgres() -> AsyncIterator[Postgres]:
+async def postgres() -> AsyncIterator[PostgresServer]:
     """A PostgreSQL of its own."""
-    async with Postgres() as server:
+    async with PostgresServer() as server:
         yield server
 
 
@@ -49,7 +49,7 @@ async def set_up(dsn: str, *said: str) -> tuple[int, str]:
     return process.returncode or 0, errors.decode()
 
 
-async def test_the_probes_role_can_read_and_nothing_else(postgres: Postgres) -> None:
+async def test_the_probes_role_can_read_and_nothing_else(postgres: PostgresServer) -> None:
     """setup.sql makes the role, again and again; it reads, it can't write, and it takes four connections at most."""
     owner = await asyncpg.connect(postgres.admin_dsn, ssl=False)
     await owner.execute("DROP OWNED BY outrider")
@@ -75,7 +75,7 @@ async def test_the_probes_role_can_read_and_nothing_else(postgres: Postgres) -> 
             await connection.close()
 
 
-async def test_setup_sql_asks_for_its_password(postgres: Postgres) -> None:
+async def test_setup_sql_asks_for_its_password(postgres: PostgresServer) -> None:
     """Without a password it changes nothing, says so, and fails."""
     code, errors = await set_up(postgres.admin_dsn)
     assert code != 0
@@ -84,7 +84,7 @@ async def test_setup_sql_asks_for_its_password(postgres: Postgres) -> None:
 
 async def test_the_probes_redis_user_can_do_a_round_trip_and_nothing_else() -> None:
     """The ACL line of setup.md makes a user for whom PING and a round trip pass, and foreign keys and commands are shut."""
-    async with Redis() as server:
+    async with RedisServer() as server:
         owner = redis.asyncio.Redis.from_url(server.app_url, driver_info=None)
         await owner.execute_command(*ACL.replace("<password>", "made-up").split(" "))  # type: ignore[no-untyped-call]
         await owner.aclose()

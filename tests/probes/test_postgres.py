@@ -24,7 +24,7 @@ from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
 
 
-def probe(server: real.Postgres, **more: Any) -> Postgres:
+def probe(server: real.PostgresServer, **more: Any) -> Postgres:
     """A check of a real server, without TLS."""
     return Postgres.model_validate({"dsn": f"{server.dsn}?sslmode=disable"} | more)
 
@@ -40,7 +40,7 @@ def verdict(seen: Observation) -> tuple[Verdict, Reason | None]:
     return seen.verdict, seen.reason
 
 
-async def test_reads_a_value_and_tells_the_phases_apart(runs: Observer, postgres: real.Postgres) -> None:
+async def test_reads_a_value_and_tells_the_phases_apart(runs: Observer, postgres: real.PostgresServer) -> None:
     """A healthy database passes; resolve, connect, auth and query are told apart, version and role are known."""
     seen = await runs.observe(probe(postgres, query="select 1", expect={"value": 1}))
     assert verdict(seen) == (Verdict.PASS, None)
@@ -64,7 +64,7 @@ async def test_reads_a_value_and_tells_the_phases_apart(runs: Observer, postgres
         ("select  1\n where   false", {"rows": {"at_least": 1}}, "select 1 where false returned 0, expected at least 1 rows"),
     ],
 )
-async def test_another_value_is_a_failure(runs: Observer, postgres: real.Postgres, query: str, expect: Any, fault: str) -> None:
+async def test_another_value_is_a_failure(runs: Observer, postgres: real.PostgresServer, query: str, expect: Any, fault: str) -> None:
     """A value, or a number of rows, that is not as expected fails as body and says both."""
     seen = await runs.observe(probe(postgres, query=query, expect=expect))
     assert verdict(seen) == (Verdict.FAIL, Reason.BODY)
@@ -84,14 +84,14 @@ async def test_another_value_is_a_failure(runs: Observer, postgres: real.Postgre
         ("select count(*) from generate_series(1, 7)", {"value": {"at_least": 7, "at_most": 7}}),
     ],
 )
-async def test_the_expected_value_passes(runs: Observer, postgres: real.Postgres, query: str, expect: Any) -> None:
+async def test_the_expected_value_passes(runs: Observer, postgres: real.PostgresServer, query: str, expect: Any) -> None:
     """Numbers, texts, dates, arrays and null are compared as checks.yaml writes them."""
     seen = await runs.observe(probe(postgres, query=query, expect=expect))
     assert verdict(seen) == (Verdict.PASS, None), seen.message
 
 
 @pytest.mark.parametrize("query", ["create table mine (i int)", "select nextval('s')", "insert into t values (1)", "delete from t"])
-async def test_nothing_can_be_written(runs: Observer, postgres: real.Postgres, query: str) -> None:
+async def test_nothing_can_be_written(runs: Observer, postgres: real.PostgresServer, query: str) -> None:
     """Even a role that may write can't: the transaction is read-only, and the failure says policy."""
     owner = await asyncpg.connect(postgres.admin_dsn, ssl=False)
     try:
@@ -104,14 +104,14 @@ async def test_nothing_can_be_written(runs: Observer, postgres: real.Postgres, q
         await owner.close()
 
 
-async def test_several_statements_are_refused_by_the_server(runs: Observer, postgres: real.Postgres) -> None:
+async def test_several_statements_are_refused_by_the_server(runs: Observer, postgres: real.PostgresServer) -> None:
     """A query can't leave its transaction by a second statement: PostgreSQL takes one."""
     seen = await runs.observe(probe(postgres, query="commit; create table mine (i int)"))
     assert verdict(seen) == (Verdict.FAIL, Reason.STATUS)
     assert "42601" in seen.message
 
 
-async def test_a_slow_query_is_stopped_by_the_server(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_slow_query_is_stopped_by_the_server(runs: Observer, postgres: real.PostgresServer) -> None:
     """A query that takes too long fails as timeout in query, and doesn't go on in the database."""
     seen = await runs.observe(probe(postgres, query="select pg_sleep(60)"), within=0.3)
     assert verdict(seen) == (Verdict.FAIL, Reason.TIMEOUT)
@@ -120,14 +120,14 @@ async def test_a_slow_query_is_stopped_by_the_server(runs: Observer, postgres: r
         pass  # it ends within the margin; where it doesn't, the test does
 
 
-async def test_the_server_gives_up_before_we_do(runs: Observer, postgres: real.Postgres) -> None:
+async def test_the_server_gives_up_before_we_do(runs: Observer, postgres: real.PostgresServer) -> None:
     """The statement timeout is a little shorter than what is left of the run's time."""
     seen = await runs.observe(probe(postgres, query="select current_setting('statement_timeout')"), within=3.0)
     assert 2_000 < seen.evidence["statement_timeout_ms"] <= 2_900
     assert seen.evidence["value"] == f'"{seen.evidence["statement_timeout_ms"]}ms"'
 
 
-async def _at_work(server: real.Postgres, query: str) -> int:
+async def _at_work(server: real.PostgresServer, query: str) -> int:
     owner = await asyncpg.connect(server.admin_dsn, ssl=False)
     try:
         return int(
@@ -139,7 +139,7 @@ async def _at_work(server: real.Postgres, query: str) -> int:
         await owner.close()
 
 
-async def _entered(server: real.Postgres) -> int:
+async def _entered(server: real.PostgresServer) -> int:
     """How many sessions the probe's role has: a session ends a little after its connection."""
     owner = await asyncpg.connect(server.admin_dsn, ssl=False)
     try:
@@ -148,7 +148,7 @@ async def _entered(server: real.Postgres) -> int:
         await owner.close()
 
 
-async def test_a_run_that_is_cancelled_leaves_nothing(postgres: real.Postgres) -> None:
+async def test_a_run_that_is_cancelled_leaves_nothing(postgres: real.PostgresServer) -> None:
     """A run that is cut short in the middle of its query leaves no task and no socket."""
     wire = Wire()
     async with no_leaks():
@@ -161,14 +161,14 @@ async def test_a_run_that_is_cancelled_leaves_nothing(postgres: real.Postgres) -
     assert run.cancelled()
 
 
-async def test_a_long_answer_is_not_kept(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_long_answer_is_not_kept(runs: Observer, postgres: real.PostgresServer) -> None:
     """An answer above 1 MiB fails as size: a query can't fill our memory."""
     seen = await runs.observe(probe(postgres, query="select repeat('x', 5000000)"))
     assert verdict(seen) == (Verdict.FAIL, Reason.SIZE)
     assert seen.message == "the response is longer than 1024 KiB; ask for less"
 
 
-async def test_a_wrong_password_names_the_role(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_wrong_password_names_the_role(runs: Observer, postgres: real.PostgresServer) -> None:
     """A refused password fails as auth with the role's name, and neither password is told."""
     seen = await runs.observe(at(postgres.port))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
@@ -177,14 +177,14 @@ async def test_a_wrong_password_names_the_role(runs: Observer, postgres: real.Po
     assert "silence" not in seen.evidence
 
 
-async def test_a_query_that_may_not_is_auth(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_query_that_may_not_is_auth(runs: Observer, postgres: real.PostgresServer) -> None:
     """A missing right fails as auth: it is the role that needs something."""
     seen = await runs.observe(probe(postgres, query="select * from pg_authid"))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
     assert "Permission denied for role outrider: table pg_authid" in seen.message
 
 
-async def test_no_connection_left(runs: Observer, postgres: real.Postgres) -> None:
+async def test_no_connection_left(runs: Observer, postgres: real.PostgresServer) -> None:
     """A role without a connection left fails as status, in the server's own words."""
     held: list[Any] = []
     with contextlib.suppress(asyncpg.TooManyConnectionsError):
@@ -199,7 +199,7 @@ async def test_no_connection_left(runs: Observer, postgres: real.Postgres) -> No
     assert seen.message == 'no connection is left: too many connections for role "outrider" (53300)'
 
 
-async def test_what_is_not_there_is_status(runs: Observer, postgres: real.Postgres) -> None:
+async def test_what_is_not_there_is_status(runs: Observer, postgres: real.PostgresServer) -> None:
     """A relation or a database that doesn't exist fails as status with the server's words and the SQLSTATE."""
     seen = await runs.observe(probe(postgres, query="select * from nothing"))
     assert (seen.reason, seen.message) == (Reason.STATUS, 'relation "nothing" does not exist (42P01)')
@@ -230,7 +230,7 @@ async def test_an_error_that_is_cut_short_still_counts(runs: Observer) -> None:
     assert (seen.reason, seen.message) == (Reason.AUTH, "login refused for role outrider: no pg_hba.conf entry (28000)")
 
 
-async def test_a_stopped_database_refuses(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_stopped_database_refuses(runs: Observer, postgres: real.PostgresServer) -> None:
     """A database that is stopped fails as refused; when it is back, the check passes."""
     async with restored(postgres):
         await postgres.stop()
@@ -240,7 +240,7 @@ async def test_a_stopped_database_refuses(runs: Observer, postgres: real.Postgre
 
 
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
-async def test_a_frozen_database_accepts_and_is_silent(runs: Observer, postgres: real.Postgres, sslmode: str) -> None:
+async def test_a_frozen_database_accepts_and_is_silent(runs: Observer, postgres: real.PostgresServer, sslmode: str) -> None:
     """A database that is frozen times out in auth, after a connection; the evidence says that it accepts."""
     async with restored(postgres):
         await postgres.freeze()
@@ -254,7 +254,7 @@ async def test_a_frozen_database_accepts_and_is_silent(runs: Observer, postgres:
 # -- TLS
 
 
-async def test_tls_is_a_phase_of_its_own(runs: Observer, postgres: real.Postgres, authority: Authority) -> None:
+async def test_tls_is_a_phase_of_its_own(runs: Observer, postgres: real.PostgresServer, authority: Authority) -> None:
     """Over TLS the handshake is told apart, and what the certificate says is known."""
     async with postgres_front(postgres.port, authority.good) as front:
         dsn = postgres.dsn.replace(f":{postgres.port}/", f":{front.port}/")
@@ -265,7 +265,7 @@ async def test_tls_is_a_phase_of_its_own(runs: Observer, postgres: real.Postgres
     assert seen.facts["cert_expiry"] > seen.at
 
 
-async def test_sslmode_require_encrypts_and_trusts(runs: Observer, postgres: real.Postgres, authority: Authority) -> None:
+async def test_sslmode_require_encrypts_and_trusts(runs: Observer, postgres: real.PostgresServer, authority: Authority) -> None:
     """sslmode=require speaks TLS with whoever is there, as libpq does."""
     async with postgres_front(postgres.port, authority.stranger) as front:
         dsn = postgres.dsn.replace(f":{postgres.port}/", f":{front.port}/") + "?sslmode=require"
@@ -286,7 +286,7 @@ async def test_sslmode_verify_full_verifies(runs: Observer, authority: Authority
     assert "cert_expiry" in seen.facts
 
 
-async def test_a_server_without_tls(runs: Observer, postgres: real.Postgres) -> None:
+async def test_a_server_without_tls(runs: Observer, postgres: real.PostgresServer) -> None:
     """Where the server has no TLS, prefer goes on in plain and require fails as tls."""
     prefer = await runs.observe(Postgres.model_validate({"dsn": postgres.dsn}))
     assert (prefer.verdict, "tls" in prefer.phases) == (Verdict.PASS, False)
@@ -301,7 +301,7 @@ async def test_nothing_may_come_before_the_handshake(runs: Observer) -> None:
     assert verdict(seen) == (Verdict.FAIL, Reason.PROTOCOL)
 
 
-async def test_the_environment_is_not_asked(runs: Observer, postgres: real.Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_is_not_asked(runs: Observer, postgres: real.PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """PGHOST, PGPASSWORD, PGSSLMODE and their kin change nothing: a check is what its file says."""
     for name in (
         "PGHOST",
@@ -318,7 +318,7 @@ async def test_the_environment_is_not_asked(runs: Observer, postgres: real.Postg
     assert (await runs.observe(probe(postgres, expect={"value": 1}))).verdict is Verdict.PASS
 
 
-def test_the_same_on_uvloop(postgres: real.Postgres, authority: Authority) -> None:
+def test_the_same_on_uvloop(postgres: real.PostgresServer, authority: Authority) -> None:
     """The connection is handed over on uvloop as on asyncio's own loop, over TLS too."""
 
     async def both() -> list[str]:

@@ -24,7 +24,7 @@ from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
 
 
-def probe(server: real.Redis, **more: Any) -> Redis:
+def probe(server: real.RedisServer, **more: Any) -> Redis:
     """A check of a real server."""
     return Redis.model_validate({"url": server.url} | more)
 
@@ -39,7 +39,7 @@ def verdict(seen: Observation) -> tuple[Verdict, Reason | None]:
     return seen.verdict, seen.reason
 
 
-async def _keys(server: real.Redis) -> list[bytes]:
+async def _keys(server: real.RedisServer) -> list[bytes]:
     client = redis.asyncio.Redis.from_url(server.app_url, driver_info=None)
     try:
         return [key async for key in client.scan_iter("outrider:*")]
@@ -47,7 +47,7 @@ async def _keys(server: real.Redis) -> list[bytes]:
         await client.aclose()
 
 
-async def test_writes_reads_and_deletes(runs: Observer, redis_server: real.Redis) -> None:
+async def test_writes_reads_and_deletes(runs: Observer, redis_server: real.RedisServer) -> None:
     """A healthy Redis passes the round trip with phases told apart, and no key is left."""
     seen = await runs.observe(probe(redis_server, round_trip=True))
     assert verdict(seen) == (Verdict.PASS, None), seen.message
@@ -59,7 +59,7 @@ async def test_writes_reads_and_deletes(runs: Observer, redis_server: real.Redis
     assert await _keys(redis_server) == []
 
 
-async def test_ping_alone_writes_nothing(runs: Observer, redis_server: real.Redis) -> None:
+async def test_ping_alone_writes_nothing(runs: Observer, redis_server: real.RedisServer) -> None:
     """Without round_trip a PONG is enough."""
     seen = await runs.observe(probe(redis_server))
     assert verdict(seen) == (Verdict.PASS, None)
@@ -67,7 +67,7 @@ async def test_ping_alone_writes_nothing(runs: Observer, redis_server: real.Redi
     assert "round_trip" not in seen.phases
 
 
-async def test_a_read_only_replica_answers_and_refuses(runs: Observer, redis_server: real.Redis) -> None:
+async def test_a_read_only_replica_answers_and_refuses(runs: Observer, redis_server: real.RedisServer) -> None:
     """A replica passes PING and refuses SET: body, with READONLY and what passes in the message."""
     await redis_server.follow_a_dead_primary()
     try:
@@ -80,7 +80,7 @@ async def test_a_read_only_replica_answers_and_refuses(runs: Observer, redis_ser
     assert (alone.verdict, alone.facts["role"]) == (Verdict.PASS, "replica")
 
 
-async def test_a_wrong_password_names_the_user(runs: Observer, redis_server: real.Redis) -> None:
+async def test_a_wrong_password_names_the_user(runs: Observer, redis_server: real.RedisServer) -> None:
     """A refused password fails as auth with the user's name, and neither password is told."""
     seen = await runs.observe(at(redis_server.port))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
@@ -89,14 +89,14 @@ async def test_a_wrong_password_names_the_user(runs: Observer, redis_server: rea
     assert "silence" not in seen.evidence
 
 
-async def test_no_password_where_one_is_wanted(runs: Observer, redis_server: real.Redis) -> None:
+async def test_no_password_where_one_is_wanted(runs: Observer, redis_server: real.RedisServer) -> None:
     """A server that wants a password fails a check that has none, as auth."""
     seen = await runs.observe(Redis.model_validate({"url": f"redis://127.0.0.1:{redis_server.port}"}))
     assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
     assert seen.message == "login refused for the default user: NOAUTH Authentication required"
 
 
-async def test_a_stopped_redis_refuses(runs: Observer, redis_server: real.Redis) -> None:
+async def test_a_stopped_redis_refuses(runs: Observer, redis_server: real.RedisServer) -> None:
     """A Redis that is stopped fails as refused; when it is back, the check passes."""
     async with restored(redis_server):
         await redis_server.stop()
@@ -105,7 +105,7 @@ async def test_a_stopped_redis_refuses(runs: Observer, redis_server: real.Redis)
     assert (await runs.observe(probe(redis_server))).verdict is Verdict.PASS
 
 
-async def test_a_frozen_redis_accepts_and_is_silent(runs: Observer, redis_server: real.Redis) -> None:
+async def test_a_frozen_redis_accepts_and_is_silent(runs: Observer, redis_server: real.RedisServer) -> None:
     """A Redis that is frozen times out in auth, after a connection; the evidence says that it accepts."""
     async with restored(redis_server):
         await redis_server.freeze()
@@ -190,7 +190,7 @@ async def test_an_endless_answer_is_not_kept(runs: Observer) -> None:
 # -- TLS
 
 
-async def test_tls_is_a_phase_of_its_own(runs: Observer, redis_server: real.Redis, authority: Authority) -> None:
+async def test_tls_is_a_phase_of_its_own(runs: Observer, redis_server: real.RedisServer, authority: Authority) -> None:
     """rediss:// shakes hands, verified by the check's authorities, and what the certificate says is known."""
     async with tls_front(redis_server.port, authority.good) as front:
         url = redis_server.url.replace("redis://", "rediss://").replace(f":{redis_server.port}/", f":{front.port}/")
@@ -211,7 +211,7 @@ async def test_a_stranger_is_not_told_the_password(runs: Observer, authority: Au
     assert verdict(seen) == (Verdict.FAIL, Reason.UNTRUSTED)
 
 
-def test_the_same_on_uvloop(redis_server: real.Redis, authority: Authority) -> None:
+def test_the_same_on_uvloop(redis_server: real.RedisServer, authority: Authority) -> None:
     """The connection is handed over on uvloop as on asyncio's own loop, over TLS too."""
 
     async def both() -> list[str]:

@@ -19,25 +19,25 @@ SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[real.Postgres]:
+def postgres() -> Iterator[real.PostgresServer]:
     """One PostgreSQL for all tests of the session."""
-    server = real.Postgres()
+    server = real.PostgresServer()
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[real.Redis]:
+def redis_server() -> Iterator[real.RedisServer]:
     """One Redis for all tests of the session."""
-    server = real.Redis()
+    server = real.RedisServer()
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
 
 
 @asynccontextmanager
-async def restored(server: real.Postgres | real.Redis) -> AsyncIterator[None]:
+async def restored(server: real.PostgresServer | real.RedisServer) -> AsyncIterator[None]:
     """Whatever a test does to a server inside, it runs again afterwards."""
     try:
         yield
