@@ -42,9 +42,9 @@ class ReadinessProbe(HttpProbe):
         async with self.session() as session:
             response = await session.send(ctx, Request("GET", self.location(), self.base_headers()))
         ctx.facts[_REVISION] = self.revision.read(response) if self.revision else ""
-        if answer.status in _NOBODY_THERE:
-            return Result.failed(Reason.STATUS, f"{answer.status}, the service is not there yet")
-        return Result.passed(str(answer.status))
+        if response.status in _NOBODY_THERE:
+            return Result.failed(Reason.STATUS, f"{response.status}, the service is not there yet")
+        return Result.passed(str(response.status))
 
 
 @dataclass(frozen=True, slots=True)
