@@ -20,7 +20,6 @@ from probes.core import Clock, QuotaRefused
 from probes.wire.wire import Wire
 from runner.config.plan import Plan
 from runner.config.rates import windows
-from runner.config.slots import slots
 from runner.engine.cadences import Beats, LoopTimer
 from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
@@ -60,8 +59,8 @@ class Service:
         self._wire = Wire()
         self._redactor = Redactor(plan.secrets)
         self.registry = Registry()
-        self.metrics = Metrics(self.registry, clock, version, slots=slots)
-        self.health = Health(plan, clock, slots=slots)
+        self.metrics = Metrics(self.registry, clock, version)
+        self.health = Health(plan, clock)
         self.evidence = Evidence()
         self.journal = Journal(
             stream,

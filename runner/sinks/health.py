@@ -15,7 +15,7 @@ reports a flag, all checks decide.) It tells about the road, not about the runne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from judge.findings import finding
 from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import event
 from probes.core import Clock, Verdict
-from runner.config.plan import After, Plan, Planned
+from runner.config.plan import After, Plan
+from runner.config.slots import slots
 from runner.sinks.values import iso
 
 FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")
@@ -61,14 +62,12 @@ class State:
 class Health:
     """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks.
 
-    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps. `slots` says when a check
-    is due; without it every check is taken for one that never pauses.
+    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, keep: int = 60, slots: Callable[[Planned], After] | None = None) -> None:
+    def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
         self._clock = clock
         self._keep = keep
-        self._slots = slots
         self._after: dict[str, After] = {}
         self._states: dict[str, State] = {}
         self._recent: dict[str, deque[Observation]] = {}
@@ -91,9 +90,8 @@ class Health:
         self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
         self._after = {}
-        if self._slots:
-            for planned in plan.checks:
-                self._after |= dict.fromkeys((check.name for check in (planned.check, *planned.parts)), self._slots(planned))
+        for planned in plan.checks:
+            self._after |= dict.fromkeys((check.name for check in (planned.check, *planned.parts)), slots(planned))
 
     def __call__(self, seen: Observation) -> None:
         """Takes an observation; one of a check that the plan no longer has is let go."""
@@ -107,8 +105,7 @@ class Health:
         steps = {name: value for name, value in seen.facts.items() if name.startswith("step.")}
         self._recent[seen.check.name].append(replace(slim, facts=steps))
         since = before.since if same else seen.at
-        after = self._after.get(seen.check.name)
-        due = after(seen.at) if after else 0.0
+        due = self._after[seen.check.name](seen.at)
         self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
 
     def found(self, told: DiagnosisFinding) -> None:

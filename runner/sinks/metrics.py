@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -17,6 +17,7 @@ from judge.observation import Check, Observation
 from probes.core import Clock
 from probes.families import Family
 from runner.config.plan import After, Plan, Planned
+from runner.config.slots import slots
 from runner.sinks.exposition import Exposition, clean
 from runner.sinks.families import LAG_EDGES, MISSED_RUNS, OF_CHECKS, edges, head_of
 from runner.sinks.tally import Change, Surroundings, Tally
@@ -30,13 +31,11 @@ class Metrics:
     """A sink that counts observations of the plan's checks and renders them at once, so that a scrape only joins text.
 
     It registers in `registry` the collector of the checks, and the runner's own metrics.
-    `slots` says when a check is due; without it nothing is told of runs to come.
     """
 
-    def __init__(self, registry: CollectorRegistry, clock: Clock, version: str, slots: Callable[[Planned], After] | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Clock, version: str) -> None:
         self._registry = registry
         self._clock = clock
-        self._slots = slots
         self._after: dict[str, After] = {}
         self._tallies: dict[str, Tally] = {}
         self._families: dict[str, tuple[Family, ...]] = {}  # by kind
@@ -93,9 +92,9 @@ class Metrics:
             self._show_one(name, _EXPLAINED, explained)
 
     def _expect(self, planned: Planned) -> None:
-        """One that is new or changed runs by its next slot: until then nobody has seen it, and it must not stay so unnoticed."""
-        if self._slots and planned.check.name not in self._after:
-            self._after[planned.check.name] = self._slots(planned)
+        """A new or changed check runs at its next slot, and CheckStale must notice where it doesn't: so that slot is shown at once."""
+        if planned.check.name not in self._after:
+            self._after[planned.check.name] = slots(planned)
             self._show_next(planned.check, self._clock.time())
 
     def _show_next(self, check: Check, moment: float) -> None:

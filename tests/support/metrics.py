@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from probes.core import Clock
 from runner.sinks.metrics import Metrics
@@ -14,9 +13,9 @@ from tests.support.observations import Hands
 class Counted(Metrics):
     """Metrics whose registry and page are at hand."""
 
-    def __init__(self, clock: Clock | None = None, **more: Any) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.registry = Registry()
-        super().__init__(self.registry, clock or Hands(), "0.1.0", **more)
+        super().__init__(self.registry, clock or Hands(), "0.1.0")
 
     def page(self, content_type: str = TEXT) -> bytes:
         """What /metrics shows."""

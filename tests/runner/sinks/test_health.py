@@ -8,6 +8,7 @@ import pytest
 
 from judge.observation import Observation
 from probes.core import Reason
+from runner.config.plan import Cron
 from runner.sinks.health import FLAGS, Health, all_of
 from tests.support.observations import AVAILABILITY, NOON, P95, Hands, failed, made_check, made_plan, passed, unknown
 
@@ -88,7 +89,8 @@ def test_a_pass_of_long_ago_is_stale() -> None:
 def test_the_pause_of_a_cron_expression_makes_nothing_stale() -> None:
     """By night nothing is asked, and nothing is old: what should have run since, and didn't, is."""
     clock = Hands()
-    health = Health(made_plan(DATABASE), clock, slots=lambda _: lambda moment: moment + 8 * 3600)
+    plan = made_plan(DATABASE)
+    health = Health(replace(plan, checks=(replace(plan.checks[0], schedule=Cron("0 20 * * *")),)), clock)
     health(passed(DATABASE, 0.25))
     clock.now = NOON + 8 * 3600
     assert health.report()[1]["db_healthy"] is True

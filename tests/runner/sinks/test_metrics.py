@@ -185,7 +185,7 @@ def test_what_a_check_is_follows_the_plan() -> None:
 def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> None:
     """By the check's own slots: due at the next one, before the first run too; only a run of its own moves it."""
     clock, part = Hands(NOON + 4), made_check("api/db_healthy", part_of="api")
-    metrics = Counted(clock, slots=slots)
+    metrics = Counted(clock)
     due = slots(made_plan(API).checks[0])
     metrics.plan(made_plan(API, CACHE, parts={"api": (part,)}))
     assert values(metrics, "probe_next_run_timestamp_seconds", check="api") == [due(NOON + 4)]
@@ -205,7 +205,7 @@ def test_the_next_run_is_told_and_stays_in_the_past_where_it_does_not_come() -> 
 def test_a_cron_expression_that_pauses_at_night_is_due_in_the_morning() -> None:
     """What says that a check has stopped must not take a pause for it."""
     planned = replace(made_plan(API).checks[0], schedule=Cron("*/5 8-18 * * *"))
-    metrics = Counted(slots=slots)
+    metrics = Counted()
     metrics.plan(replace(made_plan(API), checks=(planned,)))
     assert values(metrics, "probe_next_run_timestamp_seconds") == [NOON + 300]
     metrics(passed(API, at=NOON + 6 * 3600 + 55 * 60))
