@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,6 @@ async def _run(config: Path) -> None:
         lambda: load(config, environ=os.environ), path=config, clock=SystemClock(), version=our_version(), journal=sys.stdout
     ) as (service, listening, reload):
         with signals(stop, reload):
-            service.journal.log("info", f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")
+            service.journal.log(logging.INFO, f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")
             await stop.wait()
-            service.journal.log("info", "stopping: waiting for the runs in flight")
+            service.journal.log(logging.INFO, "stopping: waiting for the runs in flight")

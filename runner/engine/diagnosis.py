@@ -21,7 +21,7 @@ from probes.wire.endpoint import Endpoint, Variation
 from runner.config.plan import Planned
 from runner.engine.execute import Execute
 from runner.engine.reasons import result_of
-from runner.sinks.journal import Log
+from runner.log import Log
 
 AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing
 AT_ONCE = 4

@@ -22,7 +22,7 @@ from runner.engine.observations import observations
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.references import References, Uplink
-from runner.sinks.journal import Log
+from runner.log import Log
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
 _REDACTORS = 64  # kept: one takes a millisecond to make

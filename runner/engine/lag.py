@@ -1,4 +1,4 @@
-"""How long our own event loop stood still: a heartbeat that beats only while somebody watches."""
+"""How long the runner's event loop stood still: a heartbeat that runs only while somebody watches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from probes.core import Clock
 
-PERIOD = 0.002  # seconds between two beats: a stall of 5 ms shows as one of 3 at least, wherever it begins
+PERIOD = 0.002  # seconds between two ticks: a stall of 5 ms is measured as at least 3 ms, wherever it begins
 _JITTER = 0.0015  # seconds that a timer may come late without anything being wrong; uvloop's are exact to 1 ms
 
 
 class Heartbeat:
-    """Adds up by how much its beats come late. One for all runs: what it costs doesn't grow with them."""
+    """Adds up how late its ticks come. All runs share one, so that its cost doesn't grow with their number."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class Heartbeat:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], float]]:
-        """Yields a function that says for how many seconds the loop has stood still since `watch` began."""
+        """Yields a function that returns the seconds for which the loop has stood still since `watch` began."""
         if not self._watching:
             self._next()
         self._watching += 1
@@ -45,8 +45,8 @@ class Heartbeat:
 
     def _next(self) -> None:
         self._expected = self._clock.monotonic() + PERIOD
-        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
+        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._tick)
 
-    def _beat(self) -> None:
+    def _tick(self) -> None:
         self._total += self._late()
         self._next()

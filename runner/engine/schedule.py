@@ -25,7 +25,7 @@ from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
 from runner.config.slots import first, fraction, grace, slots
 from runner.engine.cadences import Cadences, Handle, Timer, regular
-from runner.sinks.journal import Log
+from runner.log import Log
 
 CAP = 200  # runs in flight
 LONGEST_TICK = 60.0  # seconds: a timer runs by the monotonic clock, and no longer than this out of step with the wall's
@@ -72,10 +72,7 @@ class ScheduledCheck:
 
 
 class Schedule:
-    """Runs a plan's checks for ever. Everything happens on the loop that `start` is called in.
-
-    `last_seen` says when each check was last observed (runner.state): one not seen within its interval runs soon after the start.
-    """
+    """Runs a plan's checks for ever. Everything happens on the loop that `start` is called in."""
 
     def __init__(
         self,
@@ -86,7 +83,6 @@ class Schedule:
         clock: Clock,
         timer: Timer,
         cadences: Cadences,
-        last_seen: Mapping[str, float] | None = None,
         cap: int = CAP,
         log: Log | None = None,
     ) -> None:
@@ -96,7 +92,7 @@ class Schedule:
         self._clock = clock
         self._timer = timer
         self._cadences = cadences
-        self._last_seen = dict(last_seen or {})
+        self._last_seen: dict[str, float] = {}
         self._cap = cap
         self._log = log or logging.getLogger("outrider.engine").log
         self._refused: set[str] = set()
@@ -107,8 +103,12 @@ class Schedule:
 
     # What a driver sets going
 
-    def start(self, plan: Plan, observer: Observer) -> None:
-        """Begins with a plan. Checks not seen lately run once within 10 s, or within their interval if that is shorter."""
+    def start(self, plan: Plan, observer: Observer, last_seen: Mapping[str, float] | None = None) -> None:
+        """Starts with a plan. `last_seen` says when each check was last observed, by its name, in seconds since the epoch.
+
+        A check that was not seen within its interval runs once within 10 s, or within its interval if that is shorter.
+        """
+        self._last_seen = dict(last_seen or {})
         self.swap(plan, observer)
         self._cadences.start()
 

@@ -1,44 +1,43 @@
-"""The runner's own housekeeping, on the same cadences as the checks: pruning, watching the file, whatever comes round."""
+"""The runner's own background jobs, on the same scheduler as the checks: pruning the state, watching checks.yaml, annotations."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from runner.engine.cadences import Cadences, regular
 
+Work = Callable[[], Coroutine[Any, Any, None]]
 
-class Chores:
-    """Calls each chore at its interval, never beside itself. One that fails is reported by the loop's handler and comes again."""
+
+class BackgroundJobs:
+    """Starts each job at its interval, but never twice at once. The loop's exception handler reports a job that failed; it runs again."""
 
     def __init__(self, cadences: Cadences) -> None:
         self._cadences = cadences
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def every(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Does `work` each so many seconds, counted from the epoch."""
-        self._cadences.add(f"background job {name}", regular(seconds), lambda: self._begin(name, work))
+    def every(self, seconds: float, name: str, work: Work) -> None:
+        """Runs `work` every `seconds` seconds, counted from the epoch."""
+        self._cadences.add(f"background job {name}", regular(seconds), lambda: self._start(name, work))
 
     async def drain(self, within: float) -> None:
-        """Waits for what is being done, then ends it. Stop the cadences first."""
+        """Waits `within` seconds for the jobs under way, then cancels them. Stop the cadences first."""
         if running := set(self._running.values()):
-            _, left = await asyncio.wait(running, timeout=within)
-            for task in left:
+            _, late = await asyncio.wait(running, timeout=within)
+            for task in late:
                 task.cancel()
             await asyncio.wait(running)
 
-    def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def _start(self, name: str, work: Work) -> None:
         if name in self._running:
             return
-        task = asyncio.get_running_loop().create_task(_done(work), name=f"background job {name}")
-        self._running[name] = task
-        task.add_done_callback(lambda ended: self._ended(name, ended))
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._running[name]
-        if not task.cancelled() and (error := task.exception()):
-            task.get_loop().call_exception_handler({"message": f"the background job {name} broke", "exception": error, "task": task})
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._running[name]
+            if not task.cancelled() and (error := task.exception()):
+                task.get_loop().call_exception_handler({"message": f"the background job {name} broke", "exception": error, "task": task})
 
-
-async def _done(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+        self._running[name] = task = asyncio.get_running_loop().create_task(work(), name=f"background job {name}")
+        task.add_done_callback(ended)

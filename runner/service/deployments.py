@@ -21,16 +21,16 @@ from runner.gate.revision_history import Change, RevisionHistory, source
 from runner.gate.settings import GateRequest, selected
 from runner.grafana import Event, Patience, Recorder, RecordState, outage, revision_change
 from runner.grafana.deployment import recording
+from runner.log import Log
 from runner.reports.table import fact
 from runner.sinks.health import Health
-from runner.sinks.journal import Log
 from runner.sinks.metrics import Metrics
 from runner.sinks.outages import Outages
 from runner.state import StateLedger
 from runner.web.gates import Carry
 
-LOOK = 30.0  # seconds between two looks at a revision that no judged answer tells
-SEND = 5.0  # seconds between two looks for marks to be sent
+REVISIONS = 30.0  # seconds between two requests for a revision that no check's response names
+SEND = 5.0  # seconds between two looks for annotations to be sent
 FLUSH = 60.0  # seconds between two tries to send what Grafana didn't take
 _PATIENCE = Patience(tries=2, total=10.0)
 _MOST = 200  # marks that wait in memory for a moment; then they are in the spool
@@ -149,8 +149,8 @@ class Deployments:
 
     # What is seen by itself
 
-    async def look(self) -> None:
-        """Asks for the revisions that no judged answer tells."""
+    async def poll_revisions(self) -> None:
+        """Asks each target for its revision where no check's response names it."""
         plan = self._plan()
         asked = [target for target in gate_targets(plan.checks) if target.revision and not target.revision.header]
         engine = self._execute(plan)

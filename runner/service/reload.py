@@ -1,4 +1,4 @@
-"""Goes on with a changed checks.yaml; a bad one is said, and the plan that runs keeps running."""
+"""Reads checks.yaml again when it has changed. A file with errors is logged, and the plan that runs keeps running."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from runner.config.errors import PlanError
 from runner.config.plan import Plan
-from runner.sinks.journal import Log
+from runner.log import Log
 
-Content = Mapping[Path, str]  # what tells one content from another, by file
+Content = Mapping[Path, str]  # a fingerprint of each file's content
 
 
 class Reload:
-    """Reloads when it is called, and when `look` finds the file changed, or one that a secret came from. One at a time.
+    """Reloads when it is called, and when `look` finds that the file or a secret's file has changed. One reload at a time.
 
-    `load` reads the plan (it is called in a thread and raises PlanError or OSError); `apply` makes it the one that runs, or raises
-    ValueError and changes nothing; `told` hears of each reload whether it went well. `path` is the file, which may be a link
-    that is switched (Kubernetes), and `files` gives those that the values of the plan which runs came from.
+    `load` reads the plan (it is called in a thread and raises PlanError or OSError). `apply` makes it the plan that runs, or raises
+    ValueError and changes nothing. `report` is called after each reload with its success. `path` is the file, which may be a link
+    that is switched (Kubernetes); `files` returns the files that values of the present plan were read from.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Reload:
         path: Path,
         load: Callable[[], Plan],
         apply: Callable[[Plan], Awaitable[None]],
-        told: Callable[[bool], None],
+        report: Callable[[bool], None],
         files: Callable[[], Iterable[Path]] = lambda: (),
         log: Log | None = None,
     ) -> None:
         self._path = path
         self._load = load
         self._apply = apply
-        self._told = told
+        self._report = report
         self._files = files
         self._log = log or logging.getLogger("outrider.engine").log
         self._one = asyncio.Lock()
@@ -44,7 +44,7 @@ class Reload:
         self._changing: Content | None = None
 
     async def __call__(self) -> str:
-        """Reloads now. Returns what is wrong with the file, or an empty text where the new plan runs."""
+        """Reloads now. Returns the file's errors, or an empty text when the new plan runs."""
         async with self._one:
             self._loaded = await self._content()
             try:
@@ -53,16 +53,16 @@ class Reload:
             except (PlanError, OSError, ValueError) as error:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
                 self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{problems}")
-                self._told(False)  # noqa: FBT003 - the one thing that there is to say
+                self._report(False)  # noqa: FBT003 - the callback's only argument
                 return str(error)
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")
-            self._told(True)  # noqa: FBT003 - as above
+            self._report(True)  # noqa: FBT003 - as above
             return ""
 
     async def look(self) -> None:
-        """A chore: reloads when the file's content is another, and was the same at the look before (so, written to its end).
+        """Reloads when the content has changed and was the same at the previous look, so that no half-written file is read.
 
-        The first look remembers what runs.
+        The first look remembers the content of the plan that runs.
         """
         if self._one.locked():
             return
@@ -77,7 +77,7 @@ class Reload:
 
 
 def _content(path: Path) -> str:
-    """What tells one content from another; a file that isn't there is a content, too."""
+    """A fingerprint of the file's content; a file that can't be read has one, too."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,14 +1,15 @@
-"""One always-on runner, joined: plan, schedule, sinks and web, in the order in which they begin and end."""
+"""The always-on runner: plan, schedule, sinks and web put together, started and stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,14 +21,14 @@ from probes.core import Clock, QuotaRefused
 from probes.wire.wire import Wire
 from runner.config.plan import Plan
 from runner.config.rates import windows
-from runner.engine.cadences import Beats, LoopTimer
+from runner.engine.cadences import APSchedulerCadences, LoopTimer
 from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
-from runner.service.background import Chores
-from runner.service.deployments import LOOK, SEND, Deployments
-from runner.service.quiet import settle
+from runner.log import Log
+from runner.service.background import BackgroundJobs
+from runner.service.deployments import REVISIONS, SEND, Deployments
 from runner.service.reload import Reload
 from runner.sinks.dispatch import Emit, LastingSink
 from runner.sinks.evidence import Evidence
@@ -41,23 +42,36 @@ from runner.web.gates import Gates
 from runner.web.serve import Listening, serve
 
 GRACE = 10.0  # seconds that runs in flight have to end by themselves when the runner stops
-_LOOK = 2.0  # seconds between two looks at the file
+_LOOK = 2.0  # seconds between two looks at checks.yaml
 _PRUNE = 3600.0  # seconds between two prunings of the state
 
 
 class Service:
-    """What `outrider run` and `outrider demo` keep running. Make it with `running`.
+    """What `outrider run` and `outrider demo` keep running: it is whole when it is made, and asks nothing before `start`. See `running`.
 
-    `file` is the absolute path of checks.yaml.
+    `file` is the absolute path of checks.yaml; `extra` sinks come after the runner's own. The ledger is closed by whoever opened it.
     """
 
-    def __init__(self, plan: Plan, ledger: StateLedger, clock: Clock, version: str, stream: TextIO, *, file: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: StateLedger,
+        clock: Clock,
+        version: str,
+        stream: TextIO,
+        *,
+        file: str,
+        extra: Sequence[tuple[str, LastingSink]] = (),
+    ) -> None:
         self.plan = plan
         self.ledger = ledger
+        self.ready = False  # whether the schedule runs
         self._clock = clock
         self._version = version
         self._wire = Wire()
         self._redactor = Redactor(plan.secrets)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._down = Down()
         self.registry = Registry()
         self.metrics = Metrics(self.registry, clock, version)
         self.health = Health(plan, clock)
@@ -68,13 +82,9 @@ class Service:
             clock=clock,
             counted=self.metrics.logged,
             failed=lambda: self.metrics.sink_failed("journal"),
-            redact=self._redacted,
+            redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
         )
-        self._cadences = Beats(clock)
-        self.chores = Chores(self._cadences)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._down = Down()
-        self.ready = False  # whether the schedule runs
+        self.log: Log = self.journal.log
         self.deployments = Deployments(
             lambda: self.plan,
             self._execute,
@@ -86,15 +96,12 @@ class Service:
             log=self.log,
         )
         self.gates = Gates(self.deployments.prepare, clock)
-
-    def join(self, extra: Sequence[tuple[str, LastingSink]], last_seen: dict[str, float]) -> None:
-        """Builds the schedule over the sinks; `extra` sinks come after the house's own."""
         sinks: dict[str, LastingSink] = {
             "metrics": self.metrics,  # the first, since it may refuse a plan
             "health": self.health,
             "evidence": self.evidence,
             "journal": self.journal,
-            "state": LastSeen(self.ledger),
+            "state": LastSeen(ledger),
             "deployments": self.deployments,
             "outages": self.deployments.outages,
             **dict(extra),
@@ -102,27 +109,34 @@ class Service:
         self.metrics.count_errors_of(sinks)
         finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
         self.emit = Emit(sinks, self.metrics.sink_failed, self.log, finders)
-        self.diagnosis = Diagnosis(self.emit.found, self._clock, self.log)
+        self.diagnosis = Diagnosis(self.emit.found, clock, self.log)
+        cadences = APSchedulerCadences(clock)
+        self.background = BackgroundJobs(cadences)
         self.schedule = Schedule(
             emit=self.take,
             missed=self.metrics.missed,
             lagged=self.metrics.lagged,
-            clock=self._clock,
+            clock=clock,
             timer=LoopTimer(),
-            cadences=self._cadences,
-            last_seen=last_seen,
+            cadences=cadences,
+            log=self.log,
         )
+
+    async def start(self) -> None:
+        """Goes on from what the state knows, and starts the schedule."""
+        await self.deployments.restore(self.plan)
+        last_seen = await self.ledger.last_seen()
         self._follow(self.plan)
         execute = self._execute(self.plan)
         self.diagnosis.plan(execute, self.plan.checks)
-        settle()
-        self.schedule.start(self.plan, self._confirming(execute))
-        self._keep(self._look_outside(execute))
-        self._keep(self.deployments.look())
+        freeze_garbage_collector()
+        self.schedule.start(self.plan, self._confirming(execute), last_seen)
+        self._keep(self._ask_references(execute))
+        self._keep(self.deployments.poll_revisions())
         self.ready = True
 
     def _follow(self, plan: Plan) -> None:
-        """Lets everything that remembers checks know the plan. Raises ValueError, having changed nothing, where it can't be followed."""
+        """Gives the plan to everything that remembers checks. Raises ValueError, having changed nothing, where a sink refuses it."""
         self.emit.plan(plan)
         self._down.plan(plan)
 
@@ -131,11 +145,8 @@ class Service:
         self.emit(observation)
         self.diagnosis(observation)
 
-    def _redacted(self, value: Any) -> Any:
-        return self._redactor.tree(value)  # the redactor of the plan that runs now
-
-    async def _look_outside(self, execute: Execute) -> None:
-        """Says where the references tell nothing, before anything fails."""
+    async def _ask_references(self, execute: Execute) -> None:
+        """Warns before anything fails where no reference responds."""
         if warning := await execute.uplink.first_look():
             self.log(logging.WARNING, warning)
 
@@ -144,15 +155,11 @@ class Service:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def log(self, level: int, message: str) -> None:
-        """The engine's words, into the journal."""
-        self.journal.log(logging.getLevelName(level).lower(), message)
-
     async def apply(self, plan: Plan) -> None:
-        """Goes on with another plan. What the runs under way still need is closed when they have ended."""
+        """Goes on with another plan. The wire of the plan before is closed when the runs that still use it have ended."""
         try:
             await self.ledger.know(windows(plan))
-        except QuotaRefused as refused:  # whatever pays finds it out too, and isn't sent
+        except QuotaRefused as refused:  # each run finds it out for itself, and isn't sent
             self.log(logging.WARNING, refused.message)
         self._follow(plan)
         self.plan, wire, self._wire = plan, self._wire, Wire()
@@ -160,7 +167,7 @@ class Service:
         execute = self._execute(plan)
         self.diagnosis.plan(execute, plan.checks)
         self._keep(_close_after(self.schedule.swap(plan, self._confirming(execute)), wire))
-        self._keep(self._look_outside(execute))
+        self._keep(self._ask_references(execute))
 
     def _confirming(self, execute: Execute) -> Confirm:
         return Confirm(execute, self._down, self._clock, LoopTimer())
@@ -169,17 +176,19 @@ class Service:
         rng = random.SystemRandom()
         return Execute(plan=plan, wire=self._wire, ledger=self.ledger, clock=self._clock, rng=rng, version=self._version, log=self.log)
 
-    async def stop(self) -> None:
-        """Drains: no new run, those in flight end or are cut short, and everything that is known is written."""
+    async def drain(self) -> None:
+        """Starts no new run; those in flight end or are cut short, and Grafana gets what waits for it."""
         self.ready = False
         await self.gates.stop(GRACE)
         await self.schedule.drain(GRACE)
-        await self.chores.drain(GRACE)
+        await self.background.drain(GRACE)
         await self.diagnosis.stop()
         await self.deployments.send()
         await asyncio.gather(*self._tasks)
+
+    async def aclose(self) -> None:
+        """Closes the connections, and writes the rest of the journal."""
         await self._wire.aclose()
-        await self.ledger.aclose()
         await asyncio.to_thread(self.journal.close)
 
 
@@ -187,6 +196,16 @@ async def _close_after(runs: Sequence[asyncio.Task[None]], wire: Wire) -> None:
     if runs:
         await asyncio.wait(runs)
     await wire.aclose()
+
+
+def freeze_garbage_collector() -> None:
+    """Call it once when everything is built: the garbage collector never walks through it again.
+
+    A full collection of what the imports alone leave stalls the loop for some 50 ms, and every run under way with it. After this call
+    a collection only walks through what was made since.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
@@ -201,55 +220,55 @@ async def running(
 ) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
     """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
 
-    Raises PlanError from `load`, and CannotListenError before anything is asked of anybody.
+    Raises PlanError from `load`, and CannotListenError before any request is sent. Whatever was opened by then is closed.
     """
     plan = await asyncio.to_thread(load)
-    ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
-    service = Service(plan, ledger, clock, version, journal, file=str(await asyncio.to_thread(path.absolute)))
-    await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
-    bridge = Bridge(service.journal)
-    reload = Reload(
-        path=path,
-        load=load,
-        apply=service.apply,
-        told=service.metrics.reloaded,
-        files=lambda: service.plan.files,
-        log=service.log,
-    )
-    web = await asyncio.to_thread(
-        app,
-        plan=lambda: service.plan,
-        registry=service.registry,
-        health=service.health,
-        evidence=service.evidence,
-        reload=lambda: _problems(reload),
-        ready=lambda: service.ready,
-        clock=clock,
-        version=version,
-        gates=service.gates,
-    )
-    listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
-    logging.getLogger().addHandler(bridge)
-    try:
-        await service.deployments.restore(plan)
-        service.join(extra, dict(await ledger.last_seen()))
+    async with AsyncExitStack() as stack:  # closes in the opposite order: the page is served until the runs in flight have ended
+        ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
+        stack.push_async_callback(ledger.aclose)
+        file = str(await asyncio.to_thread(path.absolute))
+        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra)
+        stack.push_async_callback(service.aclose)
+        await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
+        reload = Reload(
+            path=path,
+            load=load,
+            apply=service.apply,
+            report=service.metrics.reloaded,
+            files=lambda: service.plan.files,
+            log=service.log,
+        )
+
+        async def problems() -> Sequence[str]:
+            return (await reload()).splitlines()
+
+        web = await asyncio.to_thread(
+            app,
+            plan=lambda: service.plan,
+            registry=service.registry,
+            health=service.health,
+            evidence=service.evidence,
+            reload=problems,
+            ready=lambda: service.ready,
+            clock=clock,
+            version=version,
+            gates=service.gates,
+        )
+        listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
+        stack.push_async_callback(listening.stop)
+        bridge = Bridge(service.journal)
+        logging.getLogger().addHandler(bridge)
+        stack.callback(logging.getLogger().removeHandler, bridge)
+        stack.push_async_callback(service.drain)
+        await service.start()
         if not ledger.durable:
-            service.journal.log("warning", f"budgets and limits are counted in memory only: {ledger.why}")
+            service.log(logging.WARNING, f"budgets and limits are counted in memory only: {ledger.why}")
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
-        service.chores.every(_LOOK, "look at the file", reload.look)
-        service.chores.every(LOOK, "look at the revisions", service.deployments.look)
-        service.chores.every(SEND, "annotate in Grafana", service.deployments.send)
-        service.chores.every(_PRUNE, "prune the state", ledger.prune)
+        service.background.every(_LOOK, "look at the file", reload.look)
+        service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
+        service.background.every(SEND, "annotate in Grafana", service.deployments.send)
+        service.background.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
-    finally:
-        if service.ready:
-            await service.stop()
-        logging.getLogger().removeHandler(bridge)
-        await listening.stop()
-
-
-async def _problems(reload: Reload) -> Sequence[str]:
-    return (await reload()).splitlines()
 
 
 @contextlib.contextmanager
@@ -258,12 +277,12 @@ def signals(stop: asyncio.Event, reload: Callable[[], Awaitable[str]]) -> Iterat
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Future[str]] = set()
 
-    def again() -> None:
+    def start_reload() -> None:
         task = asyncio.ensure_future(reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    for number, handler in ((signal.SIGTERM, stop.set), (signal.SIGINT, stop.set), (signal.SIGHUP, again)):
+    for number, handler in ((signal.SIGTERM, stop.set), (signal.SIGINT, stop.set), (signal.SIGHUP, start_reload)):
         loop.add_signal_handler(number, handler)
     try:
         yield

@@ -10,7 +10,7 @@ from typing import Protocol
 from judge.findings import finding
 from judge.observation import DiagnosisFinding, Observation
 from runner.config.plan import ByCheck, Plan
-from runner.sinks.journal import Log
+from runner.log import Log
 
 _SAY_AGAIN = 100  # failures of one sink between two lines in the log
 

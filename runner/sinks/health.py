@@ -23,9 +23,9 @@ from judge.findings import finding
 from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import event
 from probes.core import Clock, Verdict
+from probes.text import iso
 from runner.config.plan import After, Plan
 from runner.config.slots import slots
-from runner.sinks.values import iso
 
 FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")
 _STALE_AFTER = 3  # intervals

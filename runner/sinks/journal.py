@@ -21,11 +21,12 @@ from typing import Any, TextIO
 
 from judge.observation import DiagnosisFinding, Observation
 from probes.core import Clock, Verdict
+from probes.facts import USER_ID
+from probes.text import iso
 from runner.config.plan import ByCheck, Plan
-from runner.sinks.values import iso, plain
+from runner.log import LEVELS, level_name
+from runner.sinks.values import plain
 
-Log = Callable[[int, str], None]  # a level of the logging module, and a message without secrets
-LEVELS = ("debug", "info", "warning", "error", "critical")
 _FRAMES = 12  # of a traceback: where it happened, without the values of any local
 
 
@@ -89,7 +90,7 @@ class Journal:
             self._verdicts[seen.check.name] = seen.verdict
         level = _level(before, seen.verdict) if seen.confirmed else "warning"
         if self._writes(level):
-            user = str(seen.facts.get("user_id") or "")
+            user = str(seen.facts.get(USER_ID) or "")
             self._put(Entry(self._clock.time(), level, _sentence(seen), dict(_metadata(seen)), seen.request_id, user))
 
     def plan(self, plan: Plan) -> None:
@@ -107,10 +108,11 @@ class Journal:
         if self._writes("warning"):
             self._put(Entry(self._clock.time(), "warning", f"{told.check.name}: {told.text}", about))
 
-    def log(self, level: str, message: str, **metadata: Any) -> None:
-        """Writes an event of the runner itself, from any thread; `level` is one of LEVELS."""
-        if self._writes(level):
-            self._put(Entry(self._clock.time(), level, self._redact(message), self._redact(metadata)))
+    def log(self, level: int, message: str, **metadata: Any) -> None:
+        """Writes an event of the runner itself, from any thread; `level` is one of the logging module."""
+        name = level_name(level)
+        if self._writes(name):
+            self._put(Entry(self._clock.time(), name, self._redact(message), self._redact(metadata)))
 
     def close(self, grace: float = 5.0) -> None:
         """Writes what waits, for at most `grace` seconds, and ends the thread. Blocks: on the loop, call it in a thread."""
@@ -180,8 +182,7 @@ class Bridge(logging.Handler):
             frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
             metadata["error"] = f"{type(error).__name__}: {error}"
             metadata["where"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-        name = record.levelname.lower()
-        self._journal.log(name if name in LEVELS else "info", record.getMessage(), **metadata)
+        self._journal.log(record.levelno, record.getMessage(), **metadata)
 
 
 def render(entry: Entry, service: str) -> str:

@@ -18,11 +18,11 @@ from probes.core import Clock
 from probes.families import Family
 from runner.config.plan import After, Plan, Planned
 from runner.config.slots import slots
+from runner.log import LEVELS
 from runner.sinks.exposition import Exposition, clean
 from runner.sinks.families import LAG_EDGES, MISSED_RUNS, OF_CHECKS, edges, head_of
 from runner.sinks.tally import Change, Surroundings, Tally
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 _EXPLAINED = "probe_failure_explained"
 _NEXT = "probe_next_run_timestamp_seconds"
 

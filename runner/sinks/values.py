@@ -1,16 +1,10 @@
-"""Noted values and moments as JSON can say them: shared by what writes JSON of observations."""
+"""Noted values as JSON can hold them, for everything that writes JSON of observations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-
-
-def iso(at: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC, with milliseconds and Z."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def plain(value: Any) -> Any:

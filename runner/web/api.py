@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from judge.observation import Observation
+from probes.text import iso
 from runner.sinks.health import State
-from runner.sinks.values import iso, plain
+from runner.sinks.values import plain
 from runner.web.headline import word
 from runner.web.view import budget
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from judge.observation import Observation
 from probes.core import Verdict
-from runner.web.words import moment, span
+from probes.text import latency
+from runner.web.words import moment
 
 HEIGHT = 24.0
 STEP = 5.0
@@ -80,7 +81,7 @@ def label(seen: Observation, now: float) -> str:
     """`12:00:15 passed in 250 ms`, `12:00:30 failed: status`."""
     at = moment(seen.at, now)
     if seen.verdict is Verdict.PASS:
-        return f"{at} passed in {span(seen.seconds)}"
+        return f"{at} passed in {latency(seen.seconds)}"
     what = "failed" if seen.verdict is Verdict.FAIL else "unknown"
     return f"{at} {what}: {seen.reason.value if seen.reason else 'no reason'}"
 
@@ -101,7 +102,7 @@ def stretches(phases: Mapping[str, float], tints: Mapping[str, int], whole: floa
     place, found = 0.0, []
     for name, seconds in phases.items():
         width = 100 * seconds / total if total > 0 else 0.0
-        found.append(Stretch(name, round(place, 2), round(width, 2), tints.get(name, 0), seconds, span(seconds)))
+        found.append(Stretch(name, round(place, 2), round(width, 2), tints.get(name, 0), seconds, latency(seconds)))
         place += width
     return tuple(found)
 

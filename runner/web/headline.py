@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from probes.core import Verdict
+from probes.text import listed
 from runner.sinks.health import State
-from runner.web.words import listed
 
 UP, DOWN, UNKNOWN, STALE, PENDING = "up", "down", "unknown", "stale", "pending"
+_MOST = 4  # names in one list
 
 
 def word(state: State, now: float) -> str:
@@ -43,7 +44,7 @@ def headline(states: Sequence[State], now: float) -> Headline:
     if required:
         return Headline(_down(down, by_name), more, DOWN)
     if doubtful:
-        return Headline(f"{_of_all(len(doubtful), len(states))} {_doubt(doubtful)}: {listed(list(doubtful))}.", more, UNKNOWN)
+        return Headline(f"{_of_all(len(doubtful), len(states))} {_doubt(doubtful)}: {listed(list(doubtful), _MOST)}.", more, UNKNOWN)
     if pending:
         return Headline(_starting(len(pending), len(states)), more, PENDING)
     return Headline(_up(sum(state == UP for state in words.values()), len(states)), more, UP)
@@ -74,13 +75,13 @@ def _doubt(doubtful: Mapping[str, str]) -> str:
 
 def _more(optional: Sequence[str], doubtful: Mapping[str, str], pending: Sequence[str], maintained: Sequence[str]) -> Iterator[str]:
     if optional:
-        yield f"Down, but optional: {listed(optional)}."
+        yield f"Down, but optional: {listed(optional, _MOST)}."
     if doubtful:
-        yield f"{_doubt(doubtful).capitalize()}: {listed(list(doubtful))}."
+        yield f"{_doubt(doubtful).capitalize()}: {listed(list(doubtful), _MOST)}."
     if pending:
-        yield f"Pending: {listed(pending)}."
+        yield f"Pending: {listed(pending, _MOST)}."
     if maintained:
-        yield f"In maintenance: {listed(maintained)}."
+        yield f"In maintenance: {listed(maintained, _MOST)}."
 
 
 def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
@@ -89,10 +90,10 @@ def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
     others = [name for name in down if name not in roots]
     start = f"{_of_all(len(down), len(by_name))} down"
     if not roots or not others:
-        return f"{start}: {listed(down)}."
+        return f"{start}: {listed(down, _MOST)}."
     carrying = [root for root in roots if any(root in above(name, by_name) for name in others)]
-    whom = listed(carrying) if len(carrying) < len(roots) else "it" if len(roots) == 1 else "them"
-    return f"{start}: {listed(roots)}, and {listed(others)} which {'depends' if len(others) == 1 else 'depend'} on {whom}."
+    whom = listed(carrying, _MOST) if len(carrying) < len(roots) else "it" if len(roots) == 1 else "them"
+    return f"{start}: {listed(roots, _MOST)}, and {listed(others, _MOST)} which {'depends' if len(others) == 1 else 'depend'} on {whom}."
 
 
 def causes(down: Sequence[str], by_name: Mapping[str, State]) -> list[str]:

@@ -10,11 +10,11 @@ from urllib.parse import quote, urlsplit
 
 from judge.observation import Observation, Slo
 from probes.core import Verdict
+from probes.text import age, iso, latency
 from runner.sinks.health import State
-from runner.sinks.values import iso
 from runner.web import drawing
 from runner.web.headline import DOWN, PENDING, STALE, UNKNOWN, UP, Headline, causes, headline, word
-from runner.web.words import age, moment, span
+from runner.web.words import moment
 
 _RECENT = 40
 _AT_RISK = Decimal("0.75")  # of an SLO's error budget: what is left is a warning
@@ -147,7 +147,7 @@ def row(state: State, file: str, now: float) -> Row:
         message=_message(state, told, now),
         reason=seen.reason.value if seen and seen.reason else "",
         finding=seen.finding if seen else "",
-        last=span(seen.seconds) if seen else "",
+        last=latency(seen.seconds) if seen else "",
         last_at=moment(seen.at, now) if seen else "",
         bars=drawing.bars(state.recent, _RECENT, now),
         phases=drawing.stretches(drawing.stages(seen), drawing.tints((seen,))) if seen else (),
@@ -185,7 +185,7 @@ def budget(slo: Slo, events: int, good: int) -> Budget:
     """An SLO's counts in words; exact, since shares are compared as whole numbers."""
     promise = f"{slo.objective * 100:f}".rstrip("0").rstrip(".") + " %"
     if slo.threshold is not None:
-        promise += f" within {span(slo.threshold) if slo.threshold < 1 else f'{slo.threshold:g} s'}" + (
+        promise += f" within {latency(slo.threshold) if slo.threshold < 1 else f'{slo.threshold:g} s'}" + (
             f" in {slo.measure}" if slo.measure else ""
         )
     if not events:
@@ -212,7 +212,7 @@ def detail(state: State, states: Iterable[State], failures: Sequence[Observation
     return Detail(
         row=row(state, file, now),
         columns=shown,
-        longest=span(drawing.longest(recent[-60:])),
+        longest=latency(drawing.longest(recent[-60:])),
         legend=drawing.stretches(_middle(recent, colours), colours),
         failures=tuple(_failure(seen, colours, now) for seen in failures),
         dependants=dependants,
@@ -237,7 +237,7 @@ def _failure(seen: Observation, colours: Mapping[str, int], now: float) -> Failu
         reason=seen.reason.value if seen.reason else "",
         message=seen.message,
         finding=seen.finding,
-        took=span(seen.seconds),
+        took=latency(seen.seconds),
         phases=drawing.stretches(drawing.stages(seen), colours),
         trace_id=seen.trace_id,
         request_id=seen.request_id,

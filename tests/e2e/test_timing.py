@@ -21,7 +21,7 @@ from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
-from runner.service.quiet import settle
+from runner.service.service import freeze_garbage_collector
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]
@@ -81,7 +81,7 @@ def error(seen: Observation) -> float:
 async def _timed(rate: float, seconds: float) -> tuple[list[Observation], float]:
     async with waiting_server() as url:
         await observed(url, 20, 0.5)  # warm
-        settle()  # as the service does
+        freeze_garbage_collector()  # as the service does
         began = time.perf_counter(), time.process_time()
         seen = await observed(url, rate, seconds)
         return seen, (time.process_time() - began[1]) / (time.perf_counter() - began[0])

@@ -29,7 +29,7 @@ class _Handle:
         self.callback = None
 
 
-class _Beat:
+class _Tick:
     """What is called when a trigger fires, and when that is next."""
 
     def __init__(self, trigger: BaseTrigger, call: Callable[[], None], now: float) -> None:
@@ -55,7 +55,7 @@ class Simulation:
         self._real = real
         self._began = time.perf_counter()
         self._timers: list[tuple[float, int, _Handle]] = []
-        self._beats: dict[str, _Beat] = {}
+        self._ticks: dict[str, _Tick] = {}
         self._started = False
         self._numbers = count()
 
@@ -101,13 +101,13 @@ class Simulation:
         """As APScheduler's."""
         self._started = False
 
-    def add(self, name: str, trigger: BaseTrigger, beat: Callable[[], None]) -> None:
+    def add(self, name: str, trigger: BaseTrigger, tick: Callable[[], None]) -> None:
         """As APScheduler's."""
-        self._beats[name] = _Beat(trigger, beat, self.time())
+        self._ticks[name] = _Tick(trigger, tick, self.time())
 
     def remove(self, name: str) -> None:
         """As APScheduler's."""
-        del self._beats[name]
+        del self._ticks[name]
 
     # The day
 
@@ -132,18 +132,18 @@ class Simulation:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         timer = self._timers[0][0] if self._timers else float("inf")
-        beat = min((beat.next for beat in self._beats.values()), default=float("inf")) if self._started else float("inf")
-        return min(timer, beat - self._base - self._stepped)
+        tick = min((tick.next for tick in self._ticks.values()), default=float("inf")) if self._started else float("inf")
+        return min(timer, tick - self._base - self._stepped)
 
     def _call_due(self) -> bool:
-        """Calls what is due now, the beats first. Whether there was anything."""
-        beats = [beat for beat in self._beats.values() if self._started and beat.next <= self.time()]
-        for beat in beats:
-            beat.fire(self.time())
+        """Calls what is due now, the ticks first. Whether there was anything."""
+        ticks = [tick for tick in self._ticks.values() if self._started and tick.next <= self.time()]
+        for tick in ticks:
+            tick.fire(self.time())
         due = False
         while self._timers and self._timers[0][0] <= self.monotonic():
             callback = heapq.heappop(self._timers)[2].callback
             due = True
             if callback:
                 callback()
-        return due or bool(beats)
+        return due or bool(ticks)

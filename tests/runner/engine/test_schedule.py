@@ -18,7 +18,7 @@ from runner.clock import SystemClock
 from runner.config.cron import zone
 from runner.config.plan import Cron, Every, Plan, Planned
 from runner.config.slots import fraction, grace
-from runner.engine.cadences import Beats, LoopTimer
+from runner.engine.cadences import APSchedulerCadences, LoopTimer
 from runner.engine.schedule import CAP, Schedule
 from tests.support.clock import NOON
 from tests.support.properties import AS_FOUND
@@ -86,6 +86,7 @@ class World:
 
     def __init__(self, *, takes: float = 0.0, cap: int = CAP, seen: dict[str, float] | None = None, now: float = NOON) -> None:
         self.simulation = Simulation(now, real=False)
+        self.last_seen = seen
         self.runs = Runs(self.simulation, takes)
         self.emitted: list[Observation] = []
         self.missed: list[tuple[str, str]] = []
@@ -98,13 +99,12 @@ class World:
             clock=self.simulation,
             timer=self.simulation,
             cadences=self.simulation,
-            last_seen=seen,
             cap=cap,
             log=lambda _, message: self.logged.append(message),
         )
 
     def start(self, *checks: Planned) -> None:
-        self.schedule.start(plan(*checks), self.runs)
+        self.schedule.start(plan(*checks), self.runs, self.last_seen)
 
 
 def _slots(name: str, interval: float, begin: float, end: float) -> list[float]:
@@ -142,7 +142,7 @@ async def test_a_check_not_seen_lately_runs_soon() -> None:
 
 
 async def test_after_its_first_run_a_check_misses_no_slot() -> None:
-    """A slot that comes between the first run, soon after the start, and the next beat is used."""
+    """A slot that comes between the first run, soon after the start, and the next tick is used."""
     names = [f"c{n}" for n in range(30)]
     world = World()
     world.start(*(planned(name, 30) for name in names))
@@ -154,12 +154,12 @@ async def test_after_its_first_run_a_check_misses_no_slot() -> None:
     assert world.missed == []
 
 
-async def test_very_many_checks_share_their_beats_in_parts() -> None:
-    """Twelve hundred checks of one interval: no beat looks at more than some five hundred, and each slot is used once."""
+async def test_very_many_checks_share_their_ticks_in_parts() -> None:
+    """Twelve hundred checks of one interval: no tick looks at more than some five hundred, and each slot is used once."""
     names = [f"c{n}" for n in range(1200)]
     world = World(seen=dict.fromkeys(names, NOON))
     world.start(*(planned(name, 60) for name in names))
-    assert len(world.simulation._beats) == 3
+    assert len(world.simulation._ticks) == 3
     await world.simulation.run_for(125)
     ran = Counter(name for name, _ in world.runs.began)
     assert {name: ran[name] for name in names} == {name: len(_slots(name, 60, NOON, NOON + 125)) for name in names}
@@ -282,7 +282,7 @@ async def test_a_clock_that_is_set_back_stops_nothing() -> None:
     world.start(planned("a", 30))
     await world.simulation.run_for(60)
     world.simulation.step(-86400)
-    world.simulation._beats = {n: type(b)(b.trigger, b.call, world.simulation.time()) for n, b in world.simulation._beats.items()}
+    world.simulation._ticks = {n: type(b)(b.trigger, b.call, world.simulation.time()) for n, b in world.simulation._ticks.items()}
     ran = len(world.runs.began)
     await world.simulation.run_for(300)
     assert len(world.runs.began) - ran in (9, 10, 11)
@@ -418,7 +418,7 @@ async def test_what_breaks_in_one_run_is_reported_and_touches_no_other() -> None
 
 
 async def test_it_runs_by_apscheduler_and_the_loop() -> None:
-    """The same schedule in real time: APScheduler's beats, the loop's timers, and a stop that leaves nothing behind."""
+    """The same schedule in real time: APScheduler's ticks, the loop's timers, and a stop that leaves nothing behind."""
     emitted: asyncio.Queue[Observation] = asyncio.Queue()
     lags: list[float] = []
 
@@ -436,7 +436,7 @@ async def test_it_runs_by_apscheduler_and_the_loop() -> None:
         lagged=lags.append,
         clock=clock,
         timer=LoopTimer(),
-        cadences=Beats(clock),
+        cadences=APSchedulerCadences(clock),
     )
     schedule.start(plan(planned("a", 0.1), planned("b", 0.1)), Quick())
     seen = [await emitted.get() for _ in range(14)]

@@ -1,4 +1,4 @@
-"""A changed file goes on with the new plan, a bad one with the old; chores come round and harm nothing."""
+"""A changed file goes on with the new plan, a bad one with the old; jobs come round and harm nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from runner.config.errors import NOWHERE, PlanError, Problem
 from runner.config.plan import Plan
-from runner.engine.cadences import Beats, regular
-from runner.service.background import Chores
+from runner.engine.cadences import APSchedulerCadences, regular
+from runner.service.background import BackgroundJobs
 from runner.service.reload import Reload
 from tests.support.clock import FakeClock
 from tests.support.simulation import Simulation
@@ -34,7 +34,7 @@ class Station:
             path=path,
             load=self.load,
             apply=self.apply,
-            told=self.told.append,
+            report=self.told.append,
             files=lambda: self.files,
             log=lambda _, text: self.logged.append(text),
         )
@@ -175,12 +175,12 @@ async def test_reloads_come_one_after_another(station: Station) -> None:
     assert station.applied == ["one", "two"]
 
 
-async def test_a_chore_comes_round_and_never_beside_itself() -> None:
+async def test_a_background_job_comes_round_and_never_beside_itself() -> None:
     """Each interval once; one that still works is left to it; one that breaks is told and comes again."""
     told: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
     simulation = Simulation(real=False)
-    chores = Chores(simulation)
+    jobs = BackgroundJobs(simulation)
     done: list[str] = []
 
     async def quick() -> None:
@@ -194,24 +194,24 @@ async def test_a_chore_comes_round_and_never_beside_itself() -> None:
         raise OSError("disk")
 
     for name, work in (("quick", quick), ("long", long), ("broken", broken)):
-        chores.every(10, name, work)
+        jobs.every(10, name, work)
     simulation.start()
     await simulation.run_for(59)
     simulation.stop()
-    await chores.drain(0.01)
+    await jobs.drain(0.01)
     assert (done.count("quick"), done.count("long"), told) == (6, 2, ["the background job broken broke"] * 6)
 
 
 async def test_apscheduler_wakes_after_the_clock_is_set_back() -> None:
     """A clock that is set back by an hour doesn't silence every check for an hour."""
     clock = FakeClock()
-    beats = Beats(clock)
-    beats.start()
+    cadences = APSchedulerCadences(clock)
+    cadences.start()
     came = asyncio.Event()
-    beats.add("x", regular(0.05), came.set)
-    job = beats._scheduler.get_job("x")
+    cadences.add("x", regular(0.05), came.set)
+    job = cadences._scheduler.get_job("x")
     job.modify(next_run_time=job.next_run_time + timedelta(hours=1))  # as it stands after the clock went back
-    beats._look(beats._ahead() + 3600)
+    cadences._watch_clock(cadences._ahead() + 3600)
     await asyncio.wait_for(came.wait(), 5)
-    beats.stop()
+    cadences.stop()
     await asyncio.sleep(0)

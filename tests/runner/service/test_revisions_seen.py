@@ -83,7 +83,7 @@ async def looking(plan: Plan) -> AsyncIterator[Desk]:
     )
     desk = Desk(deployments, metrics, release, plan)
     desk.reload(plan)
-    await deployments.look()
+    await deployments.poll_revisions()
     yield desk
     await ledger.aclose()
 
@@ -104,10 +104,10 @@ async def test_another_address_is_no_release() -> None:
     async with looking(asking(api="https://api")) as desk:
         desk.reload(asking(api="https://staging"))
         desk.release.revision = "91be20d"
-        await desk.deployments.look()
+        await desk.deployments.poll_revisions()
         assert desk.series() == ['deployment_info{revision="91be20d",version=""} 1.0']
         desk.release.revision = "4c1f00d"
-        await desk.deployments.look()
+        await desk.deployments.poll_revisions()
         assert [line.split("{")[0].split(" ")[0] for line in desk.series()] == ["deployment_info", "deployment_timestamp_seconds"]
 
 
@@ -116,5 +116,5 @@ async def test_what_a_target_answered_before_a_reload_is_not_told_of_another() -
     async with looking(asking(api="https://api")) as desk:
         desk.release.revision = "91be20d"
         desk.release.meanwhile = lambda: desk.reload(asking(api="https://staging"))
-        await desk.deployments.look()
+        await desk.deployments.poll_revisions()
         assert (desk.release.asked, desk.series()) == (["api", "api"], [])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from judge.observation import Outage
 from runner.clock import SystemClock
 from runner.config.plan import Marking, Plan, Server
 from runner.service.service import Service, running
 from runner.state import open_ledger
+from runner.web.serve import CannotListenError, bind
 from tests.support.clock import NOON
 from tests.support.grafana import TOKEN, standing_in
 from tests.support.observations import made_check, made_plan
@@ -60,3 +64,27 @@ async def test_what_a_process_before_left_open_is_closed_where_its_check_is_gone
     ledger = await asyncio.to_thread(open_ledger, tmp_path, SystemClock())
     assert await ledger.open_outages(file, plan.service, plan.environment) == ()
     await ledger.aclose()
+
+
+async def test_a_busy_port_leaves_nothing_open(tmp_path: Path) -> None:
+    """The journal's thread and the state's are ended, although the runner never started."""
+    before = set(threading.enumerate())
+    busy = bind("127.0.0.1", 0)
+    plan = replace(made_plan(API), server=Server(port=busy.getsockname()[1]), state=tmp_path)
+    with busy, pytest.raises(CannotListenError):
+        async with running(lambda: plan, path=tmp_path / "checks.yaml", clock=SystemClock(), version="0", journal=io.StringIO()):
+            raise AssertionError("it runs")
+    opened = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("journal", "state"))]
+    for thread in opened:
+        await asyncio.to_thread(thread.join, 5)
+    assert not any(thread.is_alive() for thread in opened)
+
+
+async def test_a_service_that_never_started_can_be_drained(tmp_path: Path) -> None:
+    """It is whole when it is made."""
+    ledger = await asyncio.to_thread(open_ledger, tmp_path, SystemClock())
+    service = Service(made_plan(API), ledger, SystemClock(), "0", io.StringIO(), file="checks.yaml")
+    await service.drain()
+    await service.aclose()
+    await ledger.aclose()
+    assert service.schedule.in_flight == ()

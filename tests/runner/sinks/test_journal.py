@@ -115,7 +115,7 @@ def test_every_line_that_is_queued_is_counted_by_level() -> None:
     def use(kept: Journal) -> None:
         kept(passed(API))
         kept(failed(API))
-        kept.log("warning", "x")
+        kept.log(logging.WARNING, "x")
 
     told = written(use, counted=lambda level: counts.update([level]))
     assert counts == Counter(line["level"] for line in told) == {"info": 1, "error": 1, "warning": 1}
@@ -123,7 +123,7 @@ def test_every_line_that_is_queued_is_counted_by_level() -> None:
 
 def test_the_runners_own_events_stand_beside_the_runs() -> None:
     """A reload, a refused configuration: message and metadata, without a request."""
-    [line] = written(lambda kept: kept.log("info", "checks.yaml was taken over", checks=12))
+    [line] = written(lambda kept: kept.log(logging.INFO, "checks.yaml was taken over", checks=12))
     assert line == {
         "timestamp": "2026-11-24T12:00:00.000Z",
         "level": "info",
@@ -139,7 +139,7 @@ def test_what_is_logged_goes_through_the_redactor() -> None:
     def redact(value: Any) -> Any:
         return json.loads(json.dumps(value).replace("hunter2", "***"))
 
-    [line] = written(lambda kept: kept.log("error", "login hunter2", url="https://probe:hunter2@host/"), redact=redact)
+    [line] = written(lambda kept: kept.log(logging.ERROR, "login hunter2", url="https://probe:hunter2@host/"), redact=redact)
     assert "hunter2" not in json.dumps(line)
     assert line["metadata"]["url"] == "https://probe:***@host/"
 
@@ -148,10 +148,10 @@ def test_a_stalled_disk_stalls_nobody_and_the_loss_is_told() -> None:
     """Above its capacity the journal drops lines and counts them; the caller never waits, and the next line says how many."""
     stream, lost = Gate(), []
     kept = journal(stream, capacity=3, failed=lambda: lost.append(1))
-    kept.log("info", "first")
+    kept.log(logging.INFO, "first")
     stream.reached.wait()
     for number in range(5):
-        kept.log("info", f"more {number}")
+        kept.log(logging.INFO, f"more {number}")
     stream.open.set()
     kept.close()
     told = lines(stream)
@@ -165,7 +165,7 @@ def test_a_full_disk_ends_no_probing() -> None:
     lost: list[int] = []
     kept = journal(Full(), failed=lambda: lost.append(1))
     kept(failed(API))
-    kept.log("info", "and on")
+    kept.log(logging.INFO, "and on")
     kept.close()
     assert len(lost) == 2
 
@@ -175,7 +175,7 @@ def test_close_writes_what_waits() -> None:
     stream = Gate()
     kept = journal(stream)
     for number in range(100):
-        kept.log("info", str(number))
+        kept.log(logging.INFO, str(number))
     stream.open.set()
     kept.close()
     assert [line["message"] for line in lines(stream)] == [str(number) for number in range(100)]
@@ -267,7 +267,7 @@ def test_a_reload_takes_the_services_name_over() -> None:
 
     def use(kept: Journal) -> None:
         kept.plan(replace(made_plan(), service="trips"))
-        kept.log("info", "x")
+        kept.log(logging.INFO, "x")
 
     [line] = written(use)
     assert line["service"] == "trips"

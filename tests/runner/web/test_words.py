@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from judge.observation import Check, Observation
+from probes.text import age, latency, listed
 from runner.sinks.health import Health
 from runner.web.headline import headline
 from runner.web.view import budget
-from runner.web.words import age, listed, moment, span
+from runner.web.words import moment
 from tests.support.observations import NOON, P95, Hands, failed, made_check, made_plan, passed, unknown
 
 
@@ -18,7 +19,7 @@ from tests.support.observations import NOON, P95, Hands, failed, made_check, mad
 )
 def test_spans_carry_their_unit(seconds: float, text: str) -> None:
     """As many digits as tell something."""
-    assert span(seconds) == text
+    assert latency(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_moments_have_their_date_where_it_is_another() -> None:
 def test_lists_in_a_sentence() -> None:
     """Long lists end with how many more there are."""
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
-    assert listed(list("abcdef")) == "a, b, c, d and 2 more"
+    assert listed(list("abcdef"), 4) == "a, b, c, d and 2 more"
 
 
 DATABASE, CACHE = made_check("database"), made_check("cache")
