@@ -1,4 +1,4 @@
-"""What an always-on runner does about deployments and outages: gates on request, annotations in Grafana, and the metrics of a release."""
+"""Deployments and outages of an always-on runner: gates on request, annotations in Grafana, and the metrics of a release."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ from runner.sinks.health import Health
 from runner.sinks.metrics import Metrics
 from runner.sinks.outages import Outages
 from runner.state import StateLedger
-from runner.web.gates import Carry
+from runner.web.gates import RunGate
 
 REVISIONS = 30.0  # seconds between two requests for a revision that no check's response names
 SEND = 5.0  # seconds between two looks for annotations to be sent
-FLUSH = 60.0  # seconds between two tries to send what Grafana didn't take
+FLUSH = 60.0  # seconds between two tries to send annotations that Grafana didn't accept
 _PATIENCE = Patience(tries=2, total=10.0)
-_MOST = 200  # marks that wait in memory for a moment; then they are in the spool
+_MOST = 200  # annotations that wait in memory until the next `send`, which puts them into Grafana or the spool
 
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
-    """What is to be written into Grafana, and the outage that it is about, if it is about one."""
+    """An event for Grafana, and its outage, if it is about one."""
 
     event: Event
     outage: Outage | None = None
-    lost: bool = False  # it was tried, and neither Grafana nor the spool took it
+    lost: bool = False  # it was tried, and neither Grafana nor the spool accepted it
 
 
 class Deployments:
-    """One runner's; a sink. `execute` makes an engine for a plan, over the runner's own wire and ledger.
+    """A sink that reports changes of a revision and outages to Grafana and the metrics, and runs gates.
 
-    `file` is the absolute path of its checks.yaml, by which it finds its open outages again in the ledger.
+    `execute` makes an engine for a plan, over the runner's own wire and ledger. `file` is the absolute path of checks.yaml, by which
+    the ledger keeps this runner's open outages.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Deployments:
         self._clock = clock
         self._log = log
         self._waiting: deque[_Annotation] = deque(maxlen=_MOST)
-        self._lost: deque[_Annotation] = deque(maxlen=_MOST)  # ends of outages that nothing took yet
-        self._annotated: set[tuple[str, float]] = set()  # outages whose begin was handed to Grafana: check, and when it began
+        self._lost: deque[_Annotation] = deque(maxlen=_MOST)  # ends of outages that nothing accepted yet
+        self._annotated: set[tuple[str, float]] = set()  # check and begin of each outage whose begin was sent to Grafana
         self._flushed = clock.time()
         self._revisions = RevisionHistory(self._revision_changed)
         self.outages = Outages(self._outage_changed, clock)
@@ -85,7 +86,7 @@ class Deployments:
         self._revisions(seen)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a load or reload: the revisions of a target that is gone or is another one are forgotten, and so is a release of theirs.
+        """Follows a load or reload: the revisions and the release of a removed or changed target are forgotten.
 
         A restart restores nothing: a revision that a target has when the runner starts is no change.
         """
@@ -96,7 +97,7 @@ class Deployments:
             self._metrics.deployed(revision, at)
 
     async def restore(self, plan: Plan) -> None:
-        """Goes on with the outages that a process before this one left open in Grafana."""
+        """Goes on with the outages that an earlier process left open in Grafana."""
         try:
             found = await self._ledger.open_outages(self._file, plan.service, plan.environment)
         except QuotaRefused as refused:
@@ -107,13 +108,13 @@ class Deployments:
 
     # Gates
 
-    def prepare(self, told: Mapping[str, Any]) -> Carry:
-        """Reads a gate's request. Raises ValueError."""
+    def prepare(self, told: Mapping[str, Any]) -> RunGate:
+        """Reads a gate's request, and returns what runs the gate. Raises ValueError."""
         request = GateRequest.read(told)
         plan = self._plan()
         chosen = replace(plan, checks=selected(plan, request.tags, request.checks))
 
-        async def carried(say: Callable[[str], None], stop: asyncio.Event) -> Report:
+        async def run_gate(add_line: Callable[[str], None], stop: asyncio.Event) -> Report:
             engine = self._execute(chosen)
             before = request.before() or self._seen_before(chosen, request)
             gate = Gate(
@@ -123,19 +124,24 @@ class Deployments:
                 clock=self._clock,
                 sleep=asyncio.sleep,
                 stop=stop,
-                display=_Said(say),
+                display=_Lines(add_line),
                 before=before,
             )
-            ending = asyncio.create_task(_cut_short(stop, engine))
+
+            async def cut_short() -> None:
+                await stop.wait()
+                engine.cut_short()
+
+            ending = asyncio.create_task(cut_short())
             try:
                 result = await gate.run()
             finally:
                 ending.cancel()
             for target, revision in result.revisions.items():
-                self._saw(plan, target, revision, result.report.started)
+                self._note_revision(plan, target, revision, result.report.started)
             return result.report
 
-        return carried
+        return run_gate
 
     def _seen_before(self, plan: Plan, request: GateRequest) -> Before:
         recent = {one.check.name: one.recent for one in self._health().states()}
@@ -147,27 +153,27 @@ class Deployments:
             since=request.since,
         )
 
-    # What is seen by itself
+    # Revisions and outages
 
     async def poll_revisions(self) -> None:
         """Asks each target for its revision where no check's response names it."""
         plan = self._plan()
         asked = [target for target in gate_targets(plan.checks) if target.revision and not target.revision.header]
         engine = self._execute(plan)
-        await asyncio.gather(*(self._look_at(plan, target, engine) for target in asked))
+        await asyncio.gather(*(self._poll_revision(plan, target, engine) for target in asked))
 
-    async def _look_at(self, plan: Plan, target: GateTarget, engine: Execute) -> None:
+    async def _poll_revision(self, plan: Plan, target: GateTarget, engine: Execute) -> None:
         response = await target.ask(engine)
-        self._saw(plan, target.name, response.revision, response.seen.at)
+        self._note_revision(plan, target.name, response.revision, response.seen.at)
 
-    def _saw(self, plan: Plan, target: str, revision: str, at: float) -> None:
-        """Notes what a target of a plan answered, unless a reload meanwhile took the target out or changed it."""
-        asked, now = plan.targets.get(target), self._plan().targets.get(target)
-        if revision and asked and now and source(asked) == source(now):
+    def _note_revision(self, plan: Plan, target: str, revision: str, at: float) -> None:
+        """Notes the revision of a target, unless a reload removed or changed the target meanwhile."""
+        before, now = plan.targets.get(target), self._plan().targets.get(target)
+        if revision and before and now and source(before) == source(now):
             self._revisions.saw(target, revision, at)
 
     def _revision_changed(self, change: Change) -> None:
-        """A revision that a target had when the runner began is no change: it is told by the metrics alone."""
+        """Reports a change. The first revision that a target shows is no change: only the metrics show it."""
         plan = self._plan()
         self._metrics.deployed(change.after, change.at if change.before else None)
         if change.before and plan.grafana:
@@ -183,7 +189,7 @@ class Deployments:
             self._waiting.append(_Annotation(event))
 
     def _outage_changed(self, changed: Outage) -> None:
-        """Where Grafana is gone from checks.yaml the end of an annotated outage waits for it to come back."""
+        """Queues the annotation. While checks.yaml has no Grafana, only the end of an annotated outage waits for it to come back."""
         grafana, key = self._plan().grafana, (changed.check, changed.began)
         if grafana is None and key not in self._annotated:
             return
@@ -202,15 +208,15 @@ class Deployments:
         self._waiting.append(_Annotation(event, changed))
 
     async def send(self) -> None:
-        """Marks what has come up, and now and then what Grafana didn't take before."""
-        marking = self._plan().grafana
+        """Sends the annotations that wait, and every FLUSH seconds those that Grafana didn't accept before."""
+        grafana = self._plan().grafana
         due = self._clock.time() - self._flushed >= FLUSH
-        if marking is None or not (self._waiting or due):
+        if grafana is None or not (self._waiting or due):
             return
         if due:
             self._waiting.extend(self._lost)
             self._lost.clear()
-        async with recording(marking, self._plan().state, self._clock, _PATIENCE) as recorder:
+        async with recording(grafana, self._plan().state, self._clock, _PATIENCE) as recorder:
             while self._waiting:
                 await self._write(self._waiting.popleft(), recorder)
             if due:
@@ -218,17 +224,17 @@ class Deployments:
                 await self._flush(recorder.flush)
 
     async def _write(self, annotation: _Annotation, recorder: Recorder) -> None:
-        """An outage is in the state before it is in Grafana, and until its end is there or in the spool."""
+        """Sends one annotation. The state holds an outage before Grafana does, and until its end is in Grafana or in the spool."""
         changed = annotation.outage
         try:
             if changed and changed.ended is None:
-                await self._kept(changed, self._ledger.open_outage(self._file, changed))
+                await self._keep_outage(changed, self._ledger.open_outage(self._file, changed))
             outcome = await recorder.record(annotation.event)
-        except asyncio.CancelledError:  # the runner stops, and sends once more at its end
+        except asyncio.CancelledError:  # the runner is stopping, and sends once more at its end
             self._waiting.appendleft(annotation)
             raise
         is_lost = outcome.state is RecordState.LOST
-        if not (annotation.lost and is_lost):  # said once
+        if not (annotation.lost and is_lost):  # logged once
             for text in (outcome.message, *outcome.warnings):
                 self._log(logging.INFO, text)
         if changed is None or changed.ended is None:
@@ -237,9 +243,9 @@ class Deployments:
             self._lost.append(replace(annotation, lost=True))
         else:
             self._annotated.discard((changed.check, changed.began))
-            await self._kept(changed, self._ledger.close_outage(self._file, changed))
+            await self._keep_outage(changed, self._ledger.close_outage(self._file, changed))
 
-    async def _kept(self, changed: Outage, write: Awaitable[None]) -> None:
+    async def _keep_outage(self, changed: Outage, write: Awaitable[None]) -> None:
         try:
             await write
         except QuotaRefused as refused:
@@ -257,17 +263,12 @@ class Deployments:
             self._log(logging.WARNING, f"given up: {text}")
 
 
-class _Said:
+class _Lines:
     """Shows a gate as lines."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(self, add_line: Callable[[str], None]) -> None:
+        self.say = add_line
 
     def ran(self, seen: Observation, *, judged: bool = True) -> None:
-        """One run, in the words of the table."""
+        """Adds the line of one run, as in the table of `outrider gate`."""
         self.say(fact(seen, judged=judged))
-
-
-async def _cut_short(stop: asyncio.Event, engine: Execute) -> None:
-    await stop.wait()
-    engine.cut_short()

@@ -1,4 +1,4 @@
-"""The routes. What they show comes in as records and functions; what they set going (a reload) is handed to them."""
+"""The routes. They get what they show as records and functions, and what they start (a reload, a gate) as functions."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def app(
     pages: Pages | None = None,
     gates: Gates | None = None,
 ) -> ASGIApp:
-    """The whole web of a runner as one ASGI application, guarded by runner.web.access.
+    """All routes of a runner as one ASGI application, guarded by runner.web.access.
 
-    `plan` is the plan that runs now; /metrics shows what is in `registry`. `reload` takes checks.yaml over and returns what is
-    wrong with it, nothing where all is well. `ready` says whether the schedule runs. Without `pages` the templates are read here:
-    then call it in a thread.
+    `plan` returns the plan that runs now; /metrics shows what is in `registry`. `reload` reads checks.yaml again and returns its
+    errors, or nothing when the new plan runs. `ready` returns whether the schedule runs. Without `pages` the templates are read here:
+    call it in a thread then.
     """
     routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages())
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
@@ -73,40 +73,40 @@ class _Routes:
             Route("/", self.overview),
             Route("/checks/{name:path}", self.check),
             Route("/metrics", self.scrape),
-            Route("/health/metrics", self.report),
+            Route("/health/metrics", self.health_report),
             Route("/-/healthy", self.healthy),
             Route("/-/ready", self.is_ready),
-            Route("/-/reload", self.take_over, methods=["POST"]),
+            Route("/-/reload", self.reload_checks, methods=["POST"]),
             Route("/api/checks", self.api_checks),
             Route("/api/checks/{name:path}", self.api_check),
             Route("/static/{name}", self.static),
         ]
 
     async def scrape(self, request: Request) -> Response:
-        """/metrics in the format and encoding that the scraper takes. A thread makes it: collectors read files, and gzip takes time."""
+        """/metrics in the format and encoding that the scraper accepts, made in a thread: collectors read files, and gzip takes time."""
         content_type = OPENMETRICS if wants_openmetrics(_header(request, "accept")) else TEXT
         packed = wants_gzip(_header(request, "accept-encoding"))
         body = await asyncio.to_thread(_page, self.registry, content_type, packed=packed)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"} | ({"content-encoding": "gzip"} if packed else {})
         return Response(body, headers=headers)
 
-    async def report(self, _: Request) -> Response:
-        """/health/metrics: see runner.sinks.health for what it promises."""
+    async def health_report(self, _: Request) -> Response:
+        """/health/metrics: runner.sinks.health describes its fields and status codes."""
         status, body = self.health.report()
         return JSONResponse(body, status)
 
     async def healthy(self, _: Request) -> Response:
-        """The process answers; no target has a say in it."""
+        """200 while the process responds, whatever the targets do."""
         return PlainTextResponse("healthy\n")
 
     async def is_ready(self, _: Request) -> Response:
-        """Whether a plan is loaded and its schedule runs."""
+        """200 when a plan is loaded and its schedule runs, else 503."""
         return PlainTextResponse("ready\n") if self.ready() else PlainTextResponse("not ready\n", 503)
 
-    async def take_over(self, request: Request) -> Response:
-        """POST /-/reload: 200 when checks.yaml was taken over, 422 with its errors when the old plan runs on."""
-        if (refusal := refuse_operating(request, self.plan().server)) is not None:
-            return refusal
+    async def reload_checks(self, request: Request) -> Response:
+        """POST /-/reload: 200 when the new plan runs, 422 with the errors of checks.yaml when the old plan runs on."""
+        if (refused := refuse_operating(request, self.plan().server)) is not None:
+            return refused
         errors = list(await self.reload())
         return JSONResponse({"reloaded": not errors, "errors": errors}, 422 if errors else 200)
 
@@ -133,15 +133,15 @@ class _Routes:
     async def api_checks(self, _: Request) -> Response:
         """Every check as JSON."""
         now = self.clock.time()
-        return JSONResponse([api.brief(state, now) for state in self.health.states()])
+        return JSONResponse([api.summary(state, now) for state in self.health.states()])
 
     async def api_check(self, request: Request) -> Response:
         """One check as JSON, with its recent runs and its last failures."""
         state = self._state(request)
-        return JSONResponse(api.whole(state, self.evidence.failures(state.check.name), self.clock.time()))
+        return JSONResponse(api.detail(state, self.evidence.failures(state.check.name), self.clock.time()))
 
     async def static(self, request: Request) -> Response:
-        """What the pages refer to."""
+        """A file that the pages refer to."""
         found = self.pages.static(request.path_params["name"])
         if found is None:
             raise HTTPException(404)
@@ -156,13 +156,13 @@ class _Routes:
 
 def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
     async def from_flagger(request: Request) -> Response:
-        return await flagger.answer(request, server(), gates.carry)
+        return await flagger.respond(request, server(), gates.run)
 
     routes = GateRoutes(gates, server)
     return [
         Route("/api/gate", routes.start, methods=["POST"]),
         Route("/api/gate/flagger", from_flagger, methods=["POST"]),
-        Route("/api/gate/{id}", routes.look),
+        Route("/api/gate/{id}", routes.progress),
         Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
     ]
 

@@ -1,7 +1,7 @@
-"""Numbers as shapes: a bar per run, phases as stretches. Only geometry; the templates draw it as SVG, without script or style.
+"""Numbers as shapes: a bar for each run, and a bar for each phase. Only geometry; the templates draw it as SVG.
 
-A passed run's bar is at most two thirds high, by its duration; a failed run's is full; one that can't tell is hollow. So
-the colours say nothing that the shapes don't say too.
+A passed run's bar is at most two thirds high, by its duration; a failed run's bar has full height; an unknown run's bar is hollow. So
+the shapes alone show everything that the colours show.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from judge.observation import Observation
+from probes import facts
 from probes.core import Verdict
 from probes.text import latency
 from runner.web.words import moment
 
 HEIGHT = 24.0
 STEP = 5.0
-_STEP = "step."  # how a kind names the facts that hold a step's seconds
 _PASS_HEIGHT = 15.0
-_TINTS = 6  # colours that the style sheet has for phases
+_TINTS = 6  # colours for phases in the style sheet
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A run that didn't pass: where its bar stands, how it looks, and what it says when pointed at."""
+    """A run that didn't pass: its position, its verdict, and its tooltip."""
 
     x: float
     verdict: str
@@ -32,16 +32,16 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The recent runs: those that passed as one SVG path (a thousand checks on one page must stay cheap), the others singly."""
+    """The recent runs: the passed ones as one SVG path (a thousand checks on one page must stay cheap), the others one by one."""
 
     passes: str
     others: tuple[Bar, ...]
-    text: str  # what they say to who can't see them
+    text: str  # for screen readers
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """One phase: where it lies on a scale of 0 to 100, its tint, and what it says."""
+class PhaseBar:
+    """One phase: its position on a scale of 0 to 100, its tint, and its text."""
 
     name: str
     start: float
@@ -56,25 +56,23 @@ class Column:
     """The phases of one run on top of each other, over `HEIGHT` times four."""
 
     x: float
-    pieces: tuple[Stretch, ...]
+    pieces: tuple[PhaseBar, ...]
     verdict: str
     label: str
 
 
 def bars(recent: Sequence[Observation], most: int, now: float) -> Bars:
-    """A bar per run, newest at the right end of `most` places."""
+    """A bar for each run, the newest at the right end of `most` positions."""
     shown = recent[-most:]
     top = max((seen.seconds for seen in shown if seen.verdict is Verdict.PASS), default=0.0)
-    placed = [((most - len(shown) + place) * STEP, seen) for place, seen in enumerate(shown)]
-    passes = "".join(_pass(x, seen.seconds / top if top else 0.0) for x, seen in placed if seen.verdict is Verdict.PASS)
+    placed = [((most - len(shown) + index) * STEP, seen) for index, seen in enumerate(shown)]
+    passes = ""
+    for x, seen in placed:
+        if seen.verdict is Verdict.PASS:
+            height = 3.0 + (_PASS_HEIGHT - 3.0) * (seen.seconds / top if top else 0.0)
+            passes += f"M{x:g} {HEIGHT:g}v-{height:.1f}h4V{HEIGHT:g}z"
     others = tuple(Bar(x, seen.verdict.value, label(seen, now)) for x, seen in placed if seen.verdict is not Verdict.PASS)
     return Bars(passes, others, summary(shown))
-
-
-def _pass(x: float, share: float) -> str:
-    """A bar from the ground up, by its share of the longest."""
-    height = 3.0 + (_PASS_HEIGHT - 3.0) * share
-    return f"M{x:g} {HEIGHT:g}v-{height:.1f}h4V{HEIGHT:g}z"
 
 
 def label(seen: Observation, now: float) -> str:
@@ -87,52 +85,50 @@ def label(seen: Observation, now: float) -> str:
 
 
 def summary(recent: Sequence[Observation]) -> str:
-    """What the bars say to who can't see them: `the last 40 runs: 38 passed, 2 failed`."""
+    """The bars as a text for screen readers: `the last 40 runs: 38 passed, 2 failed`."""
     if not recent:
         return "no run yet"
     counts = {verdict: sum(seen.verdict is verdict for seen in recent) for verdict in Verdict}
     words = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "unknown"}
-    told = ", ".join(f"{number} {words[verdict]}" for verdict, number in counts.items() if number)
-    return f"the last {len(recent)} runs: {told}" if len(recent) > 1 else f"the first run: {told}"
+    counted = ", ".join(f"{number} {words[verdict]}" for verdict, number in counts.items() if number)
+    return f"the last {len(recent)} runs: {counted}" if len(recent) > 1 else f"the first run: {counted}"
 
 
-def stretches(phases: Mapping[str, float], tints: Mapping[str, int], whole: float = 0.0) -> tuple[Stretch, ...]:
-    """Phases one after another; the scale is their sum, or `whole` seconds where that is longer."""
-    total = max(sum(phases.values()), whole)
-    place, found = 0.0, []
+def phase_bars(phases: Mapping[str, float], tints: Mapping[str, int], scale: float = 0.0) -> tuple[PhaseBar, ...]:
+    """Phases one after another, on a scale of their sum, or of `scale` seconds where that is longer."""
+    total = max(sum(phases.values()), scale)
+    start, found = 0.0, []
     for name, seconds in phases.items():
         width = 100 * seconds / total if total > 0 else 0.0
-        found.append(Stretch(name, round(place, 2), round(width, 2), tints.get(name, 0), seconds, latency(seconds)))
-        place += width
+        found.append(PhaseBar(name, round(start, 2), round(width, 2), tints.get(name, 0), seconds, latency(seconds)))
+        start += width
     return tuple(found)
 
 
 def stages(seen: Observation) -> Mapping[str, float]:
-    """Where a run's time went: its steps in seconds, where it has several, else its phases."""
-    steps = {name.removeprefix(_STEP): float(value) for name, value in seen.facts.items() if name.startswith(_STEP)}
+    """Seconds of a run by its steps, where it has steps, else by its phases."""
+    steps = {step: float(value) for step, value in facts.steps(seen.facts).items()}
     return steps or seen.phases
 
 
 def tints(recent: Sequence[Observation]) -> dict[str, int]:
     """A tint for each stage, the same in all drawings of one check."""
     names = dict.fromkeys(name for seen in recent for name in stages(seen))
-    return {name: place % _TINTS for place, name in enumerate(names)}
+    return {name: index % _TINTS for index, name in enumerate(names)}
 
 
 def columns(recent: Sequence[Observation], most: int, now: float) -> tuple[Column, ...]:
-    """Each recent run's phases on top of each other, on the scale of the longest that passed; a longer one is cut to fit."""
+    """Each recent run's phases on top of each other, on the scale of the longest passed run; a longer run is cut off."""
     shown = recent[-most:]
-    whole = longest(shown)
-    colours, start = tints(shown), most - len(shown)
-    return tuple(_column(seen, (start + place) * STEP, colours, whole, now) for place, seen in enumerate(shown))
+    scale, colours = longest(shown), tints(shown)
+    found = []
+    for index, seen in enumerate(shown, most - len(shown)):
+        pieces = phase_bars(stages(seen) or {"whole": seen.seconds}, colours, scale)
+        found.append(Column(index * STEP, pieces, seen.verdict.value, label(seen, now)))
+    return tuple(found)
 
 
 def longest(recent: Sequence[Observation]) -> float:
-    """Seconds of the longest run that passed: a run that timed out would flatten all others. Of all, where none passed."""
+    """Seconds of the longest passed run (a run that timed out would flatten all others); of the longest run where none passed."""
     passed = [seen for seen in recent if seen.verdict is Verdict.PASS] or recent
     return max((max(seen.seconds, sum(stages(seen).values())) for seen in passed), default=0.0)
-
-
-def _column(seen: Observation, x: float, colours: Mapping[str, int], whole: float, now: float) -> Column:
-    pieces = stretches(stages(seen) or {"whole": seen.seconds}, colours, whole)
-    return Column(x, pieces, seen.verdict.value, label(seen, now))

@@ -1,9 +1,9 @@
 """POST /api/gate/flagger: the gate as a webhook of Flagger, which reads a status and, where it isn't 200 to 202, a text.
 
-Flagger sends no header of one's own, so that the operate token comes in the webhook's metadata, as `token`; the other words
-there are those of a gate: tag, check, revision, wait, rounds. It calls again with the same body after a timeout: name,
-namespace, checksum and phase make the key by which a gate that is under way is found again. Anything but a pass is 412 with the
-report as its text, which Flagger puts into the Canary's events; nothing above 499, since Flagger would ask again at once.
+Flagger can't send a header of the user's choice, so the operate token comes in the webhook's metadata, as `token`. The other keys of
+the metadata are settings of a gate: tag, check, revision, wait, rounds, for. After a timeout Flagger calls again with the same body:
+name, namespace, checksum and phase are the key by which the running gate is found again. Anything but a pass is 412 with the report as
+its text, which Flagger puts into the Canary's events. No status is above 499, since Flagger would ask again at once.
 """
 
 from __future__ import annotations
@@ -20,47 +20,37 @@ from judge.report import Report
 from judge.verdict import Outcome
 from runner.config.plan import Server
 from runner.reports.table import write
+from runner.web.access import refusal, refuse_without_operate_token
+from runner.web.gates import body_within
 
-Carry = Callable[[Mapping[str, Any], str], Awaitable[Report]]
-"""Carries out the gate of a request, found again by its key. Raises ValueError with the reason where the request is no good."""
+RunGate = Callable[[Mapping[str, Any], str], Awaitable[Report]]
+"""Runs the gate of a request, or waits for the gate with the same key. Raises ValueError with the request's error."""
 
 LONGEST = 64 * 1024  # bytes of a payload
-_LISTS = {"tag": "tags", "check": "checks"}  # words of the metadata that hold several, separated by commas
+_LISTS = {"tag": "tags", "check": "checks"}  # keys of the metadata that hold several values, separated by commas
 _WORDS = {"revision": "expect_revision", "wait": "wait", "rounds": "rounds", "for": "for"}
 _KEY = ("namespace", "name", "checksum", "phase")
 
 
-async def answer(request: Request, server: Server, carry: Carry) -> Response:
-    """What Flagger gets: 200 for a pass, 412 with the report for the rest, 400, 401, 403 or 413 for what is no request."""
-    if not server.operate_token:
-        return _refusal(
-            403, "Every change is refused, also from pipelines, until operate_token is set: add server: {operate_token: ...} to checks.yaml"
-        )
-    body = await _bounded(request)
+async def respond(request: Request, server: Server, run_gate: RunGate) -> Response:
+    """The response to Flagger: 200 for a pass, 412 with the report for the rest, 400, 401, 403 or 413 for a request with an error."""
+    if (refused := refuse_without_operate_token(server)) is not None:
+        return refused
+    body = await body_within(request, LONGEST)
     if body is None:
-        return _refusal(413, f"a webhook's payload may have at most {LONGEST:,} bytes")
+        return refusal(413, f"a webhook's payload may have at most {LONGEST:,} bytes")
     try:
-        metadata, key = _read(body)
+        metadata, key = _metadata_and_key(body)
         if not hmac.compare_digest(metadata.pop("token", "").encode(), server.operate_token.encode()):
-            return _refusal(401, "the webhook's metadata needs the operate token: token: ...")
-        report = await carry(gate(metadata), key)
+            return refusal(401, "the webhook's metadata needs the operate token: token: ...")
+        report = await run_gate(gate_request(metadata), key)
     except ValueError as error:
-        return _refusal(400, str(error))
+        return refusal(400, str(error))
     return PlainTextResponse(write(report), 200 if report.verdict is Outcome.PASS else 412)
 
 
-async def _bounded(request: Request) -> bytes | None:
-    """The body, or None where it is longer than may be."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LONGEST:
-            return None
-    return bytes(body)
-
-
-def _read(body: bytes) -> tuple[dict[str, str], str]:
-    """The metadata and the key. Raises ValueError for what is no payload of Flagger's."""
+def _metadata_and_key(body: bytes) -> tuple[dict[str, str], str]:
+    """The metadata, and the key of the gate. Raises ValueError when the body is no payload of Flagger."""
     try:
         payload = json.loads(body)
     except ValueError:
@@ -71,18 +61,14 @@ def _read(body: bytes) -> tuple[dict[str, str], str]:
     return dict(metadata), "flagger/" + "/".join(str(payload.get(name, "")) for name in _KEY)
 
 
-def gate(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The gate's request, as POST /api/gate takes it. Raises ValueError for a word that isn't known."""
-    told: dict[str, Any] = {}
+def gate_request(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The gate's request, as POST /api/gate takes it. Raises ValueError for an unknown key."""
+    request: dict[str, Any] = {}
     for word, value in metadata.items():
         if word in _LISTS:
-            told[_LISTS[word]] = [one.strip() for one in value.split(",") if one.strip()]
+            request[_LISTS[word]] = [one.strip() for one in value.split(",") if one.strip()]
         elif word in _WORDS:
-            told[_WORDS[word]] = int(value) if word == "rounds" and value.isascii() and value.isdigit() else value
+            request[_WORDS[word]] = int(value) if word == "rounds" and value.isascii() and value.isdigit() else value
         else:
             raise ValueError(f"metadata.{word} is unknown; allowed are token, {', '.join([*_LISTS, *_WORDS])}")
-    return told
-
-
-def _refusal(status: int, text: str) -> Response:
-    return PlainTextResponse(f"{text}\n", status)
+    return request

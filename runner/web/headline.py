@@ -1,4 +1,4 @@
-"""The one sentence on top of the page: what is down, and what is so only because of it."""
+"""The sentence on top of the page: which checks are down, and which of them depend on others that are down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 4  # names in one list
 
 
 def word(state: State, now: float) -> str:
-    """A check's state in a word: one of the five above."""
+    """A check's state in a word: up, down, unknown, stale or pending."""
     if state.latest is None:
         return PENDING
     if state.stale(now):
@@ -24,7 +24,7 @@ def word(state: State, now: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The sentence, a second one where there is more to say, and the word that gives the page its colour and icon."""
+    """The sentence, a second one for everything less urgent, and the word that gives the page its colour and icon."""
 
     text: str
     more: str
@@ -32,7 +32,7 @@ class Headline:
 
 
 def headline(states: Sequence[State], now: float) -> Headline:
-    """What somebody on call needs first. An optional check, or one in maintenance, that is down goes to the second sentence."""
+    """What somebody on call needs first. A check that is down but optional or in maintenance goes to the second sentence."""
     words = {state.check.name: word(state, now) for state in states}
     by_name = {state.check.name: state for state in states}
     maintained = [name for name, state in by_name.items() if state.latest is not None and state.latest.maintenance]
@@ -51,7 +51,7 @@ def headline(states: Sequence[State], now: float) -> Headline:
 
 
 def _of_all(number: int, total: int) -> str:
-    """Says `3 of 12 checks are`, for a state to follow."""
+    """`3 of 12 checks are`, for a state to follow."""
     return f"{number:,} of {total:,} checks {'is' if number == 1 else 'are'}"
 
 
@@ -85,24 +85,24 @@ def _more(optional: Sequence[str], doubtful: Mapping[str, str], pending: Sequenc
 
 
 def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
-    """Says `3 of 12 checks are down: database, and ready and api-report which depend on it`."""
+    """`3 of 12 checks are down: database, and ready and api-report which depend on it`, as a sentence."""
     roots = causes(down, by_name)
     others = [name for name in down if name not in roots]
     start = f"{_of_all(len(down), len(by_name))} down"
     if not roots or not others:
         return f"{start}: {listed(down, _MOST)}."
-    carrying = [root for root in roots if any(root in above(name, by_name) for name in others)]
-    whom = listed(carrying, _MOST) if len(carrying) < len(roots) else "it" if len(roots) == 1 else "them"
+    depended_on = [root for root in roots if any(root in above(name, by_name) for name in others)]
+    whom = listed(depended_on, _MOST) if len(depended_on) < len(roots) else "it" if len(roots) == 1 else "them"
     return f"{start}: {listed(roots, _MOST)}, and {listed(others, _MOST)} which {'depends' if len(others) == 1 else 'depend'} on {whom}."
 
 
 def causes(down: Sequence[str], by_name: Mapping[str, State]) -> list[str]:
-    """Of the checks that are down those that depend on no other one of them: where to look first."""
+    """The checks that are down and depend on no other check that is down: where to look first."""
     return [name for name in down if not (set(above(name, by_name)) & set(down))]
 
 
 def above(name: str, by_name: Mapping[str, State]) -> Iterator[str]:
-    """What a check depends on, however far below: its dependencies, its parent, and the check that measures the same."""
+    """Everything that a check depends on, directly or not: its dependencies, its parent, and the check that it is compared with."""
     seen, coming = {name}, [name]
     while coming:
         check = by_name[coming.pop()].check

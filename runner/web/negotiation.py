@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Whether an Accept header asks for OpenMetrics 1.0 before plain text. What it doesn't understand gets plain text."""
+    """Whether an Accept header prefers OpenMetrics 1.0 to plain text. A header without either gets plain text."""
     best = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
     for media, given, weight in _listed(accept):
         if media in best and (media == "text/plain" or given.get("version", "1.0.0") == "1.0.0"):

@@ -1,4 +1,4 @@
-"""The templates and the style sheet, read once; what is rendered escapes every text."""
+"""The templates and the style sheet, read once. Rendering escapes every text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEMPLATES = ("base.html", "parts.html", "overview.html", "check.html")
 
 
 class Pages:
-    """Reads and compiles its files when it is made, so that showing a page reads none. Rendering may run in a thread."""
+    """Reads and compiles all templates in its constructor, so that a request reads no file. Rendering may run in a thread."""
 
     def __init__(self) -> None:
         here = files("runner.web")

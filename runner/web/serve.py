@@ -1,4 +1,4 @@
-"""The HTTP server under the web: in the loop that it is started in, without signal handlers of its own."""
+"""The HTTP server: it runs in the loop in which it is started, and installs no signal handlers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-_MOST_CONNECTIONS = 256  # a scraper and some people: what is above gets 503 instead of the runner's memory
+from probes.text import host_and_port
+
+_MOST_CONNECTIONS = 256  # a scraper and some people; above it a client gets 503, which bounds the runner's memory
 
 
 class CannotListenError(Exception):
-    """The address can't be listened on; the message says which, why and what to do."""
+    """The runner can't listen on the address; the message names the address, the cause and the remedy."""
 
 
 class EventServer(uvicorn.Server):
-    """uvicorn's server, started and stopped by events: the command line owns the signals, and nothing polls."""
+    """uvicorn's server, started and stopped by events: the command line handles signals, and nothing polls."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -39,7 +41,7 @@ class EventServer(uvicorn.Server):
 
 
 class Listening:
-    """A server that listens. `host` and `port` are those really bound (port 0 asks for a free one)."""
+    """A server that listens. `host` and `port` are those that were bound (port 0 asks for a free one)."""
 
     def __init__(self, server: EventServer, task: asyncio.Task[None], sock: socket.socket) -> None:
         self.host, self.port = sock.getsockname()[:2]
@@ -48,18 +50,18 @@ class Listening:
 
     @property
     def url(self) -> str:
-        """Where a person on this machine opens the page."""
+        """The page's address for a browser on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - read, not bound
-        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        return f"http://{host_and_port(host, self.port)}/"
 
     async def stop(self) -> None:
-        """Stops listening at once, and waits for the answers under way within the grace that `serve` was given."""
+        """Stops listening at once, and waits for requests under way, for at most the grace that `serve` was given."""
         self._server.stopping.set()
         await self._task
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket, not blocking. Raises CannotListenError where the address is busy, foreign or not allowed."""
+    """A non-blocking socket that listens. Raises CannotListenError when the address is busy, foreign or not allowed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -74,7 +76,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _why(error: OSError, host: str, port: int) -> str:
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = host_and_port(host, port)
     match error.errno:
         case errno.EADDRINUSE:
             return f"{where} is busy: another outrider may be running; stop it, or set server: {{listen: ...}} in checks.yaml"
@@ -86,7 +88,7 @@ def _why(error: OSError, host: str, port: int) -> str:
 
 
 async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Listening:
-    """Serves until `stop`. Returns when connections are accepted. Raises CannotListenError."""
+    """Starts a server, and returns when it accepts connections. Raises CannotListenError."""
     sock = bind(host, port)
     server = EventServer(
         uvicorn.Config(

@@ -1,4 +1,4 @@
-"""What the templates show, worked out from states and the plan: pure, so that it can be made off the loop."""
+"""The records that the templates show, computed from states and the plan: pure, so that a thread can make them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHAPES = {UP: UP, DOWN: DOWN, UNKNOWN: UNKNOWN, STALE: UNKNOWN, PENDING: PENDIN
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """An SLO as it stands since this process started: exact counts, and whether the share good so far reaches the objective."""
+    """An SLO since this process started: exact counts, and whether the share of good events reaches the objective."""
 
     name: str
     promise: str  # `95 % within 500 ms`
@@ -52,7 +52,7 @@ class Row:
     last: str
     last_at: str
     bars: drawing.Bars
-    phases: tuple[drawing.Stretch, ...]
+    phases: tuple[drawing.PhaseBar, ...]
     budgets: tuple[Budget, ...]
     where: str  # checks.yaml:29
     runbook: str
@@ -73,7 +73,7 @@ class Overview:
 
     headline: Headline
     shape: str
-    down: tuple[Row, ...]  # all that are, the causes first
+    down: tuple[Row, ...]  # all checks that are down, the causes first
     causes: int
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
     width: float
@@ -82,7 +82,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed run with what was seen."""
+    """One failed run with its evidence."""
 
     at: str
     at_iso: str
@@ -90,7 +90,7 @@ class Failure:
     message: str
     finding: str
     took: str
-    phases: tuple[drawing.Stretch, ...]
+    phases: tuple[drawing.PhaseBar, ...]
     trace_id: str
     request_id: str
     evidence: tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ class Detail:
     row: Row
     columns: tuple[drawing.Column, ...]
     longest: str
-    legend: tuple[drawing.Stretch, ...]
+    legend: tuple[drawing.PhaseBar, ...]
     failures: tuple[Failure, ...]
     dependants: tuple[tuple[str, str], ...]
     parts: tuple[Row, ...]
@@ -118,7 +118,7 @@ def href(name: str) -> str:
 
 
 def overview(states: Sequence[State], file: str, now: float) -> Overview:
-    """All checks by their first tag, in the file's order; what is down stands on top as well."""
+    """All checks by their first tag, in the file's order; the checks that are down are repeated on top."""
     rows = {state.check.name: row(state, file, now) for state in states}
     groups: dict[str, list[Row]] = {}
     for state in states:
@@ -129,28 +129,28 @@ def overview(states: Sequence[State], file: str, now: float) -> Overview:
     down = [r.name for r in rows.values() if r.word == DOWN and not r.maintenance]
     first = causes(down, {state.check.name: state for state in states}) or down
     ordered = tuple(rows[name] for name in (*first, *(name for name in down if name not in first)))
-    told = tuple((tag, tuple(members)) for tag, members in groups.items())
-    return Overview(top, _SHAPES[top.word], ordered, len(first), told, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
+    tagged = tuple((tag, tuple(members)) for tag, members in groups.items())
+    return Overview(top, _SHAPES[top.word], ordered, len(first), tagged, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
 
 
 def row(state: State, file: str, now: float) -> Row:
-    """One check, ready to be shown."""
-    check, seen, told = state.check, state.latest, word(state, now)
+    """One check's row."""
+    check, seen, state_word = state.check, state.latest, word(state, now)
     return Row(
         name=check.name,
         href=href(check.name),
         kind=check.kind,
-        word=told,
-        shape=_SHAPES[told],
-        since=_since(state, now),
+        word=state_word,
+        shape=_SHAPES[state_word],
+        since=f"{moment(state.since, now)} ({age(now - state.since)})" if state.since is not None else "",
         since_iso=iso(state.since) if state.since is not None else "",
-        message=_message(state, told, now),
+        message=_message(state, state_word, now),
         reason=seen.reason.value if seen and seen.reason else "",
         finding=seen.finding if seen else "",
         last=latency(seen.seconds) if seen else "",
         last_at=moment(seen.at, now) if seen else "",
         bars=drawing.bars(state.recent, _RECENT, now),
-        phases=drawing.stretches(drawing.stages(seen), drawing.tints((seen,))) if seen else (),
+        phases=drawing.phase_bars(drawing.stages(seen), drawing.tints((seen,))) if seen else (),
         budgets=tuple(budget(slo, *state.slos.get(slo.name, (0, 0))) for slo in check.slos),
         where=f"{file}:{check.line}",
         runbook=check.runbook,
@@ -166,23 +166,17 @@ def row(state: State, file: str, now: float) -> Row:
     )
 
 
-def _since(state: State, now: float) -> str:
-    if state.since is None:
-        return ""
-    return f"{moment(state.since, now)} ({age(now - state.since)})"
-
-
-def _message(state: State, told: str, now: float) -> str:
+def _message(state: State, state_word: str, now: float) -> str:
     seen = state.latest
     if seen is None:
         return "no run yet"
-    if told == STALE:
+    if state_word == STALE:
         return f"the last run was {age(now - seen.at)} ago; a run is due every {age(state.check.interval)}"
     return seen.message
 
 
 def budget(slo: Slo, events: int, good: int) -> Budget:
-    """An SLO's counts in words; exact, since shares are compared as whole numbers."""
+    """An SLO's counts as texts. Shares are compared as Decimals, so that the verdict is exact."""
     promise = f"{slo.objective * 100:f}".rstrip("0").rstrip(".") + " %"
     if slo.threshold is not None:
         promise += f" within {latency(slo.threshold) if slo.threshold < 1 else f'{slo.threshold:g} s'}" + (
@@ -196,14 +190,14 @@ def budget(slo: Slo, events: int, good: int) -> Budget:
 
 
 def _percent(used: Decimal) -> str:
-    """Whole percents; 100 stands only for a budget that is used up exactly, and 0 for one that is untouched."""
+    """Whole percents: 100 only for a budget that is used up exactly, and 0 only for an untouched one."""
     if used > 1:
         return f"{max(101, round(used * 100))}"
     return "<1" if 0 < used < Decimal("0.01") else f"{math.floor(used * 100)}"
 
 
 def detail(state: State, states: Iterable[State], failures: Sequence[Observation], file: str, now: float) -> Detail:
-    """One check with its recent runs, its failures, and what depends on it."""
+    """One check with its recent runs, its failures, and the checks that depend on it."""
     states = tuple(states)
     recent, name = state.recent, state.check.name
     shown = drawing.columns(recent, 60, now)
@@ -213,7 +207,7 @@ def detail(state: State, states: Iterable[State], failures: Sequence[Observation
         row=row(state, file, now),
         columns=shown,
         longest=latency(drawing.longest(recent[-60:])),
-        legend=drawing.stretches(_middle(recent, colours), colours),
+        legend=drawing.phase_bars(_medians(recent, colours), colours),
         failures=tuple(_failure(seen, colours, now) for seen in failures),
         dependants=dependants,
         parts=tuple(row(s, file, now) for s in states if s.check.part_of == name),
@@ -223,8 +217,8 @@ def detail(state: State, states: Iterable[State], failures: Sequence[Observation
     )
 
 
-def _middle(recent: Sequence[Observation], names: Iterable[str]) -> dict[str, float]:
-    """The median of each stage over the recent runs that passed."""
+def _medians(recent: Sequence[Observation], names: Iterable[str]) -> dict[str, float]:
+    """The median seconds of each stage over the recent passed runs."""
     passed = [drawing.stages(seen) for seen in recent if seen.verdict is Verdict.PASS]
     values = {name: sorted(stages[name] for stages in passed if name in stages) for name in names}
     return {name: seconds[len(seconds) // 2] for name, seconds in values.items() if seconds}
@@ -238,7 +232,7 @@ def _failure(seen: Observation, colours: Mapping[str, int], now: float) -> Failu
         message=seen.message,
         finding=seen.finding,
         took=latency(seen.seconds),
-        phases=drawing.stretches(drawing.stages(seen), colours),
+        phases=drawing.phase_bars(drawing.stages(seen), colours),
         trace_id=seen.trace_id,
         request_id=seen.request_id,
         evidence=_pairs(seen.evidence),
@@ -260,6 +254,6 @@ def _text(value: object) -> str:
 
 
 def _nested(value: object) -> str:
-    """A value behind its key: what has lines of its own stands below it, and further in."""
+    """A value behind its key; a value of several lines goes below the key, indented."""
     text = _text(value)
     return "\n  " + text.replace("\n", "\n  ") if isinstance(value, Mapping | list | tuple) and value else text

@@ -48,7 +48,7 @@ class Runner:
         return JSONResponse(to_json(await self.carry(await request.json(), "")))
 
     async def webhook(self, request: Request) -> Response:
-        return await flagger.answer(request, self.server, self.carry)
+        return await flagger.respond(request, self.server, self.carry)
 
     def client(self) -> httpx.AsyncClient:
         routes = [Route("/api/gate", self.gate, methods=["POST"]), Route("/api/gate/flagger", self.webhook, methods=["POST"])]

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 
 from runner.config.plan import Server
-from runner.web.access import HEADERS, answers_to, may_read
+from runner.web.access import HEADERS, is_known_host, may_read
 from tests.support.site import Site, site
 
 READ, OPERATE = "read-me-1234", "drive-me-5678"
@@ -54,7 +54,7 @@ def basic(password: str) -> dict[str, str]:
 )
 def test_names_that_no_stranger_owns_are_ours(host: str) -> None:
     """Addresses, localhost, one label, cluster names, the bound name and those of the configuration."""
-    assert answers_to(host, Server(host="bound.example", hosts=("status.example.org",)))
+    assert is_known_host(host, Server(host="bound.example", hosts=("status.example.org",)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_names_that_no_stranger_owns_are_ours(host: str) -> None:
 )
 def test_foreign_names_are_not(host: str) -> None:
     """A name that somebody can point at us from outside is refused unless the configuration lists it."""
-    assert not answers_to(host, Server(hosts=("status.example.org",)))
+    assert not is_known_host(host, Server(hosts=("status.example.org",)))
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/-/healthy", "/-/ready", "/static/page.css"])

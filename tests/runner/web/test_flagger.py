@@ -17,7 +17,7 @@ from starlette.routing import Route
 from judge.report import Report
 from judge.verdict import Outcome
 from runner.config.plan import Server
-from runner.web.flagger import LONGEST, answer
+from runner.web.flagger import LONGEST, respond
 from tests.support.outrider import report
 
 OURS = Server(operate_token="operate-me")
@@ -40,7 +40,7 @@ async def sent(body: bytes, rollout: Rollout, server: Server = OURS) -> httpx.Re
     """The answer to a webhook."""
 
     async def webhook(request: Request) -> Response:
-        return await answer(request, server, rollout.carry)
+        return await respond(request, server, rollout.carry)
 
     transport = httpx.ASGITransport(Starlette(routes=[Route("/", webhook, methods=["POST"])]))
     async with httpx.AsyncClient(transport=transport, base_url="http://runner") as client:

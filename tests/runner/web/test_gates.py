@@ -14,7 +14,7 @@ from starlette.routing import Route
 from judge.report import Report
 from judge.verdict import Outcome
 from runner.config.plan import Server
-from runner.web.gates import LONGEST, Carry, Gates, Routes
+from runner.web.gates import LONGEST, Gates, Routes, RunGate
 from tests.support.clock import FakeClock
 from tests.support.outrider import report
 
@@ -32,14 +32,14 @@ class Runner:
     began: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def prepare(self, told: Mapping[str, Any]) -> Carry:
+    def prepare(self, told: Mapping[str, Any]) -> RunGate:
         """Refuses one word, and else carries out."""
         if "tag" in told:
             raise ValueError("tag: no such word")
         self.asked.append(told)
 
-        async def carried(say: Callable[[str], None], stop: asyncio.Event) -> Report:
-            self.says.append(say)
+        async def run_gate(add_line: Callable[[str], None], stop: asyncio.Event) -> Report:
+            self.says.append(add_line)
             self.began.set()
             waits = [asyncio.ensure_future(self.over.wait()), asyncio.ensure_future(stop.wait())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -47,7 +47,7 @@ class Runner:
                 wait.cancel()
             return report(Outcome.INCONCLUSIVE if stop.is_set() else Outcome.PASS)
 
-        return carried
+        return run_gate
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def asking(runner: Runner, server: Server | None = None) -> AsyncIterator[
     routes = Routes(gates, lambda: server or Server(operate_token="operate-me"))
     table = [
         Route("/api/gate", routes.start, methods=["POST"]),
-        Route("/api/gate/{id}", routes.look),
+        Route("/api/gate/{id}", routes.progress),
         Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
     ]
     transport = httpx.ASGITransport(Starlette(routes=table))
