@@ -107,7 +107,7 @@ class Confirm:
         return seen
 
     def cut_short(self) -> None:
-        """As Observer."""
+        """Ends the runs under way, as unknown / cancelled."""
         self._observer.cut_short()
 
     async def _again(self, planned: Planned, first: Observation, began: float, rechecks: list[str]) -> tuple[Observation, ...]:

@@ -1,4 +1,4 @@
-"""Makes contexts: what one run is handed, over the wire, ledger and clock of one plan."""
+"""Makes the contexts of runs, over the wire, ledger and clock of one plan."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Contexts:
         self._version = version
 
     def of_check(self, planned: Planned, permit: Callable[[str, str], Awaitable[None]]) -> Context:
-        """For a run of a check. Its deadline is the check's timeout from now."""
+        """A context for a run of a check. Its deadline is the check's timeout from now."""
         ctx = self._make(planned.check.name, permit, self._clock.monotonic() + planned.timeout)
         revision = planned.target.revision if planned.target else None
         ctx.revision_header = (revision.header or "") if revision else ""
         return ctx
 
     def unlimited(self, name: str, deadline: float) -> Context:
-        """For a request of the runner's own (a reference, a trial at the connection): no target's, and not limited.
+        """A context for a request of the runner's own (to a reference, or a trial connection), which counts against no limit.
 
-        `deadline` by the clock's `monotonic`.
+        `deadline` is a time of the clock's `monotonic`.
         """
         return self._make(name, _allow, deadline)
 
@@ -57,4 +57,4 @@ class Contexts:
 
 
 async def _allow(method: str, url: str) -> None:
-    """The plan names the address: it may be asked."""
+    """Permits every request: the plan itself names the address."""

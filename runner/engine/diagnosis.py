@@ -1,8 +1,8 @@
 """After a failure: a burst of trials, each of which changes one thing, so that the finding says where to look.
 
-The failure stands as recorded; nothing here changes a verdict or counts as a run. A check is diagnosed when it begins to fail and
-every AGAIN seconds while it goes on; at most AT_ONCE checks at a time, and MOST within a minute. Trials count against their
-target's limit, and leave RESERVE of it to the checks. What a kind may not ask twice is tried at the connection alone.
+The failure stands as recorded; a trial changes no verdict and counts as no run. A check is diagnosed when it begins to fail and
+every AGAIN seconds while it goes on failing; at most AT_ONCE checks at a time, and MOST within a minute. Trials count against their
+target's limit, and leave RESERVE of it to the checks. For a request that must not be repeated only the connection is tried.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import replace
 from judge.findings import TLS, TrialOutcome, Trials, diagnosis
 from judge.observation import DiagnosisFinding, Observation
 from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Reason, Verdict
+from probes.facts import IP, STATUS_CODE
 from probes.probe import Context
 from probes.wire.endpoint import Endpoint, Variation
 from runner.config.plan import Planned
@@ -26,16 +27,16 @@ from runner.log import Log
 AGAIN = 600.0  # seconds between two diagnoses of a check that goes on failing
 AT_ONCE = 4
 MOST = 30  # diagnoses in a minute
-RESERVE = 0.2  # of a target's limit
+RESERVE = 0.2  # share of a target's limit that trials leave to the checks
 WITHIN = 5.0  # seconds that one diagnosis may take
 _CONNECT = 2.0  # seconds that one connection may take
-_ADDRESSES = 8  # that are tried
+_ADDRESSES = 8  # that are tried at most
 _MINUTE = 60.0
-_OURS = frozenset({Reason.POLICY, Reason.QUOTA, Reason.CANCELLED, Reason.INTERNAL})  # nothing that a trial could tell more of
+_OF_THE_RUNNER = frozenset({Reason.POLICY, Reason.QUOTA, Reason.CANCELLED, Reason.INTERNAL})  # reasons that no trial could explain further
 
 
 class Diagnosis:
-    """A sink that diagnoses the failures it is told of, and hands each finding to `found`. Belongs to the loop's thread."""
+    """A sink that diagnoses failures, and gives each finding to `found`. It belongs to the loop's thread."""
 
     def __init__(self, found: Callable[[DiagnosisFinding], None], clock: Clock, log: Log | None = None) -> None:
         self._found = found
@@ -49,9 +50,9 @@ class Diagnosis:
         self._running: dict[asyncio.Task[None], str] = {}
 
     def plan(self, execute: Execute, checks: Sequence[Planned]) -> None:
-        """Follows a load or reload: what is known of a removed or changed check is forgotten, and so is what is found of it later.
+        """Follows a load or reload: everything about a removed or changed check is forgotten, also what a diagnosis finds of it later.
 
-        What is under way ends as it began. A restart restores nothing: a check that still fails is diagnosed again.
+        Diagnoses under way go on. A restart restores nothing: a check that still fails is diagnosed again.
         """
         self._execute = execute
         before, self._planned = self._planned, {planned.check.name: planned for planned in checks}
@@ -61,14 +62,17 @@ class Diagnosis:
                 self._since.pop(name, None)
 
     def __call__(self, seen: Observation) -> None:
-        """Begins a diagnosis where a failure deserves one."""
+        """Starts a diagnosis of a failure if one is due."""
         name, planned = seen.check.name, self._planned.get(seen.check.name)
         if planned is None or not seen.confirmed:
             return
-        self._note_address(seen)
-        if seen.verdict is Verdict.PASS:
+        ip, failing = seen.facts.get(IP), self._since.setdefault(name, {})
+        if seen.verdict is Verdict.PASS:  # an address has failed until a run passes there
+            failing.pop(str(ip), None)
             self._last.pop(name, None)
-        if seen.verdict is Verdict.FAIL and seen.reason not in _OURS and self._is_due(name):
+        elif seen.verdict is Verdict.FAIL and ip and (len(failing) < _ADDRESSES or ip in failing):
+            failing.setdefault(str(ip), seen.at)
+        if seen.verdict is Verdict.FAIL and seen.reason not in _OF_THE_RUNNER and self._is_due(name):
             self._last[name] = self._clock.monotonic()
             self._began.append(self._last[name])
             task = asyncio.get_running_loop().create_task(self._diagnose(planned, seen), name=f"diagnosis of {name}")
@@ -76,7 +80,7 @@ class Diagnosis:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Ends what is under way."""
+        """Ends the diagnoses under way."""
         for task in self._running:
             task.cancel()
         if self._running:
@@ -84,7 +88,7 @@ class Diagnosis:
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
-        """What is under way."""
+        """The diagnoses under way."""
         return tuple(self._running)
 
     def _is_due(self, name: str) -> bool:
@@ -94,14 +98,6 @@ class Diagnosis:
         if len(self._running) >= AT_ONCE or len(self._began) >= MOST or name in self._running.values():
             return False
         return name not in self._last or now - self._last[name] >= AGAIN
-
-    def _note_address(self, seen: Observation) -> None:
-        """Since when an address has failed: until a run passes there."""
-        ip, failing = seen.facts.get("ip"), self._since.setdefault(seen.check.name, {})
-        if seen.verdict is Verdict.PASS:
-            failing.pop(str(ip), None)
-        elif seen.verdict is Verdict.FAIL and ip and (len(failing) < _ADDRESSES or ip in failing):
-            failing.setdefault(str(ip), seen.at)
 
     async def _diagnose(self, planned: Planned, seen: Observation) -> None:
         assert self._execute is not None  # noqa: S101 - `plan` sets it before any check is known
@@ -120,18 +116,18 @@ class Diagnosis:
 
 
 async def burst(execute: Execute, planned: Planned, seen: Observation, since: Mapping[str, float], clock: Clock) -> DiagnosisFinding | None:
-    """The trials that fit this failure, all at once, and what they show; None where they show nothing.
+    """Makes the trials that fit this failure, all at once. Returns their finding, or None if they show nothing.
 
-    `since` says from when on each address has failed, seconds since the epoch.
+    `since` holds for each address when it began to fail, in seconds since the epoch.
     """
-    if (endpoint := planned.probe.endpoint()) is None or seen.reason in _OURS:
+    if (endpoint := planned.probe.endpoint()) is None or seen.reason in _OF_THE_RUNNER:
         return None
     trials = await _Burst(execute, planned, endpoint, seen, clock).trials()
     text = diagnosis(seen, trials, {address: at for address, at in since.items() if at < seen.at})
     if not text:
         return None
-    told = {tried: execute.redacted(ending) for tried, ending in trials.summary().items()}
-    return DiagnosisFinding(seen.check, seen.trace_id, clock.time(), execute.redacted(text), told)
+    trial_texts = {tried: execute.redacted(ending) for tried, ending in trials.summary().items()}
+    return DiagnosisFinding(seen.check, seen.trace_id, clock.time(), execute.redacted(text), trial_texts)
 
 
 class _Burst:
@@ -142,59 +138,59 @@ class _Burst:
         self._deadline = clock.monotonic() + WITHIN
 
     async def trials(self) -> Trials:
-        """What came of them within WITHIN seconds."""
+        """Makes all trials and returns their outcomes within WITHIN seconds."""
         if self._endpoint.route.proxy is not None:
-            return Trials(direct=await self._asked(Variation(proxy=False)))
+            return Trials(direct=await self._try_variation(Variation(proxy=False)))
         addresses = await self._addresses()
         mistrusted = self._seen.reason in TLS
-        connected, asked, unverified = await asyncio.gather(
-            self._each(addresses, self._connected),
-            self._each(addresses if not mistrusted and len(addresses) > 1 else (), self._asked_at),
-            self._unverified() if mistrusted else _nothing(),
+        connected, requested, unverified = await asyncio.gather(
+            self._try_each(addresses, self._try_connection),
+            self._try_each(addresses if not mistrusted and len(addresses) > 1 else (), self._try_address),
+            self._try_unverified() if mistrusted else _nothing(),
         )
-        whole, shaken = unverified or (None, False)
-        return Trials(connected, asked, whole, shaken)
+        without_verifying, handshake_only = unverified or (None, False)
+        return Trials(connected, requested, without_verifying, handshake_only)
 
     async def _addresses(self) -> Sequence[str]:
         ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
                 found = await ctx.wire.resolve(ctx, self._endpoint.host, self._endpoint.route)
-        except (Failed, PolicyRefused, OSError):  # the name doesn't resolve: the failure itself says so
+        except (Failed, PolicyRefused, OSError):  # the name doesn't resolve, which the failure itself says
             return ()
         return list(dict.fromkeys(found))[:_ADDRESSES]
 
-    async def _each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[TrialOutcome | None]]) -> dict[str, TrialOutcome]:
+    async def _try_each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[TrialOutcome | None]]) -> dict[str, TrialOutcome]:
         outcomes = await asyncio.gather(*(attempt(address) for address in addresses))
         return {address: outcome for address, outcome in zip(addresses, outcomes, strict=True) if outcome is not None}
 
-    async def _connected(self, address: str) -> TrialOutcome:
-        """TCP alone, to one address."""
+    async def _try_connection(self, address: str) -> TrialOutcome:
+        """Opens a TCP connection to one address."""
         route = replace(self._endpoint.route, resolve=(self._endpoint.host, address))
 
         async def dial(ctx: Context) -> None:
             sock = await ctx.wire.dial(ctx, self._endpoint.host, self._endpoint.port, route)
             sock.close()
 
-        return await self._tried(dial)
+        return await self._attempt(dial)
 
-    async def _asked_at(self, address: str) -> TrialOutcome | None:
-        return await self._asked(Variation(address=address))
+    async def _try_address(self, address: str) -> TrialOutcome | None:
+        return await self._try_variation(Variation(address=address))
 
-    async def _unverified(self) -> tuple[TrialOutcome, bool]:
-        """Without a look at the certificate: the whole where it may be asked again, else up to the handshake's end."""
-        if outcome := await self._asked(Variation(verify=False)):
+    async def _try_unverified(self) -> tuple[TrialOutcome, bool]:
+        """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake."""
+        if outcome := await self._try_variation(Variation(verify=False)):
             return outcome, False
         route = replace(self._endpoint.route, tls=self._endpoint.route.tls.model_copy(update={"verify": False}))
 
-        async def shake(ctx: Context) -> None:
+        async def handshake(ctx: Context) -> None:
             stream = await ctx.wire.stream(ctx, self._endpoint.host, self._endpoint.port, route.tls, route.alpn(), route)
             stream.abort()
 
-        return await self._tried(shake), True
+        return await self._attempt(handshake), True
 
-    async def _asked(self, variation: Variation) -> TrialOutcome | None:
-        """The whole, with one thing changed; None where it may not be asked again, or too little of the limit is left."""
+    async def _try_variation(self, variation: Variation) -> TrialOutcome | None:
+        """Repeats the whole request with one thing changed; None if it must not be repeated, or too little of the limit is left."""
         other = None if self._seen.reason in {Reason.AUTH, Reason.THROTTLED} else self._planned.probe.with_variation(variation)
         left = self._deadline - self._clock.monotonic()
         if other is None or left <= 0:
@@ -206,10 +202,10 @@ class _Burst:
             return None
         if seen.verdict is Verdict.UNKNOWN:
             return None
-        status = seen.facts.get("status_code")
+        status = seen.facts.get(STATUS_CODE)
         return TrialOutcome(seen.reason, status if isinstance(status, int) else None, seen.message)
 
-    async def _tried(self, attempt: Callable[[Context], Awaitable[None]]) -> TrialOutcome:
+    async def _attempt(self, attempt: Callable[[Context], Awaitable[None]]) -> TrialOutcome:
         ctx = self._context(_CONNECT)
         try:
             async with asyncio.timeout(_CONNECT):
@@ -224,4 +220,4 @@ class _Burst:
 
 
 async def _nothing() -> None:
-    """Where there is nothing to try."""
+    """Stands for a trial that isn't needed."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from judge.observation import Observation
 from judge.redact import Redactor
 from probes.core import Clock, QuotaRefused, Reason, Result, Verdict
+from probes.facts import LOOP_LAG
 from probes.probe import Context
 from probes.wire.wire import Wire
 from runner.config.plan import Plan, Planned
-from runner.engine.blame import blamed
+from runner.engine.blame import blame_stall
 from runner.engine.contexts import Contexts
 from runner.engine.lag import Heartbeat
 from runner.engine.observations import observations
@@ -24,14 +25,14 @@ from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.references import References, Uplink
 from runner.log import Log
 
-STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs to leave in order
-_REDACTORS = 64  # kept: one takes a millisecond to make
+STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs for its clean-up
+_REDACTORS = 64  # kept, since making one takes a millisecond
 _CUT_SHORT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the response came")
 
 
 @dataclass(slots=True)
 class _Run:
-    """What is known of one run under way."""
+    """One run under way."""
 
     planned: Planned
     ctx: Context
@@ -39,17 +40,17 @@ class _Run:
     at: float  # when it started, seconds since the epoch
     task: asyncio.Task[Result] | None = None
     stalled: Callable[[], float] = float  # seconds for which the runner's loop has stood still during the run
-    cut: bool = False  # by `cut_short`
+    cut: bool = False  # ended by `cut_short`
     seconds: float = 0.0  # until its verdict was known
 
     def decide(self) -> None:
-        """The verdict is known now, unless it was before: what a run does to leave in order isn't the target's time."""
+        """Notes that the verdict is known now, unless it was before: a run's clean-up doesn't count as the target's time."""
         if not self.seconds:
             moment = self.ctx.clock.monotonic() if self.ctx.decided is None else self.ctx.decided
             self.seconds = moment - self.ctx.started
 
     def latency(self, result: Result) -> float:
-        """The seconds that the observation reports: those of the phases, none of the runner's own; at a deadline, all of them."""
+        """The seconds of the observation: those of the phases, without the runner's own; at a deadline, the whole timeout."""
         if result.reason is Reason.TIMEOUT or not self.ctx.spans:
             return self.seconds
         return min(self.seconds, self.ctx.waited)
@@ -76,18 +77,17 @@ class Execute:
         self._redactors: dict[frozenset[str], Redactor] = {}  # by the secrets that a run learnt
         self._heartbeat = Heartbeat(clock)
         self.contexts = Contexts(wire, ledger, clock, rng, version)
-        self.uplink = Uplink(References(plan.references, lambda deadline: self.contexts.unlimited("references", deadline), clock))
+        self.uplink = Uplink(References(plan.references, self.contexts, clock))
         self._running: dict[int, _Run] = {}
         self._tasks: set[asyncio.Task[Result]] = set()
         self._closing = False
 
     async def observe(self, planned: Planned, *, by_hand: bool = False, lag: float = 0.0) -> tuple[Observation, ...]:
-        """Runs a check once: its observation first, then those of its parts.
+        """Runs a check once. Returns its observation, then those of its parts.
 
-        Whatever the probe does, it returns soon after the check's timeout (and after the time of its own that the kind has to
-        leave in order). Raises QuotaRefused where a limit, budget or hold forbids a scheduled run; by hand that is unknown / quota.
-        Where it failed by the network, the references may be asked before it says so, for two seconds at most.
-        `lag` is by how many seconds the run came late, for the record.
+        Whatever the probe does, this returns soon after the check's timeout and the time that its kind has for its clean-up.
+        Raises QuotaRefused if a limit, budget or hold forbids a scheduled run; `by_hand` that is unknown / quota. After a failure by the
+        network the references may be asked first, for at most two seconds. `lag` is the seconds by which the run came late.
         """
         run = self._begin(planned)
         try:
@@ -96,23 +96,23 @@ class Execute:
             if not by_hand:
                 raise
             result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
-        result = await self.uplink.judged(planned.check.target or planned.check.address, result)
+        result = await self.uplink.blame(planned.check.target or planned.check.address, result)
         return self._observations(run, result, lag)
 
     async def attempt(self, planned: Planned, *, share: float) -> Observation:
-        """Runs a (varied) check for a diagnosis: nobody is blamed and nothing is counted, but its requests against their limits.
+        """Runs a varied check for a diagnosis. Only its requests are counted, against their limits.
 
-        Raises QuotaRefused where they would use more than `share` of one.
+        Raises QuotaRefused if they would use more than `share` of a limit.
         """
         run = self._begin(planned, share)
         return self._observations(run, await self._verdict(run), lag=0.0)[0]
 
     def redacted(self, text: str) -> str:
-        """The text without any secret of the plan."""
+        """The text without the plan's secrets."""
         return self._redactor(frozenset()).text(text)
 
     def cut_short(self) -> None:
-        """Ends all runs under way, and those yet to begin: they are observed as unknown / cancelled.
+        """Cancels all runs under way, and all later ones: they are observed as unknown / cancelled.
 
         A run that already has its verdict may finish its clean-up, for as long as its kind may take.
         """
@@ -144,12 +144,12 @@ class Execute:
                     result = result_of(error, planned.probe, ctx) or self._unexpected(run, error)
                 run.decide()
                 stalled = run.stalled()
-            ctx.facts["loop_lag"] = round(stalled, 3)
-            return blamed(result, seconds=run.seconds, stalled=stalled, timeout=planned.timeout)
+            ctx.facts[LOOP_LAG] = round(stalled, 3)
+            return blame_stall(result, seconds=run.seconds, stalled=stalled, timeout=planned.timeout)
         finally:
             try:
                 await run.permits.settle()
-            except QuotaRefused as refused:  # what was taken stays taken, which is the safe side
+            except QuotaRefused as refused:  # the slots stay taken, which is the safe side
                 self._log(logging.WARNING, f"{planned.check.name}: the reserved requests can't be given back: {refused.message}")
 
     async def _run_probe(self, run: _Run) -> Result:
@@ -159,19 +159,19 @@ class Execute:
         planned, ctx = run.planned, run.ctx
         run.task = task = asyncio.create_task(_contained(run), name=f"check {planned.check.name}")
         self._tasks.add(task)
-        task.add_done_callback(self._has_ended)
+        task.add_done_callback(self._forget)
         self._running[id(run)] = run
         try:
             await asyncio.wait({task}, timeout=planned.timeout)
             if not task.done() and (stalled := min(run.stalled(), planned.timeout)):
-                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time that the runner's loop took from it
+                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time for which the runner's loop stood still
             late = not run.cut and not task.done() and ctx.decided is None
             if run.cut or late:
                 run.decide()
-            elif not task.done():  # its verdict is known: it may leave in order
+            elif not task.done():  # its verdict is known: it may finish its clean-up
                 await asyncio.wait({task}, timeout=planned.probe.cleanup_seconds())
             await self._cancel(run, task)
-        except asyncio.CancelledError:  # whoever asked has gone
+        except asyncio.CancelledError:  # the caller is gone
             await self._cancel(run, task)
             raise
         finally:
@@ -182,13 +182,13 @@ class Execute:
             return _CUT_SHORT
         if task.cancelled():
             raise RuntimeError("the run cancelled itself")
-        result: object = task.result()  # kinds come from elsewhere, too
+        result: object = task.result()  # a kind may come from outside
         if not isinstance(result, Result):
             raise TypeError(f"run returned {type(result).__name__} instead of a Result")
         return result
 
     async def _cancel(self, run: _Run, task: asyncio.Task[Result]) -> None:
-        """Cancels a run and waits for its end, but not for ever: one that won't end is left to itself, and that is logged."""
+        """Cancels a run and waits for its end, but not for ever: one that doesn't end is left alone, and that is logged."""
         if task.done():
             return
         task.cancel()
@@ -197,10 +197,10 @@ class Execute:
             task.cancel()
             self._log(logging.ERROR, f"{run.planned.check.name}: kind {run.planned.check.kind} doesn't end when it is cancelled")
 
-    def _has_ended(self, task: asyncio.Task[Result]) -> None:
+    def _forget(self, task: asyncio.Task[Result]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, so that asyncio doesn't complain where the verdict was already known
+            task.exception()  # retrieved, so that asyncio doesn't complain about one that came after the verdict
 
     def _unexpected(self, run: _Run, error: BaseException) -> Result:
         """Turns an unexpected exception into unknown / internal and logs its traceback. It never marks the target as down."""
@@ -214,7 +214,7 @@ class Execute:
         return observations(run.planned, run.ctx, result, redactor, at=run.at, seconds=seconds, lag=lag)
 
     def _redactor_of(self, run: _Run) -> Redactor:
-        """The plan's redactor, or one that knows the secrets that the run learnt too."""
+        """A redactor of the plan's secrets and of those that the run learnt."""
         return self._redactor(frozenset(run.ctx.secrets - self._plan.secrets))
 
     def _redactor(self, learnt: frozenset[str]) -> Redactor:
@@ -226,7 +226,7 @@ class Execute:
 
 
 async def _contained(run: _Run) -> Result:
-    """The probe's run. A kind that calls sys.exit() must not end the runner."""
+    """Runs the probe. A kind that calls sys.exit() must not end the runner."""
     try:
         return await run.planned.probe.run(run.ctx)
     except SystemExit as error:

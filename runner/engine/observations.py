@@ -1,4 +1,4 @@
-"""From a run and its verdict to the records that everybody reads: redacted, bounded, and made nowhere else."""
+"""Makes the observations of a run: redacted and bounded, and made nowhere else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from probes.core import Reason, Result, Verdict
 from probes.probe import Context
 from runner.config.plan import Planned
 
-# A target that sends much must not fill our memory, journal or page.
+# A target that sends much must not fill the runner's memory, journal or page.
 MESSAGE = 500  # characters
 TEXT = 4096  # characters of one text
 ITEMS = 64  # of one list or mapping
@@ -24,6 +24,9 @@ def observations(
     planned: Planned, ctx: Context, result: Result, redact: Redactor, *, at: float, seconds: float, lag: float
 ) -> tuple[Observation, ...]:
     """The check's observation, then those of its parts. `at` in seconds since the epoch; `seconds` until the verdict."""
+    evidence = ctx.evidence
+    if "request" in evidence:  # the traceparent that was sent with it finds the run in the target's own traces
+        evidence = {**evidence, "traceparent": ctx.sender.headers()["traceparent"]}
     whole = Observation(
         check=planned.check,
         verdict=result.verdict,
@@ -33,7 +36,7 @@ def observations(
         seconds=seconds,
         phases=ctx.phases,
         facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in ctx.facts.items()},
-        evidence=Bounded().tree(redact.tree(_traced(ctx))),
+        evidence=Bounded().tree(redact.tree(evidence)),
         spans=tuple(ctx.spans),
         trace_id=ctx.sender.trace_id,
         request_id=ctx.sender.request_id,
@@ -42,24 +45,17 @@ def observations(
     return (whole, *(_part(part, result, whole, redact) for part in planned.parts))
 
 
-def _traced(ctx: Context) -> dict[str, Any]:
-    """The evidence, with the traceparent that went with the request: it finds the run in the target's own traces."""
-    if "request" not in ctx.evidence:
-        return ctx.evidence
-    return {**ctx.evidence, "traceparent": ctx.sender.headers()["traceparent"]}
-
-
 def _part(part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:
-    """A part shares its run's time and evidence; its verdict is its own, or that of a run that ended before it was known."""
+    """A part has its run's time and evidence. Its verdict is its own, or the run's if the run ended before the part was known."""
     own = result.parts.get(part.name.removeprefix(f"{whole.check.name}/"))
     if own is None:
-        silent = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe (kind {part.kind}) reported nothing about this part")
-        own = silent if result.verdict is Verdict.PASS else result
+        missing = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe (kind {part.kind}) reported nothing about this part")
+        own = missing if result.verdict is Verdict.PASS else result
     return replace(whole, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
 
 
 def short(text: str, most: int = MESSAGE) -> str:
-    """The text, cut where it is longer than `most`, which the end then says."""
+    """The text; cut to `most` characters if it is longer, with its length at the end."""
     if len(text) <= most:
         return text
     ending = f"… ({len(text):,} characters)"
@@ -67,13 +63,13 @@ def short(text: str, most: int = MESSAGE) -> str:
 
 
 class Bounded:
-    """Cuts one run's evidence to size: each text, each list, the depth, and all of it together."""
+    """Bounds one run's evidence: each text, each list, the depth, and all texts together."""
 
     def __init__(self, whole: int = WHOLE) -> None:
         self._left = whole
 
     def tree(self, value: Any, depth: int = 0) -> Any:
-        """The same shape, as much of it as may stay; of what is left out the place says so."""
+        """The same shape within the bounds; a mark replaces each part that is left out."""
         if isinstance(value, str):
             kept = short(value, min(TEXT, max(32, self._left)))
             self._left -= len(kept)

@@ -1,4 +1,4 @@
-"""May this request be sent? Asked before every send of a run: the configuration's rules, then the target's limit."""
+"""Permits each request of a run before it is sent: by the configuration's rules, then by the target's limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from probes.target import FREE_METHODS, Target, origin, plain_path
 from runner.config.plan import Planned
 
 _VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")
-_NEXT_TO_NOTHING = 0.01  # of a limit's window: by so much longer than need be a slot may count as taken
+_NEGLIGIBLE = 0.01  # share of a limit's window by which a slot may count as taken for too long
 _SECURE = {"http": "https"}
 
 
@@ -20,108 +20,111 @@ class Limits(Ledger, Protocol):
     """The ledger with sliding limits: runner.state.StateLedger says what they promise."""
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
-        """Takes so many slots, all or none. Raises QuotaRefused."""
+        """Takes `count` slots, all or none. Raises QuotaRefused."""
         ...
 
     async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
-        """These slots' sends have happened by now; the unused ones are free again."""
+        """Notes that the used slots' requests were sent by now, and frees the unused slots."""
         ...
 
 
 class Permits:
-    """One run's permits. Slots for all that the run may ask are paid at its start, all or none, so that no journey ends midway."""
+    """One run's permits. It takes the slots for all its requests at its start, all or none, so that no journey ends midway."""
 
     def __init__(
         self, planned: Planned, targets: Mapping[str, Target], ledger: Limits, now: Callable[[], float], share: float = 1.0
     ) -> None:
         self._target = planned.target
         self._asks = planned.probe.asks()
-        mine = {planned.target.name: planned.target} if planned.target else {}
-        self._targets = {**targets, **mine}
+        own_targets = {planned.target.name: planned.target} if planned.target else {}
+        self._targets = {**targets, **own_targets}
         self._ledger = ledger
         self._now = now
-        self._share = share  # of each limit that this run may use up: a diagnosis leaves the rest to the checks
-        self._free: dict[str, list[int]] = {}  # paid and not yet used, by target
+        self._share = share  # of each limit that this run may use; a diagnosis leaves the rest to the checks
+        self._free: dict[str, list[int]] = {}  # slots taken and not yet used, by target
         self._used: list[int] = []
         self._until = 0.0
         self._shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
 
     async def acquire(self, longest: float) -> None:
-        """Pays for the run's requests, which are sent within `longest` seconds. Raises QuotaRefused; `settle` gives back what was paid."""
+        """Takes slots for the run's requests, which are sent within `longest` seconds; `settle` gives them back. Raises QuotaRefused."""
         self._until = self._now() + longest
         counts: dict[str, int] = {}
         for ask in self._asks:
             if target := self._of(ask.url):
                 counts[target.name] = counts.get(target.name, 0) + 1
         for name, count in counts.items():
-            self._free[name] = await self._pay(self._targets[name], count)
+            self._free[name] = await self._take_slots(self._targets[name], count)
 
     async def __call__(self, method: str, url: str) -> None:
-        """Lets a request pass. Raises PolicyRefused where the configuration forbids it, QuotaRefused where a limit is reached."""
+        """Permits a request. Raises PolicyRefused if the configuration forbids it, QuotaRefused if a limit is reached."""
         try:
             reason = self._refusal(method, url)
-        except ValueError:  # a port that is none, brackets that don't close: where a redirect may lead
+        except ValueError:  # a redirect may name an invalid port or brackets that don't close
             reason = f"{url} is not an address"
         if reason:
             raise PolicyRefused(reason)
         if target := self._of(url):
             free = self._free.setdefault(target.name, [])
             if not free:
-                free += await self._pay(target, 1)
+                free += await self._take_slots(target, 1)
             self._used += free[:1]
             del free[:1]
 
     async def settle(self) -> None:
-        """Dates what was sent, and gives back what was not; saves the write where that changes next to nothing.
+        """Dates the used slots, and gives back the unused ones; skips the write if it would change almost nothing.
 
-        A run that outlived its longest, because the runner was busy, has sent later than its slots say: they are dated anew.
+        A run that took longer than its longest time, because the runner was busy, sent later than its slots say: they are dated again.
         """
         unused = [slot for free in self._free.values() for slot in free]
         early = self._until - self._now()
-        if unused or (self._used and not 0 <= early <= self._shortest * _NEXT_TO_NOTHING):
+        if unused or (self._used and not 0 <= early <= self._shortest * _NEGLIGIBLE):
             await self._ledger.sent(self._used, unused)
         self._free, self._used = {}, []
 
-    async def _pay(self, target: Target, count: int) -> list[int]:
-        """Slots that count as used at the run's latest moment: when exactly a permitted request arrives isn't known here."""
+    async def _take_slots(self, target: Target, count: int) -> list[int]:
+        """Takes slots that count as used at the run's latest moment: when a permitted request is really sent isn't known here."""
         if target.limit is None:
             return []
         most = int(target.limit.amount * self._share)
         return list(await self._ledger.limit(target.name, count, most, target.limit.window, until=self._until))
 
     def _of(self, url: str) -> Target | None:
-        """The target with a limit that a request to this address counts for: whoever asks, the host feels it."""
+        """The target whose limit a request to this address counts against, whichever check sends it."""
         limited = [t for t in self._targets.values() if t.limit is not None and _same_service(url, t.url)]
-        mine = [t for t in limited if self._target and t.name == self._target.name]
-        return next(iter(mine or limited), None)
+        own_targets = [t for t in limited if self._target and t.name == self._target.name]
+        return next(iter(own_targets or limited), None)
 
     def _refusal(self, method: str, url: str) -> str | None:
-        """Why a request may not be sent. The check's own target rules, or its own asks; elsewhere, the rules of that place's target."""
+        """Why a request may not be sent; None if it may.
+
+        At the check's own service its target or its own requests decide, elsewhere the target of that address.
+        """
         if self._target and _same_service(url, self._target.url):
-            return _ruled(self._target, method, url)
+            return _refusal_of(self._target, method, url)
         if not self._target and (known := self._own(method, url)) is not None:
             return None if known else f"{method} {plain_path(url)} is not a request of this check"
         for target in self._targets.values():
             if _same_service(url, target.url):
-                return _ruled(target, method, url)
+                return _refusal_of(target, method, url)
         return f"{urlsplit(url).hostname or url} is neither an address of this check nor a target"
 
     def _own(self, method: str, url: str) -> bool | None:
-        """For a check with a `url` of its own: may this be sent there? None where `url` leads elsewhere."""
+        """Whether a check with a `url` of its own may send this request there; None if the request goes elsewhere."""
         there = [ask for ask in self._asks if _same_service(url, ask.url)]
         if not there:
             return None
         return method in FREE_METHODS or any(ask.method == method and _fits(ask, url) for ask in there)
 
 
-def _ruled(target: Target, method: str, url: str) -> str | None:
-    """The target's own rules; for the https twin of its http address, the same."""
+def _refusal_of(target: Target, method: str, url: str) -> str | None:
+    """Why a target's rules forbid a request. They hold for the https twin of its http address, too."""
     here, there = urlsplit(url), urlsplit(target.url)
     return target.refusal(method, here._replace(scheme=there.scheme, netloc=there.netloc).geturl())
 
 
 def _same_service(url: str, known: str) -> bool:
-    """The same origin, or https instead of http on the same host: at https's own port, or at the same one."""
+    """Whether both have one origin, or `url` is https instead of http on the same host, at port 443 or the same port."""
     here, there = origin(url), origin(known)
     if here == there:
         return True
@@ -130,11 +133,11 @@ def _same_service(url: str, known: str) -> bool:
 
 
 def _fits(ask: Ask, url: str) -> bool:
-    """The path and query that the check asks for; what a journey fills in may be any one segment."""
-    pattern = "[^/?#]*".join(re.escape(piece) for piece in _VARIABLE.split(_below(ask.url)))
-    return re.fullmatch(pattern, _below(url)) is not None
+    """Whether the address has the path and query of a check's request. A journey's variable stands for one segment."""
+    pattern = "[^/?#]*".join(re.escape(piece) for piece in _VARIABLE.split(_path_and_query(ask.url)))
+    return re.fullmatch(pattern, _path_and_query(url)) is not None
 
 
-def _below(url: str) -> str:
+def _path_and_query(url: str) -> str:
     split = urlsplit(url)
     return (split.path or "/") + (f"?{split.query}" if split.query else "")

@@ -1,4 +1,4 @@
-"""What each exception means: pure, and used by execute alone, the one place where exceptions become verdicts."""
+"""The reason and message of each exception: pure. Only execute turns exceptions into verdicts with it, and a diagnosis its trials."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 from probes.core import Failed, PolicyRefused, QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context, Probe
+from probes.text import setting
 from probes.wire.tls import broken
 
-_OURS = frozenset({Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA})  # these say nothing of the target
+_OF_THE_RUNNER = frozenset(
+    {Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA}
+)  # reasons that say nothing of the target
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-_WITHOUT_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE})  # it happens in `connect`, and the message says so
+_WITHOUT_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE})  # only happen in `connect`, which the message implies
 _UNREACHABLE = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 )
@@ -37,9 +40,9 @@ _CERTIFICATES: dict[int, tuple[Reason, str]] = {
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """The exception that counts in a group: the first that is more than a cancellation; any other exception as it is.
+    """The exception of a group that decides: the first one that is no cancellation. Any other exception is returned as it is.
 
-    A decision counts also where a library raised its own exception from it, as httpx's transport on the wire does.
+    A refusal or a failure decides also if a library raised its own exception from it, as httpx does with the transport's.
     """
     leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
     decisions = [cause for leaf in leaves for cause in _causes(leaf) if isinstance(cause, QuotaRefused | PolicyRefused | Failed)]
@@ -47,7 +50,7 @@ def unwrapped(error: BaseException) -> BaseException:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception, what it was raised from, and so on; each once."""
+    """The exception, its cause, the cause's cause and so on, each once."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -65,55 +68,50 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None:
-    """The verdict that an exception means; None for what nobody foresaw, which is a fault of ours."""
+    """The verdict of an exception; None for an unexpected one, which is a fault of the runner or of a kind."""
     if isinstance(error, Failed):
         return _result(error.reason, error.message)
     if isinstance(error, PolicyRefused):
         return Result.failed(Reason.POLICY, error.message)
     if found := _by_cause(error, probe, ctx):
         reason, message = found
-        return _result(reason, message + place(ctx, of_itself="connect" if reason in _WITHOUT_CONNECTION else ""))
+        return _result(reason, message + position(ctx, implied="connect" if reason in _WITHOUT_CONNECTION else ""))
     return None
 
 
 def timed_out(timeout: float, ctx: Context) -> Result:
-    """The verdict on a run that its deadline ended."""
-    return Result.failed(Reason.TIMEOUT, f"no answer within {span(timeout)}{place(ctx)}")
+    """The verdict of a run that reached its deadline."""
+    return Result.failed(Reason.TIMEOUT, f"no answer within {setting(timeout)}{position(ctx)}")
 
 
-def place(ctx: Context, *, of_itself: str = "") -> str:
-    """Where the run stood: ` in tls of step login`; `of_itself` is the phase that the message names without being told."""
+def position(ctx: Context, *, implied: str = "") -> str:
+    """The phase and step at which a run stopped: ` in tls of step login`. The phase `implied` by the message isn't repeated."""
     step = ctx.halted_step or ctx.step
-    phase = ctx.halted_in if ctx.halted_in != of_itself else ""
+    phase = ctx.halted_in if ctx.halted_in != implied else ""
     return (f" in {phase}" if phase else "") + (f" {'of' if phase else 'in'} step {step}" if step else "")
 
 
-def span(seconds: float) -> str:
-    """A stretch of time as checks.yaml would write it: 5s, 250ms."""
-    return f"{seconds:.3g}s" if seconds >= 1 else f"{seconds * 1000:.3g}ms"
-
-
 def _result(reason: Reason, message: str) -> Result:
-    return Result(Verdict.UNKNOWN if reason in _OURS else Verdict.FAIL, reason, message)
+    return Result(Verdict.UNKNOWN if reason in _OF_THE_RUNNER else Verdict.FAIL, reason, message)
 
 
 def _by_cause(error: BaseException, probe: Probe, ctx: Context) -> tuple[Reason, str] | None:
-    """What the network did, where that is known of the error or of what it was raised from; else what its kind says it is."""
+    """The reason of the first network error among the causes; else the reason that the kind declares for the error."""
     for cause in _causes(error):
         if (declared := _declared(cause, probe)) and not isinstance(cause.__cause__, OSError):
-            return declared, _said(cause)
-        if known := _known(cause, ctx):
+            return declared, _first_line(cause)
+        if known := _by_type(cause, ctx):
             return known
-    return (declared, _said(error)) if (declared := _declared(error, probe)) else None
+    return (declared, _first_line(error)) if (declared := _declared(error, probe)) else None
 
 
 def _declared(error: BaseException, probe: Probe) -> Reason | None:
-    """The kind's own word for it, the most specific class first."""
+    """The reason that a kind declares for an error, the most specific class first."""
     fitting = [kind for kind in probe.errors if isinstance(error, kind)]
     return probe.errors[max(fitting, key=lambda kind: len(kind.__mro__))] if fitting else None
 
 
-def _known(error: BaseException, ctx: Context) -> tuple[Reason, str] | None:
+def _by_type(error: BaseException, ctx: Context) -> tuple[Reason, str] | None:
     if isinstance(error, MemoryError):
         return Reason.STARVED, "the runner is out of memory"
     if isinstance(error, asyncio.IncompleteReadError):
@@ -127,12 +125,12 @@ def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
     if error.errno in _STARVED:
         return Reason.STARVED, f"the runner is short of resources ({error.strerror})"
     if isinstance(error, TimeoutError):
-        return Reason.TIMEOUT, f"no answer within {span(ctx.clock.monotonic() - ctx.started)}"
+        return Reason.TIMEOUT, f"no answer within {setting(ctx.clock.monotonic() - ctx.started)}"
     for kind, reason, words in _NETWORK:
         if isinstance(error, kind):
-            return reason, _said(error, words)
+            return reason, _first_line(error, words)
     if error.errno in _UNREACHABLE:
-        return Reason.UNREACHABLE, _said(error, "the address can't be reached")
+        return Reason.UNREACHABLE, _first_line(error, "the address can't be reached")
     return None
 
 
@@ -143,8 +141,8 @@ def _tls(error: ssl.SSLError) -> tuple[Reason, str]:
     return failed.reason, failed.message
 
 
-def _said(error: BaseException, otherwise: str = "") -> str:
-    """An error in its own first line; of a system error the text, or `otherwise` where there is only errno's."""
+def _first_line(error: BaseException, otherwise: str = "") -> str:
+    """The error's first line; for a system error its text, or `otherwise` if that is only the text of errno."""
     if isinstance(error, OSError) and error.strerror and error.errno:
         plain = error.strerror.lower() in ("connection refused", "connection reset by peer", "broken pipe")
         return otherwise if plain and otherwise else error.strerror

@@ -1,7 +1,7 @@
-"""Addresses outside that should always answer: when they are gone too, it is our own network that is gone.
+"""Addresses outside that should always respond: when they are gone too, the runner's own network is gone.
 
-Asked when several targets fail at once, or one begins to: by a plain GET each, through the wire, outside targets and limits, at
-most once in FRESH seconds for all runs together, and never for longer than WITHIN.
+They are asked when several targets fail at once, or one begins to fail: by one GET each, through the wire, outside targets and limits,
+at most once in FRESH seconds for all runs together, and never for longer than WITHIN.
 """
 
 from __future__ import annotations
@@ -9,106 +9,101 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import httpx
 
 from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Result, Verdict
 from probes.http.transport import HttpTransport
-from probes.probe import Context
 from probes.target import origin
 from probes.wire.addresses import literal
-from runner.engine.blame import NETWORK, Heard, cut_off
+from runner.engine.blame import NETWORK, ReferenceResponse, blame_network
+from runner.engine.contexts import Contexts
 
-FRESH = 3.0  # seconds for which an answer of the references is believed
-WITHIN = 2.0  # seconds that a reference has to answer
-_CAP = 64 * 1024  # bytes: what a reference says doesn't matter
-
-MakeContext = Callable[[float], Context]  # a notebook for one request, given its deadline by the clock
+FRESH = 3.0  # seconds for which the references' responses hold
+WITHIN = 2.0  # seconds that a reference has to respond
+_CAP = 64 * 1024  # bytes of a body, which doesn't matter
 
 
 class References:
-    """The references of one plan. Whoever looks while they are being asked shares what comes of it."""
+    """The references of one plan. All callers of `ask` at the same time share one round of requests."""
 
-    def __init__(self, urls: Sequence[str], make_context: MakeContext, clock: Clock) -> None:
+    def __init__(self, urls: Sequence[str], contexts: Contexts, clock: Clock) -> None:
         self._urls = tuple(urls)
-        self._make_context = make_context
+        self._contexts = contexts
         self._clock = clock
-        self._asking: asyncio.Task[tuple[Heard, ...]] | None = None
+        self._asking: asyncio.Future[list[ReferenceResponse]] | None = None
         self._asked_at = -math.inf
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Whether the plan has references."""
         return bool(self._urls)
 
-    async def look(self) -> tuple[Heard, ...]:
-        """What each of them said within the last FRESH seconds, or says now."""
+    async def ask(self) -> Sequence[ReferenceResponse]:
+        """The response of each reference, at most FRESH seconds old."""
         now = self._clock.monotonic()
         if self._asking is None or (self._asking.done() and (now - self._asked_at > FRESH or self._asking.cancelled())):
             self._asked_at = now
-            self._asking = asyncio.create_task(self._ask_all(), name="references")
+            self._asking = asyncio.gather(*(self._ask_one(url) for url in self._urls))
         asking = self._asking
-        await asyncio.wait({asking})  # whoever is cancelled while waiting leaves it to the others
+        await asyncio.wait({asking})  # a caller that is cancelled must not cancel the requests of the others
         return () if asking.cancelled() else asking.result()
 
-    async def _ask_all(self) -> tuple[Heard, ...]:
-        return tuple(await asyncio.gather(*(self._ask(url) for url in self._urls)))
-
-    async def _ask(self, url: str) -> Heard:
+    async def _ask_one(self, url: str) -> ReferenceResponse:
         host = origin(url)[1]
         named = literal(host) is None
-        ctx = self._make_context(self._clock.monotonic() + WITHIN)
+        ctx = self._contexts.unlimited("references", self._clock.monotonic() + WITHIN)
         try:
             async with asyncio.timeout(WITHIN), httpx.AsyncClient(transport=HttpTransport(ctx, cap=_CAP)) as client:
                 await client.get(url)
-        except httpx.TransportError as error:  # a certificate that doesn't hold, an answer too long: somebody out there said so
+        except httpx.TransportError as error:  # an invalid certificate or a response too long still proves that a server responded
             cause = error.__cause__
-            there = cause.reason not in NETWORK if isinstance(cause, Failed) else isinstance(cause, ssl.SSLError)
-            return Heard(host, there=there, named=named)
+            responded = cause.reason not in NETWORK if isinstance(cause, Failed) else isinstance(cause, ssl.SSLError)
+            return ReferenceResponse(host, responded=responded, named=named)
         except (TimeoutError, PolicyRefused, QuotaRefused, httpx.InvalidURL):
-            return Heard(host, there=False, named=named)
-        return Heard(host, there=True, named=named)
+            return ReferenceResponse(host, responded=False, named=named)
+        return ReferenceResponse(host, responded=True, named=named)
 
 
 class Uplink:
-    """Whose fault the failures of a plan's checks are, as far as the network goes.
+    """Decides whose fault a failure by the network is, for the checks of one plan.
 
-    It knows which places (targets, or addresses of checks without one) fail by the network now. A place that goes on failing
-    alone, and was found to be at fault itself, needs no reference again.
+    It knows which addresses (targets, or the addresses of checks without one) fail by the network now. The references aren't asked
+    again about an address that goes on failing alone and was found to be at fault itself.
     """
 
     def __init__(self, references: References) -> None:
         self._references = references
-        self._theirs: dict[str, bool] = {}  # the places that fail by the network now: whether the fault was found to be theirs
-        self._passed = False  # whether any run passed so far
-        self._answered = False  # whether any reference answered so far
+        self._at_fault: dict[str, bool] = {}  # by address that fails by the network now: whether the fault was found to be its own
+        self._passed = False  # whether any run has passed
+        self._responded = False  # whether any reference has responded
 
-    async def first_look(self) -> str:
-        """Asks the references before anything failed. Returns what is worth a warning; empty where all is well."""
-        heard = await self._references.look() if self._references else ()
-        self._answered |= any(one.there for one in heard)
-        if not heard or any(one.there for one in heard):
+    async def ask_at_start(self) -> str:
+        """Asks the references before anything has failed. Returns a warning, or "" if a reference responds."""
+        responses = await self._references.ask() if self._references else ()
+        self._responded |= any(one.responded for one in responses)
+        if not responses or any(one.responded for one in responses):
             return ""
-        gone = ", ".join(one.host for one in heard)
+        gone = ", ".join(one.host for one in responses)
         return (
             f"no reference responds ({gone}): network failures count as the runner's until a check has passed, "
             "and as the targets' from then on"
         )
 
-    async def judged(self, place: str, result: Result) -> Result:
-        """The same result; or unknown / offline where it failed because our own network is gone. Within WITHIN seconds."""
+    async def blame(self, address: str, result: Result) -> Result:
+        """The result; or unknown / offline if it failed because the runner's own network is gone. Takes at most WITHIN seconds."""
         self._passed |= result.verdict is Verdict.PASS
         if result.verdict is not Verdict.FAIL or result.reason not in NETWORK:
             if result.verdict is not Verdict.UNKNOWN:
-                self._theirs.pop(place, None)
+                self._at_fault.pop(address, None)
             return result
-        others = self._theirs.keys() - {place}
-        if not self._references or (not others and self._theirs.get(place)):
-            self._theirs.setdefault(place, True)
+        others = self._at_fault.keys() - {address}
+        if not self._references or (not others and self._at_fault.get(address)):
+            self._at_fault.setdefault(address, True)
             return result
-        self._theirs.setdefault(place, False)
-        heard = await self._references.look()
-        self._answered |= any(one.there for one in heard)
-        judged = cut_off(result, heard, useless=self._passed and not self._answered)
-        self._theirs[place] = judged.verdict is Verdict.FAIL
-        return judged
+        self._at_fault.setdefault(address, False)
+        responses = await self._references.ask()
+        self._responded |= any(one.responded for one in responses)
+        blamed = blame_network(result, responses, useless=self._passed and not self._responded)
+        self._at_fault[address] = blamed.verdict is Verdict.FAIL
+        return blamed

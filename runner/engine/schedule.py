@@ -1,7 +1,7 @@
-"""When each check runs: APScheduler holds the cadences, a timer the phase of each check within a tick.
+"""Starts each check at its slots. APScheduler holds the cadences; a timer of the loop holds a check's slot within a tick.
 
-A scheduler job for each check would cost more than the probe. So a tick comes for each distinct interval (at least every minute)
-and sets a timer for each of its checks that is due before the next tick; a cron expression has a tick of its own.
+A scheduler job for each check would cost more than the probe. So there is one tick for each distinct interval (at least every minute),
+which sets a timer for each of its checks that is due before the next tick. A cron expression has a tick of its own.
 
 Every slot of a check ends as one run or as one missed run with its reason: `late` (the loop stalled, the machine slept),
 `overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold refused it).
@@ -28,20 +28,20 @@ from runner.engine.cadences import Cadences, Handle, Timer, regular
 from runner.log import Log
 
 CAP = 200  # runs in flight
-LONGEST_TICK = 60.0  # seconds: a timer runs by the monotonic clock, and no longer than this out of step with the wall's
-AT_ONCE = 500  # checks that one tick looks at: to set the timers of 10,000 at once would hold the loop for some 30 ms
+LONGEST_TICK = 60.0  # seconds for which a timer, which runs by the monotonic clock, may be out of step with the wall clock
+AT_ONCE = 500  # checks of one tick: to set the timers of 10,000 at once would stall the loop for some 30 ms
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep
 
 
 class Observer(Protocol):
-    """What runs checks: runner.engine.execute.Execute."""
+    """Runs checks: runner.engine.execute.Execute."""
 
     async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
         """Runs once. Raises QuotaRefused."""
         ...
 
     def cut_short(self) -> None:
-        """Ends what is under way, as unknown / cancelled."""
+        """Ends the runs under way, as unknown / cancelled."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +51,8 @@ class ScheduledCheck:
     planned: Planned
     after: After
     due: float
-    ahead: float  # by how many seconds its tick looks ahead
-    until: float = 0.0  # what its last tick looked ahead to
+    ahead: float  # seconds by which its tick looks ahead
+    until: float = 0.0  # the time to which its last tick looked ahead
     timer: Handle | None = None
 
     @property
@@ -61,11 +61,11 @@ class ScheduledCheck:
 
     @property
     def grace(self) -> float:
-        """By how many seconds a run may come late."""
+        """Seconds by which a run may come late."""
         return grace(self.planned.check.interval)
 
     def cancel(self) -> None:
-        """Ends its timer."""
+        """Cancels its timer."""
         if self.timer:
             self.timer.cancel()
         self.timer = None
@@ -101,7 +101,7 @@ class Schedule:
         self._ticks: set[str] = set()  # their names
         self._running: dict[asyncio.Task[None], tuple[str, Observer]] = {}
 
-    # What a driver sets going
+    # Starting, swapping and draining
 
     def start(self, plan: Plan, observer: Observer, last_seen: Mapping[str, float] | None = None) -> None:
         """Starts with a plan. `last_seen` says when each check was last observed, by its name, in seconds since the epoch.
@@ -115,12 +115,22 @@ class Schedule:
     def swap(self, plan: Plan, observer: Observer) -> tuple[asyncio.Task[None], ...]:
         """Goes on with another plan, at once: unchanged checks keep their rhythm, new and changed ones run soon.
 
-        Returns the runs still in flight, all by the observer before; what that needs may be closed when they have ended. Those
-        of removed and changed checks end too, but are not emitted: a series that is gone must not come back.
+        Returns the runs still in flight, all by the previous observer; its resources may be closed when they have ended. The runs of
+        removed and changed checks end too, but are not emitted: a series that is gone must not come back.
         """
         before, self._checks, self._observer = self._checks, {}, observer
         for planned in plan.checks:
-            self._checks[planned.check.name] = self._kept_or_new(planned, before)
+            name = planned.check.name
+            scheduled = before.get(name)
+            if scheduled and scheduled.planned.fingerprint == planned.fingerprint:
+                scheduled.planned = planned
+                self._checks[name] = before.pop(name)
+                continue
+            after = slots(planned)
+            last = None if scheduled else self._last_seen.pop(name, None)
+            due = first(after, name, planned.check.interval, self._clock.time(), last)
+            ahead = min(planned.schedule.seconds, LONGEST_TICK) if isinstance(planned.schedule, Every) else LONGEST_TICK
+            self._checks[name] = ScheduledCheck(planned, after, due, ahead)
         for scheduled in before.values():  # of checks that are removed or changed
             scheduled.cancel()
             self._refused.discard(scheduled.name)
@@ -128,7 +138,7 @@ class Schedule:
         return self.in_flight
 
     async def drain(self, within: float) -> None:
-        """Starts nothing more, waits `within` seconds for runs in flight, then cuts them short; all are emitted."""
+        """Starts no more runs, waits `within` seconds for those in flight, then cuts them short; all are emitted."""
         self._cadences.stop()
         for scheduled in self._checks.values():
             scheduled.cancel()
@@ -144,21 +154,10 @@ class Schedule:
         """The runs under way."""
         return tuple(self._running)
 
-    # Plans
-
-    def _kept_or_new(self, planned: Planned, before: dict[str, ScheduledCheck]) -> ScheduledCheck:
-        scheduled = before.get(planned.check.name)
-        if scheduled and scheduled.planned.fingerprint == planned.fingerprint:
-            scheduled.planned = planned
-            return before.pop(planned.check.name)
-        after = slots(planned)
-        last = None if scheduled else self._last_seen.pop(planned.check.name, None)
-        due = first(after, planned.check.name, planned.check.interval, self._clock.time(), last)
-        ahead = min(planned.schedule.seconds, LONGEST_TICK) if isinstance(planned.schedule, Every) else LONGEST_TICK
-        return ScheduledCheck(planned, after, due, ahead)
+    # Ticks and timers
 
     def _set_ticks(self) -> None:
-        """One tick for each distinct cadence of the plan; what is due before the first of them gets its timer now."""
+        """Sets one tick for each distinct cadence of the plan. A check that is due before its first tick gets its timer now."""
         before, self._ticks = self._ticks, set()
         for name, when, group in cadences_of(self._checks.values()):
             tick = partial(self._tick, group)
@@ -167,8 +166,6 @@ class Schedule:
             tick()
         for name in before - self._ticks:
             self._cadences.remove(name)
-
-    # Ticks and timers
 
     def _tick(self, group: tuple[ScheduledCheck, ...]) -> None:
         """Sets a timer for each check of a group that is due before the next tick."""
@@ -180,13 +177,13 @@ class Schedule:
             self._set_timer(scheduled, now)
 
     def _set_timer(self, scheduled: ScheduledCheck, now: float) -> None:
-        """Where its tick looks ahead to its slot, and the slot isn't one of many that a sleep left behind."""
+        """Sets the timer of a slot before its tick's horizon, unless the slot is one of many that a sleep left behind."""
         if scheduled.timer is None and now - scheduled.grace <= scheduled.due < scheduled.until:
             delay = max(0.0, scheduled.due - now)
             scheduled.timer = self._timer.call_later(delay, partial(self._fire, scheduled, self._clock.monotonic() + delay))
 
     def _catch_up(self, scheduled: ScheduledCheck, now: float) -> None:
-        """Counts the slots that nobody could use, and comes back from a future that a wrong clock had promised."""
+        """Counts the slots that are past as missed, and corrects a slot that a wrong clock has put too far ahead."""
         for _ in range(_MOST_MISSED):
             if scheduled.due + scheduled.grace >= now:
                 break
@@ -197,27 +194,27 @@ class Schedule:
         scheduled.due = min(scheduled.due, scheduled.after(now + scheduled.grace))
 
     def _fire(self, scheduled: ScheduledCheck, due: float) -> None:
-        """A check's slot has come: it runs, or is missed. `due` by the monotonic clock."""
+        """Starts the run of a slot, or counts it as missed. `due` is a time of the monotonic clock."""
         lag = max(0.0, self._clock.monotonic() - due)
         now = self._clock.time()
-        late = max(lag, now - scheduled.due)  # the wall's clock knows of a sleep that the other one slept through
+        late = max(lag, now - scheduled.due)  # the wall clock counts a sleep of the machine, the monotonic one doesn't
         scheduled.timer, scheduled.due = None, scheduled.after(scheduled.due)
         self._set_timer(scheduled, now)  # after a first run, its slot may come before the next tick
         self._lagged(lag)
-        if obstacle := self._obstacle(scheduled, late):
+        obstacle = ""
+        if late > scheduled.grace:
+            obstacle = "late"
+        elif any(name == scheduled.name for name, _ in self._running.values()):
+            obstacle = "overlap"
+        elif len(self._running) >= self._cap:
+            obstacle = "cap"
+        if obstacle:
             self._missed(scheduled.planned.check, obstacle)
             return
         assert self._observer is not None  # noqa: S101 - `swap` sets it before any check
         task = asyncio.get_running_loop().create_task(self._run(scheduled, self._observer, lag), name=f"run of {scheduled.name}")
         self._running[task] = scheduled.name, self._observer
         task.add_done_callback(self._ended)
-
-    def _obstacle(self, scheduled: ScheduledCheck, late: float) -> str:
-        if late > scheduled.grace:
-            return "late"
-        if any(name == scheduled.name for name, _ in self._running.values()):
-            return "overlap"
-        return "cap" if len(self._running) >= self._cap else ""
 
     # Runs
 
@@ -228,7 +225,7 @@ class Schedule:
         except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
             if self._is_scheduled(scheduled):
                 self._missed(check, "quota")
-                if name not in self._refused:  # said once, until the check runs again
+                if name not in self._refused:  # logged once, until the check runs again
                     self._refused.add(name)
                     self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")
             return
@@ -237,18 +234,18 @@ class Schedule:
             self._emit(observation)
 
     def _is_scheduled(self, scheduled: ScheduledCheck) -> bool:
-        """Not removed or changed meanwhile."""
+        """Whether no reload has removed or changed the check meanwhile."""
         return self._checks.get(scheduled.name) is scheduled
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Nothing that goes wrong in one run may touch another: the loop's handler logs it, and the schedule goes on."""
+        """Gives an unexpected error to the loop's exception handler, which logs it; the other checks go on."""
         name, _ = self._running.pop(task)
         if not task.cancelled() and (error := task.exception()):
             task.get_loop().call_exception_handler({"message": f"the run of check {name} broke", "exception": error, "task": task})
 
 
 def cadences_of(checks: Iterable[ScheduledCheck]) -> Iterator[tuple[str, BaseTrigger, tuple[ScheduledCheck, ...]]]:
-    """The cadences that a plan needs: name, trigger and checks of each. Those of an interval are split by phase where they are many."""
+    """The cadences of a plan: name, trigger and checks of each. The checks of one interval are split into parts of about AT_ONCE."""
     intervals: dict[float, list[ScheduledCheck]] = defaultdict(list)
     crons: dict[tuple[str, str], list[ScheduledCheck]] = defaultdict(list)
     for scheduled in checks:

@@ -147,7 +147,7 @@ class Service:
 
     async def _ask_references(self, execute: Execute) -> None:
         """Warns before anything fails where no reference responds."""
-        if warning := await execute.uplink.first_look():
+        if warning := await execute.uplink.ask_at_start():
             self.log(logging.WARNING, warning)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from probes.core import Reason, Result, Verdict
-from runner.engine.blame import blamed
+from runner.engine.blame import blame_stall
 
 ROWS = [
     ("silent target, calm loop", Reason.TIMEOUT, 5.0, 0.0, Verdict.FAIL),
@@ -24,7 +24,7 @@ ROWS = [
 def test_slowness_is_ours_only_where_our_stalls_explain_it(reason: Reason, seconds: float, stalled: float, verdict: Verdict) -> None:
     """With a timeout of 5 s: ours becomes unknown / starved and says so; the target's stays as it was."""
     before = Result.failed(reason, "slow")
-    after = blamed(before, seconds=seconds, stalled=stalled, timeout=5.0)
+    after = blame_stall(before, seconds=seconds, stalled=stalled, timeout=5.0)
     assert after.verdict is verdict
     if verdict is Verdict.FAIL:
         assert after is before
@@ -35,4 +35,4 @@ def test_slowness_is_ours_only_where_our_stalls_explain_it(reason: Reason, secon
 
 def test_a_pass_stays_a_pass() -> None:
     """A stall excuses nothing that needs no excuse."""
-    assert blamed(Result.passed("ok"), seconds=4.0, stalled=3.0, timeout=5.0) == Result.passed("ok")
+    assert blame_stall(Result.passed("ok"), seconds=4.0, stalled=3.0, timeout=5.0) == Result.passed("ok")

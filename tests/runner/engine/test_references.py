@@ -10,7 +10,7 @@ import pytest
 
 from judge.observation import Observation
 from probes.core import Failed, Reason, Result, Verdict
-from runner.engine.blame import Heard, cut_off
+from runner.engine.blame import ReferenceResponse, blame_network
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.lab import Lab, lab, raising
@@ -98,7 +98,7 @@ async def test_what_a_target_said_is_its_own(reason: Reason) -> None:
 async def test_references_that_never_answered_excuse_nothing_once_a_check_passed() -> None:
     """Behind a firewall that lets no reference through, an outage is still an outage: their silence says nothing there."""
     async with uplink("gone") as (bench, _):
-        assert (await bench.execute.uplink.first_look()).startswith("no reference responds (127.0.0.1)")
+        assert (await bench.execute.uplink.ask_at_start()).startswith("no reference responds (127.0.0.1)")
         await passes(bench, "a:1")
         seen = await fails(bench, "b:1")
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.REFUSED)
@@ -114,7 +114,7 @@ async def test_a_certificate_that_does_not_hold_is_an_answer(authority: Authorit
 async def test_without_references_every_failure_stands() -> None:
     """A plan that names none blames nobody but the targets, and asks nobody."""
     async with lab() as bench:
-        assert await bench.execute.uplink.first_look() == ""
+        assert await bench.execute.uplink.ask_at_start() == ""
         seen = [await fails(bench, place) for place in ("a:1", "b:1")]
     assert {one.verdict for one in seen} == {Verdict.FAIL}
 
@@ -132,8 +132,14 @@ async def test_whoever_stops_waiting_leaves_the_asking_to_the_others() -> None:
 
 
 DNS = Result.failed(Reason.DNS, "no DNS server answered for api.test within 5s")
-ADDRESS_THERE, ADDRESS_GONE = Heard("192.0.2.1", there=True, named=False), Heard("192.0.2.1", there=False, named=False)
-NAME_THERE, NAME_GONE = Heard("www.test", there=True, named=True), Heard("www.test", there=False, named=True)
+ADDRESS_THERE, ADDRESS_GONE = (
+    ReferenceResponse("192.0.2.1", responded=True, named=False),
+    ReferenceResponse("192.0.2.1", responded=False, named=False),
+)
+NAME_THERE, NAME_GONE = (
+    ReferenceResponse("www.test", responded=True, named=True),
+    ReferenceResponse("www.test", responded=False, named=True),
+)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +154,9 @@ NAME_THERE, NAME_GONE = Heard("www.test", there=True, named=True), Heard("www.te
         ((), ""),
     ],
 )
-def test_of_a_name_only_names_can_speak(heard: tuple[Heard, ...], said: str) -> None:
+def test_of_a_name_only_names_can_speak(heard: tuple[ReferenceResponse, ...], said: str) -> None:
     """A dead resolver of ours is ours, too; a reference by address says nothing of names."""
-    judged = cut_off(DNS, heard)
+    judged = blame_network(DNS, heard)
     if said:
         assert (judged.verdict, judged.reason, judged.message) == (Verdict.UNKNOWN, Reason.OFFLINE, f"{DNS.message}; {said}")
     else:
