@@ -160,7 +160,9 @@ class _Burst:
             return ()
         return list(dict.fromkeys(found))[:_ADDRESSES]
 
-    async def _try_each(self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[TrialOutcome | None]]) -> dict[str, TrialOutcome]:
+    async def _try_each(
+        self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[TrialOutcome | None]]
+    ) -> dict[str, TrialOutcome]:
         outcomes = await asyncio.gather(*(attempt(address) for address in addresses))
         return {address: outcome for address, outcome in zip(addresses, outcomes, strict=True) if outcome is not None}
 

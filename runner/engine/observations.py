@@ -27,7 +27,7 @@ def observations(
     evidence = ctx.evidence
     if "request" in evidence:  # the traceparent that was sent with it finds the run in the target's own traces
         evidence = {**evidence, "traceparent": ctx.sender.headers()["traceparent"]}
-    whole = Observation(
+    observation = Observation(
         check=planned.check,
         verdict=result.verdict,
         reason=result.reason,
@@ -42,16 +42,16 @@ def observations(
         request_id=ctx.sender.request_id,
         lag=lag,
     )
-    return (whole, *(_part(part, result, whole, redact) for part in planned.parts))
+    return (observation, *(_part(part, result, observation, redact) for part in planned.parts))
 
 
-def _part(part: Check, result: Result, whole: Observation, redact: Redactor) -> Observation:
+def _part(part: Check, result: Result, observation: Observation, redact: Redactor) -> Observation:
     """A part has its run's time and evidence. Its verdict is its own, or the run's if the run ended before the part was known."""
-    own = result.parts.get(part.name.removeprefix(f"{whole.check.name}/"))
+    own = result.parts.get(part.name.removeprefix(f"{observation.check.name}/"))
     if own is None:
         missing = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe (kind {part.kind}) reported nothing about this part")
         own = missing if result.verdict is Verdict.PASS else result
-    return replace(whole, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
+    return replace(observation, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
 
 
 def short(text: str, most: int = MESSAGE) -> str:
@@ -65,8 +65,8 @@ def short(text: str, most: int = MESSAGE) -> str:
 class Bounded:
     """Bounds one run's evidence: each text, each list, the depth, and all texts together."""
 
-    def __init__(self, whole: int = WHOLE) -> None:
-        self._left = whole
+    def __init__(self, observation: int = WHOLE) -> None:
+        self._left = observation
 
     def tree(self, value: Any, depth: int = 0) -> Any:
         """The same shape within the bounds; a mark replaces each part that is left out."""

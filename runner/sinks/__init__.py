@@ -1,1 +1,1 @@
-"""The places an observation goes, one file each. None knows another; a sink is `Callable[[Observation], None]`."""
+"""The sinks of observations, one file each. None knows another; a sink is `Callable[[Observation], None]`."""

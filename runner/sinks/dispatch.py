@@ -1,4 +1,4 @@
-"""Hands each observation to every sink, in order. A sink that fails stops no other."""
+"""Gives each observation to every sink, in order. A sink that fails stops no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from judge.observation import DiagnosisFinding, Observation
 from runner.config.plan import ByCheck, Plan
 from runner.log import Log
 
-_SAY_AGAIN = 100  # failures of one sink between two lines in the log
+_LOG_EVERY = 100  # failures of one sink for each line in the log
 
 
 class LastingSink(Protocol):
@@ -23,14 +23,14 @@ class LastingSink(Protocol):
         ...
 
     def plan(self, plan: Plan, /) -> None:
-        """Follows the load at the start and each reload. Its docstring says what a reload and a restart do to what the sink remembers."""
+        """Follows the load at the start and each reload. Its docstring says what a reload and a restart do to the sink's memory."""
         ...
 
 
 class Emit:
-    """A Sink that fans out. It knows the latest observation of each check, and adds the finding that they allow.
+    """A sink that fans out. It keeps the latest observation of each check, and adds a finding that follows from them.
 
-    `failed` is told the name of a sink each time that it fails. `finders` take what diagnoses find later.
+    `failed` is called with the name of a sink each time that it fails. `finders` take the findings of diagnoses later.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Emit:
         self.latest: ByCheck[Observation] = ByCheck()
 
     def __call__(self, observation: Observation) -> None:
-        """Adds the finding and hands the observation on."""
-        if said := finding(observation, self.latest):
-            observation = replace(observation, finding=said)
+        """Adds the finding and gives the observation to every sink."""
+        if text := finding(observation, self.latest):
+            observation = replace(observation, finding=text)
         if observation.confirmed:
             self.latest[observation.check.name] = observation
         for name, sink in self.sinks.items():
@@ -59,18 +59,18 @@ class Emit:
             except Exception as error:  # noqa: BLE001 - one sink's fault must not silence the others
                 self._count(name, error)
 
-    def found(self, told: DiagnosisFinding) -> None:
-        """Hands what a diagnosis found to whoever takes findings."""
+    def found(self, diagnosis: DiagnosisFinding) -> None:
+        """Gives the finding of a diagnosis to every finder."""
         for name, take in self._finders.items():
             try:
-                take(told)
+                take(diagnosis)
             except Exception as error:  # noqa: BLE001 - as above
                 self._count(name, error)
 
     def plan(self, plan: Plan) -> None:
-        """Lets every sink follow a load or reload, in order; and a removed or changed check explains nothing until it is seen again.
+        """Lets every sink follow a load or reload, in order. A removed or changed check explains no failure until its next run.
 
-        A restart restores no observation. Raises what a sink raises: the first one may refuse a plan before anything has changed.
+        A restart restores no observation. Raises what a sink raises: the first sink may refuse a plan before anything has changed.
         """
         for sink in self.sinks.values():
             sink.plan(plan)
@@ -78,6 +78,6 @@ class Emit:
 
     def _count(self, name: str, error: Exception) -> None:
         failures = self._failures[name] = self._failures.get(name, 0) + 1
-        if failures % _SAY_AGAIN == 1:
+        if failures % _LOG_EVERY == 1:
             self._log(logging.ERROR, f"sink {name} failed ({failures} times so far): {type(error).__name__}: {error}")
         self._failed(name)

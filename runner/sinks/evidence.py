@@ -1,24 +1,23 @@
-"""The last failures of each check with their evidence, kept apart from successes so that no success pushes one out."""
+"""The last failures of each check with their evidence, kept apart from passes so that no pass displaces a failure."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from judge.observation import DiagnosisFinding, Observation
 from probes.core import Verdict
 from runner.config.plan import ByCheck, Plan
 
-_TEXT = 4096  # characters kept of a text that is too long to keep whole
+_TEXT = 4096  # characters kept of a longer text
 
 
 class Evidence:
-    """A sink that keeps, in memory, a check's last `keep` failures, its last pass and its last run that couldn't tell.
+    """A sink that keeps, in memory, a check's last `keep` failures, its last pass and its last unknown run.
 
-    All failures together stay below `most_bytes` of evidence: when they don't fit, the check that holds most gives up its
-    oldest first. Of one failure above an eighth of that, long texts are cut.
+    All failures together stay below `most_bytes` of evidence: when they don't fit, the oldest failure of the check with the most
+    evidence is dropped first. The long texts of a failure above an eighth of that are cut.
     """
 
     def __init__(self, keep: int = 20, most_bytes: int = 8 * 2**20) -> None:
@@ -29,7 +28,7 @@ class Evidence:
         self._others: ByCheck[dict[Verdict, Observation]] = ByCheck()
 
     def __call__(self, seen: Observation) -> None:
-        """Keeps a failure, or replaces the last pass."""
+        """Keeps a failure, or replaces the last pass or unknown run."""
         if seen.verdict is not Verdict.FAIL:
             self._others.setdefault(seen.check.name, {})[seen.verdict] = _cut(seen, self._most // 8)[1]
             return
@@ -38,62 +37,58 @@ class Evidence:
         held.append((size, kept))
         self._sizes[seen.check.name] = self._sizes.get(seen.check.name, 0) + size
         while len(held) > self._keep:
-            self._let_go(seen.check.name)
+            self._drop_oldest(seen.check.name)
         while sum(self._sizes.values()) > self._most:
-            self._let_go(max(self._sizes, key=self._sizes.__getitem__))
+            self._drop_oldest(max(self._sizes, key=self._sizes.__getitem__))
 
-    def found(self, told: DiagnosisFinding) -> None:
-        """Joins what a diagnosis found to the failure that it is about, where that is still kept."""
-        held = self._failures.get(told.check.name, deque())
-        for place, (before, seen) in enumerate(held):
-            if seen.trace_id == told.trace_id:
-                said = "; ".join(filter(None, (told.text, seen.finding)))
-                size, joined = _cut(replace(seen, finding=said, evidence={**seen.evidence, "diagnosis": told.trials}), self._most // 8)
-                self._sizes[told.check.name] += size - before
-                held[place] = size, joined
+    def found(self, diagnosis: DiagnosisFinding) -> None:
+        """Adds the finding of a diagnosis to its failure, if that is still kept."""
+        held = self._failures.get(diagnosis.check.name, deque())
+        for index, (before, seen) in enumerate(held):
+            if seen.trace_id == diagnosis.trace_id:
+                text = "; ".join(filter(None, (diagnosis.text, seen.finding)))
+                size, joined = _cut(replace(seen, finding=text, evidence={**seen.evidence, "diagnosis": diagnosis.trials}), self._most // 8)
+                self._sizes[diagnosis.check.name] += size - before
+                held[index] = size, joined
 
     def plan(self, plan: Plan) -> None:
-        """Follows a reload: a removed check's evidence goes.
+        """Follows a reload: a removed check's evidence is dropped.
 
-        A changed check keeps its failures: each says for itself what was asked and when, and a check is often changed while somebody
-        looks into them. What they are held against goes: a pass of the check before the change is no pass of this one. A restart
-        restores nothing: evidence is written to no disk.
+        A changed check keeps its failures: each holds its own request and time, and a check is often changed while somebody looks into
+        them. Its last pass is dropped: a pass before the change is no pass of the changed check. A restart restores nothing: evidence
+        is never written to disk.
         """
-        for name in _without(self._failures, plan.fingerprints):
+        for name in [name for name in self._failures if name not in plan.fingerprints]:
             del self._failures[name], self._sizes[name]
         self._others.plan(plan)
 
     def failures(self, check: str) -> tuple[Observation, ...]:
-        """The failures that are kept, newest first."""
+        """The failures of a check that are kept, newest first."""
         return tuple(seen for _, seen in reversed(self._failures.get(check, deque())))
 
     def latest(self, check: str, verdict: Verdict) -> Observation | None:
-        """The last pass, or the last run that couldn't tell: what to hold a failure against."""
+        """The last pass or the last unknown run, to compare a failure with."""
         return self._others.get(check, {}).get(verdict)
 
-    def _let_go(self, check: str) -> None:
+    def _drop_oldest(self, check: str) -> None:
         size, _ = self._failures[check].popleft()
         self._sizes[check] -= size
 
 
-def _without(names: Iterable[str], wanted: Container[str]) -> list[str]:
-    return [name for name in names if name not in wanted]
-
-
 def _size(seen: Observation) -> int:
-    """About how many bytes an observation takes."""
+    """The approximate size of an observation in bytes."""
     return len(json.dumps([seen.message, dict(seen.facts), dict(seen.evidence)], default=str)) + 200 * len(seen.spans) + 500
 
 
 def _cut(seen: Observation, most: int) -> tuple[int, Observation]:
-    """The observation within so many bytes, and its size: long texts cut first, then all evidence but a word of it."""
+    """The observation within `most` bytes, and its size: long texts are cut first, then all evidence is dropped."""
     if (size := _size(seen)) <= most:
         return size, seen
     smaller = replace(seen, evidence={key: _short(value) for key, value in seen.evidence.items()}, spans=seen.spans[:100])
     if (size := _size(smaller)) <= most:
         return size, smaller
-    word = {"cut": f"{size} bytes of evidence were too much to keep"}
-    smaller = replace(smaller, evidence=word, facts={}, message=_short(seen.message), spans=())
+    note = {"cut": f"{size} bytes of evidence were too much to keep"}
+    smaller = replace(smaller, evidence=note, facts={}, message=_short(seen.message), spans=())
     return _size(smaller), smaller
 
 

@@ -1,7 +1,7 @@
 """The checks' part of /metrics: one collector of prometheus-client, with its text kept in pieces, one per family and check.
 
 A piece is rendered when its samples change, and a scrape joins the pieces by family. (Joined by check, the text would repeat HELP lines,
-which the format forbids.) The text is byte for byte what prometheus-client writes for the same samples; a test compares them.
+which the format forbids.) The text is byte for byte the one that prometheus-client writes for the same samples; a test compares them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Head:
 
 
 def clean(value: str) -> str:
-    """A label's value as UTF-8 can hold it: a question mark replaces what is no valid Unicode."""
+    """A label's value in valid UTF-8: a question mark replaces every invalid character."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -57,7 +57,7 @@ def _labelled(labels: Mapping[str, str]) -> str:
 
 
 def exemplar(trace_id: str, value: float, at: float) -> Exemplar | None:
-    """What leads from a bucket or a counter to a run: nothing where the trace id is missing or too long (128 characters)."""
+    """An exemplar that leads from a bucket or a counter to a run; None if the trace id is missing or too long (128 characters)."""
     if not trace_id or len("trace_id") + len(trace_id) > 128:  # noqa: PLR2004 - the standard's own bound
         return None
     return Exemplar({"trace_id": clean(trace_id)}, value, at)
@@ -66,7 +66,7 @@ def exemplar(trace_id: str, value: float, at: float) -> Exemplar | None:
 class Piece:
     """The samples of one check in one family, and their lines. OpenMetrics differs only where there are exemplars.
 
-    It takes over from `before` what stands before the values, since that rarely changes. It keeps no object per sample: the garbage
+    It takes over the names and labels of the lines from `before`, since they rarely change. It keeps no object per sample: the garbage
     collector would have to visit each of them, and it stops the loop while it works.
     """
 
@@ -121,7 +121,7 @@ class Rendered(Metric):
         self._samples = samples
 
     def text(self, *, openmetrics: bool) -> bytes:
-        """What prometheus-client writes of it; joined at the first call, and kept."""
+        """The family's text as prometheus-client writes it; joined at the first call, and kept."""
         if openmetrics not in self._texts:
             pieces = [piece.openmetrics for piece in self._pieces] if openmetrics else [piece.text for piece in self._pieces]
             self._texts[openmetrics] = "".join([self._help_and_type(openmetrics=openmetrics), *pieces]).encode()

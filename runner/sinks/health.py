@@ -1,15 +1,15 @@
-"""How every check is now: the latest run, since when, and the recent ones. /health/metrics and the page read it.
+"""The state of every check: its latest run, since when it has that verdict, and its recent runs. For /health/metrics and the page.
 
 /health/metrics is the guide's flat form, with more below it:
 
     {"db_healthy": true, "redis_healthy": true, "ai_service_healthy": null, "booking_providers_healthy": false,
      "status": "unhealthy", "timestamp": "2026-11-24T12:00:00.000Z", "service": "roadtrip", "checks": {"database": {...}, ...}}
 
-A flag is true when every check that `reports_as` it passed, and freshly; false when one of them failed; null when neither can
-be said: a check has not run, can't tell, is stale (its latest run ended more than three intervals ago, pauses of a cron expression
-left out), or none reports the flag.
-The status code never contradicts the body: 200 when every flag that some check reports is true, else 503. (Where no check
-reports a flag, all checks decide.) It tells about the road, not about the runner: for a container's health use /-/healthy.
+A flag is true when every check that `reports_as` it has passed, and is not stale; false when one of them has failed; else null: a check
+has not run, is unknown, is stale (its latest run ended more than three intervals ago, without the pauses of a cron expression), or no
+check reports the flag.
+The status code never contradicts the body: 200 when every flag that some check reports is true, else 503. (If no check
+reports a flag, all checks decide.) It describes the targets, not the runner: for a container's health use /-/healthy.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from judge.findings import finding
 from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import event
 from probes.core import Clock, Verdict
+from probes.facts import step_of
 from probes.text import iso
 from runner.config.plan import After, Plan
 from runner.config.slots import slots
@@ -35,7 +36,7 @@ _STALE_AFTER = 3  # intervals
 class State:
     """One check as it is now. `since` is when its verdict began, as far as this process has seen; `recent` is oldest first.
 
-    `due` is when the run after the latest one is planned, where that is known: a cron expression may pause for a night.
+    `due` is the slot after the latest run: a cron expression may pause for a night.
     """
 
     check: Check
@@ -46,14 +47,14 @@ class State:
     slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
 
     def stale(self, now: float) -> bool:
-        """Whether the latest run is too old to say how the target is now; never for a check whose interval isn't known."""
+        """Whether the latest run is too old to describe the target now; never for a check whose interval isn't known."""
         if self.latest is None or not self.check.interval:
             return False
         last = max(self.latest.at + self.latest.seconds, self.due - self.check.interval)
         return now - last > _STALE_AFTER * self.check.interval + self.check.timeout
 
     def healthy(self, now: float) -> bool | None:
-        """True or false as the latest run says; None where it can't, or is stale, or there was none."""
+        """Whether the latest run passed; None if it is unknown or stale, or there was none."""
         if self.latest is None or self.latest.verdict is Verdict.UNKNOWN or self.stale(now):
             return None
         return self.latest.verdict is Verdict.PASS
@@ -62,7 +63,7 @@ class State:
 class Health:
     """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks.
 
-    The latest is kept without its evidence, the recent ones with no facts but the seconds of their steps.
+    The latest run is kept without its evidence, the recent ones only with the facts that hold the seconds of their steps.
     """
 
     def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
@@ -72,15 +73,15 @@ class Health:
         self._states: dict[str, State] = {}
         self._recent: dict[str, deque[Observation]] = {}
         self._prints: dict[str, str] = {}
-        self._found: dict[str, str] = {}  # what diagnoses found of the checks that fail now
+        self._found: dict[str, str] = {}  # findings of diagnoses of the checks that fail now
         self._service = ""
         self.plan(plan)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a reload: removed checks go, and what is known of a check whose settings changed is forgotten.
+        """Follows a reload: removed checks and the states of changed checks are forgotten.
 
-        A restart restores nothing: a check is pending until its first run, which comes within ten seconds of the start or, where the
-        state knows of a recent run, at its own time.
+        A restart restores nothing: a check is pending until its first run, which comes within ten seconds of the start or, if the
+        state knows of a recent run, at its own slot.
         """
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
@@ -94,7 +95,7 @@ class Health:
             self._after |= dict.fromkeys((check.name for check in (planned.check, *planned.parts)), slots(planned))
 
     def __call__(self, seen: Observation) -> None:
-        """Takes an observation; one of a check that the plan no longer has is let go."""
+        """Takes an observation. One of a check that the plan no longer has is ignored."""
         before = self._states.get(seen.check.name)
         if before is None or not seen.confirmed:
             return
@@ -102,67 +103,59 @@ class Health:
             self._found.pop(seen.check.name, None)
         same = before.latest is not None and before.latest.verdict is seen.verdict
         slim = replace(seen, evidence={}, spans=())
-        steps = {name: value for name, value in seen.facts.items() if name.startswith("step.")}
+        steps = {name: value for name, value in seen.facts.items() if step_of(name)}
         self._recent[seen.check.name].append(replace(slim, facts=steps))
         since = before.since if same else seen.at
         due = self._after[seen.check.name](seen.at)
         self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
 
-    def found(self, told: DiagnosisFinding) -> None:
-        """What a diagnosis found: it stands while its check goes on failing."""
-        state = self._states.get(told.check.name)
+    def found(self, diagnosis: DiagnosisFinding) -> None:
+        """Takes the finding of a diagnosis, which is shown while its check goes on failing."""
+        state = self._states.get(diagnosis.check.name)
         if state and state.latest and state.latest.verdict is Verdict.FAIL:
-            self._found[told.check.name] = told.text
+            self._found[diagnosis.check.name] = diagnosis.text
 
     def states(self) -> tuple[State, ...]:
-        """Every check of the plan in its order, each followed by its parts; findings as the latest runs of all checks allow them."""
+        """Every check of the plan in its order, each followed by its parts, with findings from the latest runs of all checks."""
         latest = self._latest()
-        return tuple(self._shown(state, latest) for state in self._states.values())
+        return tuple(self._with_findings(state, latest) for state in self._states.values())
 
     def state(self, name: str) -> State | None:
-        """One check, or None where the plan has no such check."""
+        """One check, or None if the plan has no such check."""
         state = self._states.get(name)
-        return self._shown(state, self._latest()) if state else None
+        return self._with_findings(state, self._latest()) if state else None
 
     def _latest(self) -> dict[str, Observation]:
         return {name: state.latest for name, state in self._states.items() if state.latest}
 
-    def _shown(self, state: State, latest: Mapping[str, Observation]) -> State:
-        """What other checks say is worked out as it is read: it grows old with their next run."""
+    def _with_findings(self, state: State, latest: Mapping[str, Observation]) -> State:
+        """The state with its findings. They depend on the latest runs of other checks, so they are made when they are read."""
         name, seen = state.check.name, state.latest
         if seen is not None:
-            said = "; ".join(filter(None, (self._found.get(name), finding(seen, latest))))
-            seen = replace(seen, finding=said)
+            text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest))))
+            seen = replace(seen, finding=text)
         return replace(state, latest=seen, recent=tuple(self._recent[name]))
 
     def report(self) -> tuple[int, dict[str, Any]]:
-        """The status code and the body of /health/metrics, as this module promises them."""
+        """The status code and the body of /health/metrics, as described at the top of this file."""
         now = self._clock.time()
-        flags = _flags(self._states.values(), now)
-        reporting = any(state.check.reports_as for state in self._states.values())
-        told = _reported(flags, self._states.values()) if reporting else [state.healthy(now) for state in self._states.values()]
-        status = "unhealthy" if False in told else "unknown" if None in told or not told else "healthy"
+        by_flag: dict[str, list[bool | None]] = {flag: [] for flag in FLAGS}
+        for state in self._states.values():
+            if state.check.reports_as:
+                by_flag.setdefault(state.check.reports_as, []).append(state.healthy(now))
+        flags = {flag: all_of(values) for flag, values in by_flag.items()}
+        reported = [flags[flag] for flag, values in by_flag.items() if values]
+        healthy = all_of(reported or [state.healthy(now) for state in self._states.values()])
+        status = {True: "healthy", False: "unhealthy", None: "unknown"}[healthy]
         checks = {name: _row(state, now) for name, state in self._states.items()}
         body = {**flags, "status": status, "timestamp": iso(now), "service": self._service, "checks": checks}
         return (200 if status == "healthy" else 503), body
 
 
 def all_of(values: Iterable[bool | None]) -> bool | None:
-    """False where one is, else None where one can't be said or there is none, else True."""
+    """False if one value is False, else None if one is None or there is none, else True."""
     found = set(values)
     return False if False in found else None if None in found or not found else True
-
-
-def _flags(states: Iterable[State], now: float) -> dict[str, bool | None]:
-    told: dict[str, list[bool | None]] = {flag: [] for flag in FLAGS}
-    for state in states:
-        if state.check.reports_as:
-            told.setdefault(state.check.reports_as, []).append(state.healthy(now))
-    return {flag: all_of(values) for flag, values in told.items()}
-
-
-def _reported(flags: Mapping[str, bool | None], states: Iterable[State]) -> list[bool | None]:
-    return [flags[flag] for flag in {state.check.reports_as for state in states} if flag]
 
 
 def _counted(before: State, seen: Observation) -> Mapping[str, tuple[int, int]]:

@@ -1,11 +1,11 @@
-"""The journal: one JSON object a line, in the form of the application's own guide, written off the loop.
+"""The journal: one JSON object a line, in the form that the application's guide prescribes, written in a thread.
 
     {"timestamp": "2026-11-24T12:00:00.000Z", "level": "error", "service": "roadtrip", "request_id": "...",
      "message": "database failed: no answer within 5s in connect", "metadata": {"check": "database", ...}}
 
-What is written: a check that failed, and was well before, at `error`; each further failure, and each run that can't tell, at
-`warning`; a check that passes for the first time, or again, at `info`; each further pass at `debug`, below the usual level.
-`user_id` stands where a run noted one. A failure's evidence is not written: runner.sinks.evidence keeps it.
+Levels: the first failure of a check at `error`; each further failure, and each unknown run, at `warning`; the first pass, also after
+failures, at `info`; each further pass at `debug`, below the usual level.
+`user_id` is written if a run noted one. A failure's evidence is not written: runner.sinks.evidence keeps it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRAMES = 12  # of a traceback: where it happened, without the values of any loc
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line to be: seconds since the epoch, and what is said."""
+    """A line that is to be written. `at` in seconds since the epoch."""
 
     at: float
     level: str
@@ -50,11 +50,11 @@ class _Counts:
 
 
 class Journal:
-    """A sink that queues entries and lets a thread of its own write them in batches to a text stream.
+    """A sink that queues entries, which a thread of its own writes in batches to a text stream.
 
-    At most `capacity` entries wait; what comes above it is dropped, counted through `failed`, and said in the journal as
-    soon as there is room. `counted` is told the level of each line that is queued. `redact` takes secrets out of what is
-    logged by `log` (an observation carries none). Call `close` to write what waits.
+    At most `capacity` entries wait. Further ones are dropped and counted through `failed`, and the journal says how many as soon as
+    there is room. `counted` is called with the level of each line that is queued. `redact` removes secrets from the messages of `log`
+    (an observation holds none). Call `close` to write the entries that wait.
     """
 
     def __init__(
@@ -84,29 +84,34 @@ class Journal:
         self._thread.start()
 
     def __call__(self, seen: Observation) -> None:
-        """Writes a run down, at the level that its change of state deserves."""
+        """Writes a run, at the level of its change of state."""
         before = self._verdicts.get(seen.check.name)
         if seen.confirmed:
             self._verdicts[seen.check.name] = seen.verdict
         level = _level(before, seen.verdict) if seen.confirmed else "warning"
         if self._writes(level):
             user = str(seen.facts.get(USER_ID) or "")
-            self._put(Entry(self._clock.time(), level, _sentence(seen), dict(_metadata(seen)), seen.request_id, user))
+            self._put(Entry(self._clock.time(), level, _message(seen), dict(_metadata(seen)), seen.request_id, user))
 
     def plan(self, plan: Plan) -> None:
         """Takes over the service's name. A reload forgets the last verdict of a removed or changed check.
 
-        Nor does a restart restore any: a new process says once how each check is, a pass at `info` and a failure at `error`, so
-        that its journal can be read without the one before.
+        A restart restores none: a new process writes once how each check is, a pass at `info` and a failure at `error`, so that its
+        journal can be read without the previous one.
         """
         self.service = plan.service
         self._verdicts.plan(plan)
 
-    def found(self, told: DiagnosisFinding) -> None:
-        """Writes down what a diagnosis found."""
-        about = {"check": told.check.name, "kind": told.check.kind, "trace_id": told.trace_id, "trials": dict(told.trials)}
+    def found(self, diagnosis: DiagnosisFinding) -> None:
+        """Writes the finding of a diagnosis."""
+        about = {
+            "check": diagnosis.check.name,
+            "kind": diagnosis.check.kind,
+            "trace_id": diagnosis.trace_id,
+            "trials": dict(diagnosis.trials),
+        }
         if self._writes("warning"):
-            self._put(Entry(self._clock.time(), "warning", f"{told.check.name}: {told.text}", about))
+            self._put(Entry(self._clock.time(), "warning", f"{diagnosis.check.name}: {diagnosis.text}", about))
 
     def log(self, level: int, message: str, **metadata: Any) -> None:
         """Writes an event of the runner itself, from any thread; `level` is one of the logging module."""
@@ -115,7 +120,7 @@ class Journal:
             self._put(Entry(self._clock.time(), name, self._redact(message), self._redact(metadata)))
 
     def close(self, grace: float = 5.0) -> None:
-        """Writes what waits, for at most `grace` seconds, and ends the thread. Blocks: on the loop, call it in a thread."""
+        """Writes the entries that wait, for at most `grace` seconds, and ends the thread. It blocks: on the loop, call it in a thread."""
         self._queue.put(None)
         self._thread.join(grace)
 
@@ -134,14 +139,14 @@ class Journal:
         self._queue.put(entry)
 
     def _write_all(self) -> None:
-        while batch := self._batch():
+        while batch := self._next_batch():
             entries = [entry for entry in batch if entry is not None]
-            self._write([*self._confession(), *entries], len(entries))
+            self._write([*self._dropped_entries(), *entries], len(entries))
             if None in batch:
                 return
 
-    def _batch(self) -> list[Entry | None]:
-        """Everything that waits, at least one."""
+    def _next_batch(self) -> list[Entry | None]:
+        """All entries that wait, at least one."""
         batch = [self._queue.get()]
         try:
             while batch[-1] is not None:
@@ -150,7 +155,7 @@ class Journal:
             pass
         return batch
 
-    def _confession(self) -> list[Entry]:
+    def _dropped_entries(self) -> list[Entry]:
         with self._counts.lock:
             dropped, self._counts.dropped = self._counts.dropped, 0
         message = f"the journal could not keep up: {dropped} lines were dropped"
@@ -169,14 +174,14 @@ class Journal:
 
 
 class Bridge(logging.Handler):
-    """Takes the standard library's log records (APScheduler's, uvicorn's) into the journal."""
+    """Writes the standard library's log records (APScheduler's, uvicorn's) into the journal."""
 
     def __init__(self, journal: Journal, level: int = logging.WARNING) -> None:
         super().__init__(level)
         self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a record down; of an exception its type, words and places, never the values of its locals."""
+        """Writes a record; of an exception its type, message and lines of code, never the values of its locals."""
         metadata: dict[str, Any] = {"logger": record.name}
         if record.exc_info and (error := record.exc_info[1]) is not None:
             frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
@@ -186,7 +191,7 @@ class Bridge(logging.Handler):
 
 
 def render(entry: Entry, service: str) -> str:
-    """The entry's line: valid JSON whatever was noted, in UTF-8, and never of two lines."""
+    """The entry's line: always one line of valid JSON in UTF-8, whatever a run noted."""
     line: dict[str, Any] = {"timestamp": iso(entry.at), "level": entry.level, "service": service}
     line |= {name: value for name, value in (("request_id", entry.request_id), ("user_id", entry.user_id)) if value}
     line |= {"message": entry.message, "metadata": plain(entry.metadata)}
@@ -200,7 +205,7 @@ def _level(before: Verdict | None, now: Verdict) -> str:
     return "error" if now is Verdict.FAIL and before is not Verdict.FAIL else "warning"
 
 
-def _sentence(seen: Observation) -> str:
+def _message(seen: Observation) -> str:
     if not seen.confirmed:
         return f"{seen.check.name} failed once and passed on an immediate retry: {seen.message}"
     word = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.UNKNOWN: "is unknown"}[seen.verdict]

@@ -1,6 +1,6 @@
-"""What /metrics says of the checks and of the runner itself, counted from observations.
+"""The metrics of the checks and of the runner itself, counted from observations.
 
-All methods belong to the loop's thread, except `logged` and `sink_failed`, which count from any thread.
+Call all methods in the loop's thread, except `logged` and `sink_failed`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -53,23 +53,24 @@ class Metrics:
         build.labels(version, platform.python_version()).set(1)
 
     def __call__(self, seen: Observation) -> None:
-        """Takes an observation. One of a check that the plan no longer has is let go: its series must not come back."""
+        """Takes an observation. One of a check that the plan no longer has is ignored: its series must not come back."""
         tally = self._tallies.get(seen.check.name)
         if tally is None or tally.check.kind != seen.check.kind:
             return
-        families = () if seen.check.part_of else self._families[seen.check.kind]  # a part shares its parent's run: told once
+        families = () if seen.check.part_of else self._families[seen.check.kind]  # a part shares its parent's run, which is counted once
         with self._checks.lock:
             self._show(tally, tally.observed(seen, families))
             if seen.confirmed:
-                self._explain(seen)
+                for name, explained in self._explained.observed(seen).items():
+                    self._show_one(name, _EXPLAINED, explained)
                 self._show_next(seen.check, seen.at)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a load or reload: new checks' counters at 0, removed checks' series gone, all others' counters go on.
+        """Follows a load or reload: counters of new checks begin at 0, series of removed checks go, all other counters go on.
 
-        A check whose settings changed keeps its counters, and loses what its latest run said. A restart restores nothing: counters
-        begin at 0, which is how Prometheus knows a new process. Raises ValueError, having changed nothing, where two kinds declare
-        one family differently.
+        A changed check keeps its counters, and loses the gauges of its latest run. A restart restores nothing: counters begin at 0, by
+        which Prometheus recognises a new process. Raises ValueError, having changed nothing, if two kinds declare one family
+        differently.
         """
         kinds = {planned.check.kind: type(planned.probe).families for planned in plan.checks}
         self._checks.declare(head_of(family) for families in kinds.values() for family in families)
@@ -80,16 +81,14 @@ class Metrics:
         changed = {name for name, tally in self._tallies.items() if name in wanted and wanted[name][1] != tally.fingerprint}
         with self._checks.lock:
             for name in [name for name, tally in self._tallies.items() if name not in wanted or wanted[name][0].kind != tally.check.kind]:
-                self._forget(name)
+                del self._tallies[name]
+                self._checks.drop(name)
+                self._after.pop(name, None)
             self._explained.plan((check for check, _ in wanted.values()), changed)
             for check, fingerprint in wanted.values():
                 self._take_over(check, fingerprint, around, fitting)
             for planned in plan.checks:
                 self._expect(planned)
-
-    def _explain(self, seen: Observation) -> None:
-        for name, explained in self._explained.observed(seen).items():
-            self._show_one(name, _EXPLAINED, explained)
 
     def _expect(self, planned: Planned) -> None:
         """A new or changed check runs at its next slot, and CheckStale must notice where it doesn't: so that slot is shown at once."""
@@ -98,7 +97,7 @@ class Metrics:
             self._show_next(planned.check, self._clock.time())
 
     def _show_next(self, check: Check, moment: float) -> None:
-        """Of whole checks: a part runs with its own."""
+        """Shows when a check runs next; a part has no slots of its own."""
         if after := self._after.get(check.name):
             self._show_one(check.name, _NEXT, after(moment))
 
@@ -118,11 +117,6 @@ class Metrics:
             tally.fingerprint = fingerprint
         self._show(tally, tally.planned(check, around, fitting))
 
-    def _forget(self, name: str) -> None:
-        del self._tallies[name]
-        self._checks.drop(name)
-        self._after.pop(name, None)
-
     def missed(self, check: Check, reason: str) -> None:
         """Counts a scheduled run that never started."""
         if tally := self._tallies.get(check.name):
@@ -132,14 +126,14 @@ class Metrics:
         """Notes how late a run started."""
         self._lag.observe(seconds)
 
-    def reloaded(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that there is to say
-        """Notes a load of checks.yaml: taken over, or refused with the old plan running on."""
+    def reloaded(self, ok: bool) -> None:  # noqa: FBT001 - its only argument
+        """Notes a load of checks.yaml, and whether its plan runs now or the previous one goes on."""
         self._reload_successful.set(ok)
         if ok:
             self._reload_time.set(self._clock.time())
 
     def deployed(self, revision: str, at: float | None) -> None:
-        """Notes which release answers, and since when (epoch seconds; None where it did before this runner looked)."""
+        """Notes which release the target reports, and since when: seconds since the epoch, None if it did before this runner looked."""
         commit = re.fullmatch(r"[0-9a-f]{7,64}", revision, re.IGNORECASE) is not None
         revision = clean(revision)
         self._deployment.clear()
@@ -148,7 +142,7 @@ class Metrics:
             self._deployment_time.set(at)
 
     def forget_deployments(self) -> None:
-        """No release is known to answer."""
+        """Removes the metrics of the release: none is known."""
         for name in ("_deployment", "_deployment_time"):
             if gauge := self.__dict__.pop(name, None):
                 self._registry.unregister(gauge)
@@ -158,7 +152,7 @@ class Metrics:
         self._lines.labels(level).inc()
 
     def count_errors_of(self, sinks: Iterable[str]) -> None:
-        """From now on the errors of these sinks are told, from 0."""
+        """Shows the errors of these sinks from now on, beginning with 0."""
         for name in sinks:
             self._errors.labels(name)
 

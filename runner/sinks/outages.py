@@ -11,7 +11,7 @@ from runner.config.plan import ByCheck, Plan
 
 
 class Outages:
-    """A sink. `changed` is called with each outage that begins (at its second failure in a row: one may be a blip), and that ends.
+    """A sink that calls `changed` with each outage that begins (at its second failure in a row: one may be a blip) or ends.
 
     An outage belongs to its check's name, service and environment, as its annotation in Grafana does.
     """
@@ -19,12 +19,12 @@ class Outages:
     def __init__(self, changed: Callable[[Outage], None], clock: Clock) -> None:
         self._changed = changed
         self._clock = clock
-        self._failed_once: ByCheck[tuple[float, str]] = ByCheck()  # when, and why
-        self._open: dict[str, list[Outage]] = {}  # by check; of one that two runners saw, there are two
+        self._failed_once: ByCheck[tuple[float, str]] = ByCheck()  # by check: when and why it failed once
+        self._open: dict[str, list[Outage]] = {}  # by check; an outage that two runners saw is there twice
         self._service = self._environment = ""
 
     def __call__(self, seen: Observation) -> None:
-        """Takes an observation: of a check, not of its parts."""
+        """Takes an observation of a check; those of parts are ignored."""
         name = seen.check.name
         if seen.check.part_of:
             return
@@ -45,22 +45,23 @@ class Outages:
         self._changed(outage)
 
     def restore(self, outages: Iterable[Outage]) -> None:
-        """Goes on with what a process before this one left open. Call it before the first `plan`."""
+        """Goes on with the outages that an earlier process left open. Call it before the first `plan`."""
         for outage in outages:
             self._open.setdefault(outage.check, []).append(outage)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a load or reload: the outage of a check that is gone ends now, and its end says why.
+        """Follows a load or reload: the outage of a removed check ends now, and its end gives the cause.
 
-        A changed check goes on with its outage: it ends with the next pass under its name, whatever was changed to get there. A
-        single failure before the change counts no more. A restart goes on with every outage that the state has (`restore`): one
-        whose check is gone meanwhile ends here, another one with its check's first pass.
+        A changed check goes on with its outage, which ends with the next pass under its name. A single failure before the change
+        doesn't count any more. A restart goes on with every outage in the state (`restore`): it ends here if its check was removed
+        meanwhile, else with its check's first pass.
         """
         self._service, self._environment = plan.service, plan.environment
         self._failed_once.plan(plan)
         checks = {planned.check.name for planned in plan.checks}
         for name, outages in list(self._open.items()):
-            kept = [outage for outage in outages if name in checks and self._is_here(outage)]
+            here = (plan.service, plan.environment)
+            kept = [outage for outage in outages if name in checks and (outage.service, outage.environment) == here]
             for outage in outages:
                 if outage not in kept:
                     self._changed(replace(outage, ended=self._clock.time(), until=_until(outage, plan, checks)))
@@ -69,12 +70,9 @@ class Outages:
             else:
                 del self._open[name]
 
-    def _is_here(self, outage: Outage) -> bool:
-        return (outage.service, outage.environment) == (self._service, self._environment)
-
 
 def _until(outage: Outage, plan: Plan, checks: set[str]) -> str:
-    """What ended an outage that no pass ended."""
+    """The cause of an end other than a pass."""
     file = plan.path.name if plan.path else "checks.yaml"
     if outage.check in plan.off:
         return f"it was switched off in {file}"

@@ -18,7 +18,7 @@ _END = b"# EOF\n"
 
 
 class Registry(CollectorRegistry):
-    """What /metrics shows: the checks' collector, the runner's own metrics, the process, and whatever else is registered.
+    """The collectors of /metrics: the checks' collector, the runner's own metrics, the process, and any other registered one.
 
     A kind from outside declares `families`, as every kind does: the checks' collector fills them from its runs. A service from
     outside, which starts the runner itself, registers its own metrics and collectors while the runner runs:
@@ -34,17 +34,16 @@ class Registry(CollectorRegistry):
     def collect(self) -> Iterable[Metric]:
         """Every family of every collector, in the order in which the collectors were registered."""
         for metric in super().collect():
-            yield metric if isinstance(metric, Rendered) else _without_created(metric)
-
-
-def _without_created(metric: Metric) -> Metric:
-    kept = copy(metric)
-    kept.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
-    return kept
+            if isinstance(metric, Rendered):
+                yield metric
+                continue
+            kept = copy(metric)
+            kept.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
+            yield kept
 
 
 def render(registry: Collector, content_type: str) -> bytes:
-    """What prometheus-client's generate_latest writes for a registry, byte for byte; but the checks' text is only joined.
+    """The text of prometheus-client's generate_latest for a registry, byte for byte; the checks' text is only joined.
 
     `content_type` is TEXT or OPENMETRICS. Any thread may call it.
     """

@@ -1,4 +1,4 @@
-"""What the metrics know of one check: its counters, which outlive a reload, and its latest run."""
+"""The metrics of one check: its counters, which outlive a reload, and the gauges of its latest run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Change = tuple[str, Samples, Exemplars]  # a family, and its samples of the chec
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all checks of a plan share in probe_check_info."""
+    """The labels of probe_check_info that all checks of a plan share."""
 
     service: str
     environment: str
@@ -53,9 +53,9 @@ class Tally:
         self._durations = _Durations(self._series, edges)
 
     def planned(self, check: Check, around: Surroundings, edges: tuple[float, ...]) -> Iterator[Change]:
-        """Takes over the check as the plan has it now, and yields what is there before any run.
+        """Takes over the check from a plan, and yields the families that have samples before any run.
 
-        Counters go on. The histogram starts anew when its edges changed: old values can't be sorted into new buckets.
+        Counters go on. The histogram begins again if its edges have changed: old values can't be sorted into new buckets.
         """
         self.check = check
         self._events = {self._series(_EVENTS, slo.name): self._events.get(self._series(_EVENTS, slo.name), 0) for slo in check.slos}
@@ -98,7 +98,7 @@ class Tally:
         return MISSED_RUNS.name, self._missed, NO_EXEMPLARS
 
     def single(self, family: str, value: float | None) -> Change:
-        """A family with one number, or with none at present."""
+        """A family with one sample, or with none at present."""
         return family, {} if value is None else {self._series(family): float(value)}, NO_EXEMPLARS
 
     def _series(self, name: str, *values: str) -> Series:
