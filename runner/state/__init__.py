@@ -1,7 +1,7 @@
-"""One locked ledger for what outlives the process: budgets, limits, holds, open outages and when each check was last seen.
+"""One locked ledger for everything that outlives the process: budgets, limits, holds, open outages, and when each check was last seen.
 
-All processes that share a folder share what may be spent. Where the folder can't be written the ledger is in memory, and
-says so (`durable`, `why`).
+All processes that share a folder share its budgets and limits. If the folder can't be written, the ledger is in memory, as `durable` and
+`why` show.
 """
 
 from runner.state._file import STATE_FILE

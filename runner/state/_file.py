@@ -1,4 +1,4 @@
-"""The SQLite file below a state folder: opened, checked, and moved aside where it is damaged."""
+"""The SQLite file in a state folder: opened, checked, and renamed if it is damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 STATE_FILE = "state.db"
 _LOCK_FILE = "state.lock"
 _VERSION = 1
-_BUSY = 10.0  # seconds that a call waits for another process's transaction
+_BUSY = 10.0  # seconds for which a call waits for another process's transaction
 _TABLES = """
 CREATE TABLE IF NOT EXISTS spending (
     id INTEGER PRIMARY KEY, budget TEXT NOT NULL, starts REAL NOT NULL, ends REAL NOT NULL, amount REAL NOT NULL
@@ -32,12 +32,12 @@ CREATE TABLE IF NOT EXISTS outages (
 
 
 class UnusableError(Exception):
-    """The folder or its file can't be used; the message says why, for a person."""
+    """The folder or its file can't be used; the message gives the cause, for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection, whether what it is told outlives the process, and what a person should know of it ("" for nothing)."""
+    """A connection, whether its data outlives the process, and a warning about it for a person ("" for none)."""
 
     connection: sqlite3.Connection
     durable: bool
@@ -45,7 +45,7 @@ class Opened:
 
 
 def open_state(folder: Path | None, now: float) -> Opened:
-    """Opens the folder's file, or memory where that can't be; never raises for a bad folder or a damaged file."""
+    """Opens the folder's file, or a database in memory if that fails. It never raises for a bad folder or a damaged file."""
     if folder is None:
         return _in_memory("no state folder is configured")
     try:
@@ -53,8 +53,8 @@ def open_state(folder: Path | None, now: float) -> Opened:
         with _locked(folder):
             return _open_file(folder / STATE_FILE, now)
     except (OSError, UnusableError, sqlite3.Error) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return _in_memory(f"{folder} can't be used: {said}")
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return _in_memory(f"{folder} can't be used: {text}")
 
 
 def _in_memory(why: str) -> Opened:
@@ -65,7 +65,7 @@ def _in_memory(why: str) -> Opened:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time opens, so that no two find the same file damaged and move each other's new one aside."""
+    """Lets one process at a time open the file, so that no two find it damaged and rename each other's new one."""
     handle = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -78,14 +78,14 @@ def _open_file(path: Path, now: float) -> Opened:
     try:
         return Opened(_connect(path), durable=True, why="")
     except sqlite3.OperationalError:
-        raise  # no place, no right, no lock: the file itself may be well
+        raise  # the disk is full, a right is missing, the file is locked: the file itself may be intact
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.damaged-{int(now)}")
+        damaged = path.with_name(f"{path.name}.damaged-{int(now)}")
         for suffix in ("", "-wal", "-shm"):
             if (part := path.with_name(path.name + suffix)).exists():
-                part.rename(aside.with_name(aside.name + suffix))
+                part.rename(damaged.with_name(damaged.name + suffix))
         return Opened(
-            _connect(path), durable=True, why=f"{path} was damaged ({error}) and is now {aside.name}; budgets and limits start from zero"
+            _connect(path), durable=True, why=f"{path} was damaged ({error}) and is now {damaged.name}; budgets and limits start from zero"
         )
 
 

@@ -1,4 +1,4 @@
-"""The sink that remembers in the state when each check was last seen."""
+"""The sink that notes in the state when each check was last seen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class LastSeen:
         self._ledger = ledger
 
     def __call__(self, seen: Observation) -> None:
-        """Remembers when the check was seen."""
+        """Notes when the check was seen."""
         self._ledger.record(seen)
 
     def plan(self, plan: object) -> None:
-        """A reload forgets nothing, since all that is remembered is a moment by name, for the next restart.
+        """A reload forgets nothing: the state only holds a time for each name, for the next restart.
 
-        At a restart it spares a check that ran within its interval a run outside its rhythm; of a check that is gone nobody asks.
+        After a restart a check that ran within its interval waits for its next slot. The time of a removed check is never read.
         """

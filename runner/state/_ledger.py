@@ -1,4 +1,4 @@
-"""The ledger: every call is one transaction in one worker thread, so that the loop never waits for a disk."""
+"""The ledger: every call is one transaction in one worker thread, so that the loop never waits for the disk."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from probes.core import Clock, QuotaRefused
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")
-_SET_BACK = 2 * 86400.0  # seconds: a wall clock that is set back by less finds again all that counted then
-_SET_AHEAD = 3600.0  # seconds: a slot that lies ahead by more than any run of its limit pays, and by this, is of a clock that was wrong
+_SET_BACK = 2 * 86400.0  # seconds; a wall clock that is set back by less still finds everything that counted then
+_SET_AHEAD = 3600.0  # seconds; a slot further ahead than any run of its limit needs, plus this, comes from a clock that was wrong
 _KNOW = """
 INSERT INTO windows VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
 SET longest = max(longest, excluded.longest), ahead = max(ahead, excluded.ahead)
@@ -34,9 +34,9 @@ _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of
 
 
 def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] | None = None) -> StateLedger:
-    """The ledger of this folder. Touches the disk, so call it off the loop. Never fails: see `durable` and `why`.
+    """Opens the ledger of a folder. It uses the disk: call it in a thread. It never fails: see `durable` and `why`.
 
-    `windows` are the plan's limits, as for `know`: what they need isn't forgotten.
+    `windows` are the windows of the plan's limits, as for `know`.
     """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
     ledger = StateLedger(thread.submit(open_state, folder, clock.time()).result(), thread, clock)
@@ -45,9 +45,9 @@ def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] 
 
 
 class StateLedger:
-    """Implements probes.core.Ledger, and beside it sliding limits and when each check was last seen.
+    """Implements probes.core.Ledger, sliding limits, and when each check was last seen.
 
-    Whatever can't be written down isn't sent: a full disk or a locked file raises QuotaRefused.
+    A request that can't be counted isn't sent: a full disk or a locked file raises QuotaRefused.
     """
 
     def __init__(self, opened: Opened, thread: ThreadPoolExecutor, clock: Clock) -> None:
@@ -59,14 +59,14 @@ class StateLedger:
         self._seen: dict[str, float] = {}
         self._writing: Future[None] | None = None
 
-    # Budgets: so much in each window of so many seconds, the windows aligned to UTC
+    # Budgets: an amount in each window of `window` seconds, the windows aligned to UTC
 
     async def reserve(self, budget: str, amount: float, most: float, window: float) -> int:
-        """As probes.core.Ledger. On the disk itself when it returns, not only handed to the system."""
+        """Reserves an amount of a budget, as probes.core.Ledger promises. It is on the disk when this returns."""
         now = self._clock.time()
         starts = now // window * window
 
-        def book() -> int | QuotaRefused:
+        def insert_reservation() -> int | QuotaRefused:
             self._know({budget: window})
             spent = self._spent(budget, starts, window)
             if spent + amount > most + _ROUNDING:
@@ -77,14 +77,14 @@ class StateLedger:
             done = self._connection.execute("INSERT INTO spending (budget, starts, ends, amount) VALUES (?, ?, ?, ?)", row)
             return int(done.lastrowid or 0)
 
-        return _taken(await self._transaction(book, synced=True))
+        return _unless_refused(await self._transaction(insert_reservation, synced=True))
 
     async def settle(self, reservation: int, amount: float) -> None:
-        """As probes.core.Ledger."""
+        """Replaces a reservation by the real amount, as probes.core.Ledger promises."""
         await self._transaction(lambda: self._execute("UPDATE spending SET amount = ? WHERE id = ?", (amount, reservation)))
 
     async def spent(self, budget: str) -> float:
-        """What is reserved or spent of a budget in the window that is running."""
+        """The amount of a budget that is reserved or spent in the present window."""
         now = self._clock.time()
         query = "SELECT coalesce(sum(amount), 0) FROM spending WHERE budget = ? AND ends > ? AND starts <= ?"
         return await self._transaction(lambda: float(self._connection.execute(query, (budget, now, now)).fetchone()[0]))
@@ -96,14 +96,14 @@ class StateLedger:
     # Holds
 
     async def hold(self, key: str, seconds: float, why: str) -> None:
-        """As probes.core.Ledger. A longer hold that stands already isn't shortened."""
+        """Holds a key, as probes.core.Ledger promises. A longer hold isn't shortened."""
         until = self._clock.time() + seconds
         rule = "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET until = excluded.until, why = excluded.why"
         rule += " WHERE excluded.until > holds.until"
         await self._transaction(lambda: self._execute(rule, (key, until, why)), synced=True)
 
     async def held(self, key: str) -> None:
-        """As probes.core.Ledger."""
+        """Raises QuotaRefused while a key is held, as probes.core.Ledger promises."""
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
         if found:
@@ -112,32 +112,32 @@ class StateLedger:
     # Outages that are open in Grafana, so that the next process closes what this one opened
 
     async def open_outage(self, file: str, outage: Outage) -> None:
-        """Remembers an outage until it is closed. `file` is the checks.yaml of whoever saw it, as an absolute path."""
+        """Keeps an outage until it is closed. `file` is the absolute path of the runner's checks.yaml."""
         rule = "INSERT INTO outages VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         await self._transaction(lambda: self._execute(rule, (*_key(file, outage), outage.why)))
 
     async def close_outage(self, file: str, outage: Outage) -> None:
-        """Forgets an outage whose end is in Grafana, or in the spool. `prune` forgets none: its annotation would stay open for ever."""
+        """Forgets an outage whose end is in Grafana or in the spool. `prune` forgets none: its annotation would stay open for ever."""
         rule = "DELETE FROM outages WHERE file = ? AND service = ? AND environment = ? AND name = ? AND began = ?"
         await self._transaction(lambda: self._execute(rule, _key(file, outage)))
 
     async def open_outages(self, file: str, service: str, environment: str) -> tuple[Outage, ...]:
-        """The outages that are open, the eldest first.
+        """The open outages, the oldest first.
 
-        Runners that share a state but not the file, service and environment never see each other's. Those that share all of it have
-        the same checks, and are taken for one: what one of them left open, each of them goes on with when it starts.
+        Runners that share a state but not the file, service and environment never see each other's. Those that share all of them have
+        the same checks and count as one runner: each of them goes on, when it starts, with the outages that another one left open.
         """
         query = "SELECT name, began, why FROM outages WHERE file = ? AND service = ? AND environment = ? ORDER BY began"
         found = await self._transaction(lambda: self._connection.execute(query, (file, service, environment)).fetchall())
         return tuple(Outage(name, began, why, service, environment) for name, began, why in found)
 
-    # Limits: never more than so many in any stretch of so many seconds
+    # Limits: never more than `most` requests in any interval of `window` seconds
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
-        """Takes `count` slots, all or none, for sends between now and `until`. Raises QuotaRefused where they are too many.
+        """Takes `count` slots, all or none, for requests between now and `until`. Raises QuotaRefused if the limit allows fewer.
 
-        Until `sent` says when they were used they count as used at `until`: so no stretch of `window` seconds ever holds
-        more than `most`, whenever the sends happen.
+        Until `sent` notes when they were used they count as used at `until`. So no interval of `window` seconds ever holds more than
+        `most`, whenever the requests are sent.
         """
         now = self._clock.time()
         at = now if until is None else max(now, until)
@@ -146,14 +146,14 @@ class StateLedger:
             self._know({name: window}, at - now)
             taken = self._connection.execute("SELECT count(*) FROM slots WHERE name = ? AND at > ?", (name, now - window)).fetchone()[0]
             if taken + count > most:
-                return QuotaRefused(f"limit of {name}: {taken} of {most} in {_span(window)} are taken, and this needs {count}")
+                return QuotaRefused(f"limit of {name}: {taken} of {most} in {_window_text(window)} are taken, and this needs {count}")
             insert = "INSERT INTO slots (name, at) VALUES (?, ?)"
             return tuple(int(self._connection.execute(insert, (name, at)).lastrowid or 0) for _ in range(count))
 
-        return _taken(await self._transaction(take))
+        return _unless_refused(await self._transaction(take))
 
     async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
-        """Says that these slots' sends have happened by now, and gives the unused ones back."""
+        """Notes that the used slots' requests were sent by now, and frees the unused slots."""
         now = self._clock.time()
 
         def note() -> None:
@@ -163,14 +163,14 @@ class StateLedger:
         await self._transaction(note)
 
     async def taken(self, name: str, window: float) -> int:
-        """How many slots of a limit are taken in the window that ends now."""
+        """The number of slots of a limit that are taken in the window that ends now."""
         query = "SELECT count(*) FROM slots WHERE name = ? AND at > ?"
         return int(await self._transaction(lambda: self._connection.execute(query, (name, self._clock.time() - window)).fetchone()[0]))
 
     # When each check was last seen
 
     def record(self, observation: Observation) -> None:
-        """A sink: remembers when the check was seen. Written soon, in the worker thread, many at once."""
+        """Notes when the check was seen. The worker thread writes many at once, soon."""
         self._seen[observation.check.name] = observation.at
         if self._writing is None or self._writing.done():
             self._writing = self._thread.submit(self._write_seen)
@@ -186,22 +186,21 @@ class StateLedger:
         """When each check was last observed, seconds since the epoch."""
         return await self._transaction(lambda: dict(self._connection.execute("SELECT name, at FROM seen")))
 
-    # Keeping house
+    # Pruning
 
     async def know(self, windows: Mapping[str, float]) -> None:
-        """From now on what these limits need is kept: for each name the seconds of its window.
+        """Notes the window of each limit or budget, in seconds by its name, so that `prune` keeps everything that still counts.
 
-        The state remembers the longest window of each limit and budget that any process ever named, so that none forgets what
-        another one still counts.
+        The state keeps the longest window that any process ever named, so that no process forgets what another one still counts.
         """
         await self._transaction(lambda: self._know(windows))
 
     async def prune(self) -> None:
-        """Forgets what counts for nothing any more, in any window that the state knows. Call it now and then."""
+        """Forgets everything that no longer counts in any window that the state knows. Call it now and then."""
         await self._in_thread(self.prune_now)
 
     def prune_now(self, windows: Mapping[str, float] | None = None) -> None:
-        """As `know` and then `prune`, in the worker thread itself."""
+        """`know` and then `prune`. Call it in the worker thread."""
         now = self._clock.time()
 
         def forget() -> None:
@@ -213,12 +212,12 @@ class StateLedger:
         self._run(forget)
 
     def _know(self, windows: Mapping[str, float], ahead: float = 0.0) -> None:
-        """Within a transaction: notes windows, and how far ahead of now is paid, where either is the longest yet of its name."""
-        whole = math.ceil(ahead)  # whole seconds: what rounding adds is no reason to write again
-        self._connection.executemany(_KNOW, [(name, window, whole) for name, window in windows.items()])
+        """Within a transaction: notes the longest window of each name, and the longest time ahead for which slots were taken."""
+        whole_seconds = math.ceil(ahead)  # whole seconds, so that a fraction more is no reason to write again
+        self._connection.executemany(_KNOW, [(name, window, whole_seconds) for name, window in windows.items()])
 
     async def aclose(self) -> None:
-        """Writes what is not yet written, and closes the file."""
+        """Writes the rest, and closes the file."""
         await self._in_thread(self._write_seen)
         await self._in_thread(self._connection.close)
         self._thread.shutdown(wait=False)
@@ -229,11 +228,11 @@ class StateLedger:
         return await self._in_thread(lambda: self._run(work, synced=synced))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Shielded: a run that is cut short while it pays has paid, and whoever waits for the thread next isn't mixed up."""
+        """Runs `work` in the thread, shielded: when the caller is cancelled the transaction still ends as a whole."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     def _run(self, work: Callable[[], T], *, synced: bool = False) -> T:
-        """In the worker thread: one transaction that no other process can come between. Raises QuotaRefused if it can't be."""
+        """In the worker thread: runs `work` as one exclusive transaction. Raises QuotaRefused if the state can't be used."""
         try:
             if synced and self.durable:
                 self._connection.execute("PRAGMA synchronous=FULL")
@@ -257,18 +256,18 @@ def _key(file: str, outage: Outage) -> tuple[str | float, ...]:
     return file, outage.service, outage.environment, outage.check, outage.began
 
 
-def _taken(answer: T | QuotaRefused) -> T:
-    """What was taken. What is withheld is raised here, after its transaction: the state knows of its window all the same."""
-    if isinstance(answer, QuotaRefused):
-        raise answer
-    return answer
+def _unless_refused(outcome: T | QuotaRefused) -> T:
+    """The outcome. A refusal is raised only here, after its transaction, so that the state knows the window all the same."""
+    if isinstance(outcome, QuotaRefused):
+        raise outcome
+    return outcome
 
 
 def _moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _span(window: float) -> str:
+def _window_text(window: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if window >= length:
             return f"{window / length:g} {unit}"
