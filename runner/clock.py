@@ -1,4 +1,4 @@
-"""The machine's time, as the argument that everything else takes it as."""
+"""The clock of the machine. Everything else takes a clock as an argument."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class SystemClock:
     """Implements probes.core.Clock with the machine's clocks."""
 
     def time(self) -> float:
-        """Seconds since the epoch, UTC; NTP and people may set it."""
+        """Seconds since the epoch, UTC. NTP and users may set it."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back, and stands while the machine is suspended."""
+        """Seconds since an unspecified moment. It never goes back, and stops while the machine is suspended."""
         return time.monotonic()

@@ -1,4 +1,4 @@
-"""What ends a command with exit 2, from wherever in a room it is found out."""
+"""Usage errors: any room can end a command with exit 2."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NoReturn
 
 
 class Unusable(Exception):  # noqa: N818 - a decision, not an accident
-    """What was asked for can't be done: usage or configuration. The command line prints the message and exits with 2."""
+    """The usage or the configuration is wrong. The command line prints the message and exits with 2."""
 
 
 def unusable(message: str) -> NoReturn:
-    """Ends the command: usage or configuration, exit 2."""
+    """Ends the command with this message and exit 2."""
     raise Unusable(message)

@@ -1,4 +1,4 @@
-"""The command line: one public file of this folder is one command, and only here are objects built and joined."""
+"""The command line: each public file of this folder is one command."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from runner.usage import Unusable
 
 
 class Commands(click.Group):
-    """The commands are the public files beside this one; each is imported when it is asked for."""
+    """The commands are the public files of this folder; each is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Every command by name."""
         return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command, or None where there is none of this name."""
+        """A command, or None if there is none of this name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; what it can't use is said on standard error, and ends it with exit 2."""
+        """Runs a command. A usage error (Unusable) is printed on standard error, and ends it with exit 2."""
         try:
             return super().invoke(ctx)
         except Unusable as error:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,31 +109,24 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
         environ = {**os.environ, **standin.environment()}
         journal = standin.folder / "journal.jsonl"
         with await asyncio.to_thread(journal.open, "w", encoding="utf-8") as stream:
-            teller = _Teller(config.name)
+            printer = _VerdictPrinter(config.name)
             async with running(
                 lambda: load(config, environ=environ),
                 path=config,
                 clock=SystemClock(),
                 version=our_version(),
                 journal=stream,
-                extra=(("terminal", teller),),
+                extra=(("terminal", printer),),
             ) as (_, listening, reload):
                 environment = await asyncio.to_thread(standin.write_environment)
-                _tell_where(standin, listening.url, str(journal), str(environment))
-                with signals(stop, reload):
-                    await _until(stop, seconds)
+                _print_addresses(standin, listening.url, str(journal), str(environment))
+                with signals(stop, reload), suppress(TimeoutError):  # the duration is over
+                    await asyncio.wait_for(stop.wait(), seconds)
     click.echo("the demo has ended; all its processes are stopped")
 
 
-async def _until(stop: asyncio.Event, seconds: float | None) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return  # the duration is over
-
-
-class _Teller:
-    """A sink that tells at the terminal what changes: each check's first verdict, and every other one after that."""
+class _VerdictPrinter:
+    """A sink that prints each check's first verdict, and every change of it."""
 
     def __init__(self, file: str) -> None:
         from rich.console import Console
@@ -157,31 +151,31 @@ class _Teller:
                 self._console.print("all checks are up", style="bold green")
 
     def plan(self, plan: Plan) -> None:
-        """Follows a load or reload: a removed check is waited for no more, and the next verdict of a changed one is told again.
+        """Follows a load or reload: a removed check is no longer waited for, and the next verdict of a changed check is printed again.
 
-        A restart begins anew: the terminal is another one.
+        A restart restores nothing: the terminal is another one.
         """
         self._verdicts.plan(plan)
         self._waiting = plan.fingerprints.keys() - self._verdicts.keys()
         self._width = max(map(len, plan.fingerprints), default=0)
 
 
-def _tell_where(standin: StandIn, page: str, journal: str, environment: str) -> None:
+def _print_addresses(standin: StandIn, page: str, journal: str, environment: str) -> None:
     from demo.introduction import ASK, TRY, TRY_LOAD, look
 
     click.echo(
         f"\n  the page       {page}\n  metrics        {page}metrics\n  health         {page}health/metrics\n  the journal    {journal}\n"
     )
-    for place in look(standin):
-        click.echo(f"  {place.what:<42} {place.where}")
+    for page_of in look(standin):
+        click.echo(f"  {page_of.what:<42} {page_of.where}")
     outrider = "outrider" if shutil.which("outrider") else sys.argv[0]
-    asked = ASK if standin.world.limits else (*ASK, TRY_LOAD)
-    width = max(len(trial.where) for trial in (*TRY, *asked)) + len(outrider) - len("outrider")
+    trials = ASK if standin.world.limits else (*ASK, TRY_LOAD)
+    width = max(len(trial.where) for trial in (*TRY, *trials)) + len(outrider) - len("outrider")
     click.echo("\n  try, in another terminal:")
     for trial in TRY:
         click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
     click.echo(f"\n  to run other commands against the demo, first set its variables:\n    . {environment}")
-    for trial in asked:
+    for trial in trials:
         click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
     click.echo("")
     sys.stdout.flush()

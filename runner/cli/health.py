@@ -1,6 +1,6 @@
-"""`outrider health`: asks the runner on this machine whether it lives; for a container's HEALTHCHECK.
+"""`outrider health`: asks the runner on this machine whether it is alive; for a container's HEALTHCHECK.
 
-By the standard library: a container asks every 30 s in a new process, and our own client takes half a second to import.
+It uses the standard library: a container asks every 30 s in a new process, and the HTTP client of Outrider takes half a second to import.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> N
     try:
         connection = http.client.HTTPConnection(address.hostname, address.port or 9797, timeout=timeout)
         connection.request("GET", path, headers={"Host": "localhost"})
-        answer = connection.getresponse()
-        status: int | None = answer.status
-        text = answer.read(1000).decode("utf-8", "replace").strip()
+        response = connection.getresponse()
+        status: int | None = response.status
+        text = response.read(1000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
         status, text = None, f"no runner responds at {address.hostname}:{address.port or 9797}: {error}"
     ok = status == http.client.OK
     if as_json:
-        asked = f"http://{address.hostname}:{address.port or 9797}{path}"
-        click.echo(json.dumps({"url": asked, "ok": ok, "status": status, "message": text}))
+        requested = f"http://{address.hostname}:{address.port or 9797}{path}"
+        click.echo(json.dumps({"url": requested, "ok": ok, "status": status, "message": text}))
     else:
         click.echo(text, err=not ok)
     raise click.exceptions.Exit(0 if ok else 1)
 
 
 def _own_address() -> str:
-    """Where the runner listens: a bind to all addresses is asked on the loopback."""
+    """The address at which the runner listens; the loopback if it listens on all addresses."""
     host, _, port = os.environ.get("LISTEN", "127.0.0.1:9797").rpartition(":")
     return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]', '::') else host}:{port}"  # noqa: S104 - compared, not bound

@@ -33,11 +33,12 @@ def command(names: tuple[str, ...], config: Path, tags: tuple[str, ...], checks:
         unusable(f"{config}: no check is enabled")
     seen = asyncio.run(_probe(plan))
     _write(seen, file=config.name, as_json=as_json)
-    raise click.exceptions.Exit(_exit_code(seen))
+    verdicts = {one.verdict for one in seen}
+    raise click.exceptions.Exit(1 if "fail" in verdicts else 3 if "unknown" in verdicts else 0)
 
 
 async def _probe(plan: Plan) -> list[Observation]:
-    """Runs every check of the plan at once, and returns the observations in the plan's order."""
+    """Runs every check of the plan at the same time, and returns the observations in the plan's order."""
     import random
     from dataclasses import replace
 
@@ -55,7 +56,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     wire = Wire()
     try:
         execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=our_version())
-        runs = await asyncio.gather(*(_observed(execute, planned, clock) for planned in plan.checks))
+        runs = await asyncio.gather(*(_run_check(execute, planned, clock) for planned in plan.checks))
     finally:
         await wire.aclose()
         await ledger.aclose()
@@ -63,17 +64,18 @@ async def _probe(plan: Plan) -> list[Observation]:
     return [replace(one, finding="; ".join(filter(None, (one.finding, finding(one, latest))))) for one in latest.values()]
 
 
-async def _observed(execute: Execute, planned: Planned, clock: Clock) -> tuple[Observation, ...]:
-    """One run, and where it failed what a diagnosis finds: the failure stands as it was recorded."""
+async def _run_check(execute: Execute, planned: Planned, clock: Clock) -> tuple[Observation, ...]:
+    """Runs a check once, and diagnoses a failure. The failure itself stands as it was recorded."""
     from dataclasses import replace
 
     from probes.core import Verdict
     from runner.engine.diagnosis import burst
 
-    whole, *parts = await execute.observe(planned, by_hand=True)
-    if whole.verdict is Verdict.FAIL and (told := await burst(execute, planned, whole, {}, clock)):
-        whole = replace(whole, finding=told.text, evidence={**whole.evidence, "diagnosis": told.trials})
-    return (whole, *parts)
+    observation, *parts = await execute.observe(planned, by_hand=True)
+    if observation.verdict is Verdict.FAIL and (diagnosis := await burst(execute, planned, observation, {}, clock)):
+        evidence = {**observation.evidence, "diagnosis": diagnosis.trials}
+        observation = replace(observation, finding=diagnosis.text, evidence=evidence)
+    return (observation, *parts)
 
 
 def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
@@ -86,11 +88,3 @@ def _write(seen: list[Observation], *, file: str, as_json: bool) -> None:
     from rich.console import Console
 
     waterfall.write(Console(highlight=False), seen, file=file)
-
-
-def _exit_code(seen: list[Observation]) -> int:
-    """Fail before inconclusive before pass."""
-    from probes.core import Verdict
-
-    verdicts = {one.verdict for one in seen}
-    return 1 if Verdict.FAIL in verdicts else 3 if Verdict.UNKNOWN in verdicts else 0

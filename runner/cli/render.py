@@ -1,4 +1,4 @@
-"""`outrider render`: writes what is generated from the code and the configuration, or says what is stale."""
+"""`outrider render`: writes the files that are generated from the code and the configuration, or lists the stale ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import click
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The repository's folder.  [default: here]")
 def command(into: Path, *, check: bool) -> None:
     """Write the generated files: checks.schema.json, with which editors complete and validate checks.yaml."""
-    generated = _generated(into)
+    from runner.render.schema import schema
+
+    generated = {into / "checks.schema.json": schema()}
     stale = [path for path, text in generated.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if not check:
@@ -21,9 +23,3 @@ def command(into: Path, *, check: bool) -> None:
     if not stale:
         click.echo("all generated files are up to date")
     raise click.exceptions.Exit(1 if check and stale else 0)
-
-
-def _generated(into: Path) -> dict[Path, str]:
-    from runner.render.schema import schema
-
-    return {into / "checks.schema.json": schema()}

@@ -1,4 +1,4 @@
-"""`outrider run`: runs the checks continuously, and serves what it sees."""
+"""`outrider run`: runs the checks continuously, and serves the results."""
 
 from __future__ import annotations
 

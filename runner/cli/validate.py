@@ -1,4 +1,4 @@
-"""`outrider validate`: reads the configuration and says what it will do, without asking anything of anybody."""
+"""`outrider validate`: reads the configuration and says what it will do, without sending any request."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probes.text import count, setting
 from runner.cli._options import load_plan, selection_options
 
 if TYPE_CHECKING:
@@ -24,19 +25,22 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_
     import json
 
     plan = load_plan(config, tags=tags, checks=checks, secrets=not no_secrets)
-    lines = [json.dumps(_told(plan), indent=2)] if as_json else summary(plan)
+    lines = [json.dumps(_summary_json(plan), indent=2)] if as_json else summary(plan)
     for line in lines:
         click.echo(line)
 
 
 def summary(plan: Plan) -> list[str]:
     """What the plan will do, one fact a line."""
+    intervals = sorted({planned.check.interval for planned in plan.checks})
+    spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
+    runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
     off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
-    return [_rhythm(plan), *off, *_called(plan), *_asked(plan)]
+    return [runs, *off, *_alerts(plan), *_limits(plan)]
 
 
-def _told(plan: Plan) -> dict[str, Any]:
-    """The same for programs: seconds, and numbers as they are."""
+def _summary_json(plan: Plan) -> dict[str, Any]:
+    """The same for programs: durations in seconds, and numbers without units."""
     from dataclasses import asdict
 
     from runner.config.rates import limits
@@ -68,37 +72,19 @@ def _runs(plan: Plan) -> float:
     return sum(DAY / planned.check.interval for planned in plan.checks if planned.check.interval)
 
 
-def _rhythm(plan: Plan) -> str:
-    intervals = sorted({planned.check.interval for planned in plan.checks})
-    spread = f", every {' to '.join(dict.fromkeys((_span(intervals[0]), _span(intervals[-1]))))}" if intervals else ""
-    return f"{_count(len(plan.checks), 'check')}, {_count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
-
-
-def _called(plan: Plan) -> list[str]:
+def _alerts(plan: Plan) -> list[str]:
     """Which alert a failure raises, by the alerting rules."""
     says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
     return [f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names]
 
 
-def _asked(plan: Plan) -> list[str]:
+def _limits(plan: Plan) -> list[str]:
     from runner.config.rates import limits
 
     return [
-        f"over its limit: {load.target} gets {load.asks:,.0f} requests in {_span(load.window)} and allows {load.limit:,.0f}; {load.hint}"
+        f"over its limit: {load.target} gets {load.asks:,.0f} requests in {setting(load.window)} and allows {load.limit:,.0f}; {load.hint}"
         if load.over
-        else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {_span(load.window)}"
+        else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {setting(load.window)}"
         for load in limits(plan)
     ]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _span(seconds: float) -> str:
-    """A duration as checks.yaml writes it."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:g}s"

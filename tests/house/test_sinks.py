@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from judge.observation import Observation
-from runner.cli.demo import _Teller
+from runner.cli.demo import _VerdictPrinter
 from runner.clock import SystemClock
 from runner.config.plan import Plan, Server
 from runner.service.service import Service, running
@@ -38,7 +38,7 @@ class Registered:
 async def registered(folder: Path) -> AsyncIterator[Registered]:
     """A runner with all sinks that a command registers: the demo's as well."""
     path, plans = folder / "checks.yaml", [replace(PLAN, state=folder / "state")]
-    extra = (("terminal", _Teller(path.name)),)
+    extra = (("terminal", _VerdictPrinter(path.name)),)
     async with running(lambda: plans[-1], path=path, clock=SystemClock(), version="0", journal=io.StringIO(), extra=extra) as up:
         yield Registered(up[0], plans)
 
