@@ -51,7 +51,7 @@ async def recheck(
 class Down:
     """The checks that are down, so that no re-check is made for them. It outlives each plan's Confirm.
 
-    A check is known by its fingerprint, which tells its name too: a changed check is another one.
+    A check is known by its fingerprint, which holds its name too: a changed check is another one.
     """
 
     def __init__(self) -> None:

@@ -143,9 +143,10 @@ class _Burst:
             return Trials(direct=await self._try_variation(Variation(proxy=False)))
         addresses = await self._addresses()
         mistrusted = self._seen.reason in TLS
+        others = addresses if len(addresses) > 1 and not mistrusted else ()
         connected, requested, unverified = await asyncio.gather(
             self._try_each(addresses, self._try_connection),
-            self._try_each(addresses if not mistrusted and len(addresses) > 1 else (), self._try_address),
+            self._try_each(others, lambda address: self._try_variation(Variation(address=address))),
             self._try_unverified() if mistrusted else _nothing(),
         )
         without_verifying, handshake_only = unverified or (None, False)
@@ -175,9 +176,6 @@ class _Burst:
             sock.close()
 
         return await self._attempt(dial)
-
-    async def _try_address(self, address: str) -> TrialOutcome | None:
-        return await self._try_variation(Variation(address=address))
 
     async def _try_unverified(self) -> tuple[TrialOutcome, bool]:
         """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from probes.core import Ask, Ledger, PolicyRefused
+from probes.core import Ledger, PolicyRefused
 from probes.target import FREE_METHODS, Target, origin, plain_path
 from runner.config.plan import Planned
 
@@ -114,7 +114,14 @@ class Permits:
         there = [ask for ask in self._asks if _same_service(url, ask.url)]
         if not there:
             return None
-        return method in FREE_METHODS or any(ask.method == method and _fits(ask, url) for ask in there)
+        if method in FREE_METHODS:
+            return True
+        for ask in there:
+            # A variable of a journey stands for one segment of the path.
+            pattern = "[^/?#]*".join(re.escape(piece) for piece in _VARIABLE.split(_path_and_query(ask.url)))
+            if ask.method == method and re.fullmatch(pattern, _path_and_query(url)):
+                return True
+        return False
 
 
 def _refusal_of(target: Target, method: str, url: str) -> str | None:
@@ -130,12 +137,6 @@ def _same_service(url: str, known: str) -> bool:
         return True
     upgraded = _SECURE.get(there[0]) == here[0] and here[1] == there[1]
     return upgraded and here[2] in (443, there[2])
-
-
-def _fits(ask: Ask, url: str) -> bool:
-    """Whether the address has the path and query of a check's request. A journey's variable stands for one segment."""
-    pattern = "[^/?#]*".join(re.escape(piece) for piece in _VARIABLE.split(_path_and_query(ask.url)))
-    return re.fullmatch(pattern, _path_and_query(url)) is not None
 
 
 def _path_and_query(url: str) -> str:

@@ -49,7 +49,7 @@ _PRUNE = 3600.0  # seconds between two prunings of the state
 class Service:
     """What `outrider run` and `outrider demo` keep running: it is whole when it is made, and asks nothing before `start`. See `running`.
 
-    `file` is the absolute path of checks.yaml; `extra` sinks come after the runner's own. The ledger is closed by whoever opened it.
+    `file` is the absolute path of checks.yaml; `extra` sinks come after the runner's own. The caller closes the ledger.
     """
 
     def __init__(
@@ -166,7 +166,14 @@ class Service:
         self._redactor = Redactor(plan.secrets)
         execute = self._execute(plan)
         self.diagnosis.plan(execute, plan.checks)
-        self._keep(_close_after(self.schedule.swap(plan, self._confirming(execute)), wire))
+        runs = self.schedule.swap(plan, self._confirming(execute))
+
+        async def close_wire() -> None:
+            if runs:
+                await asyncio.wait(runs)
+            await wire.aclose()
+
+        self._keep(close_wire())
         self._keep(self._ask_references(execute))
 
     def _confirming(self, execute: Execute) -> Confirm:
@@ -190,12 +197,6 @@ class Service:
         """Closes the connections, and writes the rest of the journal."""
         await self._wire.aclose()
         await asyncio.to_thread(self.journal.close)
-
-
-async def _close_after(runs: Sequence[asyncio.Task[None]], wire: Wire) -> None:
-    if runs:
-        await asyncio.wait(runs)
-    await wire.aclose()
 
 
 def freeze_garbage_collector() -> None:

@@ -86,7 +86,12 @@ class _Routes:
         """/metrics in the format and encoding that the scraper accepts, made in a thread: collectors read files, and gzip takes time."""
         content_type = OPENMETRICS if wants_openmetrics(_header(request, "accept")) else TEXT
         packed = wants_gzip(_header(request, "accept-encoding"))
-        body = await asyncio.to_thread(_page, self.registry, content_type, packed=packed)
+
+        def page() -> bytes:
+            text = render(self.registry, content_type)
+            return gzip.compress(text, 1) if packed else text
+
+        body = await asyncio.to_thread(page)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"} | ({"content-encoding": "gzip"} if packed else {})
         return Response(body, headers=headers)
 
@@ -165,11 +170,6 @@ def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
         Route("/api/gate/{id}", routes.progress),
         Route("/api/gate/{id}", routes.end, methods=["DELETE"]),
     ]
-
-
-def _page(registry: CollectorRegistry, content_type: str, *, packed: bool) -> bytes:
-    page = render(registry, content_type)
-    return gzip.compress(page, 1) if packed else page
 
 
 def _header(request: Request, name: str) -> str:
