@@ -96,19 +96,7 @@ class Service:
             log=self.log,
         )
         self.gates = Gates(self.deployments.prepare, clock)
-        sinks: dict[str, LastingSink] = {
-            "metrics": self.metrics,  # the first, since it may refuse a plan
-            "health": self.health,
-            "evidence": self.evidence,
-            "journal": self.journal,
-            "state": LastSeen(ledger),
-            "deployments": self.deployments,
-            "outages": self.deployments.outages,
-            **dict(extra),
-        }
-        self.metrics.count_errors_of(sinks)
-        finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
-        self.emit = Emit(sinks, self.metrics.sink_failed, self.log, finders)
+        self.emit = self._join_sinks(extra)
         self.diagnosis = Diagnosis(self.emit.found, clock, self.log)
         cadences = APSchedulerCadences(clock)
         self.background = BackgroundJobs(cadences)
@@ -121,6 +109,21 @@ class Service:
             cadences=cadences,
             log=self.log,
         )
+
+    def _join_sinks(self, extra: Sequence[tuple[str, LastingSink]]) -> Emit:
+        sinks: dict[str, LastingSink] = {
+            "metrics": self.metrics,  # the first, since it may refuse a plan
+            "health": self.health,
+            "evidence": self.evidence,
+            "journal": self.journal,
+            "state": LastSeen(self.ledger),
+            "deployments": self.deployments,
+            "outages": self.deployments.outages,
+            **dict(extra),
+        }
+        self.metrics.count_errors_of(sinks)
+        finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
+        return Emit(sinks, self.metrics.sink_failed, self.log, finders)
 
     async def start(self) -> None:
         """Goes on from what the state knows, and starts the schedule."""
