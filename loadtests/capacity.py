@@ -33,22 +33,22 @@ class Trial:
     confirming: bool = False
 
 
-class NoMore(Exception):  # noqa: N818 - what is thrown into a search to end it
+class SearchStopped(Exception):  # noqa: N818 - what is thrown into a search to end it
     """No further trial can be run; its text says why."""
 
 
 def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
-    """Yields trials, is sent their reports, and returns what was found.
+    """A generator: it yields trials, takes their reports, and returns the result.
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
     else it counts as one that doesn't, and the search goes on below. An inconclusive run (a saturated generator, most often) is
     no proof that a rate holds, and no more is one in which a queue grew: it is tried once more, and then bounds the search from
-    above like one that doesn't. NoMore, thrown in instead of a report, ends it with what was found until then.
+    above like one that doesn't. SearchStopped, thrown in instead of a report, ends it with what was found until then.
     """
-    found = _Finding(plan)
+    found = _SearchState(plan)
     try:
         yield from found.moves()
-    except NoMore as why:
+    except SearchStopped as why:
         found.ended = str(why)
     return found.capacity()
 
@@ -56,7 +56,7 @@ def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
 def ended(moves: Generating[Trial, LoadReport, Capacity], why: str) -> Capacity:
     """What a search has found that can't go on."""
     try:
-        moves.throw(NoMore(why))
+        moves.throw(SearchStopped(why))
     except StopIteration as over:
         found: Capacity = over.value
         return found
@@ -74,7 +74,7 @@ def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
     return replace(lowest, verdict=Outcome.INCONCLUSIVE, reasons=(why, *lowest.reasons))
 
 
-class _Finding:
+class _SearchState:
     """How far a search has come: the highest rate that held, the one that held twice, and the lowest that didn't hold."""
 
     def __init__(self, plan: Search) -> None:
@@ -160,7 +160,7 @@ def growth(report: LoadReport) -> str:
 
     The mean response time of the last third of the steady part against that of its first third.
     """
-    steady = next((mark for mark in report.marks if mark.name == "steady"), None)
+    steady = next((period for period in report.periods if period.name == "steady"), None)
     if steady is None:
         return ""
     third = (steady.ends - steady.begins) / 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import re2  # type: ignore[import-untyped] # it ships no types; Pattern is the one place that calls it
 from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
@@ -114,6 +114,8 @@ _RFC9535 = _Environment()  # a constant, as a compiled pattern is: making one ta
 @dataclass(frozen=True, slots=True)
 class JsonPath:
     """A JSONPath query (RFC 9535), compiled when the configuration is read."""
+
+    EXAMPLE: ClassVar[str] = "$.status"
 
     text: str
     compiled: JSONPath = field(compare=False, repr=False)

@@ -1,4 +1,4 @@
-"""A load run as Prometheus metrics while it runs, served by the command; the process that sends has other things to do."""
+"""A load run as Prometheus metrics while it runs, served by the command and not by the process that sends."""
 
 from __future__ import annotations
 

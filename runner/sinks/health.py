@@ -21,7 +21,7 @@ from typing import Any
 
 from judge.findings import finding
 from judge.observation import Check, DiagnosisFinding, Observation
-from judge.slo import event
+from judge.slo import count_events
 from probes.core import Clock, Verdict
 from runner.config.plan import After, Plan, Planned
 from runner.sinks.values import iso
@@ -109,7 +109,8 @@ class Health:
         since = before.since if same else seen.at
         after = self._after.get(seen.check.name)
         due = after(seen.at) if after else 0.0
-        self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
+        slos = count_events(seen, before.check.slos, before.slos)
+        self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=slos)
 
     def found(self, told: DiagnosisFinding) -> None:
         """What a diagnosis found: it stands while its check goes on failing."""
@@ -166,15 +167,6 @@ def _flags(states: Iterable[State], now: float) -> dict[str, bool | None]:
 
 def _reported(flags: Mapping[str, bool | None], states: Iterable[State]) -> list[bool | None]:
     return [flags[flag] for flag in {state.check.reports_as for state in states} if flag]
-
-
-def _counted(before: State, seen: Observation) -> Mapping[str, tuple[int, int]]:
-    counts = {slo.name: before.slos.get(slo.name, (0, 0)) for slo in before.check.slos}
-    for slo in before.check.slos:
-        if (good := event(seen, slo)) is not None:
-            events, goods = counts[slo.name]
-            counts[slo.name] = events + 1, goods + good
-    return counts
 
 
 def _row(state: State, now: float) -> dict[str, Any]:
