@@ -17,7 +17,7 @@ _LOWEST = 64  # parts of the first rate: below it the search gives up
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where to begin, what may never be exceeded, and when two rates are near enough (a share of the higher one)."""
+    """The first rate, the highest that is allowed, and how near two rates must be to end the search (a share of the higher one)."""
 
     rate: float
     ceiling: float
@@ -54,17 +54,17 @@ def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
 
 
 def ended(moves: Generating[Trial, LoadReport, Capacity], why: str) -> Capacity:
-    """What a search has found that can't go on."""
+    """The result of a search that is stopped before its end."""
     try:
         moves.throw(SearchStopped(why))
     except StopIteration as over:
         found: Capacity = over.value
         return found
-    raise AssertionError("a search ends when it is told to")
+    raise AssertionError("a search ends when SearchStopped is thrown in")
 
 
 def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
-    """The report of the rate that holds, else of the lowest that was tried, which is no pass: nothing held twice."""
+    """The report of the rate that holds, else of the lowest that was tried, which can't be a pass: nothing held twice."""
     if found.holds is not None:
         return replace(reports[found.holds], capacity=found)
     lowest = replace(reports[min(reports)], capacity=found)
@@ -75,7 +75,7 @@ def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
 
 
 class _SearchState:
-    """How far a search has come: the highest rate that held, the one that held twice, and the lowest that didn't hold."""
+    """The highest rate that held so far, the one that held twice, and the lowest that didn't hold."""
 
     def __init__(self, plan: Search) -> None:
         self._plan = plan
@@ -87,7 +87,8 @@ class _SearchState:
 
     def capacity(self) -> Capacity:
         curve = tuple(sorted(self._curve, key=lambda point: point.rate))
-        return Capacity(self._confirmed, self._breaks, curve, _gave_way(self._curve, self._breaks), self.ended)
+        broke = [point.broke for point in self._curve if point.rate == self._breaks and point.outcome is not Outcome.PASS and point.broke]
+        return Capacity(self._confirmed, self._breaks, curve, broke[0][0] if broke else "", self.ended)
 
     def moves(self) -> Generating[Trial, LoadReport, None]:
         rate = min(self._plan.rate, self._plan.ceiling)
@@ -102,7 +103,7 @@ class _SearchState:
                 rate = self._holds
 
     def _try(self, trial: Trial) -> Generating[Trial, LoadReport, Point]:
-        """A trial; an inconclusive one once more."""
+        """Runs a trial, and repeats it once where it is inconclusive."""
         point = point_of((yield trial), trial)
         self._curve.append(point)
         if point.outcome is Outcome.INCONCLUSIVE and len(self._curve) < self._plan.most_runs:
@@ -171,9 +172,3 @@ def growth(report: LoadReport) -> str:
     if first is None or last is None or last < _GROWS * first or last - first < _FELT:
         return ""
     return f"the wait grew from {first * 1000:.0f} ms to {last * 1000:.0f} ms within {steady.ends - steady.begins:.0f} s: a queue builds up"
-
-
-def _gave_way(curve: list[Point], breaks: float | None) -> str:
-    """What broke at the lowest rate that did."""
-    at = [point for point in curve if point.rate == breaks and point.outcome is not Outcome.PASS]
-    return next((point.broke[0] for point in at if point.broke), "")

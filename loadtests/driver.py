@@ -34,8 +34,9 @@ class Driver:
         for arrival in self._arrivals:
             wait = arrival.due - self._users.now()
             if wait > 0:
-                self._sleep_until(arrival.due)
                 in_a_row = 0
+                while not self._stopped and (wait := arrival.due - self._users.now()) > 0:  # a plain sleep costs least
+                    gevent.sleep(min(wait, _LONGEST_SLEEP))
             elif (in_a_row := in_a_row + 1) >= _MOST_IN_A_ROW:
                 in_a_row = 0
                 gevent.sleep(0)
@@ -43,11 +44,6 @@ class Driver:
                 break
             self._begin(arrival)
         self._finish()
-
-    def _sleep_until(self, due: float) -> None:
-        """Or until the run is stopped, which is looked at twice a second, since a plain sleep costs least."""
-        while not self._stopped and (wait := due - self._users.now()) > 0:
-            gevent.sleep(min(wait, _LONGEST_SLEEP))
 
     def _begin(self, arrival: Arrival) -> None:
         self._users.record.offer(arrival.task, arrival.due)

@@ -1,6 +1,6 @@
 """The records of a load run, as every report reads them: plain, frozen, and JSON both ways.
 
-Seconds everywhere, times `at` counted from the start of the run unless said otherwise. Two clocks: *response* time counts from
+Seconds everywhere, times `at` counted from the start of the run unless a field says otherwise. Two clocks: *response* time counts from
 the intended start of an arrival (what a user would have waited), *service* time from the actual send.
 """
 
@@ -34,7 +34,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A piece of the offered load: from `rate` to `until_rate` arrivals a second (equal: constant) in so many seconds."""
+    """A piece of the offered load: `seconds` long, from `rate` to `until_rate` arrivals a second (equal: constant)."""
 
     seconds: float
     rate: float
@@ -101,7 +101,7 @@ class Judgement:
     needed: int | None
     outcome: Outcome
     text: str
-    windows: tuple[Window, ...] = ()  # sliding, those that hold enough to be told; the broken ones are failures of their own
+    windows: tuple[Window, ...] = ()  # sliding, those that hold something; the broken ones are failures of their own
 
     @property
     def share(self) -> float | None:

@@ -82,7 +82,10 @@ class WorkerState:
                 self._requests_left -= self._requests[name]
                 if self._requests_left < 0:
                     break
-            self._wait_for_turn()
+            if self.order.most_rate:  # the ceiling, of which each worker has its part, holds a user who would begin too early
+                turn = max(self._next_turn, self.users.now())
+                self._next_turn = turn + self.workers / self.order.most_rate
+                gevent.sleep(max(0.0, turn - self.users.now()))
             if (due := self.users.now()) >= self.order.duration:
                 break
             self.users.record.offer(name, due)
@@ -92,14 +95,6 @@ class WorkerState:
         self._active_users -= 1
         if not self._active_users:
             self.over.set()
-
-    def _wait_for_turn(self) -> None:
-        """Holds a user who would begin above the ceiling, of which each worker has its part."""
-        if self.order.most_rate:
-            turn = max(self._next_turn, self.users.now())
-            self._next_turn = turn + self.workers / self.order.most_rate
-            if (wait := turn - self.users.now()) > 0:
-                gevent.sleep(wait)
 
 
 class OpenUser(FastHttpUser):

@@ -48,10 +48,10 @@ def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
     judgements = judgements_of(order, record, periods, facts.wanted)
     generator = generator_of(order, record, facts.workers)
     reasons = [*_generator_reasons(order, record, generator, facts), *facts.trouble]
-    spoiled = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
+    invalid = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
     found = list(_judged_reasons(judgements, order.slos))
     notes = list(_notes(order, facts))
-    if spoiled:
+    if invalid:
         notes += [Reason(Outcome.PASS, "note", f"measured, but not judged: {r.text}", r.task, r.slo) for r in found]
     else:
         reasons += found
@@ -167,7 +167,7 @@ def _outcome(observed: float | None, high: float, low: float, objective: float, 
 
 
 def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, steady: Period, chance: float) -> Iterator[Window]:
-    """Windows that hold something; a breach within one must be surer, since so many are looked at."""
+    """Windows that hold something; a breach within one must be surer, since many windows are looked at."""
     slid = [blocks for blocks in windows(counts, steady.begins, steady.ends, order.window) if any(total for _, total in blocks.pairs)]
     whole = sum(total for _, total in blocks_between(counts, steady.begins, steady.ends))
     for blocks in slid:

@@ -148,7 +148,7 @@ def _file(value: Any, info: ValidationInfo) -> Any:
     """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is none."""
     if not isinstance(value, str):
         return value
-    return Path((info.context or {}).get("folder", "."), value) if value else None
+    return str(Path((info.context or {}).get("folder", "."), value)) if value else None  # a text: JSON has no paths
 
 
 Duration = Annotated[

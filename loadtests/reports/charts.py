@@ -46,7 +46,7 @@ class Column:
 
 
 def columns(seconds: Sequence[Second]) -> list[Column]:
-    """The seconds of a run, so many put together that no more than MOST_COLUMNS are left."""
+    """The seconds of a run, put together so that no more than MOST_COLUMNS are left."""
     size = max(1, math.ceil(len(seconds) / MOST_COLUMNS))
     return [_column(seconds[start : start + size]) for start in range(0, len(seconds), size)]
 

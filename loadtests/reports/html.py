@@ -173,10 +173,10 @@ def _percentiles(histogram: LatencyHistogram) -> tuple[str, ...]:
 def faults(tasks: Sequence[Task]) -> Iterator[Fault]:
     """The reasons of errors, those of requests where there are any (a task's own are the same ones again)."""
     some = [task for task in tasks if task.kind == "request" and task.reasons]
-    told = {(task.name.partition("/")[0], reason) for task in some for reason in task.reasons}
+    failed_tasks = {(task.name.partition("/")[0], reason) for task in some for reason in task.reasons}
     for task in tasks:
         for reason, number in sorted(task.reasons.items(), key=lambda item: -item[1]):
-            if task.kind == "request" or (task.name, reason) not in told:
+            if task.kind == "request" or (task.name, reason) not in failed_tasks:
                 yield Fault(task.name, reason, number, task.messages.get(reason, ""))
 
 

@@ -1,4 +1,4 @@
-"""Reads a YAML file into nodes with positions, and refuses every trap with a clear word. Linear in the file's size."""
+"""Reads a YAML file into nodes with positions, and refuses what is easily misread. Linear in the file's size."""
 
 from __future__ import annotations
 
@@ -235,5 +235,5 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     if "expected ',' or" in problem:
         hint = "; between braces ${...} needs quotes" if "${" in line else ""
         return Problem(at, (), f"a comma or the closing bracket is missing{hint}")
-    said = next((words for sign, words in _WORDS if sign in problem), f"can't be read as YAML: {problem}")
-    return Problem(at, (), said)
+    text = next((words for part, words in _WORDS if part in problem), f"can't be read as YAML: {problem}")
+    return Problem(at, (), text)

@@ -21,7 +21,7 @@ _WORDS: dict[str, Value] = {
 }
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-LONGEST_NUMBER = 100  # signs; what is longer is no number that anybody means
+LONGEST_NUMBER = 100  # characters; anything longer is read as text
 
 
 @dataclass(slots=True, eq=False)

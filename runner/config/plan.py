@@ -14,7 +14,7 @@ from probes.target import Rule, Target
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Run once in so many seconds, at a phase given by the check's name."""
+    """Run once every `seconds`, at a phase given by the check's name."""
 
     seconds: float
 
@@ -58,7 +58,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """What `outrider gate` does unless it is told otherwise. `wait` in seconds."""
+    """What `outrider gate` does unless its options say otherwise. `wait` in seconds."""
 
     tags: tuple[str, ...] = ("smoke",)
     wait: float = 300.0
@@ -122,7 +122,7 @@ class LoadRules:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """checks.yaml as it was understood."""
+    """What checks.yaml says, read for one purpose."""
 
     service: str
     environment: str

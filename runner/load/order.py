@@ -13,7 +13,6 @@ from loadtests.outlook import Quota, spends
 from loadtests.result import Spend
 from loadtests.shapes import peak, stages
 from loadtests.tasks import asks_of, login_of, unfillable, user_tasks
-from probes.journeys.script import Script
 from probes.target import Rule, Target, plain_path
 from runner.config.errors import PlanError
 from runner.config.plan import Plan, Scenario
@@ -96,7 +95,10 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
     headers = {name: value.get_secret_value() for name, value in target.headers.items()}
     login = next((step for script in scripts.values() for step in script.steps if step.logs_in), None)
     try:
-        journeys = {name: _journey(name, script, headers, timeouts[name]) for name, script in mixed.items()}
+        journeys = {}
+        for name, script in mixed.items():
+            own = {key: value.get_secret_value() for key, value in script.headers.items()}
+            journeys[name] = UserTask(name, (script.steps,), {**headers, **own}, timeouts[name])
         tasks = user_tasks(scenario.mix, journeys, login, headers, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
         unusable(f"scenario {scenario.name}: {error}; nothing was sent")
@@ -140,11 +142,6 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
         version=options.version,
     )
     return replace(order, spends=_spends(plan, target, order))
-
-
-def _journey(name: str, script: Script, headers: dict[str, str], timeout: float) -> UserTask:
-    own = {key: value.get_secret_value() for key, value in script.headers.items()}
-    return UserTask(name, (script.steps,), {**headers, **own}, timeout)
 
 
 def _bind(options: LoadOptions) -> tuple[str, int]:
