@@ -43,6 +43,13 @@ class BuildContext:
         defaults = reading.section("defaults", Defaults, source) or Valid(Defaults(), {}, frozenset())
         return cls(reading, kinds, source, defaults, targets(reading, source), slos(reading, source), names)
 
+    def use_what_is_unused(self, other: BuildContext) -> None:
+        """Reads the targets and SLOs that nothing uses of another context: they may hold mistakes of the file."""
+        for name in other.targets.unused():
+            self.targets.use(name)
+        for name in other.slos.unused():
+            self.slos.use(name)
+
 
 def build_check(entry: Entry, context: BuildContext) -> Planned | None:
     """The check, or None after a problem (or where, in a dry run, its values would be needed)."""

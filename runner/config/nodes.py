@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from runner.config.errors import Mark, Path
@@ -103,16 +102,3 @@ def find(node: Node, at: Mark, path: Path) -> tuple[Path, Mark, Node]:
             continue
         walked.append(part)
     return tuple(walked), at, node
-
-
-def scalars(node: Node) -> Iterator[Scalar]:
-    """Every scalar of a tree; one that several aliases share comes once for each."""
-    stack = [node]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, Scalar):
-            yield here
-        elif isinstance(here, Items):
-            stack.extend(reversed(here.items))
-        else:
-            stack.extend(entry.node for entry in reversed(here.entries.values()))

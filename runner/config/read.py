@@ -47,7 +47,6 @@ def read_plan(
     unneeded = DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
-
     general = _general(reading, needed)
     server = _server(reading, needed if purpose is Purpose.RUN else unneeded)
     gate = _gate(reading, needed if purpose in (Purpose.RUN, Purpose.GATE) else unneeded)
@@ -55,22 +54,15 @@ def read_plan(
     entries = _entries(reading)
     wanted, others = (BuildContext.of(reading, source, kinds, entries) for source in (needed, unneeded))
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
-    target = load.target_of(scenario) if load else ""
-
-    if purpose is Purpose.ANNOTATE:
-        selection = Selection(frozenset())
-    elif purpose is Purpose.LOAD:
-        wanted.targets.use(target) if target in wanted.targets else None
-        selection = select_scripted(reading, entries, needed, kinds=kinds, target=target)
-    else:
+    selection = Selection(frozenset())
+    if purpose is Purpose.LOAD:
+        selection = select_scripted(wanted, entries, target=load.target_of(scenario) if load else "")
+    elif purpose is not Purpose.ANNOTATE:
         tags = gate.tags if purpose is Purpose.GATE and not tags and not checks else tags
-        selection = select(reading, entries, needed, tags=tags, names=checks)
+        selection = select(wanted, entries, tags=tags, names=checks)
     plans = _plans(entries, selection, wanted, others)
     rules = load.rules(wanted, others, scenario=scenario) if load else LoadRules()
-    for name in wanted.targets.unused():  # what nothing uses is read as well, for its own mistakes
-        others.targets.use(name)
-    for name in wanted.slos.unused():
-        others.slos.use(name)
+    others.use_what_is_unused(wanted)
     return Plan(
         secrets=reading.finish(),
         service=general.service,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from probes.probe import Probe
+from runner.config.checks import BuildContext
 from runner.config.errors import NOWHERE, did_you_mean
 from runner.config.nodes import Entry, Keys, Scalar
-from runner.config.placeholders import Source
 from runner.config.sections import CheckKeys, Section
-from runner.config.validation import Part, Reading
+from runner.config.validation import Part
 
 
 class _EarlyKeys(Section):
@@ -28,12 +27,12 @@ class Selection:
     off: tuple[str, ...] = ()
 
 
-def select(reading: Reading, entries: Mapping[str, Entry], source: Source, *, tags: Collection[str], names: Collection[str]) -> Selection:
+def select(context: BuildContext, entries: Mapping[str, Entry], *, tags: Collection[str], names: Collection[str]) -> Selection:
     """The enabled checks that carry one of the tags or have one of the names; all where neither is given.
 
     Reports a tag that no enabled check carries, a check that isn't there, and one that is asked for and not enabled.
     """
-    early = _early(reading, entries, source)
+    reading, early = context.reading, _early(context, entries)
     enabled = {name: found.tags for name, found in early.items() if found is not None and found.enabled}
     off = {name: found.tags for name, found in early.items() if found is not None and not found.enabled}
     if not tags and not names:
@@ -53,11 +52,11 @@ def select(reading: Reading, entries: Mapping[str, Entry], source: Source, *, ta
     return Selection(chosen, tuple(name for name, own in off.items() if not set(tags).isdisjoint(own)))
 
 
-def select_scripted(
-    reading: Reading, entries: Mapping[str, Entry], source: Source, *, kinds: Mapping[str, type[Probe]], target: str
-) -> Selection:
-    """The enabled checks that a load of this target may play: of kinds that have scripts. No value of any other is needed."""
-    early = _early(reading, entries, source)
+def select_scripted(context: BuildContext, entries: Mapping[str, Entry], *, target: str) -> Selection:
+    """The enabled checks of this target that a load may play: of kinds that have scripts. No value of any other check is needed."""
+    kinds, early = context.kinds, _early(context, entries)
+    if target in context.targets:
+        context.targets.use(target)
     found = []
     for name, entry in entries.items():
         kind, goes_to = (entry.node.get(key) if isinstance(entry.node, Keys) else None for key in ("kind", "target"))
@@ -68,13 +67,14 @@ def select_scripted(
     return Selection(frozenset(found))
 
 
-def _early(reading: Reading, entries: Mapping[str, Entry], source: Source) -> dict[str, _EarlyKeys | None]:
+def _early(context: BuildContext, entries: Mapping[str, Entry]) -> dict[str, _EarlyKeys | None]:
     """Of each check; None where it can't be known: that is reported, here or where the whole check is read."""
     found: dict[str, _EarlyKeys | None] = {}
     for entry in entries.values():
         valid = None
         if isinstance(entry.node, Keys):
             node = Keys(entry.node.at, {key: entry.node.entries[key] for key in _EarlyKeys.model_fields if key in entry.node.entries})
-            valid = reading.validated(_EarlyKeys, Part(node, ("checks", entry.key), entry.at, "a check"), source)
+            part = Part(node, ("checks", entry.key), entry.at, "a check")
+            valid = context.reading.validated(_EarlyKeys, part, context.source)
         found[entry.key] = valid.model if valid else None
     return found
