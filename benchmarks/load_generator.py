@@ -23,9 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.order import JourneyOrder, Order, SloOrder, as_json
-from loadtests.result import LoadReport, report_from
+from loadtests.order import Order, SloOrder, UserTask, as_json
+from loadtests.result import message_of
 from loadtests.shapes import stages
+from probes.journeys.steps import Step
+from probes.target import Target
 
 FOLDER = Path(__file__).parent
 SHARE = 0.9  # of plain Locust's rate
@@ -66,23 +68,20 @@ def outrider(url: str, seconds: float, rate: float) -> Figure:
         mix={"page": 1.0},
         count="requests",
         slos=(SloOrder("p95", 0.95, 0.5), SloOrder("availability", 0.999)),
-        target={"name": "target", "url": url},
-        journeys={"page": JourneyOrder(({"name": "page", "get": "/page"},))},
+        target=Target(name="target", url=url),
+        tasks={"page": UserTask("page", ((Step(name="page", get="/page"),),))},
         stages=stages("constant", rate, seconds),
         duration=seconds,
         warm_up=1.0,
     )
     done = subprocess.run([sys.executable, "-m", "loadtests"], input=as_json(order), check=True, stdout=subprocess.PIPE, text=True)
-    report = _report(done.stdout)
+    report = message_of(json.loads(done.stdout.splitlines()[-1])).report
+    assert report
     sent = sum(task.done for task in report.tasks if task.kind == "request")
     cpu = sum(worker.cpu for worker in report.workers) * (report.finished - report.started)  # until the last answer
     health = report.generator
     said = f"achieved {100 * (health.achieved or 0):.1f} %, 1 % of the starts {1000 * (health.lag_p99 or 0):.0f} ms late or more"
     return Figure(sent / seconds, sent / cpu, said)
-
-
-def _report(lines: str) -> LoadReport:
-    return report_from(json.dumps(json.loads(lines.splitlines()[-1])["report"]))
 
 
 def wrk(url: str, seconds: float, users: int) -> Figure:

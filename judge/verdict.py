@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from judge.observation import Check, Observation, Slo
 from judge.proof import Proof, prove
-from judge.slo import event
+from judge.slo import count_events
 from probes.core import Verdict
 
 NOT_RUN = "was not run"
@@ -203,10 +203,12 @@ def _count_events(checks: Sequence[Runs], revision: str) -> list[tuple[Check, Sl
     """Check, SLO, good events, events and runs to come, for every SLO of every check."""
     counted = []
     for check in checks:
-        counting = [run.counted for run in _ours(check, revision)[0]]
+        counts: Mapping[str, tuple[int, int]] = {}
+        for run in _ours(check, revision)[0]:
+            counts = count_events(run.counted, check.check.slos, counts)
         for slo in check.check.slos:
-            events = [good for o in counting if (good := event(o, slo)) is not None]
-            counted.append((check.check, slo, sum(events), len(events), check.remaining))
+            events, good = counts.get(slo.name, (0, 0))
+            counted.append((check.check, slo, good, events, check.remaining))
     return counted
 
 

@@ -8,33 +8,32 @@ from __future__ import annotations
 
 import locust  # isort: skip  # noqa: F401 - first: it patches what the others import
 
-import json
 import logging
 import sys
 
 from loadtests.conductor import Conductor
 from loadtests.order import order_from
-from loadtests.result import LoadReport, Progress, as_data
+from loadtests.result import Message, as_line
 from loadtests.worker import work
 
 
 def main() -> int:
-    """Exit 0 whatever the verdict, which is in the report; 2 for an order that can't be played."""
+    """Exit 0 whatever the verdict, which is in the report; 2 for an order that can't be carried out."""
     logging.basicConfig(level=logging.ERROR)
     if sys.argv[1:2] == ["--worker"]:
         work(sys.argv[2], int(sys.argv[3]))
         return 0
     try:
-        conductor = Conductor(order_from(sys.stdin.read()), lambda progress: _say("progress", progress))
-        _say("report", conductor.run())
+        conductor = Conductor(order_from(sys.stdin.read()), lambda progress: _print(Message(progress=progress)))
+        _print(Message(report=conductor.run()))
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a message to whoever started it
         return 2
     return 0
 
 
-def _say(what: str, record: Progress | LoadReport) -> None:
-    print(json.dumps({what: as_data(record)}), flush=True)  # noqa: T201 - what it is for
+def _print(message: Message) -> None:
+    print(as_line(message), flush=True)  # noqa: T201 - what it is for
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When users arrive, and what each comes for: drawn from a seed alone, so that every worker knows the whole sequence. Pure."""
+"""When users arrive, and which task each of them has: drawn from a seed alone, so that every worker knows the whole sequence. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("poisson", "even")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The `number`th user (from 0): due so many seconds after the start, with a task, and a number that varies what it asks."""
+    """The `number`th user (from 0): due `due` seconds after the start, with a task, and the variant of it."""
 
     number: int
     due: float
@@ -44,7 +44,7 @@ def moments(stages: Sequence[Stage], kind: str, seed: int) -> Iterator[float]:
 
 
 def _inverse(stage: Stage, area: float) -> float:
-    """How far into a stage so much of its area lies: the root of rate*t + slope*t*t/2 = area, in the form that loses no digits."""
+    """The seconds into a stage after which `area` arrivals came: the root of rate*t + slope*t*t/2 = area, without lost digits."""
     slope = (stage.until_rate - stage.rate) / stage.seconds
     root = math.sqrt(max(0.0, stage.rate * stage.rate + 2 * slope * area))
     below = stage.rate + root

@@ -17,7 +17,7 @@ _LOWEST = 64  # parts of the first rate: below it the search gives up
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where to begin, what may never be exceeded, and when two rates are near enough (a share of the higher one)."""
+    """The first rate, the highest that is allowed, and how near two rates must be to end the search (a share of the higher one)."""
 
     rate: float
     ceiling: float
@@ -33,38 +33,38 @@ class Trial:
     confirming: bool = False
 
 
-class NoMore(Exception):  # noqa: N818 - what is thrown into a search to end it
+class SearchStopped(Exception):  # noqa: N818 - what is thrown into a search to end it
     """No further trial can be run; its text says why."""
 
 
 def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
-    """Yields trials, is sent their reports, and returns what was found.
+    """A generator: it yields trials, takes their reports, and returns the result.
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
     else it counts as one that doesn't, and the search goes on below. An inconclusive run (a saturated generator, most often) is
     no proof that a rate holds, and no more is one in which a queue grew: it is tried once more, and then bounds the search from
-    above like one that doesn't. NoMore, thrown in instead of a report, ends it with what was found until then.
+    above like one that doesn't. SearchStopped, thrown in instead of a report, ends it with what was found until then.
     """
-    found = _Finding(plan)
+    found = _SearchState(plan)
     try:
         yield from found.moves()
-    except NoMore as why:
+    except SearchStopped as why:
         found.ended = str(why)
     return found.capacity()
 
 
 def ended(moves: Generating[Trial, LoadReport, Capacity], why: str) -> Capacity:
-    """What a search has found that can't go on."""
+    """The result of a search that is stopped before its end."""
     try:
-        moves.throw(NoMore(why))
+        moves.throw(SearchStopped(why))
     except StopIteration as over:
         found: Capacity = over.value
         return found
-    raise AssertionError("a search ends when it is told to")
+    raise AssertionError("a search ends when SearchStopped is thrown in")
 
 
 def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
-    """The report of the rate that holds, else of the lowest that was tried, which is no pass: nothing held twice."""
+    """The report of the rate that holds, else of the lowest that was tried, which can't be a pass: nothing held twice."""
     if found.holds is not None:
         return replace(reports[found.holds], capacity=found)
     lowest = replace(reports[min(reports)], capacity=found)
@@ -74,8 +74,8 @@ def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
     return replace(lowest, verdict=Outcome.INCONCLUSIVE, reasons=(why, *lowest.reasons))
 
 
-class _Finding:
-    """How far a search has come: the highest rate that held, the one that held twice, and the lowest that didn't hold."""
+class _SearchState:
+    """The highest rate that held so far, the one that held twice, and the lowest that didn't hold."""
 
     def __init__(self, plan: Search) -> None:
         self._plan = plan
@@ -87,7 +87,8 @@ class _Finding:
 
     def capacity(self) -> Capacity:
         curve = tuple(sorted(self._curve, key=lambda point: point.rate))
-        return Capacity(self._confirmed, self._breaks, curve, _gave_way(self._curve, self._breaks), self.ended)
+        broke = [point.broke for point in self._curve if point.rate == self._breaks and point.outcome is not Outcome.PASS and point.broke]
+        return Capacity(self._confirmed, self._breaks, curve, broke[0][0] if broke else "", self.ended)
 
     def moves(self) -> Generating[Trial, LoadReport, None]:
         rate = min(self._plan.rate, self._plan.ceiling)
@@ -102,7 +103,7 @@ class _Finding:
                 rate = self._holds
 
     def _try(self, trial: Trial) -> Generating[Trial, LoadReport, Point]:
-        """A trial; an inconclusive one once more."""
+        """Runs a trial, and repeats it once where it is inconclusive."""
         point = point_of((yield trial), trial)
         self._curve.append(point)
         if point.outcome is Outcome.INCONCLUSIVE and len(self._curve) < self._plan.most_runs:
@@ -160,7 +161,7 @@ def growth(report: LoadReport) -> str:
 
     The mean response time of the last third of the steady part against that of its first third.
     """
-    steady = next((mark for mark in report.marks if mark.name == "steady"), None)
+    steady = next((period for period in report.periods if period.name == "steady"), None)
     if steady is None:
         return ""
     third = (steady.ends - steady.begins) / 3
@@ -171,9 +172,3 @@ def growth(report: LoadReport) -> str:
     if first is None or last is None or last < _GROWS * first or last - first < _FELT:
         return ""
     return f"the wait grew from {first * 1000:.0f} ms to {last * 1000:.0f} ms within {steady.ends - steady.begins:.0f} s: a queue builds up"
-
-
-def _gave_way(curve: list[Point], breaks: float | None) -> str:
-    """What broke at the lowest rate that did."""
-    at = [point for point in curve if point.rate == breaks and point.outcome is not Outcome.PASS]
-    return next((point.broke[0] for point in at if point.broke), "")

@@ -1,4 +1,4 @@
-"""Conducts a run: alone, or as Locust's master over workers of this machine or of others. It merges, tells and judges."""
+"""Conducts a run: alone, or as Locust's master over workers of this machine or of others. It merges, reports and judges."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from gevent.event import Event
 from locust.env import Environment
 
 from judge.verdict import Outcome
-from loadtests.judge import Facts, breach, budget_used, judge
-from loadtests.order import Order, as_data
+from loadtests.histogram import merged
+from loadtests.order import Order, as_json
 from loadtests.record import Record, from_message
 from loadtests.result import LoadReport, Progress, Reason, Worker
-from loadtests.sending import Refused
-from loadtests.tasks import login_of, wanted
-from loadtests.users import ClosedUser, OpenUser, Seat
-from probes.core import Failed
+from loadtests.tasks import wanted
+from loadtests.users import ClosedUser, OpenUser, WorkerState
+from loadtests.verdict import Facts, breach, budget_used, judge
+from probes.core import Failed, PolicyRefused
 
-LAST_WORDS = 10.0  # seconds that workers have for their last message, beyond the drain
-_FEWEST = 3  # seconds that say how busy a worker was at its worst
-AHEAD = 0.5  # the start lies so far ahead, so that all of them know of it
-Tell = Callable[[Progress], None]
+LAST_MESSAGE = 10.0  # seconds that workers have for their last message, beyond the drain
+_FEWEST = 3  # seconds over which the busiest tenth of a worker's time is taken, at least
+AHEAD = 0.5  # seconds until the start, so that every worker knows of it
 
 
 @dataclass(slots=True)
-class _Seen:
+class _WorkerCounts:
     """What the master knows of one worker."""
 
     name: str
@@ -52,13 +51,13 @@ class _Seen:
 
 
 class Conductor:
-    """One run. `tell` gets a Progress once a second."""
+    """One run. `on_progress` gets a Progress once a second."""
 
-    def __init__(self, order: Order, tell: Tell) -> None:
-        self.order, self._tell = order, tell
+    def __init__(self, order: Order, on_progress: Callable[[Progress], None]) -> None:
+        self.order, self._on_progress = order, on_progress
         self.whole = Record()
         self._recent = Record()
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _WorkerCounts] = {}
         self._stopped = Event()
         self._interrupted = False
         self._aborted = ""
@@ -68,22 +67,22 @@ class Conductor:
         self._stop_all: Callable[[], None] = lambda: None
 
     def run(self) -> LoadReport:
-        """Runs and judges. Raises ValueError for an order that can't be played."""
-        seat = Seat(self.order)
+        """Runs and judges. Raises ValueError for an order that can't be carried out."""
+        own = WorkerState(self.order)
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, self.interrupt)
-        before = self._revision(seat)
-        token = self._token(seat)
+        before = self._revision(own)
+        token = self._token(own)
         self._begin = time.time()
         if not self._trouble:
             alone = not self.order.workers and not self.order.expect_workers
-            (self._alone if alone else self._together)(seat, token)
+            (self._run_alone if alone else self._run_together)(own, token)
         finished = time.time()
         if self.order.most_requests and not self._stopped.is_set() and not self._trouble and finished - self._begin < self.order.duration:
             self._aborted = f"all {self.order.most_requests:,} requests that it may send (--requests) are used"
-        after = self._revision(seat) if not self._trouble else ""
+        after = self._revision(own) if not self._trouble else ""
         workers = tuple(seen.worker() for seen in self._seen.values())
-        needed = wanted(self.order, seat.tasks)
+        needed = wanted(self.order)
         facts = Facts(self._begin, finished, workers, before, after, self._interrupted, self._aborted, tuple(self._trouble), needed)
         return judge(self.order, self.whole, facts)
 
@@ -95,32 +94,40 @@ class Conductor:
 
     # alone
 
-    def _alone(self, seat: Seat, token: str) -> None:
-        seat.rider.token = token
-        self._environment.outrider = seat
+    def _run_alone(self, own: WorkerState, token: str) -> None:
+        own.users.token = token
+        self._environment.outrider = own
         runner = self._environment.create_local_runner()
-        seen = self._seen["this process"] = _Seen("this process")
-        self._stop_all = seat.stop
+        seen = self._seen["this process"] = _WorkerCounts("this process")
+        self._stop_all = own.stop
         users = self.order.users if self.order.arrivals == "closed" else 1
         runner.start(users, spawn_rate=max(users, 1))
         self._begin = time.time() + AHEAD
-        seat.start_at(self._begin)
-        while not seat.over.wait(1.0):
-            self._hear(seen, seat.take(), (seat.meter.since_last(), seat.meter.overall()), seat.rider.in_flight)
+        own.start_at(self._begin)
+        while not own.over.wait(1.0):
+            self._add(seen, own.take_record(), (own.meter.since_last(), own.meter.overall()), own.users.in_flight)
             self._each_second()
-        self._hear(seen, seat.take(), (seat.meter.since_last(), seat.meter.overall()), 0)
+        self._add(seen, own.take_record(), (own.meter.since_last(), own.meter.overall()), 0)
         seen.state = "done"
         runner.quit()
 
     # together
 
-    def _together(self, seat: Seat, token: str) -> None:
+    def _run_together(self, own: WorkerState, token: str) -> None:
         count = self.order.expect_workers or self.order.workers
-        port = self.order.port or _free_port()
+        port = self.order.port
+        if not port:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
         runner = self._environment.create_master_runner(self.order.bind, port)
         runner.register_message("outrider-delta", self._on_delta)
-        started = [_start_worker(port) for _ in range(self.order.workers)]
-        self._environment.outrider = seat
+        command = [sys.executable, "-m", "loadtests", "--worker", "127.0.0.1", str(port)]  # its order comes from the master
+        started = [
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - this interpreter, a module of ours
+            for _ in range(self.order.workers)
+        ]
+        self._environment.outrider = own
         try:
             names = self._wait_for_workers(runner, count, started)
             if len(names) == count:
@@ -146,25 +153,25 @@ class Conductor:
         return names
 
     def _conduct(self, runner: Any, names: list[str], token: str, started: list[subprocess.Popen[bytes]]) -> None:
-        self._seen = {name: _Seen(f"{index + 1}") for index, name in enumerate(names)}
+        self._seen = {name: _WorkerCounts(f"{index + 1}") for index, name in enumerate(names)}
         self._stop_all = lambda: runner.send_message("outrider-stop", {})
-        plain = as_data(self.order)
+        order = as_json(self.order)
         for index, name in enumerate(names):
-            runner.send_message("outrider-order", {"order": plain, "index": index, "workers": len(names), "token": token}, client_id=name)
+            runner.send_message("outrider-order", {"order": order, "index": index, "workers": len(names), "token": token}, client_id=name)
         users = self.order.users if self.order.arrivals == "closed" else len(names)
         runner.start(users, spawn_rate=max(users, 1))
         self._begin = time.time() + 2 * AHEAD
         runner.send_message("outrider-begin", {"at": self._begin})
-        last = self._begin + self.order.duration + self.order.drain + LAST_WORDS
+        last = self._begin + self.order.duration + self.order.drain + LAST_MESSAGE
         while any(seen.state == "running" for seen in self._seen.values()) and time.time() < last:
             gevent.sleep(1.0 if time.time() < self._begin + self.order.duration - 1 else 0.1)
-            self._miss(runner, started)
+            self._find_lost(runner, started)
             self._each_second()
             if self._stopped.is_set():
-                last = min(last, time.time() + self.order.drain + LAST_WORDS)
+                last = min(last, time.time() + self.order.drain + LAST_MESSAGE)
 
-    def _miss(self, runner: Any, started: list[subprocess.Popen[bytes]]) -> None:
-        """A worker is lost when Locust misses its heartbeat, or when a process of ours has ended without its last words."""
+    def _find_lost(self, runner: Any, started: list[subprocess.Popen[bytes]]) -> None:
+        """A worker is lost when Locust misses its heartbeat, or when a process of ours has ended without its last message."""
         missing = {client.id for client in runner.clients.values() if client.state == "missing"}
         gone = sum(process.poll() is not None for process in started)
         running = [name for name, seen in self._seen.items() if seen.state == "running"]
@@ -177,86 +184,68 @@ class Conductor:
         if seen is None:
             return
         data: Mapping[str, Any] = msg.data
-        self._hear(seen, from_message(data["record"]), (data["cpu"], data["overall"]), data["in_flight"])
+        self._add(seen, from_message(data["record"]), (data["cpu"], data["overall"]), data["in_flight"])
         if data["last"]:
             seen.state = "done"
 
     # both
 
-    def _hear(self, seen: _Seen, delta: Record, cpu: tuple[float | None, float], in_flight: int) -> None:
+    def _add(self, seen: _WorkerCounts, delta: Record, cpu: tuple[float | None, float], in_flight: int) -> None:
         self.whole.merge(delta)
         self._recent.merge(delta)
         if cpu[0] is not None:
             seen.cpu.append(cpu[0])
         seen.overall = cpu[1]
         seen.in_flight = in_flight
-        seen.sent += sum(beat.started for beat in delta.beats.values())
+        seen.sent += sum(second.started for second in delta.seconds.values())
         seen.lag = max(seen.lag, delta.lags.largest or 0.0)
 
     def _each_second(self) -> None:
         at = time.time() - self._begin
         recent, self._recent = self._recent, Record()
-        self._tell(progress(self.order, self.whole, recent, at, list(self._seen.values())))
+        self._on_progress(progress(self.order, self.whole, recent, at, list(self._seen.values())))
         if self.order.abort_on_breach and not self._stopped.is_set() and (why := breach(self.order, self.whole, at)):
             self._aborted = why
             self._stopped.set()
             self._stop_all()
 
-    def _revision(self, seat: Seat) -> str:
-        """Which build answers, where the scenario's target says how that is read; "" where it doesn't or can't be."""
-        told = seat.rider.target.revision
-        if told is None:
+    def _revision(self, own: WorkerState) -> str:
+        """Which build responds, where the target says how that is read; "" where it doesn't, or where it can't be read."""
+        revision = self.order.target.revision
+        if revision is None:
             return ""
         try:
-            return told.read(seat.rider.ask(told.path))
-        except (Failed, Refused):
+            return revision.read(own.users.get(revision.path))
+        except (Failed, PolicyRefused):
             return ""
 
-    def _token(self, seat: Seat) -> str:
-        task = login_of(self.order)
-        if task is None:
+    def _token(self, own: WorkerState) -> str:
+        if self.order.login is None:
             return ""
         try:
-            return seat.rider.log_in(task)
-        except (Failed, Refused) as error:
+            return own.users.log_in(self.order.login)
+        except (Failed, PolicyRefused) as error:
             self._trouble.append(Reason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
             return ""
 
 
-def progress(order: Order, whole: Record, recent: Record, at: float, seen: list[_Seen]) -> Progress:
+def progress(order: Order, whole: Record, recent: Record, at: float, seen: list[_WorkerCounts]) -> Progress:
     """What is shown while it runs."""
-    response = [beat.response for beat in recent.beats.values()]
-    recently = Record()
-    for histogram in response:
-        recently.lags.merge(histogram)
+    response = merged(second.response for second in recent.seconds.values())
     return Progress(
         at=max(0.0, at),
         duration=order.duration,
-        rate=float(sum(beat.started for beat in recent.beats.values())),
-        offered=float(sum(beat.offered for beat in recent.beats.values())),
-        p95=recently.lags.quantile(0.95),
-        errors=sum(beat.errors for beat in whole.beats.values()),
-        done=sum(beat.done for beat in whole.beats.values()),
+        rate=float(sum(second.started for second in recent.seconds.values())),
+        offered=float(sum(second.offered for second in recent.seconds.values())),
+        p95=response.quantile(0.95),
+        errors=sum(second.errors for second in whole.seconds.values()),
+        done=sum(second.done for second in whole.seconds.values()),
         in_flight=sum(one.in_flight for one in seen),
-        lag=max((beat.lag for beat in recent.beats.values()), default=0.0),
+        lag=max((second.lag for second in recent.seconds.values()), default=0.0),
         cpu=max((one.cpu[-1] for one in seen if one.cpu), default=0.0),
         budget=budget_used(order, whole),
-        due=sum(beat.offered for beat in whole.beats.values()),
-        begun=sum(beat.started for beat in whole.beats.values()),
-    )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _start_worker(port: int) -> subprocess.Popen[bytes]:
-    """A worker of this machine; it has no input, and its order comes from the master."""
-    return subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-        [sys.executable, "-m", "loadtests", "--worker", "127.0.0.1", str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        due=sum(second.offered for second in whole.seconds.values()),
+        begun=sum(second.started for second in whole.seconds.values()),
     )
 
 

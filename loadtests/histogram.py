@@ -2,27 +2,19 @@
 
 A value falls into a cell of a fixed grid, 128 cells to each doubling: every worker's grid is the same, so that merging is
 adding, and a percentile that is read from it for a person is at most 0.8 % off. What decides a verdict is not read from here
-but counted at the exact threshold (loadtests.result.Tally).
+but counted at the exact threshold (loadtests.record).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 _frexp = math.frexp
 CELLS = 128  # to each doubling
 _TWICE = 2 * CELLS
 SMALLEST = 1e-6  # seconds; what is quicker falls into the first cell
-
-
-def cell_of(seconds: float) -> int:
-    """The cell that a latency falls into: the edges between cells are shared by all histograms."""
-    if seconds <= SMALLEST:
-        return 0
-    mantissa, exponent = math.frexp(seconds / SMALLEST)  # mantissa in 0.5..1
-    return (exponent - 1) * CELLS + int((mantissa - 0.5) * _TWICE)
 
 
 def edges_of(cell: int) -> tuple[float, float]:
@@ -34,7 +26,7 @@ def edges_of(cell: int) -> tuple[float, float]:
 
 
 @dataclass(slots=True)
-class Histogram:
+class LatencyHistogram:
     """Counts by cell, with the exact number, sum and extremes (seconds). Adding two is exact."""
 
     cells: dict[int, int] = field(default_factory=dict)
@@ -44,11 +36,11 @@ class Histogram:
     largest: float | None = None
 
     def add(self, seconds: float) -> None:
-        """Counts one latency. Its cell is that of `cell_of`, written out: each request comes here several times."""
+        """Counts one latency, in the cell whose edges it lies between. Each request comes here several times."""
         if seconds <= SMALLEST:
             cell = 0
         else:
-            mantissa, exponent = _frexp(seconds / SMALLEST)
+            mantissa, exponent = _frexp(seconds / SMALLEST)  # mantissa in 0.5..1
             cell = (exponent - 1) * CELLS + int((mantissa - 0.5) * _TWICE)
         cells = self.cells
         cells[cell] = cells.get(cell, 0) + 1
@@ -59,7 +51,7 @@ class Histogram:
         if self.smallest is None or seconds < self.smallest:
             self.smallest = seconds
 
-    def merge(self, other: Histogram) -> None:
+    def merge(self, other: LatencyHistogram) -> None:
         """Adds what another one has counted."""
         for cell, count in other.cells.items():
             self.cells[cell] = self.cells.get(cell, 0) + count
@@ -91,25 +83,9 @@ class Histogram:
             yield (*edges_of(cell), self.cells[cell])
 
 
-def merged(histograms: Iterable[Histogram]) -> Histogram:
+def merged(histograms: Iterable[LatencyHistogram]) -> LatencyHistogram:
     """All of them added up, in a new one."""
-    whole = Histogram()
+    whole = LatencyHistogram()
     for one in histograms:
         whole.merge(one)
     return whole
-
-
-def plain(histogram: Histogram) -> dict[str, object]:
-    """As a message between processes carries it."""
-    return {
-        "cells": histogram.cells,
-        "count": histogram.count,
-        "total": histogram.total,
-        "smallest": histogram.smallest,
-        "largest": histogram.largest,
-    }
-
-
-def from_plain(data: Mapping[str, object]) -> Histogram:
-    """What `plain` has written."""
-    return Histogram(**data)  # type: ignore[arg-type]  # our own message

@@ -1,7 +1,7 @@
 """For plain Locust: `OUTRIDER_SCENARIO=roadtrip locust -f loadtests/locustfile.py`.
 
-Its users are a closed loop over the scenario's own tasks and journeys, as checks.yaml has them now. They are not judged: what
-Locust prints is Locust's. `outrider load` judges, and offers an open load.
+Its users are a closed loop over the scenario's own tasks and journeys, as checks.yaml has them now. Nothing is judged: Locust
+prints its own statistics. `outrider load` judges, and offers an open load.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 from locust import events
 
 from loadtests.order import Order, order_from
-from loadtests.tasks import login_of
-from loadtests.users import ClosedUser, Seat
+from loadtests.users import ClosedUser, WorkerState
 
 __all__ = ["ClosedUser"]  # Locust runs the users that it finds here
 
@@ -30,10 +29,10 @@ def resolved(scenario: str) -> Order:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]  # Locust has no types
-def take_a_seat(environment: Any, **_: Any) -> None:
-    """Resolves the scenario once, and lets every user of this process share its seat."""
-    seat = Seat(resolved(os.environ.get("OUTRIDER_SCENARIO", "roadtrip")), fire=environment.events.request.fire)
-    if login := login_of(seat.order):
-        seat.rider.token = seat.rider.log_in(login)
-    seat.start_at(time.time())
-    environment.outrider = seat
+def prepare(environment: Any, **_: Any) -> None:
+    """Resolves the scenario once, for every user of this process."""
+    state = WorkerState(resolved(os.environ.get("OUTRIDER_SCENARIO", "roadtrip")), on_request=environment.events.request.fire)
+    if state.order.login is not None:
+        state.users.token = state.users.log_in(state.order.login)
+    state.start_at(time.time())
+    environment.outrider = state

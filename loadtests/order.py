@@ -1,13 +1,16 @@
-"""What a load run is told, resolved to the last value: one JSON document on standard input. It holds secrets, and is written nowhere."""
+"""What a load run is to do, resolved to the last value: one JSON document on standard input. It holds secrets, and is written nowhere."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
 from loadtests.result import Spend, Stage
+from probes.fields import REVEALED
+from probes.journeys.steps import Step
+from probes.target import Target
+from probes.wire.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +24,33 @@ class SloOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class JourneyOrder:
-    """A journey of checks.yaml as it is written there, filled in: its steps and headers are validated again by those who play it."""
+class UserTask:
+    """What a user does: the variants of a task (steps each), the headers of every request, and how long all of it may take."""
 
-    steps: tuple[dict[str, Any], ...] = field(repr=False)
+    name: str
+    variants: tuple[tuple[Step, ...], ...] = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 30.0
+    signed_in: bool = False  # whether it begins with the token of a user who is logged in
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the first variant: all variants have the same names in the same order."""
+        return self.variants[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A whole run. `target` is the data of a probes Target, `login` a step that logs in (for tasks of users who return)."""
+    """A whole run. `login` is what signed-in tasks begin with; None where no task of the mix needs it."""
 
     scenario: str
     mix: dict[str, float]
     count: str  # requests or journeys
     slos: tuple[SloOrder, ...]
-    target: dict[str, Any] = field(repr=False)
-    target_headers: dict[str, str] = field(default_factory=dict, repr=False)
-    tls: dict[str, Any] = field(default_factory=dict, repr=False)  # the data of a probes Tls
-    allow_addresses: tuple[str, ...] = ()
-    journeys: dict[str, JourneyOrder] = field(default_factory=dict)
-    login: dict[str, Any] | None = field(default=None, repr=False)
+    target: Target = field(repr=False)
+    tasks: dict[str, UserTask] = field(default_factory=dict)
+    login: UserTask | None = None
+    tls: Tls = field(default_factory=Tls, repr=False)
     stages: tuple[Stage, ...] = ()
     shape: str = "constant"
     arrivals: str = "poisson"  # poisson, even or closed
@@ -73,27 +81,17 @@ class Order:
     @property
     def longest(self) -> float:
         """Seconds that any request may take: a journey has the timeout of its check."""
-        return max((self.timeout, *(journey.timeout for journey in self.journeys.values())))
+        return max((self.timeout, *(task.timeout for task in self.tasks.values())))
 
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 
 
 def as_json(order: Order) -> str:
-    """For the process that sends."""
-    return _ORDER.dump_json(order).decode()
+    """As JSON, secrets and all: for the process that sends, and for its workers."""
+    return _ORDER.dump_json(order, by_alias=True, exclude_unset=True, context=REVEALED).decode()
 
 
 def order_from(text: str | bytes) -> Order:
-    """Reads it there. Raises ValueError."""
+    """Reads what `as_json` wrote. Raises ValueError."""
     return _ORDER.validate_json(text)
-
-
-def as_data(order: Order) -> dict[str, Any]:
-    """For a worker, by the master's message."""
-    return asdict(order)
-
-
-def order_of(data: dict[str, Any]) -> Order:
-    """Reads that there. Raises ValueError."""
-    return _ORDER.validate_python(data)

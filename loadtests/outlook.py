@@ -1,4 +1,4 @@
-"""What can be said of a run before it begins: whether it is long enough to decide, and what it will spend. Pure."""
+"""What is known of a run before it begins: whether it is long enough to decide, and what it will spend. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from judge.intervals import runs_needed
-from loadtests.order import Order
+from loadtests.order import Order, UserTask
 from loadtests.result import Spend
 from loadtests.shapes import expected
-from loadtests.tasks import Playable, requests_of
+from loadtests.tasks import requests_of
 
 _NAMED = 4  # routes; more are counted
-BESIDE = 4  # requests beside the load: a login, two looks at the revision, one to spare
+BESIDE = 4  # requests beside the load: a login, two for the revision, one to spare
 
 
 def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A sentence for each SLO that so few samples can't prove even if all of them are good. `subjects` as loadtests.tasks.subjects.
+    """A sentence for each SLO that can't be proven by so few samples. `subjects` are the names of SLOs by subject.
 
     An SLO is proven of all that it is promised of together, so their samples are added up.
     """
@@ -39,63 +39,56 @@ def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """A limit of which requests take: all of them, or those that `pays_for` names by method and path."""
+class Quota:
+    """A limit that requests count towards: all of them, or those for which `counts(method, path)` is true."""
 
     what: str
     name: str  # in the ledger
     most: float
     window: float  # seconds
-    pays_for: Callable[[str, str], bool] | None = None
+    counts: Callable[[str, str], bool] | None = None
+
+    def counted(self, task: UserTask) -> Iterator[str]:
+        """The steps of a task that count, in any of its variants."""
+        for index, step in enumerate(task.steps):
+            if self.counts is None or any(self.counts(steps[index].method, steps[index].path) for steps in task.variants):
+                yield step.name
 
 
-def spends(order: Order, tasks: Mapping[str, Playable], purses: Sequence[Purse]) -> Iterator[Spend]:
-    """What the run takes at most: of each purse that has to pay for something, and of the target where it has no limit.
+def spends(order: Order, quotas: Sequence[Quota]) -> Iterator[Spend]:
+    """What the run takes at most: of each quota that something counts towards, and of the target where it has no limit.
 
-    Nothing can be said of a closed loop that may send any number.
+    Nothing is known of a closed loop that may send any number.
     """
     if order.arrivals == "closed" and not order.most_requests:
         return
-    if all(purse.pays_for for purse in purses):
-        yield Spend(f"target {order.target['name']}", requests_at_most(order, tasks, requests_of(tasks), beside=True), "requests")
-    for purse in purses:
-        paid = {name: tuple(_paid(task, purse)) for name, task in tasks.items()}
-        if any(paid.values()):
-            counts = {name: len(steps) for name, steps in paid.items()}
-            amount = requests_at_most(order, tasks, counts, beside=purse.pays_for is None)
-            subjects = () if purse.pays_for is None else tuple(f"{name}/{step}" for name, steps in paid.items() for step in steps)
-            yield Spend(purse.what, amount, "requests", purse.most, purse.window, purse.name, subjects)
+    if all(quota.counts for quota in quotas):
+        yield Spend(f"target {order.target.name}", requests_at_most(order, requests_of(order.tasks), beside=True), "requests")
+    for quota in quotas:
+        counted = {name: tuple(quota.counted(task)) for name, task in order.tasks.items()}
+        if any(counted.values()):
+            amount = requests_at_most(order, {name: len(steps) for name, steps in counted.items()}, beside=quota.counts is None)
+            subjects = () if quota.counts is None else tuple(f"{name}/{step}" for name, steps in counted.items() for step in steps)
+            yield Spend(quota.what, amount, "requests", quota.most, quota.window, quota.name, subjects)
 
 
-def _paid(task: Playable, purse: Purse) -> Iterator[str]:
-    """The steps of a task for which a purse pays, in any of its variants."""
-    for index, step in enumerate(task.steps):
-        if purse.pays_for is None or any(purse.pays_for(steps[index].method, steps[index].path) for steps in task.variants):
-            yield step.name
-
-
-def requests_at_most(order: Order, tasks: Mapping[str, Playable], counted: Mapping[str, int], *, beside: bool = False) -> int:
+def requests_at_most(order: Order, counted: Mapping[str, int], *, beside: bool = False) -> int:
     """How many requests the run may send, by the most that chance makes likely (six standard deviations).
 
-    `counted` are those of each task that are meant. A redirect is not followed, so that every step is one request; `beside` counts
-    the logins and the two looks at the revision, too.
+    `counted` says how many requests of each task are meant. A redirect is not followed, so that every step is one request; `beside`
+    counts the logins and the two requests for the revision, too.
     """
-    mean = playings(order, tasks) * _each(order, counted)
+    closed = order.arrivals == "closed"
+    tasks = order.most_requests / max(1.0, _mean_of(order, requests_of(order.tasks))) if closed else expected(order.stages)
+    mean = tasks * _mean_of(order, counted)
     most = max((counted[task] for task in order.mix), default=1)
     drawn = order.arrivals != "even" or len(order.mix) > 1
     amount = math.ceil(mean + (6 * math.sqrt(mean * most) if drawn else most))
-    if order.arrivals == "closed":
+    if closed:
         amount = min(amount, order.most_requests)
     return amount + (BESIDE + max(1, order.workers, order.expect_workers) if beside else 0)
 
 
-def playings(order: Order, tasks: Mapping[str, Playable]) -> float:
-    """How many tasks are played on average: as many as arrive, or as many as a closed loop's requests suffice for."""
-    if order.arrivals == "closed":
-        return order.most_requests / max(1.0, _each(order, requests_of(tasks)))
-    return expected(order.stages)
-
-
-def _each(order: Order, counted: Mapping[str, int]) -> float:
-    """Requests of one task, on average."""
+def _mean_of(order: Order, counted: Mapping[str, int]) -> float:
+    """Requests of one task, on average over the mix."""
     return sum(weight * counted[task] for task, weight in order.mix.items()) / sum(order.mix.values())

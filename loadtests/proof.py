@@ -19,7 +19,7 @@ _FEWEST = 2  # blocks that say anything of how they vary
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many good of so many, what that is worth in independent samples, and the bounds of the truth."""
+    """The good ones of all, what they are worth in independent samples, and the bounds of the true share."""
 
     good: int
     total: int
@@ -48,7 +48,7 @@ def design_effect(blocks: Blocks) -> float:
 
 
 def share(blocks: Blocks, confidence: float, breach: float | None = None) -> Share:
-    """The bounds that the truth lies above and below, each with `confidence` (the upper one with `breach` where it is given)."""
+    """The bounds that the true share lies above and below, each with `confidence` (the upper one with `breach` where it is given)."""
     good, total = sum(g for g, _ in blocks), sum(t for _, t in blocks)
     effect = design_effect(blocks)
     bad = total - good
@@ -76,7 +76,7 @@ def pooled(many: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Interval:
     """A part of a run: where it begins and ends (whole seconds from the start), and good and total of each second in it."""
 
     begins: int
@@ -84,17 +84,17 @@ class Stretch:
     pairs: tuple[tuple[int, int], ...]
 
 
-def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[Stretch]:
-    """Sliding windows of so many whole seconds, one second further each. A run that is shorter than a window is one window."""
+def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[Interval]:
+    """Sliding windows of `length` whole seconds, each one second later. A run that is shorter than a window is one window."""
     first, last = math.ceil(begins), math.ceil(ends)
     size = max(1, min(round(length), last - first))
     for at in range(first, last - size + 1):
         pairs = tuple((counts[second][0], counts[second][1]) for second in range(at, at + size) if second in counts)
-        yield Stretch(at, at + size, pairs)
+        yield Interval(at, at + size, pairs)
 
 
 def breaks(blocks: Blocks, objective: float, chance: float, *, spare: float) -> bool:
-    """Whether a stretch of seconds breaks the objective, by more than this chance explains.
+    """Whether an interval of seconds breaks the objective, by more than this chance explains.
 
     It does where its seconds agree (the upper bound by blocks lies below the objective). One accident of a second, however many
     requests it hits, is only one sample: it counts where it alone is more than all the bad ones that the whole run may have, `spare`.

@@ -1,22 +1,21 @@
 """The records of a load run, as every report reads them: plain, frozen, and JSON both ways.
 
-Seconds everywhere, times `at` counted from the start of the run unless said otherwise. Two clocks: *response* time counts from
+Seconds everywhere, times `at` counted from the start of the run unless a field says otherwise. Two clocks: *response* time counts from
 the intended start of an arrival (what a user would have waited), *service* time from the actual send.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from judge.verdict import Outcome
-from loadtests.histogram import Histogram
+from loadtests.histogram import LatencyHistogram
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A piece of the offered load: from `rate` to `until_rate` arrivals a second (equal: constant) in so many seconds."""
+    """A piece of the offered load: `seconds` long, from `rate` to `until_rate` arrivals a second (equal: constant)."""
 
     seconds: float
     rate: float
@@ -60,8 +59,8 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """`warm-up`, `steady` or `cool-down`: a stretch of the run that is marked, never deleted. Only steady is judged."""
+class Period:
+    """`warm-up`, `steady` or `cool-down`: a part of the run. All are kept and shown; only steady is judged."""
 
     name: str
     begins: float
@@ -102,7 +101,7 @@ class Judgement:
     needed: int | None
     outcome: Outcome
     text: str
-    windows: tuple[Window, ...] = ()  # sliding, those that hold enough to be told; the broken ones are failures of their own
+    windows: tuple[Window, ...] = ()  # sliding, those that hold something; the broken ones are failures of their own
 
     @property
     def share(self) -> float | None:
@@ -125,8 +124,8 @@ class Second:
     done: int = 0
     errors: int = 0
     lag: float = 0.0
-    response: Histogram = field(default_factory=Histogram)
-    service: Histogram = field(default_factory=Histogram)
+    response: LatencyHistogram = field(default_factory=LatencyHistogram)
+    service: LatencyHistogram = field(default_factory=LatencyHistogram)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class Task:
     """A task of the mix (`search`, kind `journey`) or one of its requests (`search/availability`, kind `request`).
 
     Counts over the whole run, warm-up included; `steady` counts those that were judged. `reasons` counts errors by the bounded
-    reason (status, timeout, fallback, ...), `said` keeps the first message of each. A request that was never reached (its
+    reason (status, timeout, fallback, ...), `messages` keeps the first message of each. A request that was never reached (its
     journey failed before) is no request. `phases` are histograms of service time by phase (first_token).
     """
 
@@ -148,15 +147,15 @@ class Task:
     steady: int = 0
     errors: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    said: Mapping[str, str] = field(default_factory=dict)
-    response: Histogram = field(default_factory=Histogram)
-    service: Histogram = field(default_factory=Histogram)
-    phases: Mapping[str, Histogram] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict)
+    response: LatencyHistogram = field(default_factory=LatencyHistogram)
+    service: LatencyHistogram = field(default_factory=LatencyHistogram)
+    phases: Mapping[str, LatencyHistogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One generating process. `state`: done, lost (it went missing), late (its last words never came)."""
+    """One generating process. `state`: done, lost (it went missing), late (its last message never came)."""
 
     name: str
     state: str
@@ -209,9 +208,9 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What the run takes of a limit, said beforehand. `unit`: requests, stories, ...
+    """What the run takes of a limit at most, known before it begins. `unit`: requests, stories, ...
 
-    `purse` is the limit's name in the ledger ("" where nothing is counted), `requests` are the subjects that it pays for (none: all).
+    `quota` is the limit's name in the ledger ("" where nothing is counted), `requests` are the subjects that count (none: all).
     """
 
     what: str
@@ -219,7 +218,7 @@ class Spend:
     unit: str
     allowed: float | None = None
     per: float | None = None  # seconds of the limit's window
-    purse: str = ""
+    quota: str = ""
     requests: tuple[str, ...] = ()
 
 
@@ -234,7 +233,7 @@ class LoadReport:
     started: float  # seconds since the epoch
     finished: float
     offered: Offered
-    marks: tuple[Mark, ...]
+    periods: tuple[Period, ...]
     judgements: tuple[Judgement, ...]
     seconds: tuple[Second, ...]
     tasks: tuple[Task, ...]
@@ -264,24 +263,26 @@ class Progress:
     lag: float
     cpu: float
     budget: Mapping[str, float] = field(default_factory=dict)  # by `subject slo`: the share of its allowed bad ones that is used
-    said: str = ""
+    note: str = ""
     due: int = 0  # so far
     begun: int = 0  # so far
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line of what the process that sends prints: how it goes, once a second, or the report at the end."""
+
+    progress: Progress | None = None
+    report: LoadReport | None = None
+
+
 _REPORT: TypeAdapter[LoadReport] = TypeAdapter(LoadReport)
-_PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
-def as_data(record: LoadReport | Progress) -> dict[str, Any]:
-    """As plain data; keys of histogram cells are texts, as JSON has them."""
-    data: dict[str, Any] = json.loads(json.dumps(asdict(record)))
-    return data
-
-
-def as_json(record: LoadReport | Progress, indent: int | None = None) -> str:
-    """As JSON."""
-    return json.dumps(asdict(record), indent=indent)
+def as_json(report: LoadReport, indent: int | None = None) -> str:
+    """A report as JSON."""
+    return _REPORT.dump_json(report, indent=indent).decode()
 
 
 def report_from(text: str) -> LoadReport:
@@ -289,6 +290,11 @@ def report_from(text: str) -> LoadReport:
     return _REPORT.validate_json(text)
 
 
-def progress_from(text: str) -> Progress:
-    """Reads what `as_json` wrote. Raises ValueError for anything else."""
-    return _PROGRESS.validate_json(text)
+def as_line(message: Message) -> str:
+    """A message as one line of JSON."""
+    return _MESSAGE.dump_json(message).decode()
+
+
+def message_of(data: Any) -> Message:
+    """Reads the data that a line of JSON holds. Raises ValueError for anything else."""
+    return _MESSAGE.validate_python(data)

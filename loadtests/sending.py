@@ -1,4 +1,4 @@
-"""Plays a task over gevent: the same interpreter (probes.journeys.play.Play) as the probes', with Locust's FastHttp client under it."""
+"""Sends the requests of users over gevent: the interpreter of journeys is the probes' own, the client is Locust's FastHttp client."""
 
 from __future__ import annotations
 
@@ -17,42 +17,37 @@ from geventhttpclient.client import HTTPClient
 from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 
 from judge.redact import Redactor
-from loadtests.order import Order, SloOrder
+from loadtests.order import Order, SloOrder, UserTask
 from loadtests.record import Ended, Record
-from loadtests.tasks import Playable
-from probes.core import Failed, Reason
+from probes.core import Failed, PolicyRefused, Reason
 from probes.http.message import Request, Response
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
 
 LEAVING = 5.0  # seconds for the steps that are `always`
-_GLANCE = 0.1
-CAP = 4 * 1024 * 1024  # bytes of an answer
-_GZIP = 31  # zlib's word for it
-Fire = Callable[..., None] | None  # Locust's request event, where somebody reads Locust's own statistics
-
-
-class Refused(Exception):  # noqa: N818 - what was done
-    """The target's rules don't let this be sent; nothing was."""
+_DEADLINE_CHECK = 0.1  # seconds between two looks at the deadlines
+CAP = 4 * 1024 * 1024  # bytes of a response
+_GZIP = 31  # zlib's number for it
+RequestEvent = Callable[..., None] | None  # Locust's request event, where somebody reads Locust's own statistics
 
 
 @dataclass(slots=True)
-class _Own:
-    """What one playing has of its own: cookies, the seconds of its steps and phases, the secrets that it has learnt."""
+class _UserState:
+    """What one user has: cookies, the seconds of steps and phases, the secrets that were captured."""
 
-    jar: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
-    learnt: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
 
-class Gate:
+class RequestFilter:
     """The one place where a load's request is let through: the target's own rules, remembered by method and URL."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._known: dict[tuple[str, str], str | None] = {}
 
-    def pass_through(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
         """Raises Refused."""
         key = request.method, request.url
         if key not in self._known:
@@ -60,22 +55,19 @@ class Gate:
                 self._known.clear()
             self._known[key] = self._target.refusal(*key)
         if refusal := self._known[key]:
-            raise Refused(refusal)
+            raise PolicyRefused(refusal)
 
 
-class Rider:
-    """One worker's way of playing tasks and counting what comes of them. `begin` is the start of the run by `perf_counter`."""
+class UserSimulator:
+    """Plays the tasks of one worker's users and counts the results. `begin` is the start of the run by `perf_counter`."""
 
-    def __init__(
-        self, order: Order, tasks: Mapping[str, Playable], subjects: Mapping[str, tuple[SloOrder, ...]], client: HTTPClient, fire: Fire
-    ) -> None:
-        self._order, self._tasks, self._subjects, self._client, self._fire = order, tasks, subjects, client, fire
-        self.target = Target.model_validate(order.target)
-        self._gate = Gate(self.target)
-        self._base = str(order.target["url"]).rstrip("/")
+    def __init__(self, order: Order, subjects: Mapping[str, tuple[SloOrder, ...]], client: HTTPClient, on_request: RequestEvent) -> None:
+        self._order, self._tasks, self._subjects, self._client, self._on_request = order, order.tasks, subjects, client, on_request
+        self._filter = RequestFilter(order.target)
+        self._base = order.target.url.rstrip("/")
         self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip"}
         self._origin = self._base[: len(self._base) - len(urlsplit(self._base).path)]
-        self._leaves = {name for name, task in tasks.items() if any(step.always for step in task.steps)}
+        self._leaves = {name for name, task in order.tasks.items() if any(step.always for step in task.steps)}
         self.record = Record()
         self.begin = 0.0
         self.token = ""
@@ -86,123 +78,125 @@ class Rider:
         """Seconds since the start of the run."""
         return time.perf_counter() - self.begin
 
-    def ride(self, name: str, variant: int, due: float) -> None:
-        """Plays a task that was due at this time, whatever the time is now, and counts it. Whoever calls it adds to `in_flight`."""
+    def play(self, name: str, variant: int, due: float) -> None:
+        """Plays a task for a user who was due at this time, whatever the time is now, and counts it. The caller adds to `in_flight`."""
         task = self._tasks[name]
         begun = self.now()
         me = gevent.getcurrent()
         self._deadlines[me] = begun + task.timeout
         self.record.start(name, due, begun - due)
         reason, message = "", ""
-        own = _Own()
-        play = self._play(task, variant, own.learnt)
+        user = _UserState()
+        play = self._play_of(task, variant, user.secrets)
         try:
-            self._moves(name, play.steps(), own, due)
+            self._send_steps(name, play.steps(), user, due)
         except Failed as failed:
-            reason, message = str(failed.reason), self._said(name, failed, own.learnt)
-        except Refused as refused:
+            reason, message = str(failed.reason), self._first_message(name, failed, user.secrets)
+        except PolicyRefused as refused:
             reason, message = str(Reason.POLICY), str(refused)
         except gevent.Timeout:
             reason, message = str(Reason.TIMEOUT), f"not done within {task.timeout:g} s"
         ended = self.now()
         slos = self._subjects.get(name, ())
-        self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, own.phases), slos)
+        self.record.end_task(name, Ended(due, ended - due, ended - begun, reason, message, user.phases), slos)
         if name in self._leaves:
             self._deadlines[me] = ended + LEAVING
-            self._leave(task, play, own)
+            with suppress(
+                Failed, PolicyRefused, gevent.Timeout
+            ):  # the steps that are `always` are judged by nobody; errors are counted by request
+                self._send_steps(name, play.cleanup(), _UserState(cookies=user.cookies, secrets=user.secrets), self.now())
         del self._deadlines[me]
         self.in_flight -= 1
 
     def cut(self, now: float = math.inf) -> None:
-        """Tells those whose time is over by `now` (all of them without one) that it is: gevent.Timeout, and they count themselves."""
+        """Ends the tasks whose time is over by `now` (all of them without one): gevent.Timeout is raised in each, and it is counted."""
         for greenlet, deadline in list(self._deadlines.items()):
             if deadline <= now:
                 self._deadlines[greenlet] = math.inf
-                gevent.get_hub().loop.run_callback(self._tell_late, greenlet)
+                gevent.get_hub().loop.run_callback(self._time_out, greenlet)
 
-    def _tell_late(self, greenlet: Any) -> None:
+    def _time_out(self, greenlet: Any) -> None:
         """Unless it has come to its end meanwhile: what is thrown at a greenlet that has ended comes back to the loop."""
         if greenlet in self._deadlines:
             greenlet.throw(gevent.Timeout())
 
-    def watch(self) -> None:
-        """Holds everyone under way to their time, ten times a second: a timer for each would cost more than it tells."""
+    def watch_deadlines(self) -> None:
+        """Ends what is over its time, ten times a second: a timer for each task would cost more than it is worth."""
         while True:
-            gevent.sleep(_GLANCE)
+            gevent.sleep(_DEADLINE_CHECK)
             self.cut(self.now())
 
-    def give_up(self, name: str, due: float) -> None:
+    def drop(self, name: str, due: float) -> None:
         """An arrival that can't begin, since too many are under way: bad for whatever its task is judged by."""
         self.record.drop(name, due)
         for subject in (name, f"{name}/{self._tasks[name].steps[0].name}"):
-            self.record.lose(subject, due, self._subjects.get(subject, ()))
+            self.record.count(subject, Ended(due, 0.0, 0.0, "dropped"), self._subjects.get(subject, ()))
 
-    def log_in(self, task: Playable) -> str:
-        """The token that a login gives. Raises Failed, Refused or an error of the network."""
-        moves = self._play(task, 0, []).steps()
+    def log_in(self, task: UserTask) -> str:
+        """The token that a login gives. Raises Failed or Refused."""
+        moves = self._play_of(task, 0, []).steps()
         sending = next(moves)
-        answer, _ = self._send(sending.request, {})
+        response, _ = self._send(sending.request, {})
         with suppress(StopIteration):
-            moves.send(answer)
-        return str(sending.step.capture["token"].take("token", answer))
+            moves.send(response)
+        return str(sending.step.capture["token"].take("token", response))
 
-    def ask(self, path: str) -> Response:
-        """One GET beside the load: which revision answers. Raises as log_in."""
-        answer, _ = self._send(Request("GET", self._base + path, dict(self._order.target_headers)), {})
-        return answer
+    def get(self, path: str) -> Response:
+        """The response to one GET beside the load: which revision responds. Raises Failed or Refused."""
+        headers = {name: value.get_secret_value() for name, value in self._order.target.headers.items()}
+        response, _ = self._send(Request("GET", self._base + path, headers), {})
+        return response
 
-    def _play(self, task: Playable, variant: int, learnt: list[str]) -> Play:
-        headers = task.headers
-        if task.needs_token and self.token:
+    def _play_of(self, task: UserTask, variant: int, secrets: list[str]) -> Play:
+        headers: Mapping[str, str] = task.headers
+        if task.signed_in and self.token:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
-        return Play(task.variants[variant % len(task.variants)], locate=self._locate, headers=headers, conceal=learnt.append)
+        variants = task.variants
+        return Play(variants[variant % len(variants)], locate=lambda path: self._base + path, headers=headers, conceal=secrets.append)
 
-    def _said(self, name: str, failed: Failed, learnt: list[str]) -> str:
-        """What went wrong, without what this playing has learnt (a token that an answer repeats). Only the first one is kept."""
-        known = self.record.sums.get(name)
-        if known is not None and str(failed.reason) in known.said:
+    def _first_message(self, name: str, failed: Failed, secrets: list[str]) -> str:
+        """What went wrong, without what this user has captured (a token that a response repeats). Only the first message is kept."""
+        known = self.record.tasks.get(name)
+        if known is not None and str(failed.reason) in known.messages:
             return ""
-        return Redactor([*learnt, self.token]).text(failed.message)
+        return Redactor([*secrets, self.token]).text(failed.message)
 
-    def _locate(self, path: str) -> str:
-        return self._base + path
-
-    def _moves(self, name: str, moves: Moves, own: _Own, due: float) -> None:
-        """Sends what comes out of a play. The first request's time counts from when the user was due, each other's from its turn."""
+    def _send_steps(self, name: str, moves: Moves, user: _UserState, due: float) -> None:
+        """Sends what a play yields. The first request's time counts from when the user was due, each other's from the end before it."""
         intended = due
         sending = next(moves, None)
         while sending is not None:
-            sent, intended = self._one(name, sending, moves, own, intended)
-            sending = sent
+            sending, intended = self._send_step(name, sending, moves, user, intended)
 
-    def _one(self, name: str, sending: Sending, moves: Moves, own: _Own, intended: float) -> tuple[Sending | None, float]:
+    def _send_step(self, name: str, sending: Sending, moves: Moves, user: _UserState, intended: float) -> tuple[Sending | None, float]:
+        """Sends one request and counts it: the next one, and when this one ended."""
         subject, begun = f"{name}/{sending.step.name}", self.now()
         reason, message, size, ended = "", "", 0, begun
         measured: dict[str, float] = {}
         following: Sending | None = None
         trouble: BaseException | None = None
         try:
-            answer, measured = self._send(sending.request, own.jar)
-            size = len(answer.body)
+            response, measured = self._send(sending.request, user.cookies)
+            size = len(response.body)
             ended = self.now()
-            following = moves.send(answer)
+            following = moves.send(response)
         except StopIteration:
             ended = self.now()
         except Failed as failed:
-            trouble, reason, message = failed, str(failed.reason), self._said(subject, failed, own.learnt)
-        except Refused as refused:
+            trouble, reason, message = failed, str(failed.reason), self._first_message(subject, failed, user.secrets)
+        except PolicyRefused as refused:
             trouble, reason, message = refused, str(Reason.POLICY), str(refused)
         except gevent.Timeout as late:
             trouble, reason, message = late, str(Reason.TIMEOUT), f"no response after {self.now() - begun:.1f} s"
         if trouble is not None:
             ended = self.now()
         step = f"step.{sending.step.name}"
-        own.phases[step] = measured[step] = ended - intended
-        own.phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
+        user.phases[step] = measured[step] = ended - intended
+        user.phases.update({phase: seconds for phase, seconds in measured.items() if phase != step})
         done = Ended(intended, ended - intended, ended - begun, reason, message, measured)
         self.record.end_request(subject, done, self._subjects.get(subject, ()))
-        if self._fire is not None:
-            self._fire(
+        if self._on_request is not None:
+            self._on_request(
                 request_type=sending.request.method,
                 name=subject,
                 response_time=(ended - intended) * 1000,
@@ -217,12 +211,12 @@ class Rider:
             raise trouble
         return following, ended
 
-    def _send(self, request: Request, jar: dict[str, str]) -> tuple[Response, dict[str, float]]:
-        """One request and its whole answer; the time of its first piece where it streams. Redirects aren't followed."""
-        self._gate.pass_through(request)
+    def _send(self, request: Request, cookies: dict[str, str]) -> tuple[Response, dict[str, float]]:
+        """One request and its whole response; the time of its first piece where it streams. Redirects aren't followed."""
+        self._filter.check(request)
         headers = {**self._agent, **request.headers}
-        if jar:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
+        if cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
         begun = time.perf_counter()
         try:
             response = self._client.request(request.method, request.url[len(self._origin) :] or "/", body=request.body, headers=headers)
@@ -234,28 +228,24 @@ class Rider:
                 measured["first_token"] = time.perf_counter() - begun
             body += bytes(response.read())
         except FAILURE_EXCEPTIONS as error:
-            raise Failed(*_trouble(error)) from error
+            raise Failed(*_reason_of(error)) from error
         except ValueError:  # its text holds the value, which may be a secret
             text = "the request can't be sent: a header or the path has characters that HTTP can't carry"
             raise Failed(Reason.PROTOCOL, text) from None
         seconds = time.perf_counter() - begun
         pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
-        answer = Response(response.get_code(), pairs, body, seconds, request.url)
-        if answer.header("content-encoding") == "gzip":
-            answer.body = _unzipped(body)
-        _keep(jar, pairs)
-        return answer, measured
-
-    def _leave(self, task: Playable, play: Play, own: _Own) -> None:
-        """The steps that are `always`: sent, counted as requests, judged by nobody."""
-        try:
-            self._moves(task.name, play.cleanup(), _Own(jar=own.jar, learnt=own.learnt), self.now())
-        except (Failed, Refused, gevent.Timeout):
-            return  # it is among its request's errors
+        whole = Response(response.get_code(), pairs, body, seconds, request.url)
+        if whole.header("content-encoding") == "gzip":
+            whole.body = _unzipped(body)
+        for name, value in pairs:
+            if name == "set-cookie":
+                with suppress(CookieError):
+                    cookies.update({key: morsel.value for key, morsel in SimpleCookie(value).items()})
+        return whole, measured
 
 
 def _unzipped(body: bytes) -> bytes:
-    """The body, no larger than may be. Raises Failed."""
+    """The body, no larger than CAP. Raises Failed."""
     machine = zlib.decompressobj(_GZIP)
     try:
         whole = machine.decompress(body, CAP)
@@ -266,18 +256,8 @@ def _unzipped(body: bytes) -> bytes:
     return whole
 
 
-def _keep(jar: dict[str, str], pairs: tuple[tuple[str, str], ...]) -> None:
-    """Each arrival is a user with cookies of its own."""
-    for name, value in pairs:
-        if name == "set-cookie":
-            try:
-                jar.update({key: morsel.value for key, morsel in SimpleCookie(value).items()})
-            except CookieError:
-                continue
-
-
-def _trouble(error: BaseException) -> tuple[Reason, str]:
-    """What went wrong in sending, in the words that probes have for it."""
+def _reason_of(error: BaseException) -> tuple[Reason, str]:
+    """What went wrong in sending, as probes report it."""
     if isinstance(error, gevent.Timeout | TimeoutError):
         return Reason.TIMEOUT, f"no response: {error}"
     if isinstance(error, ConnectionRefusedError):

@@ -25,18 +25,18 @@ def sentence(
         return f"{subject} {slo.name}: no event was counted in the steady part"
     bad = total - good
     what = f"slower than {span(slo.threshold)} or failed" if slo.threshold is not None else "failed"
-    said = f"{subject} {slo.name}: {bad:,} of {total:,} {what} ({percent(bad / total)}), at most {percent(1 - slo.objective)} allowed"
+    text = f"{subject} {slo.name}: {bad:,} of {total:,} {what} ({percent(bad / total)}), at most {percent(1 - slo.objective)} allowed"
     worst = min((w for w in found if w.broken), key=lambda w: w.good / w.total, default=None)
     if outcome is Outcome.FAIL and worst is not None:
-        return f"{said}; worst from {worst.begins:.0f} s to {worst.ends:.0f} s: {worst.total - worst.good:,} of {worst.total:,}"
+        return f"{text}; worst from {worst.begins:.0f} s to {worst.ends:.0f} s: {worst.total - worst.good:,} of {worst.total:,}"
     if outcome is Outcome.INCONCLUSIVE:
         tail = "more than allowed, but too few to be sure" if good / total < slo.objective else "too few to be sure"
-        return f"{said}; {tail}" + (f": {needed:,} without a bad one would prove it" if needed and not bad else "")
-    return said if outcome is Outcome.FAIL or alone or relatives < 2 else f"{said}; proven by all {relatives} that share it"  # noqa: PLR2004 - more than itself
+        return f"{text}; {tail}" + (f": {needed:,} without a bad one would prove it" if needed and not bad else "")
+    return text if outcome is Outcome.FAIL or alone or relatives < 2 else f"{text}; proven by all {relatives} that share it"  # noqa: PLR2004 - more than itself
 
 
 def percent(value: float) -> str:
-    """As many digits as it takes: 4 %, 0.1 %, 99.95 %."""
+    """A percentage with the digits that it needs: 4 %, 0.1 %, 99.95 %."""
     return f"{value * 100:.4g} %"
 
 

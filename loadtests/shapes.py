@@ -1,4 +1,4 @@
-"""The shapes of an offered load, as stages of so many arrivals a second. Pure."""
+"""The shapes of an offered load, as stages with a rate of arrivals. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHAPES = ("constant", "ramp", "steps", "spike", "soak", "breakpoint")
 _STEPS = 5
 _SPIKE = 3.0  # times the rate
 _RAMP = 0.1  # of a soak's time goes into reaching its rate
-_TOP = 2.0  # a breakpoint run ends at so many times the rate
+_TOP = 2.0  # times the rate at which a breakpoint run ends
 
 
 def stages(shape: str, rate: float, duration: float) -> tuple[Stage, ...]:
@@ -53,7 +53,7 @@ def expected(stages_of: Sequence[Stage], begins: float = 0.0, ends: float | None
 
 
 def rate_in(stage: Stage, seconds: float) -> float:
-    """Arrivals a second, so many seconds into a stage."""
+    """Arrivals a second, `seconds` into a stage."""
     return stage.rate + (stage.until_rate - stage.rate) * seconds / stage.seconds
 
 

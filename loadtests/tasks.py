@@ -1,17 +1,16 @@
-"""What users do under load, by name. Every task is a journey of steps, as those of checks.yaml are: one interpreter plays them all.
+"""What users of the Road Trip Storyteller do under load, by name. Every task is a journey of steps, as those of checks.yaml are.
 
 None of them books, saves or writes beyond what a login writes; stories are asked for anonymously, with `force_refresh`, and a
-canned or cached one is a failure. Each task has a handful of variants, so that a cache of the target's isn't all that is measured.
+canned or cached one is a failure. Each task has a handful of variants, so that more than the target's cache is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from loadtests.order import JourneyOrder, Order, SloOrder
+from loadtests.order import Order, SloOrder, UserTask
 from loadtests.record import PHASES
 from probes.journeys.steps import Step, check_steps
 
@@ -27,26 +26,6 @@ _INTERESTS = ("history", "nature", "music", "food", "legends")
 _QUERIES = ("seafood", "tacos", "campsite", "coffee")
 _LINES = ("Welcome back to the road.", "Next stop: the lighthouse.", "The bridge opened in 1937.")
 _AHEAD = 7  # days
-
-
-@dataclass(frozen=True, slots=True)
-class Playable:
-    """A task ready to be played: its variants (steps each), the headers of every request, and how long all of it may take."""
-
-    name: str
-    variants: tuple[tuple[Step, ...], ...]
-    headers: Mapping[str, str]
-    timeout: float
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps of the first variant: all variants have the same names in the same order."""
-        return self.variants[0]
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether it begins as a user who is logged in already."""
-        return self.name in SIGNED_IN
 
 
 def browse(_today: date) -> Iterator[list[StepData]]:
@@ -102,7 +81,7 @@ def story(_today: date) -> Iterator[list[StepData]]:
 
 
 def speak(_today: date) -> Iterator[list[StepData]]:
-    """Text to a voice; short enough for anybody, kept for nobody."""
+    """A short text to a voice; the audio isn't kept."""
     for line in _LINES:
         yield [
             {
@@ -128,7 +107,7 @@ def plan(_today: date) -> Iterator[list[StepData]]:
 
 
 def returning(_today: date) -> Iterator[list[StepData]]:
-    """A user who comes back: logs in (the login itself is put in front), looks at their page, and leaves in order."""
+    """A user who comes back: logs in (the login is put in front), looks at their page, and logs out."""
     yield [
         {"name": "me", "get": "/api/auth/me", "headers": BEARER, "expect": {"json": {"$.email": {"exists": True}}}},
         {"name": "leave", "post": "/api/auth/revoke", "headers": BEARER, "always": True},
@@ -140,54 +119,50 @@ SIGNED_IN = frozenset({"browse", "search"})
 NEEDS_LOGIN = SIGNED_IN | {"return"}
 
 
-def playable(order: Order, today: date) -> dict[str, Playable]:
-    """Every task of the mix, validated. Raises ValueError for one that is neither a task nor a journey, or lacks its login."""
-    return {name: _playable(order, name, today) for name in order.mix}
+def user_tasks(
+    mix: Collection[str], journeys: Mapping[str, UserTask], login: Step | None, headers: Mapping[str, str], today: date
+) -> dict[str, UserTask]:
+    """Every task of the mix: a journey as it is, or one of TASKS, with `headers` on every request.
+
+    Raises ValueError for one that is neither, and for a task whose users log in where there is no login.
+    """
+    found = {}
+    for name in mix:
+        if name in journeys:
+            found[name] = journeys[name]
+            continue
+        if name not in TASKS:
+            raise ValueError(f"{name} is neither a task ({', '.join(TASKS)}) nor a journey")
+        if name in NEEDS_LOGIN and login is None:
+            raise ValueError(f"{name} needs a login, but no journey of this target has a login step")
+        first = [as_login(login)] if name == "return" and login is not None else []
+        variants = tuple((*first, *map(Step.model_validate, steps)) for steps in TASKS[name](today))
+        for steps in variants:
+            check_steps(steps)
+        found[name] = UserTask(name, variants, dict(headers), signed_in=name in SIGNED_IN)
+    return found
 
 
-def _playable(order: Order, name: str, today: date) -> Playable:
-    journey = order.journeys.get(name)
-    if journey is not None:
-        return _checked(name, [list(journey.steps)], {**order.target_headers, **journey.headers}, journey.timeout)
-    if name not in TASKS:
-        raise ValueError(f"{name} is neither a task ({', '.join(TASKS)}) nor a journey")
-    if name in NEEDS_LOGIN and order.login is None:
-        raise ValueError(f"{name} needs a login, but no journey of this target has a login step")
-    variants = list(TASKS[name](today))
-    if name == "return" and order.login is not None:
-        login = {**order.login, "name": "login", "capture": {"token": token_of(order.login)}}
-        variants = [[login, *steps] for steps in variants]
-    return _checked(name, variants, order.target_headers, order.timeout)
+def as_login(step: Step) -> Step:
+    """A step of a journey that logs in, so that what it captures first is the token that later steps send."""
+    return step.model_copy(update={"name": "login", "capture": {"token": next(iter(step.capture.values()))}})
 
 
-def _checked(name: str, variants: Sequence[Sequence[StepData]], headers: Mapping[str, str], timeout: float) -> Playable:
-    made = tuple(tuple(Step.model_validate(step) for step in steps) for steps in variants)
-    for steps in made:
-        check_steps(steps)
-    return Playable(name, made, headers, timeout)
-
-
-def token_of(login: StepData) -> Any:
-    """How a login's answer is read for its token: the first of what it captures."""
-    return next(iter(login["capture"].values()))
-
-
-def login_of(order: Order) -> Playable | None:
-    """The login alone, for the token that signed-in tasks begin with; None where no task of the mix does."""
-    if order.login is None or not SIGNED_IN & order.mix.keys() - order.journeys.keys():
+def login_of(tasks: Mapping[str, UserTask], login: Step | None, headers: Mapping[str, str]) -> UserTask | None:
+    """The login alone, for the token that signed-in tasks begin with; None where no task does."""
+    if login is None or not any(task.signed_in for task in tasks.values()):
         return None
-    data = {**order.login, "name": "login", "capture": {"token": token_of(order.login)}}
-    return _checked("login", [[data]], order.target_headers, order.timeout)
+    return UserTask("login", ((as_login(login),),), dict(headers))
 
 
-def subjects(order: Order, tasks: Mapping[str, Playable]) -> dict[str, tuple[SloOrder, ...]]:
+def subjects(order: Order) -> dict[str, tuple[SloOrder, ...]]:
     """What is judged, and by which SLOs: each request of each task, or each whole task, as the scenario counts.
 
     An SLO that measures a step counts for what has that step alone; and what an SLO measures by its step isn't held against
     the thresholds that are meant for all others.
     """
     found = {}
-    for name, task in tasks.items():
+    for name, task in order.tasks.items():
         steps = [step.name for step in task.steps if not step.always]
         if order.count == "journeys":
             found[name] = _held(order.slos, steps)
@@ -196,18 +171,17 @@ def subjects(order: Order, tasks: Mapping[str, Playable]) -> dict[str, tuple[Slo
     return {subject: slos for subject, slos in found.items() if slos}
 
 
-def wanted(order: Order, tasks: Mapping[str, Playable]) -> dict[str, tuple[str, ...]]:
-    """The SLOs that something of each subject must be counted for; a phase, such as the first token, not every answer has."""
-    held = subjects(order, tasks)
-    return {subject: tuple(slo.name for slo in slos if slo.measure not in PHASES) for subject, slos in held.items()}
+def wanted(order: Order) -> dict[str, tuple[str, ...]]:
+    """The SLOs that something of each subject must be counted for: not those of a phase, such as the first token, which not all have."""
+    return {subject: tuple(slo.name for slo in slos if slo.measure not in PHASES) for subject, slos in subjects(order).items()}
 
 
-def unfillable(order: Order, tasks: Mapping[str, Playable]) -> str:
+def unfillable(order: Order) -> str:
     """Which SLO measures what no task of the mix has, so that nothing could ever be counted for it; "" where all is well."""
-    held = {slo.name for slos in subjects(order, tasks).values() for slo in slos}
+    held = {slo.name for slos in subjects(order).values() for slo in slos}
     for slo in order.slos:
         if slo.name not in held or (slo.measure and not slo.measure.startswith("step.") and slo.measure not in PHASES):
-            steps = sorted({f"step.{step.name}" for task in tasks.values() for step in task.steps if not step.always})
+            steps = sorted({f"step.{step.name}" for task in order.tasks.values() for step in task.steps if not step.always})
             return f"SLO {slo.name} measures {slo.measure}, but a load test of this mix doesn't; it measures {', '.join([*PHASES, *steps])}"
     return ""
 
@@ -219,18 +193,13 @@ def _held(slos: Sequence[SloOrder], steps: Sequence[str]) -> tuple[SloOrder, ...
     return tuple(slo for slo in slos if slo in own or slo in free or slo in phases)
 
 
-def requests_of(tasks: Mapping[str, Playable]) -> dict[str, int]:
-    """How many requests one playing of each task sends at most."""
+def requests_of(tasks: Mapping[str, UserTask]) -> dict[str, int]:
+    """How many requests each task sends at most."""
     return {name: len(task.steps) for name, task in tasks.items()}
 
 
-def asks_of(tasks: Mapping[str, Playable]) -> Iterator[tuple[str, str, str]]:
+def asks_of(tasks: Mapping[str, UserTask]) -> Iterator[tuple[str, str, str]]:
     """Task, method and path (variables and all) of everything that will be sent."""
     for name, task in tasks.items():
         for steps in task.variants:
             yield from ((name, step.method, step.path) for step in steps)
-
-
-def journey(data: Mapping[str, Any], timeout: float) -> JourneyOrder:
-    """A journey check's settings, as the plan read them, for an order."""
-    return JourneyOrder(tuple(data["steps"]), dict(data.get("headers", {})), timeout)

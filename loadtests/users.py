@@ -1,13 +1,12 @@
 """Locust's side: two kinds of user, both with FastHttpUser's client.
 
-One is a whole worker's open arrivals, the other a closed-loop user.
+One stands for all open arrivals of a worker, the other is a closed-loop user.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from datetime import date
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -16,36 +15,35 @@ from locust.exception import StopUser
 
 from loadtests.arrivals import arrivals, share_of
 from loadtests.client import client_of
-from loadtests.driver import Driver, Meter
+from loadtests.driver import CpuMeter, Driver
 from loadtests.order import Order
 from loadtests.record import Record
-from loadtests.sending import Fire, Rider
-from loadtests.tasks import playable, requests_of, subjects
+from loadtests.sending import RequestEvent, UserSimulator
+from loadtests.tasks import requests_of, subjects
 
 
-class Seat:
-    """What one generating process holds: its order, its rider, and the moment of the start. Hung on Locust's environment."""
+class WorkerState:
+    """What one sending process holds: its order, its users, and the moment of the start. An attribute of Locust's environment."""
 
-    def __init__(self, order: Order, *, index: int = 0, workers: int = 1, token: str = "", fire: Fire = None) -> None:
+    def __init__(self, order: Order, *, index: int = 0, workers: int = 1, token: str = "", on_request: RequestEvent = None) -> None:
         self.order, self.index, self.workers = order, index, workers
-        self.tasks = playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
-        self.rider = Rider(order, self.tasks, subjects(order, self.tasks), client_of(order), fire)
-        self.rider.token = token
-        self.meter = Meter()
+        self.users = UserSimulator(order, subjects(order), client_of(order), on_request)
+        self.users.token = token
+        self.meter = CpuMeter()
         self.begin: AsyncResult[float] = AsyncResult()  # seconds since the epoch
         self.over = Event()  # every arrival of this process has ended
         self.driver: Driver | None = None
         self.ending = Event()
-        self._riding = 0
-        self._requests = requests_of(self.tasks)
-        self._turn = 0.0  # when the next one may begin
-        self._left = order.most_requests // workers
-        gevent.spawn(self.rider.watch)
+        self._active_users = 0
+        self._requests = requests_of(order.tasks)
+        self._next_turn = 0.0  # when the next closed-loop task may begin
+        self._requests_left = order.most_requests // workers
+        gevent.spawn(self.users.watch_deadlines)
 
     def start_at(self, epoch: float) -> None:
         """Every worker begins at the same moment by the wall clock, and counts from it by a clock that never jumps."""
-        self.rider.begin = time.perf_counter() + (epoch - time.time())
-        self.meter = Meter()
+        self.users.begin = time.perf_counter() + (epoch - time.time())
+        self.meter = CpuMeter()
         self.begin.set(epoch)
 
     def stop(self) -> None:
@@ -54,81 +52,71 @@ class Seat:
         if self.driver is not None:
             self.driver.stop()
 
-    def take(self) -> Record:
+    def take_record(self) -> Record:
         """What was counted since it was last taken."""
-        taken, self.rider.record = self.rider.record, Record()
+        taken, self.users.record = self.users.record, Record()
         return taken
 
-    def arrive(self) -> None:
+    def run_open(self) -> None:
         """The worker's share of the arrivals, from the first to the last."""
         if self.driver is not None:
-            return  # Locust gives a lost worker's users to those that are left: what it was to send is lost, and is said to be
+            return  # Locust gives a lost worker's users to those that are left: what it was to send is lost, and the report says it
         order = self.order
         stream = arrivals(order.stages, order.mix, kind=order.arrivals, seed=order.seed)
         mine = share_of(stream, self.index, self.workers)
-        self.driver = Driver(self.rider, mine, most=order.most_in_flight, drain=order.drain)
+        self.driver = Driver(self.users, mine, most=order.most_in_flight, drain=order.drain)
         self.begin.get()
         if not self.ending.is_set():
             self.driver.run()
         self.over.set()
 
-    def circle(self, rng: random.Random) -> None:
+    def run_closed(self, rng: random.Random) -> None:
         """One closed-loop user: a task, a pause, a task, until the time is over."""
         self.begin.get()
-        gevent.sleep(max(0.0, -self.rider.now()))
+        gevent.sleep(max(0.0, -self.users.now()))
         names, weights = list(self.order.mix), list(self.order.mix.values())
-        self._riding += 1
-        while self.rider.now() < self.order.duration and not self.ending.is_set():
+        self._active_users += 1
+        while self.users.now() < self.order.duration and not self.ending.is_set():
             name = rng.choices(names, weights)[0]
-            if not self._afford(name):
+            if self.order.most_requests:
+                self._requests_left -= self._requests[name]
+                if self._requests_left < 0:
+                    break
+            if self.order.most_rate:  # the ceiling, of which each worker has its part, holds a user who would begin too early
+                turn = max(self._next_turn, self.users.now())
+                self._next_turn = turn + self.workers / self.order.most_rate
+                gevent.sleep(max(0.0, turn - self.users.now()))
+            if (due := self.users.now()) >= self.order.duration:
                 break
-            self._await_turn()
-            if (due := self.rider.now()) >= self.order.duration:
-                break
-            self.rider.record.offer(name, due)
-            self.rider.in_flight += 1
-            self.rider.ride(name, rng.getrandbits(16), due)
+            self.users.record.offer(name, due)
+            self.users.in_flight += 1
+            self.users.play(name, rng.getrandbits(16), due)
             self.ending.wait(self.order.pause) if self.order.pause else gevent.sleep(0)
-        self._riding -= 1
-        if not self._riding:
+        self._active_users -= 1
+        if not self._active_users:
             self.over.set()
-
-    def _await_turn(self) -> None:
-        """Holds a user who would begin above the ceiling, of which each worker has its part."""
-        if self.order.most_rate:
-            turn = max(self._turn, self.rider.now())
-            self._turn = turn + self.workers / self.order.most_rate
-            if (wait := turn - self.rider.now()) > 0:
-                gevent.sleep(wait)
-
-    def _afford(self, name: str) -> bool:
-        """Takes a task's requests from what this worker may send in a closed loop; False where they don't suffice."""
-        if not self.order.most_requests:
-            return True
-        self._left -= self._requests[name]
-        return self._left >= 0
 
 
 class OpenUser(FastHttpUser):
     """Plays all of one worker's open arrivals: Locust counts it as one user."""
 
-    host = "http://target"  # the seat's own client knows the address
+    host = "http://target"  # the worker's own client knows the address
 
     @task
     def arrivals(self) -> None:
-        """All of them; then it leaves."""
-        self.environment.outrider.arrive()
+        """All of them; then this user stops."""
+        self.environment.outrider.run_open()
         raise StopUser
 
 
 class ClosedUser(FastHttpUser):
-    """A user who waits for each answer before asking again."""
+    """A user who waits for each response before the next request."""
 
     host = "http://target"
 
     @task
-    def circle(self) -> None:
+    def loop(self) -> None:
         """Until the time is over."""
-        seat: Seat = self.environment.outrider
-        seat.circle(random.Random(f"{seat.order.seed} {seat.index} {id(self)}"))
+        state: WorkerState = self.environment.outrider
+        state.run_closed(random.Random(f"{state.order.seed} {state.index} {id(self)}"))
         raise StopUser

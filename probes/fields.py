@@ -11,9 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
@@ -82,6 +91,8 @@ def host(text: Any) -> str:
 class Rate:
     """An amount in a period: 900/1h is 900.0 in 3600 seconds; `unit` is the currency, if there is one (0.50 USD/1d)."""
 
+    EXAMPLE: ClassVar[str] = "900/1h"
+
     amount: float
     window: float
     unit: str = ""
@@ -96,32 +107,55 @@ class Rate:
         window = found[3] if found[3][:1].isdigit() else f"1{found[3]}"
         return cls(float(found[1]), positive_seconds(window), found[2] or "")
 
+    def written(self) -> str:
+        """As checks.yaml writes it, so that `parse` reads it again."""
+        return f"{_decimal(self.amount)}{f' {self.unit}' if self.unit else ''}/{duration_text(self.window)}"
+
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
+        written = core_schema.plain_serializer_function_ser_schema(cls.written, return_schema=core_schema.str_schema(), when_used="json")
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=written)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "description": "an amount in a period, such as 900/1h"}
 
 
-def _text_schema(description: str, units: Mapping[str, float | Decimal] | None = None) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "description": description} | ({UNITS: units} if units else {}))
+def _decimal(value: float) -> str:
+    """A number without an exponent, exactly."""
+    return f"{Decimal(repr(value)):f}"
+
+
+def duration_text(value: float) -> str:
+    """Seconds as checks.yaml writes them, so that `seconds` reads the same number again."""
+    return f"{_decimal(value)}s"
+
+
+def _text_schema(description: str, example: str, units: Mapping[str, float | Decimal] | None = None) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description, "examples": [example]} | ({UNITS: units} if units else {}))
+
+
+def _hidden_unless_revealed(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if (info.context or {}).get("reveal") else str(secret)
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
     """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is None."""
     if not isinstance(value, str):
         return value
-    return Path((info.context or {}).get("folder", "."), value) if value else None
+    return str(Path((info.context or {}).get("folder", "."), value)) if value else None  # a text: JSON has no paths
 
 
 Duration = Annotated[
-    float, BeforeValidator(positive_seconds), _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d", _SECONDS)
+    float,
+    BeforeValidator(positive_seconds),
+    PlainSerializer(duration_text, return_type=str, when_used="json"),
+    _text_schema("a duration with its unit, such as 250ms, 5s, 1m30s, 2h, 30d", "5s", _SECONDS),
 ]
-Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB", _BYTES)]
-Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%")]
-Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address")]
+Size = Annotated[int, BeforeValidator(size), _text_schema("a size with its unit, such as 64KiB or 1MB", "64KiB", _BYTES)]
+Percent = Annotated[Decimal, BeforeValidator(percent), _text_schema("a percentage, such as 99.9%", "99.9%")]
+Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address", "api.roadtrip.app")]
 OptionalFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"], "format": "path"})]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Secret = SecretStr
+Secret = Annotated[SecretStr, PlainSerializer(_hidden_unless_revealed, return_type=str, when_used="json")]
+REVEALED = {"reveal": True}  # the context of model_dump in which a Secret is written out: for another process of ours

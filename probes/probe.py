@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
 from probes.families import Family
+from probes.journeys.script import Script
+from probes.target import Target
 from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.wire import Wire
 
@@ -71,6 +73,20 @@ class Probe(BaseModel, ABC):
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     families: ClassVar[tuple[Family, ...]] = ()
     errors: ClassVar[dict[type[Exception], Reason]] = {}  # of its libraries; the engine knows OSError, ssl.SSLError and timeouts
+
+    scripted: ClassVar[bool] = False  # whether its checks have a script, which a load can play
+
+    def goes_to(self) -> Target | None:
+        """The target under `targets:` that it asks; None for an address of its own."""
+        return None
+
+    def step_names(self) -> tuple[str, ...]:
+        """The steps whose seconds it notes as facts `step.<name>`: an SLO may measure one."""
+        return ()
+
+    def script(self) -> Script | None:
+        """What it sends step by step, for a load to play; None for a kind without steps."""
+        return None
 
     def asks(self) -> tuple[Ask, ...]:
         """The HTTP requests that one run may send, without redirects."""

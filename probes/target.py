@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, model_validator
 
 from probes.expect.patterns import JsonPath
-from probes.fields import Rate
+from probes.fields import Rate, Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
 from probes.wire.addresses import AddressField
@@ -47,7 +47,12 @@ class Rule:
         return f"{self.method} {self.path}"
 
 
-RuleField = Annotated[Rule, BeforeValidator(Rule.parse), WithJsonSchema({"type": "string", "pattern": r"^[A-Z]+ /\S*$"})]
+RuleField = Annotated[
+    Rule,
+    BeforeValidator(Rule.parse),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^[A-Z]+ /\S*$"}),
+]
 
 
 def plain_path(url: str) -> str:
@@ -108,9 +113,11 @@ class Target(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: str = Field(exclude=True, json_schema_extra={"x-hidden": True})  # filled in by the plan: the key under targets:
-    url: str = Field(description="The address as users reach it: scheme, host and, if needed, port and base path.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers of every request to this target.")
+    name: str = Field(json_schema_extra={"x-hidden": True})  # filled in by the plan: the key under targets:
+    url: str = Field(
+        description="The address as users reach it: scheme, host and, if needed, port and base path.", examples=["https://api.roadtrip.app"]
+    )
+    headers: dict[str, Secret] = Field(default={}, description="Headers of every request to this target.")
     limit: Rate | None = Field(
         default=None, description="The most requests in a sliding window, such as 900/1h, for all checks that share one state."
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from judge.verdict import Outcome
-from loadtests.histogram import Histogram, merged
+from loadtests.histogram import LatencyHistogram, merged
 from loadtests.reports import plot
 from loadtests.reports.words import count, percent, rate, span, threshold
 from loadtests.result import Capacity, LoadReport, Second
@@ -31,8 +31,8 @@ class Column:
     done: int
     errors: int
     lag: float
-    response: Histogram
-    service: Histogram
+    response: LatencyHistogram
+    service: LatencyHistogram
 
     @property
     def middle(self) -> float:
@@ -46,7 +46,7 @@ class Column:
 
 
 def columns(seconds: Sequence[Second]) -> list[Column]:
-    """The seconds of a run, so many put together that no more than MOST_COLUMNS are left."""
+    """The seconds of a run, put together so that no more than MOST_COLUMNS are left."""
     size = max(1, math.ceil(len(seconds) / MOST_COLUMNS))
     return [_column(seconds[start : start + size]) for start in range(0, len(seconds), size)]
 
@@ -86,7 +86,7 @@ def _time(report: LoadReport, cut: Sequence[Column]) -> tuple[plot.Scale, tuple[
     last = max(cut[-1].ends, 1.0)
     x = plot.across(0.0, last)
     ticks = tuple(plot.Tick(x(tick.at), tick.text) for tick in plot.clock(last))
-    bands = tuple(plot.Band(x(m.begins), round(x(m.ends) - x(m.begins), 1), m.name) for m in report.marks if m.name != "steady")
+    bands = tuple(plot.Band(x(m.begins), round(x(m.ends) - x(m.begins), 1), m.name) for m in report.periods if m.name != "steady")
     return x, ticks, bands
 
 
@@ -204,7 +204,7 @@ def _heat(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
     )
 
 
-def _rows_of(histogram: Histogram) -> Counter[int]:
+def _rows_of(histogram: LatencyHistogram) -> Counter[int]:
     rows: Counter[int] = Counter()
     for low, high, number in histogram.bars():
         rows[_row(max(math.sqrt(low * high) if low else high, 1e-4))] += number

@@ -14,7 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from judge.verdict import Outcome
-from loadtests.histogram import Histogram, merged
+from loadtests.histogram import LatencyHistogram, merged
 from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
 from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
@@ -166,18 +166,18 @@ def rows(task: Task) -> Iterator[Row]:
         yield Row(name.replace("_", " "), level + 1, words.count(histogram.count), "", False, (*_percentiles(histogram), ""))  # noqa: FBT003 - no error
 
 
-def _percentiles(histogram: Histogram) -> tuple[str, ...]:
+def _percentiles(histogram: LatencyHistogram) -> tuple[str, ...]:
     return (*(words.span(histogram.quantile(share)) for share in (0.5, 0.95, 0.99)), words.span(histogram.largest))
 
 
 def faults(tasks: Sequence[Task]) -> Iterator[Fault]:
     """The reasons of errors, those of requests where there are any (a task's own are the same ones again)."""
     some = [task for task in tasks if task.kind == "request" and task.reasons]
-    told = {(task.name.partition("/")[0], reason) for task in some for reason in task.reasons}
+    failed_tasks = {(task.name.partition("/")[0], reason) for task in some for reason in task.reasons}
     for task in tasks:
         for reason, number in sorted(task.reasons.items(), key=lambda item: -item[1]):
-            if task.kind == "request" or (task.name, reason) not in told:
-                yield Fault(task.name, reason, number, task.said.get(reason, ""))
+            if task.kind == "request" or (task.name, reason) not in failed_tasks:
+                yield Fault(task.name, reason, number, task.messages.get(reason, ""))
 
 
 def health(generator: Generator, arrivals: str) -> list[Fact]:
@@ -228,7 +228,7 @@ def about(report: LoadReport) -> Iterator[Fact]:
     yield Fact("load", f"{words.load(report)}, {offered.shape}, {offered.arrivals} arrivals, seed {offered.seed}")
     yield Fact("judged", f"by whole {offered.count}" if offered.count == "journeys" else f"by {offered.count}, each route for itself")
     yield Fact("mix", ", ".join(f"{name} {weight / weights * 100:.3g} %" for name, weight in offered.mix.items()))
-    yield Fact("parts", ", ".join(f"{mark.name} {mark.begins:g} s to {mark.ends:g} s" for mark in report.marks))
+    yield Fact("parts", ", ".join(f"{period.name} {period.begins:g} s to {period.ends:g} s" for period in report.periods))
     yield Fact("ran", f"{words.moment(report.started)} to {words.moment(report.finished)[11:]}")
     for spend in report.spends:
         yield Fact(f"of {spend.what}", _spend(spend))

@@ -42,7 +42,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of the run behind the plot (`warm-up`)."""
+    """A period of the run behind the plot (`warm-up`)."""
 
     x: float
     width: float
@@ -64,7 +64,7 @@ class Line:
     path: str
     style: str
     name: str
-    ends: str = ""  # its value at the end of the run, said beside the name
+    ends: str = ""  # its value at the end of the run, beside the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def up(low: float, high: float, height: float, *, log: bool = False) -> Scale:
 
 
 def nice(high: float, most: int = 4) -> list[float]:
-    """Round values from 0 to at least `high`, so many steps at most."""
+    """Round values from 0 to at least `high`, in at most `steps` steps."""
     if high <= 0:
         return [0.0, 1.0]
     rough = high / most

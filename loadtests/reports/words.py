@@ -14,7 +14,7 @@ def span(seconds: float | None) -> str:
     """How long something took: `0.4 ms`, `480 ms`, `1.24 s`, `75 s`; a dash where nothing did."""
     if seconds is None:
         return "-"
-    if seconds < 0.01:  # noqa: PLR2004 - where a tenth of a millisecond still tells
+    if seconds < 0.01:  # noqa: PLR2004 - where a tenth of a millisecond matters
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:  # noqa: PLR2004 - what would be written as 1000 ms
         return f"{seconds * 1000:.0f} ms"
@@ -82,9 +82,9 @@ def duration(seconds: float) -> str:
 
 def headline(report: LoadReport) -> str:
     """The verdict as a sentence."""
-    said = {
+    sentences = {
         Outcome.PASS: f"{report.scenario} meets its SLOs at {load(report)}",
         Outcome.FAIL: f"{report.scenario} breaches its SLOs at {load(report)}",
         Outcome.INCONCLUSIVE: f"It is not proven whether {report.scenario} meets its SLOs at {load(report)}",
     }
-    return said[report.verdict]
+    return sentences[report.verdict]

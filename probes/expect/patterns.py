@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import re2  # type: ignore[import-untyped] # it has no type hints; only Pattern calls it
 from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
@@ -113,6 +113,8 @@ _RFC9535 = _Environment()  # a constant, since making one takes milliseconds
 @dataclass(frozen=True, slots=True)
 class JsonPath:
     """A JSONPath query (RFC 9535), compiled when the configuration is read."""
+
+    EXAMPLE: ClassVar[str] = "$.status"
 
     text: str
     compiled: JSONPath = field(compare=False, repr=False)

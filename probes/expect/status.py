@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -22,11 +22,14 @@ _ERROR_TEXT_CAP = 160  # characters of an application's own error text that a me
 _ERROR_FIELDS = ("message", "detail", "error_description", "msg", "error", "reason", "status")
 _AUTH = frozenset({401, 403, 407, 423})  # 423: locked after too many attempts
 _THROTTLED = 429
+_OR = " or "
 
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
     """Status codes that are as expected: 200, `200-299`, `2xx`, or a list of these."""
+
+    EXAMPLE: ClassVar[str] = "200"
 
     text: str
     ranges: tuple[tuple[int, int], ...]
@@ -39,7 +42,7 @@ class Statuses:
         each = written if isinstance(written, list | tuple) else [written]
         if not each:
             raise ValueError("write at least one status, such as 200")
-        return cls(" or ".join(str(one) for one in each), tuple(map(_status_range, each)))
+        return cls(_OR.join(str(one) for one in each), tuple(map(_status_range, each)))
 
     def __contains__(self, status: int) -> bool:
         return any(low <= status <= high for low, high in self.ranges)
@@ -49,7 +52,8 @@ class Statuses:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+        written = core_schema.plain_serializer_function_ser_schema(lambda self: self.text.split(_OR), when_used="json")
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=written)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:

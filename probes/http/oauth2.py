@@ -27,7 +27,7 @@ class OAuth2(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    token_url: str = Field(description="The address of the token endpoint.")
+    token_url: str = Field(description="The address of the token endpoint.", examples=["https://login.roadtrip.app/token"])
     client_id: str = Field(min_length=1, description="The client's name at the token endpoint.")
     client_secret: SecretStr = Field(description="The client's secret.")
     scope: str = Field(default="", description="The scope of the token; separate several by spaces.")

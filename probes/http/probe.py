@@ -10,12 +10,13 @@ from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_va
 
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
+from probes.fields import Secret
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
 from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
 from probes.probe import Probe
-from probes.target import TargetRef
+from probes.target import Target, TargetRef
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint, Variation
@@ -47,13 +48,15 @@ class HttpProbe(Probe):
     target: TargetRef | None = Field(
         default=None, description="A name under targets:; the check takes its address, headers, rules and limit."
     )
-    url: SecretStr | None = Field(default=None, description="An address instead of a target.")
+    url: SecretStr | None = Field(default=None, description="An address instead of a target.", examples=["https://api.roadtrip.app"])
     path: str = Field(default="", description="The path below the target's address, with the query.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers to send in addition to the target's.")
+    headers: dict[str, Secret] = Field(default={}, description="Headers to send in addition to the target's.")
     tls: Tls = Field(default=Tls(), description="TLS settings for https: authorities, name and versions.")
     http: Version = Field(default="1.1", description="1.1, 2 (also without TLS), or auto: the version that the server chooses over TLS.")
     proxy: SecretStr | None = Field(
-        default=None, description="A proxy, as http://user:password@host:port; https uses a CONNECT tunnel through it."
+        default=None,
+        description="A proxy, as http://user:password@host:port; https uses a CONNECT tunnel through it.",
+        examples=["http://user:password@host:8080"],
     )
     oauth2: OAuth2 | None = Field(
         default=None, description="OAuth 2 client credentials; the token is kept until shortly before it expires."
@@ -91,6 +94,9 @@ class HttpProbe(Probe):
         if self.proxy and (self.resolve or self.ip != "any"):
             raise ValueError("a proxy resolves the host itself; leave out resolve and ip")
         return self
+
+    def goes_to(self) -> Target | None:
+        return self.target
 
     def _base(self) -> str:
         if self.target is not None:

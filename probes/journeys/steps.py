@@ -14,6 +14,7 @@ from probes.core import Failed, Reason
 from probes.expect.assertions import Expect, document
 from probes.expect.patterns import JsonPath, Pattern, shown
 from probes.expect.template import fill, fill_json, fill_path, variables
+from probes.fields import Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
 
@@ -80,11 +81,11 @@ class Step(BaseModel):
     delete: str | None = Field(default=None, description="The path of a DELETE.")
     head: str | None = Field(default=None, description="The path of a HEAD.")
     options: str | None = Field(default=None, description="The path of an OPTIONS.")
-    query: dict[str, SecretStr] = Field(default={}, description="The query to add to the path.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers to send in addition to the journey's.")
-    form: dict[str, SecretStr] | None = Field(default=None, description="The body, as fields of an HTML form.")
+    query: dict[str, Secret] = Field(default={}, description="The query to add to the path.")
+    headers: dict[str, Secret] = Field(default={}, description="Headers to send in addition to the journey's.")
+    form: dict[str, Secret] | None = Field(default=None, description="The body, as fields of an HTML form.")
     json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
-    body: SecretStr | None = Field(default=None, description="The body, sent exactly as written.")
+    body: Secret | None = Field(default=None, description="The body, sent exactly as written.")
     expect: Expect = Field(default=Expect(), description="Conditions for the response; without it any status from 200 to 299 passes.")
     capture: dict[str, CaptureField] = Field(
         default={}, description="Values to take from the response, by name, for {{name}} in later steps."

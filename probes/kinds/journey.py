@@ -12,6 +12,7 @@ from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaR
 from probes.facts import step as step_fact
 from probes.http.probe import HttpProbe, HttpSession, http_families
 from probes.journeys.play import Moves, Play
+from probes.journeys.script import Script
 from probes.journeys.steps import Step, check_steps
 from probes.target import FREE_METHODS
 from probes.text import count, latency, setting
@@ -57,6 +58,8 @@ class Journey(HttpProbe):
         *http_families(),
     )
 
+    scripted: ClassVar[bool] = True
+
     steps: tuple[Step, ...] = Field(description="The requests, in order.")
     lockout: Duration = Field(default=1800.0, description="How long the check doesn't try to log in after a refused login.")
 
@@ -71,6 +74,12 @@ class Journey(HttpProbe):
 
     def asks(self) -> tuple[Ask, ...]:
         return tuple(Ask(step.method, self.location(step.path), ("steps", index)) for index, step in enumerate(self.steps))
+
+    def step_names(self) -> tuple[str, ...]:
+        return tuple(step.name for step in self.steps)
+
+    def script(self) -> Script:
+        return Script(self.steps, self.headers, self.route)
 
     def cleanup_seconds(self) -> float:
         return CLEANUP if any(step.always for step in self.steps) else 0.0

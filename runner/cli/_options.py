@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.config.purpose import Purpose
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -44,31 +45,12 @@ def deployment_options(command: Command) -> Command:
     return click.option("--deployment", default=None, metavar="ID", help=said)(command)
 
 
-def load_plan(
-    config: Path,
-    *,
-    tags: tuple[str, ...] = (),
-    checks: tuple[str, ...] = (),
-    secrets: bool = True,
-    marking: bool = False,
-    gating: bool = False,
-    probing: bool = True,
-) -> Plan:
-    """The plan of a file, for a command that serves nothing; ends it with exit 2 and every problem where there is one."""
+def plan_from(config: Path, purpose: Purpose, *, tags: tuple[str, ...] = (), checks: tuple[str, ...] = (), annotate: bool = False) -> Plan:
+    """The plan of a file; ends the command with exit 2 and every problem where there is one."""
     from runner.config.errors import PlanError
-    from runner.config.read import load
+    from runner.config.read import read_plan
 
     try:
-        return load(
-            config,
-            environ=os.environ,
-            tags=tags,
-            checks=checks,
-            secrets=secrets,
-            serving=False,
-            marking=marking,
-            gating=gating,
-            probing=probing,
-        )
+        return read_plan(config, environ=os.environ, purpose=purpose, tags=tags, checks=checks, annotate=annotate)
     except PlanError as error:
         unusable(str(error))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from runner.cli._options import config_option, deployment_options, load_plan
+from runner.cli._options import config_option, deployment_options, plan_from
+from runner.config.purpose import Purpose
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def flush(config: Path, *, require: bool) -> None:
     """Send the annotations that Grafana didn't accept before."""
     from runner.grafana.deployment import grafana_of
 
-    plan = load_plan(config, marking=True, probing=False)
+    plan = plan_from(config, Purpose.ANNOTATE)
     grafana = grafana_of(plan, require=require, say=_say)
     if grafana is None:
         return
@@ -85,7 +86,7 @@ def _record(config: Path, identity: str | None, verdict: str, *, revision: str, 
     from runner.clock import SystemClock
     from runner.grafana.deployment import deployment_of, grafana_of, publish
 
-    plan, now = load_plan(config, marking=True, probing=False), SystemClock().time()
+    plan, now = plan_from(config, Purpose.ANNOTATE), SystemClock().time()
     deployment = deployment_of(plan, identity, revision=revision, generated="" if verdict else f"by-hand/{round(now * 1000)}")
     if deployment is None:
         unusable("outside of a CI the deployment has no id: give --deployment ID, as annotate start printed it")

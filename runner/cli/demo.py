@@ -100,7 +100,7 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
 
 async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
     from runner.clock import SystemClock
-    from runner.config.read import load
+    from runner.config.read import read_plan
     from runner.service.service import running, signals
 
     stop = asyncio.Event()
@@ -111,7 +111,7 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
         with await asyncio.to_thread(journal.open, "w", encoding="utf-8") as stream:
             printer = _VerdictPrinter(config.name)
             async with running(
-                lambda: load(config, environ=environ),
+                lambda: read_plan(config, environ=environ),
                 path=config,
                 clock=SystemClock(),
                 version=our_version(),

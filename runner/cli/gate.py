@@ -14,8 +14,9 @@ import click
 
 from runner import our_version
 from runner.cli._gate_options import GateOptions, gate_options
-from runner.cli._options import deployment_options, load_plan, selection_options
+from runner.cli._options import deployment_options, plan_from, selection_options
 from runner.cli._reports import deliver_reports, report_options, standard_output_is_taken
+from runner.config.purpose import Purpose
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
     if given.via:
         from runner.gate.remote import gate_via, request_of
 
-        plan = load_plan(config, marking=True, probing=False) if given.annotate else None  # for Grafana alone: the runner has the checks
+        plan = plan_from(config, Purpose.ANNOTATE) if given.annotate else None  # for Grafana alone: the runner has the checks
         request = request_of(given.settings, before, tags=list(tags), checks=list(checks), since=given.since)
         run = partial(gate_via, given.via, given.token, request, say=_say)
     else:
@@ -52,7 +53,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
 
         from runner.gate.local import gate_here
 
-        plan = load_plan(config, tags=tags, checks=checks, marking=given.annotate, gating=True)
+        plan = plan_from(config, Purpose.GATE, tags=tags, checks=checks, annotate=given.annotate)
         if not plan.checks:
             unusable(f"{config}: no check is enabled")
         console = Console(highlight=False, stderr=standard_output_is_taken(wanted))

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner import our_version
-from runner.cli._load_reports import FORMATS, load_reports
-from runner.cli._options import config_option, load_plan
+from runner.cli._options import config_option
+from runner.cli._reports import LOAD_FORMATS, deliver_load_reports, load_report_options
 from runner.usage import unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
-    from loadtests.result import LoadReport, Progress
-    from runner.config.plan import Plan
-    from runner.load.order import Wish
+    from loadtests.result import Progress
+    from runner.load.order import LoadOptions
 
 
 @click.command("load", short_help="Run a load test and judge it by its SLOs.")
@@ -61,7 +59,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bind", default="127.0.0.1:5557", show_default=True, metavar="HOST:PORT", help="Address to which workers on other machines connect."
 )
-@load_reports
+@load_report_options
 @click.option("--metrics", default=None, metavar="[HOST:]PORT", help="Serve Prometheus metrics during the run.")
 @click.option("--annotate", is_flag=True, help="Annotate the run in Grafana, as a region with its verdict.")
 @click.option("--order", "only_order", is_flag=True, hidden=True, help="Print the order for the sending process, with all secrets.")
@@ -85,56 +83,48 @@ def command(
     request that the target doesn't allow) ends with 2 before a packet is sent.
     """
     from judge.redact import Redactor
-    from loadtests.order import as_json as written
+    from loadtests.order import as_json
     from loadtests.shapes import peak
     from probes.core import QuotaRefused
     from runner.grafana.deployment import grafana_of
     from runner.load.annotation import annotate_load
-    from runner.load.order import at_rate, read
-    from runner.load.process import most_that_holds, paid_run
+    from runner.load.order import prepare
+    from runner.load.process import most_that_holds, run_load
+    from runner.load.quota import acquire
+    from runner.load.view import consoles, show_report
 
-    wanted = {name: more.pop(f"as_{name}") for name in FORMATS}
-    plan, target, order = read(config, _wish(scenario, rate, duration, more, find_capacity=find_capacity))
-    if only_order:
-        _pay_for_another(plan, order)
-        click.echo(written(order))
-        return
-    if importlib.util.find_spec("locust") is None:
-        unusable("a load test needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
-    marked = load_plan(config, marking=True, probing=False) if annotate else None
-    if marked is not None:
-        grafana_of(
-            marked, require=False, say=partial(click.echo, err=True)
-        )  # before anything is sent: an empty address is said, and exit 2 where there is no section
-    _say_beforehand(order, find_capacity=find_capacity)
-    with ExitStack() as served:
-        run = partial(paid_run, plan.state, Redactor(plan.secrets), tell=_shown(order, metrics, served))
-        try:
+    say = partial(click.echo, err=True)
+    wanted = {name: more.pop(f"as_{name}") for name in LOAD_FORMATS}
+    options = _options(scenario, rate, duration, more, find_capacity=find_capacity)
+    prepared = prepare(config, options, annotate=annotate)
+    plan, order = prepared.plan, prepared.order
+    try:
+        if only_order:  # for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back
+            asyncio.run(acquire(plan.state, order.spends, order.duration + order.drain))
+            click.echo(as_json(order))
+            return
+        if importlib.util.find_spec("locust") is None:
+            unusable("a load test needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
+        if annotate:  # before anything is sent: a message where the address is empty, and exit 2 where there is no section
+            grafana_of(plan, require=False, say=say)
+        _show_outlook(order, find_capacity=find_capacity)
+        with ExitStack() as stack:
+            run = partial(run_load, plan.state, Redactor(plan.secrets), on_progress=_progress_shown(order, metrics, stack))
             if find_capacity:
-                at = partial(at_rate, plan, target, order)
-                report = most_that_holds(peak(order.stages), plan.load.rate, lambda rate: run(at(rate)))
+                report = most_that_holds(peak(order.stages), plan.load.rate, lambda rate: run(prepared.at_rate(rate)))
             else:
                 report = run(order)
-        except QuotaRefused as refused:
-            unusable(f"{refused.message}; nothing was sent")
-    _told(report, wanted)
-    if marked is not None:
-        asyncio.run(annotate_load(marked, report, partial(click.echo, err=True)))
+    except QuotaRefused as refused:
+        unusable(f"{refused.message}; nothing was sent")
+    if "-" not in wanted.values():
+        show_report(consoles()[0], report)
+    deliver_load_reports(report, wanted)
+    if annotate:
+        asyncio.run(annotate_load(plan, report, say))
     raise click.exceptions.Exit(report.verdict.exit_code)
 
 
-def _pay_for_another(plan: Plan, order: Order) -> None:
-    """Pays for a load that plain Locust sends: nobody knows what it sent, so that nothing is given back."""
-    from probes.core import QuotaRefused
-    from runner.load.quota import pay
-
-    try:
-        asyncio.run(pay(plan.state, order.spends, order.duration + order.drain))
-    except QuotaRefused as refused:
-        unusable(f"{refused.message}; nothing was sent")
-
-
-def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Progress], None]:
+def _progress_shown(order: Order, metrics: str | None, stack: ExitStack) -> Callable[[Progress], None]:
     """What takes each snapshot: the bar, and the metrics where they are asked for."""
     from probes.text import host_and_port
     from runner.load.metrics import LoadMetrics, address, serving
@@ -142,38 +132,28 @@ def _shown(order: Order, metrics: str | None, served: ExitStack) -> Callable[[Pr
 
     _, err = consoles()
     view = View(err, order.scenario)
-    takers = [view.show]
+    readers = [view.show]
     if metrics is not None:
-        kept = LoadMetrics(scenario=order.scenario, target=str(order.target["name"]), shape=order.shape, arrivals=order.arrivals)
+        kept = LoadMetrics(scenario=order.scenario, target=order.target.name, shape=order.shape, arrivals=order.arrivals)
         try:
             host, port = address(metrics)
-            port = served.enter_context(serving(kept, host, port))
+            port = stack.enter_context(serving(kept, host, port))
         except (OSError, ValueError) as error:
             unusable(f"outrider load: --metrics {metrics}: {getattr(error, 'strerror', None) or error}; nothing was sent")
         click.echo(f"metrics: http://{host_and_port(host, port)}/metrics", err=True)
-        takers.append(kept.show)
-    served.enter_context(view.live())
+        readers.append(kept.show)
+    stack.enter_context(view.live())
 
     def show(now: Progress) -> None:
-        for taker in takers:
-            taker(now)
+        for reader in readers:
+            reader(now)
 
     return show
 
 
-def _told(report: LoadReport, wanted: dict[str, str | None]) -> None:
-    """The verdict, or the data that was asked for in its place; the other reports beside it."""
-    from runner.cli._load_reports import deliver
-    from runner.load.view import consoles, told
-
-    if "-" not in wanted.values():
-        told(consoles()[0], report)
-    deliver(report, wanted)
-
-
-def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> Wish:
+def _options(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> LoadOptions:
     from probes.fields import Rate, positive_seconds
-    from runner.load.order import Wish
+    from runner.load.order import LoadOptions
 
     given = {name: more.pop(name) for name in ("warm_up", "cool_down", "pause")}
     try:
@@ -193,21 +173,19 @@ def _wish(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find
         unusable("outrider load: --pause needs --arrivals closed; other arrivals don't wait")
     if times["warm_up"] + times["cool_down"] >= seconds:
         unusable("outrider load: --warm-up and --cool-down leave nothing to judge")
-    return Wish(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)
+    return LoadOptions(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)
 
 
-def _say_beforehand(order: Order, *, find_capacity: bool) -> None:
+def _show_outlook(order: Order, *, find_capacity: bool) -> None:
     """What the run may spend, and whether it is long enough to decide anything."""
     from loadtests.outlook import undecidable
     from loadtests.reports.words import duration
-    from loadtests.tasks import playable, subjects
+    from loadtests.tasks import subjects
 
     for spend in order.spends:
         of = f" of the {spend.allowed:,.0f} that it allows in {duration(spend.per or 0.0)}" if spend.allowed is not None else ""
         trial = " in the first trial" if find_capacity else ""
         click.echo(f"{spend.what}: at most {spend.amount:,.0f} {spend.unit}{trial}{of}", err=True)
-
-    tasks = playable(order, date.today())  # noqa: DTZ011 - as in the process that sends
-    names = {subject: [slo.name for slo in slos] for subject, slos in subjects(order, tasks).items()}
+    names = {subject: [slo.name for slo in slos] for subject, slos in subjects(order).items()}
     for sentence in undecidable(order, names):
         click.echo(sentence, err=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from runner import our_version
-from runner.cli._options import load_plan, selection_options
+from runner.cli._options import plan_from, selection_options
+from runner.config.purpose import Purpose
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def command(names: tuple[str, ...], config: Path, tags: tuple[str, ...], checks:
 
     Exit 0 when all passed, 1 when one failed, 3 when one is unknown.
     """
-    plan = load_plan(config, tags=tags, checks=(*checks, *names))
+    plan = plan_from(config, Purpose.CHECKS, tags=tags, checks=(*checks, *names))
     if not plan.checks:
         unusable(f"{config}: no check is enabled")
     seen = asyncio.run(_probe(plan))

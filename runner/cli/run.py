@@ -36,12 +36,12 @@ def command(config: Path) -> None:
 
 async def _run(config: Path) -> None:
     from runner.clock import SystemClock
-    from runner.config.read import load
+    from runner.config.read import read_plan
     from runner.service.service import running, signals
 
     stop = asyncio.Event()
     async with running(
-        lambda: load(config, environ=os.environ), path=config, clock=SystemClock(), version=our_version(), journal=sys.stdout
+        lambda: read_plan(config, environ=os.environ), path=config, clock=SystemClock(), version=our_version(), journal=sys.stdout
     ) as (service, listening, reload):
         with signals(stop, reload):
             service.journal.log(logging.INFO, f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probes.text import count, setting
-from runner.cli._options import load_plan, selection_options
+from runner.cli._options import plan_from, selection_options
+from runner.config.purpose import Purpose
 
 if TYPE_CHECKING:
     from runner.config.plan import Plan
@@ -24,7 +25,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_
     """Read the configuration and say what it will do: exit 0, or 2 with every problem and its line and column."""
     import json
 
-    plan = load_plan(config, tags=tags, checks=checks, secrets=not no_secrets)
+    plan = plan_from(config, Purpose.DRY_RUN if no_secrets else Purpose.CHECKS, tags=tags, checks=checks)
     lines = [json.dumps(_summary_json(plan), indent=2)] if as_json else summary(plan)
     for line in lines:
         click.echo(line)

@@ -9,217 +9,198 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from judge.observation import Check, Slo
-from probes.core import Ask
 from probes.probe import Probe
 from probes.target import Target, plain_path
 from runner.config import cron, secret_names
 from runner.config.errors import Path, unknown
-from runner.config.filling import STAND_IN, Sketch
-from runner.config.measures import knows
-from runner.config.nodes import Entry, Keys, Scalar, find
+from runner.config.filling import UNFILLED
+from runner.config.measures import why_unmeasured
+from runner.config.nodes import Entry, Keys, Scalar
+from runner.config.placeholders import Source
 from runner.config.plan import Cron, Every, Planned
 from runner.config.sections import CheckKeys, Defaults
-from runner.config.targets import Named
-from runner.config.validation import Part, Reading
+from runner.config.targets import NamedEntries, slos, targets
+from runner.config.validation import Part, Reading, Valid
 
 COMMON = frozenset(CheckKeys.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
-    """What the checks of a file are read by."""
+class BuildContext:
+    """What the checks of a file are built with. `source` says where their values come from, or that none is needed."""
 
     reading: Reading
     kinds: Mapping[str, type[Probe]]
-    defaults: Defaults
-    targets: Named[Target]
-    slos: Named[Slo]
-    sketch: Sketch
+    source: Source
+    defaults: Valid[Defaults]
+    targets: NamedEntries[Target]
+    slos: NamedEntries[Slo]
     names: Collection[str]  # of all checks of the file
 
+    @classmethod
+    def of(cls, reading: Reading, source: Source, kinds: Mapping[str, type[Probe]], names: Collection[str]) -> BuildContext:
+        """Reads the defaults; targets and SLOs are read as they are used."""
+        defaults = reading.section("defaults", Defaults, source) or Valid(Defaults(), {}, frozenset())
+        return cls(reading, kinds, source, defaults, targets(reading, source), slos(reading, source), names)
 
-def planned(entry: Entry, book: Book) -> Planned | None:
-    """The check, or None after a problem (or where, in a sketch, its values would be needed)."""
-    reading, path = book.reading, ("checks", entry.key)
+    def use_what_is_unused(self, other: BuildContext) -> None:
+        """Reads the targets and SLOs that nothing uses of another context: they may hold mistakes of the file."""
+        for name in other.targets.unused():
+            self.targets.use(name)
+        for name in other.slos.unused():
+            self.slos.use(name)
+
+
+def build_check(entry: Entry, context: BuildContext) -> Planned | None:
+    """The check, or None after a problem (or where, in a dry run, its values would be needed)."""
+    reading, path = context.reading, ("checks", entry.key)
     if not isinstance(entry.node, Keys):
         reading.report(entry.node.at, path, "must be a mapping that begins with kind:")
         return None
-    common, settings = _split(entry.node)
-    kind = _kind(entry, common, book)
-    common.entries.pop("kind", None)
-    read = reading.validated(CheckKeys, Part(common, path, entry.at, "a check", COMMON), sketch=book.sketch, extra={"kind": kind or ""})
+    common = Keys(entry.node.at, {key: one for key, one in entry.node.entries.items() if key in COMMON and key != "kind"})
+    settings = Keys(entry.node.at, {key: one for key, one in entry.node.entries.items() if key not in COMMON})
+    kind = _kind(entry, entry.node, context)
+    keys = _check_keys(entry, common, kind or "", context)
     if kind is None:
         return None
-    context = {"targets": book.targets, "folder": reading.file.parent}
     part = Part(settings, path, entry.at, f"kind {kind}", COMMON)
-    made = reading.validated(book.kinds[kind], part, sketch=book.sketch, context=context)
-    keys = read[0] if read else _sound(entry, common, book)
-    if keys is None:
+    values = {"targets": context.targets, "folder": reading.file.parent}
+    probe = reading.validated(context.kinds[kind], part, context.source, context=values)
+    sound = keys or _sound_keys(entry, common, context)
+    if sound is None:
         return None
-    draft = _Draft(entry, keys, kind, book)
-    schedule = draft.schedule()
-    slos = draft.slos(made[0] if made else None)
-    draft.judge_dependencies()
-    if read is None or made is None or schedule is None:
+    builder = _CheckBuilder(entry, sound.model, sound.missing, kind, context)
+    schedule = builder.schedule()
+    slos = builder.slos(probe.model if probe else None)
+    builder.judge_dependencies()
+    if keys is None or probe is None or schedule is None:
         return None
-    if book.sketch is None:
-        reading.secrets |= set(secret_names.of_settings(made[0], reading.filled_in))
-    draft.judge_asks(made[0])
-    draft.judge_confirm(made[0])
-    return draft.planned(made[0], made[1], schedule, slos)
+    if not context.source.dry:
+        reading.secrets |= set(secret_names.of_settings(probe.model, reading.filled_in))
+    builder.judge_asks(probe.model)
+    if keys.model.confirm and not probe.model.repeatable():
+        builder.report(
+            ("confirm",), f"repeats a failed run at once, but this {kind} check sends requests that must not be repeated: leave it out"
+        )
+    return builder.build(probe.model, probe.data, schedule, slos)
 
 
-def _sound(entry: Entry, common: Keys, book: Book) -> CheckKeys | None:
-    """What is right of a check's keys, where something of them is wrong: so that the rest is judged all the same."""
-
-    def read(entries: Mapping[str, Entry]) -> tuple[CheckKeys, object] | None:
-        part = Part(Keys(common.at, dict(entries)), ("checks", entry.key), entry.at, "a check", COMMON)
-        return book.reading.validated(CheckKeys, part, sketch=book.sketch, extra={"kind": ""})
-
-    right = {key: one for key, one in common.entries.items() if read({key: one}) or key == "zone"}
-    found = read(right)
-    return found[0] if found else None
-
-
-def _split(node: Keys) -> tuple[Keys, Keys]:
-    """The keys that every check has, and those of its kind."""
-    common = {key: entry for key, entry in node.entries.items() if key in COMMON}
-    settings = {key: entry for key, entry in node.entries.items() if key not in COMMON}
-    return Keys(node.at, common), Keys(node.at, settings)
-
-
-def _kind(entry: Entry, common: Keys, book: Book) -> str | None:
+def _kind(entry: Entry, node: Keys, context: BuildContext) -> str | None:
     """The name of the check's kind, where there is such a kind; the reason why not is reported."""
-    found = common.entries.get("kind")
+    report, path, found = context.reading.report, ("checks", entry.key, "kind"), node.get("kind")
     if found is None:
-        hint = f"; the kinds are {', '.join(sorted(book.kinds))}"
-        book.reading.report(entry.at, ("checks", entry.key, "kind"), f"is missing{hint}")
-        return None
-    node, path = found.node, ("checks", entry.key, "kind")
-    if isinstance(node, Scalar) and node.text in book.kinds:
-        return node.text
-    if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        book.reading.report(node.at, path, "must be the name of a kind")
-    elif "${" in node.text:
-        book.reading.report(node.at, path, "can't come from a variable")
+        report(entry.at, path, f"is missing; the kinds are {', '.join(sorted(context.kinds))}")
+    elif not isinstance(found, Scalar) or not isinstance(found.value, str):
+        report(found.at, path, "must be the name of a kind")
+    elif found.text in context.kinds:
+        return found.text
+    elif "${" in found.text:
+        report(found.at, path, "can't come from a variable")
     else:
-        book.reading.report(node.at, path, unknown(node.text, "kind", book.kinds))
+        report(found.at, path, unknown(found.text, "kind", context.kinds))
     return None
 
 
+def _check_keys(entry: Entry, common: Keys, kind: str, context: BuildContext) -> Valid[CheckKeys] | None:
+    part = Part(common, ("checks", entry.key), entry.at, "a check", COMMON)
+    return context.reading.validated(CheckKeys, part, context.source, extra={"kind": kind})
+
+
+def _sound_keys(entry: Entry, common: Keys, context: BuildContext) -> Valid[CheckKeys] | None:
+    """What is right of a check's keys, where something of them is wrong: so that the rest is judged all the same."""
+    alone = {key: Keys(common.at, {key: one}) for key, one in common.entries.items()}
+    right = {key: common.entries[key] for key, node in alone.items() if _check_keys(entry, node, "", context) or key == "zone"}
+    return _check_keys(entry, Keys(common.at, right), "", context)
+
+
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """A check whose own keys are read."""
+class _CheckBuilder:
+    """Builds a check whose own keys are read. `missing` are the places among them whose values aren't there."""
 
     entry: Entry
     keys: CheckKeys
+    missing: frozenset[Path]
     kind: str
-    book: Book
+    context: BuildContext
 
-    def _report(self, path: Path, message: str) -> None:
+    def report(self, path: Path, message: str) -> None:
         """At the value that `path` names inside the check, or at the check's name."""
-        walked, at, node = find(self.entry.node, self.entry.at, path)
-        self.book.reading.report(node.at if walked else at, ("checks", self.entry.key, *path), message)
+        self.context.reading.report_inside(self.entry, ("checks", self.entry.key), path, message)
 
     @property
     def timeout(self) -> float:
-        return self.keys.timeout if self.keys.timeout is not None else self.book.defaults.timeout
+        return self.keys.timeout if self.keys.timeout is not None else self.context.defaults.model.timeout
 
     def schedule(self) -> tuple[Every | Cron, float] | None:
         """When it runs, and the shortest time between two runs in seconds."""
-        found = self._every() if self.keys.cron is None else self._cron(self.keys.cron)
-        if found is not None and self.timeout > found[1] and not self._stands_in("timeout", "interval", "cron"):
-            where = "timeout" if self.keys.timeout is not None or self.keys.interval is None else "interval"
-            self._report((where,), f"a timeout of {self.timeout:g}s is longer than the {found[1]:g}s between two runs")
+        keys, defaults = self.keys, self.context.defaults
+        if keys.cron is None:
+            gap = keys.interval if keys.interval is not None else defaults.model.interval
+            found: Every | Cron = Every(gap)
+        else:
+            zone = keys.zone if keys.zone is not None else defaults.model.zone
+            sound = [self._sound("zone", cron.zone, zone), self._sound("cron", cron.parse, keys.cron)]
+            if not all(sound):
+                return None
+            found, gap = Cron(keys.cron, zone), cron.shortest_gap(keys.cron)
+        rhythm = {key: getattr(keys, key) for key in ("timeout", "interval", "cron")}
+        known = not any((key,) in (self.missing if value is not None else defaults.missing) for key, value in rhythm.items())
+        if known and self.timeout > gap:
+            where = "timeout" if keys.timeout is not None or keys.interval is None else "interval"
+            self.report((where,), f"a timeout of {self.timeout:g}s is longer than the {gap:g}s between two runs")
             return None
-        return found
+        return found, gap
 
-    def _every(self) -> tuple[Every, float]:
-        gap = self.keys.interval if self.keys.interval is not None else self.book.defaults.interval
-        return Every(gap), gap
-
-    def _cron(self, expression: str) -> tuple[Cron, float] | None:
-        zone = self.keys.zone if self.keys.zone is not None else self.book.defaults.zone
-        if self._stands_in("cron", "zone"):
-            expression, zone = "@daily", "UTC"
-        sound = [self._judged("zone", cron.zone, zone), self._judged("cron", cron.parse, expression)]
-        return (Cron(expression, zone), cron.shortest_gap(expression)) if all(sound) else None
-
-    def _judged(self, key: str, judge: Callable[[str], object], text: str) -> bool:
+    def _sound(self, key: str, judge: Callable[[str], object], text: str) -> bool:
         try:
             judge(text)
         except ValueError as error:
-            self._report((key,), str(error))
+            self.report((key,), str(error))
             return False
         return True
 
     def judge_dependencies(self) -> None:
         """Reports dependencies on checks that aren't there."""
         for index, name in enumerate(self.keys.depends_on):
-            if name not in self.book.names and not (name == STAND_IN and self.book.sketch is not None):
-                self._report(("depends_on", index), unknown(name, "check", self.book.names))
-
-    def _stands_in(self, *keys: str) -> bool:
-        """Whether this is a sketch, and one of these keys (or its default) is filled in from elsewhere."""
-        defaults = self.book.reading.root.get("defaults")
-        nodes = [part.get(key) for part in (self.entry.node, defaults) if isinstance(part, Keys) for key in keys]
-        return self.book.sketch is not None and any(isinstance(node, Scalar) and "${" in node.text for node in nodes)
+            if name not in self.context.names and ("depends_on", index) not in self.missing:
+                self.report(("depends_on", index), unknown(name, "check", self.context.names))
 
     def slos(self, probe: Probe | None) -> tuple[Slo, ...]:
         """The SLOs that it counts for; unknown names and measures that its kind can't fill are reported."""
-        found = []
+        found, known = [], self.context.slos
         for index, name in enumerate(self.keys.slos):
-            if name == STAND_IN and self.book.sketch is not None:
+            if ("slos", index) in self.missing:
                 continue
-            if name not in self.book.slos:
-                self._report(("slos", index), unknown(name, "SLO", self.book.slos))
-            elif slo := self.book.slos.touch(name):
+            if name not in known:
+                self.report(("slos", index), unknown(name, "SLO", known))
+            elif slo := known.use(name):
                 found.append(slo)
-                if probe is not None and slo.measure and (complaint := knows(probe, slo.measure)):
-                    self._report(("slos", index), f"{name} measures {slo.measure}, {complaint}")
+                if probe is None or slo.measure is None or UNFILLED in slo.measure:
+                    continue
+                if complaint := why_unmeasured(probe, slo.measure):
+                    self.report(("slos", index), f"{name} measures {slo.measure}, {complaint}")
         return tuple(found)
-
-    def judge_confirm(self, probe: Probe) -> None:
-        """Reports re-checks of what mustn't be sent twice."""
-        if self.keys.confirm and not probe.repeatable():
-            self._report(
-                ("confirm",),
-                f"repeats a failed run at once, but this {self.kind} check sends requests that must not be repeated: leave it out",
-            )
 
     def judge_asks(self, probe: Probe) -> None:
         """Holds what it may send against its target's rules. A check with a url of its own sends its kind's request and nothing else."""
-        target = getattr(probe, "target", None)
-        if not isinstance(target, Target):
+        target = probe.goes_to()
+        if target is None:
             return
         for ask in probe.asks():
-            refused = self._refused(target, ask)
+            try:
+                if self.context.source.dry and UNFILLED in plain_path(ask.url):
+                    continue
+                refused = target.refusal(ask.method, ask.url)
+            except ValueError:
+                refused = "is no address that can be asked"
             if refused:
-                line = self.book.targets.at(target.name).line
-                self._report(ask.where, f"{refused} ({self.book.reading.file.name}:{line})")
+                line = self.context.targets.at(target.name).line
+                self.report(ask.where, f"{refused} ({self.context.reading.file.name}:{line})")
 
-    def _refused(self, target: Target, ask: Ask) -> str | None:
-        try:
-            if self.book.sketch is not None and STAND_IN in plain_path(ask.url):
-                return None
-            return target.refusal(ask.method, ask.url)
-        except ValueError:
-            return "is no address that can be asked"
-
-    def planned(self, probe: Probe, data: Any, schedule: tuple[Every | Cron, float], slos: tuple[Slo, ...]) -> Planned:
-        target = getattr(probe, "target", None)
-        target = target if isinstance(target, Target) else None
-        check = self._check(probe, target, schedule[1], slos)
-        compares = probe.part_compares()
-        own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
-        parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
-        told = (data, self.keys.confirm) if self.keys.confirm else data
-        mark = _fingerprint(check, parts, schedule[0], told, target)
-        return Planned(check, probe, schedule[0], self.timeout, mark, target, parts, self.keys.confirm)
-
-    def _check(self, probe: Probe, target: Target | None, gap: float, slos: tuple[Slo, ...]) -> Check:
-        keys, defaults = self.keys, self.book.defaults
-        return Check(
+    def build(self, probe: Probe, data: Any, schedule: tuple[Every | Cron, float], slos: tuple[Slo, ...]) -> Planned:
+        """The check as the plan has it."""
+        keys, defaults, target = self.keys, self.context.defaults.model, probe.goes_to()
+        check = Check(
             name=self.entry.key,
             kind=self.kind,
             line=self.entry.at.line,
@@ -232,29 +213,31 @@ class _Draft:
             runbook=keys.runbook,
             depends_on=keys.depends_on,
             reports_as=keys.reports_as,
-            interval=gap,
+            interval=schedule[1],
             timeout=self.timeout,
         )
+        compares = probe.part_compares()
+        own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
+        parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
+        settings = (data, keys.confirm) if keys.confirm else data
+        fingerprint = _fingerprint(check, parts, schedule[0], settings, target)
+        return Planned(check, probe, schedule[0], self.timeout, fingerprint, target, parts, keys.confirm)
 
 
-def _fingerprint(check: Check, parts: tuple[Check, ...], schedule: Every | Cron, data: Any, target: Target | None) -> str:
-    """Changes with whatever the check's running depends on, and not with the place where it stands."""
-    about = {
+def _fingerprint(check: Check, parts: tuple[Check, ...], schedule: Every | Cron, settings: Any, target: Target | None) -> str:
+    """Changes with whatever the check's running depends on, a secret too, and not with the place where it stands."""
+    about: dict[str, Any] = {
         "check": asdict(replace(check, line=0)),
         "parts": [asdict(replace(part, line=0)) for part in parts],
         "schedule": repr(schedule),
-        "settings": data,
-        "target": _revealed(target) if target else None,
+        "settings": settings,
+        "target": None,
     }
+    if target:
+        about["target"] = {
+            "url": target.url,
+            "headers": {name: value.get_secret_value() for name, value in target.headers.items()},
+            "revision": str(target.revision),
+            "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
+        }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _revealed(target: Target) -> dict[str, Any]:
-    """A target's data with its headers' values: only for a hash."""
-    headers = {name: value.get_secret_value() for name, value in target.headers.items()}
-    return {
-        "url": target.url,
-        "headers": headers,
-        "revision": str(target.revision),
-        "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
-    }

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -99,26 +98,25 @@ def parse(expression: str) -> Times:
 
 
 def _field(text: str, of: _Range) -> frozenset[int]:
-    return reduce(frozenset.union, (_item(item, of) for item in text.split(",")), frozenset())
-
-
-def _item(text: str, of: _Range) -> frozenset[int]:
-    found = _ITEM.match(text)
-    if not found:
-        raise ValueError(f"{text!r} is no {of.name}; write it like 5, 1-5, */10 or 1,15")
-    step = int(found[4] or 1)
-    if found[1]:
-        low, high = of.low, 6 if of.high == 7 else of.high  # noqa: PLR2004 - Sunday once
-    else:
-        low = _number(found[2], of)
-        high = _number(found[3], of) if found[3] else low
-        if found[3] == "sun" and low:
-            high = 7  # fri-sun
-        if found[4] and not found[3]:
-            raise ValueError(f"{text!r} has a step but no range; write {found[2]}-{of.high}/{found[4]}")
-    if low > high or not step:
-        raise ValueError(f"{text!r} is no range of {of.name}s")
-    return frozenset(range(low, high + 1, step))
+    numbers: set[int] = set()
+    for item in text.split(","):
+        found = _ITEM.match(item)
+        if not found:
+            raise ValueError(f"{item!r} is no {of.name}; write it like 5, 1-5, */10 or 1,15")
+        step = int(found[4] or 1)
+        if found[1]:
+            low, high = of.low, 6 if of.high == 7 else of.high  # noqa: PLR2004 - Sunday once
+        else:
+            low = _number(found[2], of)
+            high = _number(found[3], of) if found[3] else low
+            if found[3] == "sun" and low:
+                high = 7  # fri-sun
+            if found[4] and not found[3]:
+                raise ValueError(f"{item!r} has a step but no range; write {found[2]}-{of.high}/{found[4]}")
+        if low > high or not step:
+            raise ValueError(f"{item!r} is no range of {of.name}s")
+        numbers |= set(range(low, high + 1, step))
+    return frozenset(numbers)
 
 
 def _number(text: str, of: _Range) -> int:
@@ -144,19 +142,19 @@ def trigger(expression: str, zone_name: str = "UTC") -> BaseTrigger:
     times, tz = parse(expression), zone(zone_name)
     common = {
         "second": "0",
-        "minute": _said(times.minutes, 60),
-        "hour": _said(times.hours, 24),
-        "month": _said(times.months, 12),
+        "minute": _written(times.minutes, 60),
+        "hour": _written(times.hours, 24),
+        "month": _written(times.months, 12),
         "timezone": tz,
     }
-    day = _said(times.days, 31)
+    day = _written(times.days, 31)
     weekday = "*" if len(times.weekdays) == len(_DAYS) else ",".join(name for name, number in _DAYS.items() if number in times.weekdays)
     if not times.either:
         return CronTrigger(day=day, day_of_week=weekday, **common)
     return OrTrigger([CronTrigger(day=day, **common), CronTrigger(day_of_week=weekday, **common)])
 
 
-def _said(numbers: frozenset[int], all_of_them: int) -> str:
+def _written(numbers: frozenset[int], all_of_them: int) -> str:
     return "*" if len(numbers) == all_of_them else ",".join(map(str, sorted(numbers)))
 
 
@@ -166,19 +164,14 @@ def shortest_gap(expression: str) -> float:
     within = sorted(hour * 60 + minute for hour in times.hours for minute in times.minutes)
     gaps = [later - earlier for earlier, later in pairwise(within)]
     night = within[0] - within[-1]
-    nearest = min(_day_gaps(times), default=_CYCLE_DAYS)
-    return 60.0 * min([*gaps, nearest * _DAY_MINUTES + night])
-
-
-def _day_gaps(times: Times) -> Iterator[int]:
-    """Days between the days on which it comes, until two adjacent ones show that there is nothing shorter."""
+    nearest = _CYCLE_DAYS  # days between two days on which it comes
     last: date | None = None
     day = date(2000, 1, 1)
     for _ in range(_CYCLE_DAYS):
         if times.on(day):
-            if last is not None:
-                yield (day - last).days
-                if (day - last).days == 1:
-                    return
+            nearest = min(nearest, (day - last).days) if last else nearest
+            if nearest == 1:
+                break
             last = day
         day += timedelta(days=1)
+    return 60.0 * min([*gaps, nearest * _DAY_MINUTES + night])

@@ -1,4 +1,4 @@
-"""Reads a YAML file into nodes with positions, and refuses every trap with a clear word. Linear in the file's size."""
+"""Reads a YAML file into nodes with positions, and refuses what is easily misread. Linear in the file's size."""
 
 from __future__ import annotations
 
@@ -63,13 +63,10 @@ def _decoded(data: bytes, name: str) -> str:
         mark = Mark(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
         raise _fault(name, mark, "is not UTF-8; save the file as UTF-8") from None
     if found := _FORBIDDEN.search(text):
-        raise _fault(name, _mark_at(text, found.start()), f"a control character (U+{ord(found[0]):04X}); remove it")
+        line_start = text.rfind("\n", 0, found.start()) + 1
+        mark = Mark(text.count("\n", 0, found.start()) + 1, found.start() - line_start + 1)
+        raise _fault(name, mark, f"a control character (U+{ord(found[0]):04X}); remove it")
     return text
-
-
-def _mark_at(text: str, index: int) -> Mark:
-    start = text.rfind("\n", 0, index) + 1
-    return Mark(text.count("\n", 0, index) + 1, index - start + 1)
 
 
 def _fault(name: str, at: Mark, message: str) -> PlanError:
@@ -113,7 +110,12 @@ class _Builder:
                     if self._documents > 1:
                         raise _Halt(at, "a second document begins, but a file may have only one")
                 case yaml.AliasEvent():
-                    self._alias(event, at)
+                    if event.anchor not in self._anchors:
+                        raise _Halt(at, f"*{event.anchor} names no anchor above it; write &{event.anchor} where the value first appears")
+                    named = self._anchors[event.anchor]
+                    if named is None:
+                        raise _Halt(at, f"*{event.anchor} is inside the value that it names")
+                    self._attach(named, at, named.weight)
                 case yaml.ScalarEvent():
                     self._tag(event, at)
                     self._done(self._scalar(event, at), event.anchor, at)
@@ -128,21 +130,18 @@ class _Builder:
             self.problems.append(Problem(at, (), f"tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; remove it"))
 
     def _scalar(self, event: Any, at: Mark) -> Scalar:
-        holes = self._holes(at, event.start_mark.index, event.end_mark.index) if "${" in event.value else ()
-        node = Scalar(at, event.value, not event.style and event.tag is None, holes)
+        """A value with the places of every `${` in it."""
+        start, end = event.start_mark.index, event.end_mark.index
+        holes, line, line_start = [], at.line, start - at.column + 1
+        for found in _HOLE_OR_LINE.finditer(self.text, start, end) if "${" in event.value else ():
+            if found[0] == "\n":
+                line, line_start = line + 1, found.end()
+            else:
+                holes.append(Mark(line, found.start() - line_start + 1))
+        node = Scalar(at, event.value, not event.style and event.tag is None, tuple(holes))
         if node.plain and len(node.text) > LONGEST_NUMBER and node.text.isdigit():
             self.problems.append(Problem(at, (), f"a number of {len(node.text)} digits; put it in quotes"))
         return node
-
-    def _holes(self, at: Mark, start: int, end: int) -> tuple[Mark, ...]:
-        """The places of every `${` in a value that begins at `at`."""
-        found, line, line_start = [], at.line, start - at.column + 1
-        for sign in _HOLE_OR_LINE.finditer(self.text, start, end):
-            if sign[0] == "\n":
-                line, line_start = line + 1, sign.end()
-            else:
-                found.append(Mark(line, sign.start() - line_start + 1))
-        return tuple(found)
 
     def _begin(self, event: Any, at: Mark) -> None:
         if len(self._stack) >= DEEPEST:
@@ -157,14 +156,6 @@ class _Builder:
         for at, node in here.merges:
             self._merge(here.node, node, at)
         self._done(here.node, here.anchor, here.node.at)
-
-    def _alias(self, event: Any, at: Mark) -> None:
-        if event.anchor not in self._anchors:
-            raise _Halt(at, f"*{event.anchor} names no anchor above it; write &{event.anchor} where the value first appears")
-        node = self._anchors[event.anchor]
-        if node is None:
-            raise _Halt(at, f"*{event.anchor} is inside the value that it names")
-        self._attach(node, at, node.weight)
 
     def _done(self, node: Node, anchor: str | None, at: Mark) -> None:
         if anchor:
@@ -244,5 +235,5 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     if "expected ',' or" in problem:
         hint = "; between braces ${...} needs quotes" if "${" in line else ""
         return Problem(at, (), f"a comma or the closing bracket is missing{hint}")
-    said = next((words for sign, words in _WORDS if sign in problem), f"can't be read as YAML: {problem}")
-    return Problem(at, (), said)
+    text = next((words for part, words in _WORDS if part in problem), f"can't be read as YAML: {problem}")
+    return Problem(at, (), text)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-_LONGEST_WORD = 80  # signs of a key that are shown
+_LONGEST_WORD = 80  # characters of a key that are shown
 _MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
 _LISTED = 12  # names that a message lists
 _SHOWN = 100  # problems printed at most; the rest is counted
@@ -26,7 +26,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `path` leads to it through the file's keys; items of lists count from 0.
+    """One thing that is wrong. `path` leads to it through the file's keys; items of lists count from 0.
 
     `option` takes the place of a line for what came by the command line (`--tag smok`).
     """
@@ -71,7 +71,7 @@ class PlanError(Exception):
 
 
 def spoken(path: Path) -> str:
-    """A path as a person says it: `checks.plan-a-trip, step 3, expect.within`; items count from 1."""
+    """A path for a person: `checks.plan-a-trip, step 3, expect.within`; items count from 1."""
     pieces: list[str] = [""]
     for part in path:
         if isinstance(part, int):

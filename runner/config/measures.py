@@ -12,8 +12,8 @@ from runner.config.errors import did_you_mean
 _STEP = "step."
 
 
-class _Noted(Mapping[str, Any]):
-    """An empty mapping that remembers what it was asked for."""
+class _NamesAsked(Mapping[str, Any]):
+    """An empty mapping that notes the names that it was asked for."""
 
     def __init__(self, names: set[str]) -> None:
         self._names = names
@@ -33,18 +33,16 @@ class _Noted(Mapping[str, Any]):
         return 0
 
 
-def known(probe: Probe) -> set[str]:
-    """The phases and facts that the kind's families read, and `step.<name>` for each of its steps."""
+def why_unmeasured(probe: Probe, measure: str) -> str:
+    """Why the kind can't fill a measure: it is no phase or fact that its families read, and no step of the check.
+
+    Nothing where it can, or where nobody can know before a run.
+    """
     names: set[str] = set()
     for family in probe.families:
         with suppress(KeyError):  # it reads what it takes for granted: the name is noted
-            list(family.read(_Noted(names), _Noted(names)))
-    return names | {f"{_STEP}{step.name}" for step in getattr(probe, "steps", ())}
-
-
-def knows(probe: Probe, measure: str) -> str:
-    """Why the kind can't fill a measure; nothing where it can, or where nobody can tell before a run."""
-    names = known(probe)
+            list(family.read(_NamesAsked(names), _NamesAsked(names)))
+    names |= {f"{_STEP}{name}" for name in probe.step_names()}
     if not names or measure in names:
         return ""
     if not measure.startswith(_STEP):

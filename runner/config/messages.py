@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Collection
-from typing import Annotated, Any, Union, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from runner.config.errors import Path, did_you_mean
 from runner.config.nodes import Items, Keys, Node, Scalar
+from runner.config.placeholders import FROM_FILE, Filled
 
 EMPTY = "is empty; write a value, or remove the line"
 _PLAIN = {
@@ -50,7 +48,8 @@ def message(error: Any, node: Node) -> str:
         return str(ctx.get("error", "")).strip() or "doesn't fit"
     if kind == "string_pattern_mismatch":
         return f"doesn't have the form {ctx.get('pattern', '')}"
-    return _PLAIN.get(kind) or _decapitalized(error["msg"])
+    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be").replace("Input should", "must")
+    return _PLAIN.get(kind) or text[:1].lower() + text[1:]
 
 
 def _no_text(node: Node) -> str:
@@ -70,43 +69,26 @@ def _one_of(expected: str, node: Node) -> str:
     return f"must be {words}" + (did_you_mean(node.text, known) if isinstance(node, Scalar) else "")
 
 
-def _decapitalized(text: str) -> str:
-    text = text.removeprefix("Value error, ").replace("Input should be", "must be").replace("Input should", "must")
-    return text[:1].lower() + text[1:]
+def unknown_key(walked: Path, known: Collection[str], what: str, also_known: Collection[str]) -> str:
+    """`no such setting of kind redis; did you mean round_trip?`: of the nearest key above it, or of the step.
+
+    At the top of a part it belongs to `what`, where the keys of `also_known` go beside the model's own.
+    """
+    names = [word for word in walked[:-1] if isinstance(word, str)]
+    if len(walked) == 1:
+        owner, known = what, {*known, *also_known}
+    elif isinstance(walked[-2], int):
+        owner = "a step" if names[-1:] == ["steps"] else f"an item of {names[-1]}"
+    else:
+        owner = names[-1]
+    return f"no such setting of {owner}{did_you_mean(str(walked[-1]), known)}"
 
 
-def known_keys(model: Any, path: Path) -> Collection[str]:
-    """The keys that a model's place knows: for did-you-mean. Empty where any key goes."""
-    for part in path:
-        model = _inner(model, part)
-        if model is None:
-            return ()
-    found = _models(model)
-    return {field.alias or name for one in found for name, field in one.model_fields.items()}
-
-
-def _inner(annotation: Any, part: str | int) -> Any:
-    """The annotation of what stands at `part` inside `annotation`."""
-    for one in _models(annotation):
-        for name, field in one.model_fields.items():
-            if part in (name, field.alias):
-                return field.annotation
-    for branch in _branches(annotation):
-        arguments = get_args(branch)
-        if isinstance(part, int) and arguments and get_origin(branch) in (list, tuple, set, frozenset):
-            return arguments[0]
-        if isinstance(part, str) and len(arguments) == 2:  # noqa: PLR2004 - a mapping's key and value
-            return arguments[1]
-    return None
-
-
-def _branches(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Annotated:
-        return _branches(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for one in get_args(annotation) for inner in _branches(one)]
-    return [annotation]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    return [one for one in _branches(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+def with_origin(message: str, filled: Filled | None) -> str:
+    """A message about a value that was filled in: it says where the value came from, and never repeats a secret."""
+    if filled is None:
+        return message
+    source = " and ".join(f"${{{name}}}" if name != FROM_FILE else "a file" for name in dict.fromkeys(filled.names))
+    if any(secret and secret in message for secret in filled.secrets):
+        return f"the value from {source} doesn't fit (it is not shown)"
+    return f"{message} (the value comes from {source})"

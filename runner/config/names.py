@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from runner.config.errors import Path, unknown
-from runner.config.filling import STAND_IN
-from runner.config.nodes import Entry, Items, Keys, Node, find
+from runner.config.filling import UNFILLED
+from runner.config.nodes import Entry, Items, Keys, Node
 from runner.config.plan import Planned
 from runner.config.validation import Reading
 
@@ -16,31 +16,32 @@ _LONGEST = 63
 _RULE = f"a name has small letters, digits and - (not first), at most {_LONGEST} of them"
 
 
-def judge_names_of(reading: Reading, section: str, node: Keys) -> None:
+def judge_names(reading: Reading, section: str, node: Keys) -> None:
     """Names become labels, file names and words of the command line: small letters, digits and dashes."""
     for entry in node.entries.values():
         if not _NAME.match(entry.key) or len(entry.key) > _LONGEST:
             reading.report(entry.at, (section, entry.key[:_LONGEST]), _RULE)
 
 
-def judge_names(reading: Reading, entries: Keys | None, plans: Mapping[str, Planned]) -> None:
-    """Reports what is compared with a check that isn't there, and what depends on itself in the end."""
-    if entries is None:
-        return
+def judge_references(reading: Reading, entries: Mapping[str, Entry], plans: Mapping[str, Planned]) -> None:
+    """Reports what is compared with a check that isn't there, and what depends on itself in the end.
+
+    Each ring of dependencies is reported once, at the member that comes first in the file.
+    """
     for name, plan in plans.items():
-        entry = entries.entries[name]
         for part in plan.parts:
-            if part.compare_with not in (*entries.entries, STAND_IN, ""):
-                _report(reading, entry, _way_to(entry.node, part.compare_with), unknown(part.compare_with, "check", entries.entries))
-    _judge_cycles(reading, entries, plans)
+            if part.compare_with not in (*entries, "") and UNFILLED not in part.compare_with:
+                path = _path_to(entries[name].node, part.compare_with)
+                reading.report_inside(entries[name], ("checks", name), path, unknown(part.compare_with, "check", entries))
+    place = {name: index for index, name in enumerate(plans)}
+    for ring in rings({name: plan.check.depends_on for name, plan in plans.items()}):
+        start = min(range(len(ring)), key=lambda index: place[ring[index]])
+        turned = [*ring[start:], *ring[:start], ring[start]]
+        text = f"depends on itself: {' -> '.join(turned)}"
+        reading.report_inside(entries[turned[0]], ("checks", turned[0]), ("depends_on",), text)
 
 
-def _report(reading: Reading, entry: Entry, path: Path, message: str) -> None:
-    walked, at, node = find(entry.node, entry.at, path)
-    reading.report(node.at if walked else at, ("checks", entry.key, *path), message)
-
-
-def _way_to(root: Node, word: str) -> Path:
+def _path_to(root: Node, word: str) -> Path:
     """Where `compare_with: word` stands inside a check."""
     stack: list[tuple[Node, Path]] = [(root, ())]
     while stack:
@@ -54,16 +55,7 @@ def _way_to(root: Node, word: str) -> Path:
     return ()
 
 
-def _judge_cycles(reading: Reading, entries: Keys, plans: Mapping[str, Planned]) -> None:
-    """Reports each ring of dependencies once, at the member that comes first in the file."""
-    place = {name: index for index, name in enumerate(plans)}
-    for ring in _rings({name: plan.check.depends_on for name, plan in plans.items()}):
-        start = min(range(len(ring)), key=lambda index: place[ring[index]])
-        turned = [*ring[start:], *ring[:start], ring[start]]
-        _report(reading, entries.entries[turned[0]], ("depends_on",), f"depends on itself: {' -> '.join(turned)}")
-
-
-def _rings(edges: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
+def rings(edges: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
     """The rings that a walk over all edges closes; each edge is walked once."""
     done: set[str] = set()
     for start in edges:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from runner.config.errors import Mark, Path
@@ -21,7 +20,7 @@ _WORDS: dict[str, Value] = {
 }
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-LONGEST_NUMBER = 100  # signs; what is longer is no number that anybody means
+LONGEST_NUMBER = 100  # characters; anything longer is read as text
 
 
 @dataclass(slots=True, eq=False)
@@ -103,16 +102,3 @@ def find(node: Node, at: Mark, path: Path) -> tuple[Path, Mark, Node]:
             continue
         walked.append(part)
     return tuple(walked), at, node
-
-
-def scalars(node: Node) -> Iterator[Scalar]:
-    """Every scalar of a tree; one that several aliases share comes once for each."""
-    stack = [node]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, Scalar):
-            yield here
-        elif isinstance(here, Items):
-            stack.extend(reversed(here.items))
-        else:
-            stack.extend(entry.node for entry in reversed(here.entries.values()))

@@ -61,10 +61,13 @@ class Filled:
 
 
 class Source(Protocol):
-    """Where values come from: the environment and files, or what stands in for them."""
+    """Where values come from. In a dry run a value that isn't there is no problem."""
 
-    def variable(self, variable: Variable) -> str | None:
-        """Its value; None where it isn't set."""
+    @property
+    def dry(self) -> bool: ...
+
+    def variable(self, name: str) -> str | None:
+        """The value of a variable; None where it isn't set."""
         ...
 
     def file(self, path: str, hole: int) -> str:
@@ -124,39 +127,34 @@ def fill(template: Template, source: Source) -> Filled:
         if isinstance(piece, str):
             text.append(piece)
             continue
-        part = _fill_file(piece, source) if isinstance(piece, File) else _fill_variable(piece, source)
+        if isinstance(piece, File):
+            path = fill(piece.path, source)
+            value = source.file(path.text, piece.hole)
+            part = Filled(value, path.secrets | {value}, (*path.names, FROM_FILE))
+        elif not (read := source.variable(piece.name)) and piece.default is not None:
+            part = fill(piece.default, source)
+        elif read is None:
+            raise Unfilled(piece.hole, f"{piece.name} is not set; export it, or write ${{{piece.name}:-default}}")
+        else:
+            part = Filled(read, frozenset({read} if is_secret_name(piece.name) else ()), (piece.name,))
         text.append(part.text)
         secrets |= part.secrets
         names += part.names
     return Filled("".join(text), frozenset(secrets), tuple(names))
 
 
-def _fill_variable(piece: Variable, source: Source) -> Filled:
-    value = source.variable(piece)
-    if piece.default is not None and not value:
-        return fill(piece.default, source)
-    if value is None:
-        raise Unfilled(piece.hole, f"{piece.name} is not set; export it, or write ${{{piece.name}:-default}}")
-    secret = frozenset({value}) if is_secret_name(piece.name) else frozenset[str]()
-    return Filled(value, secret, (piece.name,))
-
-
-def _fill_file(piece: File, source: Source) -> Filled:
-    path = fill(piece.path, source)
-    value = source.file(path.text, piece.hole)
-    return Filled(value, path.secrets | {value}, (*path.names, FROM_FILE))
-
-
-class Real:
+class Environment:
     """The process's environment, and files relative to the folder of checks.yaml; each file is read once."""
+
+    dry = False
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ, self._folder = environ, folder
         self._files: dict[str, str] = {}
 
-    def variable(self, variable: Variable) -> str | None:
+    def variable(self, name: str) -> str | None:
         """From the environment."""
-        return self._environ.get(variable.name)
+        return self._environ.get(name)
 
     def file(self, path: str, hole: int) -> str:
         """From the file, without its last newline. Raises Unfilled."""
@@ -167,6 +165,31 @@ class Real:
     def files(self) -> tuple[Path, ...]:
         """Those that were read."""
         return tuple(self._folder / path for path in self._files)
+
+
+class DryRun:
+    """For what must be read without its values: these variables are used where they are set, and no file is read."""
+
+    dry = True
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def variable(self, name: str) -> str | None:
+        """From the environment."""
+        return self._environ.get(name)
+
+    def file(self, path: str, hole: int) -> str:
+        """Raises Unfilled."""
+        raise Unfilled(hole, f"{path} is not read in a dry run")
+
+
+def outline(template: Template, word: str) -> str:
+    """The text of a template with a word in place of every value that has no default."""
+    return "".join(
+        piece if isinstance(piece, str) else outline(piece.default, word) if isinstance(piece, Variable) and piece.default else word
+        for piece in template
+    )
 
 
 def _content(path: Path, hole: int) -> str:
@@ -185,25 +208,3 @@ def _content(path: Path, hole: int) -> str:
     except UnicodeDecodeError:
         raise Unfilled(hole, f"{path} is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
-
-
-class StandIns:
-    """For `--no-secrets` and for checks that don't run: what is set is used, and a text stands in for all the rest."""
-
-    def __init__(self, environ: Mapping[str, str], text: str) -> None:
-        self._environ, self._text = environ, text
-        self.used = False
-
-    def variable(self, variable: Variable) -> str | None:
-        """From the environment, or the stand-in where there is neither a value nor a default."""
-        value = self._environ.get(variable.name)
-        if value is None and variable.default is None:
-            self.used = True
-            return self._text
-        return value
-
-    def file(self, path: str, hole: int) -> str:
-        """The stand-in."""
-        del path, hole
-        self.used = True
-        return self._text

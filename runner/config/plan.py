@@ -14,7 +14,7 @@ from probes.target import Rule, Target
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Run once in so many seconds, at a phase given by the check's name."""
+    """Run once every `seconds`, at a phase given by the check's name."""
 
     seconds: float
 
@@ -58,7 +58,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """What `outrider gate` does unless it is told otherwise. `wait` in seconds."""
+    """What `outrider gate` does unless its options say otherwise. `wait` in seconds."""
 
     tags: tuple[str, ...] = ("smoke",)
     wait: float = 300.0
@@ -80,14 +80,14 @@ class Marking:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A load: what is done by how many of a hundred users, what of it is counted, and which SLOs that is held against."""
+    """A scenario: what is done by how many of a hundred users, what of it is counted, and which SLOs that is held against."""
 
     name: str
     line: int
     mix: Mapping[str, float]  # weights of tasks of loadtests/ and of journeys
     count: Literal["requests", "journeys"]
     slos: tuple[Slo, ...]
-    target: str = ""  # "" where the only target that may be loaded is meant
+    target: str = ""  # "" where it names none, and it isn't clear which one is meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Cost:
     window: float
 
     @property
-    def purse(self) -> str:
+    def quota(self) -> str:
         """The limit's name in the ledger."""
         return self.target or f"{self.rule} under load"
 
@@ -116,11 +116,13 @@ class LoadRules:
     duration: float = 600.0
     costs: tuple[Cost, ...] = ()
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    loadable: tuple[str, ...] = ()  # the targets that say load: true; known where a load is to be run
+    lines: Mapping[str, int] = field(default_factory=dict)  # by target, the line of its load:, or of its name where it has none
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """checks.yaml as it was understood."""
+    """What checks.yaml says, read for one purpose."""
 
     service: str
     environment: str

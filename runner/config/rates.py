@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.config.plan import Plan, Planned
@@ -12,7 +12,7 @@ _ROUND = (1, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds t
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Rate:
     """Requests to one target in one window of its limit. `hint` says what to do where there are too many."""
 
     target: str
@@ -23,24 +23,21 @@ class Load:
 
     @property
     def over(self) -> bool:
-        """More is asked than may be: runs will be withheld."""
+        """Whether more is asked than is allowed: runs will be refused."""
         return self.asks > self.limit
-
-
-def limits(plan: Plan) -> tuple[Load, ...]:
-    """For each target with a limit what all checks together ask of it at most in a window, redirects aside."""
-    return tuple(_loads(plan))
 
 
 def windows(plan: Plan) -> Mapping[str, float]:
     """Seconds of the longest window of each limit that the plan may spend, by its name in the ledger."""
     found: dict[str, float] = {name: target.limit.window for name, target in plan.targets.items() if target.limit}
     for cost in plan.load.costs:
-        found[cost.purse] = max(cost.window, found.get(cost.purse, 0.0))
+        found[cost.quota] = max(cost.window, found.get(cost.quota, 0.0))
     return found
 
 
-def _loads(plan: Plan) -> Iterator[Load]:
+def limits(plan: Plan) -> tuple[Rate, ...]:
+    """For each target with a limit what all checks together ask of it at most in a window, redirects aside."""
+    found = []
     for name, target in plan.targets.items():
         if target.limit is None:
             continue
@@ -48,11 +45,12 @@ def _loads(plan: Plan) -> Iterator[Load]:
         checks = [one for one in plan.checks if one.target is not None and one.target.name == name]
         asks = sum(_asks(one, window) for one in checks)
         hint = _hint(checks, window, target.limit.amount, asks) if asks > target.limit.amount else ""
-        yield Load(name, asks, target.limit.amount, window, hint)
+        found.append(Rate(name, asks, target.limit.amount, window, hint))
+    return tuple(found)
 
 
 def _asks(planned: Planned, window: float, interval: float | None = None) -> int:
-    """At most so many requests in any window: what runs every 15s can run 240 times in an hour."""
+    """The most requests in any window: what runs every 15s can run 240 times in an hour."""
     return len(planned.probe.asks()) * math.ceil(window / (interval or planned.check.interval))
 
 

@@ -1,77 +1,129 @@
-"""The load section: what no load run may exceed, and the scenarios, held against the targets and SLOs of the file."""
+"""The load section: the scenarios, held against the targets and SLOs of the file, and what their requests cost others."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from judge.observation import Slo
-from runner.config.checks import Book
-from runner.config.costs import costs_of
+from probes.fields import Rate
+from probes.target import Rule
+from runner.config.checks import BuildContext
 from runner.config.errors import Path, unknown
-from runner.config.filling import STAND_IN, Sketch
 from runner.config.nodes import Entry, Keys, find
-from runner.config.plan import LoadRules, Scenario
-from runner.config.sections import LoadKeys, ScenarioKeys
-from runner.config.validation import Part, Reading
+from runner.config.placeholders import Source
+from runner.config.plan import Cost, LoadRules, Scenario
+from runner.config.sections import LimitKeys, LoadKeys, ScenarioKeys
+from runner.config.targets import targets
+from runner.config.validation import Part, Reading, Valid
+
+_LIKE_A_RATE = re.compile(r"\s*[\d.]+\s*/|.*/\s*\d*(?:ms|s|m|h|d)\s*\Z")
 
 
-def load_rules(reading: Reading, books: tuple[Book, Book], *, sketch: Sketch, loading: str | None) -> LoadRules:
-    """The rules, with the SLOs of each scenario; a target that is `loading` is read with its values.
+def load_section(reading: Reading, source: Source) -> LoadSection | None:
+    """The load section; None where there is none, or after a problem.
 
-    Which tasks there are only loadtests/ knows: `outrider load` says it. `books` read what is wanted and what isn't.
+    Where its values are needed, the targets that say load: true are looked for. One whose values are wrong or not set here can't be
+    meant, and nothing is reported of it.
     """
-    entry = reading.root.entries.get("load")
-    if loading:
-        books[0].targets.touch(loading)
-    if entry is None:
-        return LoadRules()
-    found = reading.validated(LoadKeys, Part(entry.node, ("load",), entry.at, "load"), sketch=sketch if loading else {})
+    found = reading.section("load", LoadKeys, source)
     if found is None:
-        return LoadRules()
-    keys = found[0]
-    scenarios = {name: _scenario(_Draft(reading, entry, name, books, bool(loading)), one) for name, one in keys.scenarios.items()}
-    costs = tuple(costs_of(reading, entry, keys.most, sketch=sketch if loading else {}))
-    return LoadRules(keys.ceiling.rate.amount / keys.ceiling.rate.window, keys.ceiling.duration, costs, scenarios)
+        return None
+    loadable: tuple[str, ...] = ()
+    if not source.dry:
+        aside = targets(Reading(reading.file, reading.root, reading.environ), source)
+        loadable = tuple(name for name in aside if (target := aside.use(name)) is not None and target.load)
+    return LoadSection(reading, reading.root.entries["load"], found, source, loadable)
 
 
-class _Draft:
-    """A scenario whose keys are read."""
+@dataclass(frozen=True, slots=True)
+class LoadSection:
+    """The load section as it is written, and the targets that a scenario without one of its own may mean."""
 
-    def __init__(self, reading: Reading, section: Entry, name: str, books: tuple[Book, Book], wanted: bool) -> None:  # noqa: FBT001 - as it was asked
-        self._reading, self._section, self.name, self._books, self._wanted = reading, section, name, books, wanted
+    reading: Reading
+    entry: Entry
+    keys: Valid[LoadKeys]
+    source: Source
+    loadable: tuple[str, ...]
 
-    @property
-    def line(self) -> int:
-        """Of the file."""
-        scenarios = self._section.node.entries["scenarios"].node if isinstance(self._section.node, Keys) else None
-        return scenarios.entries[self.name].at.line if isinstance(scenarios, Keys) else self._section.at.line
+    def target_of(self, scenario: str) -> str:
+        """The target of a scenario; "" where there is no such scenario, or where it isn't clear which one is meant."""
+        found = self.keys.model.scenarios.get(scenario)
+        if found is None:
+            return ""
+        return found.target or (self.loadable[0] if len(self.loadable) == 1 else "")
 
-    def report(self, path: Path, message: str) -> None:
-        """At the value that `path` names inside the scenario."""
-        whole = ("scenarios", self.name, *path)
-        _, _, node = find(self._section.node, self._section.at, whole)
-        self._reading.report(node.at, ("load", *whole), message)
+    def rules(self, wanted: BuildContext, others: BuildContext, *, scenario: str) -> LoadRules:
+        """The rules, with the SLOs of each scenario. Values of the one that is named are needed, of the others none.
 
-    def slos(self, names: tuple[str, ...]) -> Iterator[Slo]:
-        """The SLOs by their names; unknown ones are reported."""
-        real, other = self._books
-        for index, name in enumerate(names):
-            if name == STAND_IN:
+        Which tasks there are only loadtests/ knows: `outrider load` says it.
+        """
+        keys = self.keys.model
+        found = {}
+        for name, one in keys.scenarios.items():
+            where = find(self.entry.node, self.entry.at, ("scenarios", name))[1]
+            slos = tuple(self._slos(name, one, wanted, others, needed=name == scenario))
+            if one.target and one.target not in wanted.targets and ("scenarios", name, "target") not in self.keys.missing:
+                self._report(("scenarios", name, "target"), unknown(one.target, "target", wanted.targets))
+            found[name] = Scenario(name, where.line, dict(one.mix), one.count, slos, one.target or self.target_of(name))
+        section = self.reading.root.get("targets")
+        lines = {
+            target: find(entry.node, entry.at, ("load",))[1].line
+            for target, entry in (section.entries.items() if isinstance(section, Keys) else ())
+        }
+        ceiling = keys.ceiling
+        return LoadRules(ceiling.rate.amount / ceiling.rate.window, ceiling.duration, tuple(self.costs()), found, self.loadable, lines)
+
+    def _slos(self, name: str, keys: ScenarioKeys, wanted: BuildContext, others: BuildContext, *, needed: bool) -> Iterator[Slo]:
+        """The SLOs of a scenario by their names; unknown ones are reported."""
+        for index, slo_name in enumerate(keys.slos):
+            path = ("scenarios", name, "slos", index)
+            if path in self.keys.missing:
                 continue
-            if name not in real.slos:
-                self.report(("slos", index), unknown(name, "SLO", real.slos))
+            if slo_name not in wanted.slos:
+                self._report(path, unknown(slo_name, "SLO", wanted.slos))
                 continue
-            book = real if self._wanted or name not in real.slos.unused() else other
-            if slo := book.slos.touch(name):
+            context = wanted if needed or slo_name not in wanted.slos.unused() else others
+            if slo := context.slos.use(slo_name):
                 yield slo
 
-    def judge_target(self, name: str) -> None:
-        """Reports a target that isn't there."""
-        targets = self._books[0].targets
-        if name not in ("", STAND_IN) and name not in targets:
-            self.report(("target",), unknown(name, "target", targets))
+    def costs(self) -> Iterator[Cost]:
+        """The costs in the file's order; a rule, an amount or a target that is wrong is reported where it stands."""
+        for rule, payers in self.keys.model.most.items():
+            try:
+                parsed = Rule.parse(rule)
+            except ValueError as error:
+                self._report(("most", rule), str(error))
+                continue
+            several = isinstance(payers, tuple)
+            for index, payer in enumerate(payers if isinstance(payers, tuple) else (payers,)):
+                path: Path = ("most", rule, index) if several else ("most", rule)
+                if path not in self.keys.missing and (cost := self._cost(parsed, payer, path)):
+                    yield cost
 
+    def _cost(self, rule: Rule, payer: str, path: Path) -> Cost | None:
+        """A number in a period is a quota of this rule's own, a name is a target's limit, shared with all that asks that target."""
+        if _LIKE_A_RATE.match(payer):
+            try:
+                rate = Rate.parse(payer)
+            except ValueError as error:
+                self._report(path, str(error))
+                return None
+            return Cost(rule, "", rate.amount, rate.window)
+        section = self.reading.root.get("targets")
+        entries = section.entries if isinstance(section, Keys) else {}
+        if payer not in entries:
+            self._report(path, unknown(payer, "target", entries) + "; or write a number in a period, such as 2000/1d")
+            return None
+        entry, node = entries[payer], entries[payer].node
+        if not isinstance(node, Keys) or "limit" not in node.entries:
+            self._report(path, f"target {payer} has no limit; give it one, or write a number in a period here")
+            return None
+        alone = Keys(node.at, {"limit": node.entries["limit"]})  # the target's address and its secrets are not needed here
+        found = self.reading.validated(LimitKeys, Part(alone, ("targets", payer), entry.at, "a target"), self.source)
+        limit = found.model.limit if found else None
+        return Cost(rule, payer, limit.amount, limit.window) if limit else None
 
-def _scenario(draft: _Draft, keys: ScenarioKeys) -> Scenario:
-    draft.judge_target(keys.target)
-    return Scenario(draft.name, draft.line, dict(keys.mix), keys.count, tuple(draft.slos(keys.slos)), keys.target)
+    def _report(self, path: Path, message: str) -> None:
+        self.reading.report_inside(self.entry, ("load",), path, message)

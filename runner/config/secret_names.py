@@ -28,7 +28,7 @@ def worth_redacting(value: str) -> bool:
 def of_url(text: str) -> Iterator[str]:
     """The passwords inside a URL or DSN, as written and decoded, and its parameters that are named like a secret.
 
-    A password whose signs should have been escaped (p@ss/word) is found as well: it reaches up to the last @.
+    A password whose characters should have been escaped (p@ss/word) is found as well: it reaches up to the last @.
     """
     for found in _URL.finditer(text):
         for user in (found[1].rpartition("@")[0], found[0].partition("://")[2].rpartition("@")[0]):
@@ -58,7 +58,8 @@ def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
             if isinstance(item, SecretStr):
                 yield from _of_secret(item.get_secret_value())
             elif name == "headers" and isinstance(item, Mapping):
-                yield from (found for key, text in item.items() for found in _of_header(str(key), text))
+                for key, header in item.items():
+                    yield from of_header(str(key), header.get_secret_value() if isinstance(header, SecretStr) else str(header))
             else:
                 yield from of_settings({name: item}, filled_in)
     elif isinstance(value, Mapping):
@@ -74,10 +75,6 @@ def _of_secret(text: str) -> Iterator[str]:
     yield from inside
     if inside or "://" not in text:
         yield text
-
-
-def _of_header(name: str, value: Any) -> Iterator[str]:
-    return of_header(name, value.get_secret_value() if isinstance(value, SecretStr) else str(value))
 
 
 def _of_entry(key: str, item: Any, filled_in: Collection[str]) -> Iterator[str]:

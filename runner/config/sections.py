@@ -18,16 +18,13 @@ _WORD = r"[a-z0-9][a-z0-9_-]*"
 _REPORT_NAME = r"[a-z][a-z0-9_]*"
 
 
-def _a_tag(text: str) -> str:
-    if not re.fullmatch(_WORD, text):
-        raise ValueError("a tag has small letters, digits, - and _")
-    return text
+def _matching(pattern: str, complaint: str) -> AfterValidator:
+    def judge(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(complaint)
+        return text
 
-
-def _a_report_name(text: str) -> str:
-    if text and not re.fullmatch(_REPORT_NAME, text):
-        raise ValueError("a name in the report has small letters, digits and _, such as db_healthy")
-    return text
+    return AfterValidator(judge)
 
 
 def _a_reference(text: str) -> str:
@@ -45,8 +42,14 @@ def _a_reference(text: str) -> str:
 
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Reference = Annotated[str, AfterValidator(_a_reference)]
-Tag = Annotated[str, AfterValidator(_a_tag), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
-ReportName = Annotated[str, AfterValidator(_a_report_name), WithJsonSchema({"type": "string", "pattern": f"^{_REPORT_NAME}$"})]
+Tag = Annotated[
+    str, _matching(_WORD, "a tag has small letters, digits, - and _"), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})
+]
+ReportName = Annotated[
+    str,
+    _matching(f"({_REPORT_NAME})?", "a name in the report has small letters, digits and _, such as db_healthy"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_REPORT_NAME}$"}),
+]
 
 
 class Section(BaseModel):
@@ -75,7 +78,7 @@ class Defaults(Section):
 
     interval: Duration = Field(default=30.0, description="How often a check runs.")
     timeout: Duration = Field(default=5.0, description="How long a run may take.")
-    zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.")
+    zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.", examples=["UTC"])
     alert: Alert = Field(default="ticket", description="The severity of the alert of a failing check: page, ticket or none.")
     gate: Gate = Field(default="required", description="required: a failure of the check fails the gate; optional: it doesn't.")
 
@@ -91,7 +94,7 @@ class SloKeys(Section):
     )
 
     @model_validator(mode="after")
-    def _decidable(self) -> Self:
+    def _leaves_a_budget(self) -> Self:
         if not 0 < self.objective < 1:
             raise ValueError(f"objective {self.objective * Decimal(100):f}% leaves no budget to spend; write one above 0% and below 100%")
         if self.measure and self.threshold is None:
@@ -103,9 +106,9 @@ class ServerKeys(Section):
     """Where `outrider run` listens, and who may do what."""
 
     listen: str = Field(default="127.0.0.1:9797", description="Address and port; 0.0.0.0:9797 accepts connections from everywhere.")
-    read_token: Secret = Field(default=Secret(""), description="The token for reading; without it reading is open.")
+    read_token: Secret = Field(default=SecretStr(""), description="The token for reading; without it reading is open.")
     operate_token: Secret = Field(
-        default=Secret(""), description="The token for changes. Every change is refused, also from pipelines, until it is set."
+        default=SecretStr(""), description="The token for changes. Every change is refused, also from pipelines, until it is set."
     )
     hosts: tuple[str, ...] = Field(
         default=(), description="Further names of this runner in URLs, in addition to localhost and its own address."
@@ -126,8 +129,8 @@ class GateKeys(Section):
 class GrafanaKeys(Section):
     """Where deployments, outages and changes of revision are marked; an empty url marks nothing."""
 
-    url: Secret = Field(description="Grafana's address, with its path.")
-    token: Secret = Field(default=Secret(""), description="The token of a service account that may write annotations (Editor).")
+    url: Secret = Field(description="Grafana's address, with its path.", examples=["http://127.0.0.1:3000"])
+    token: Secret = Field(default=SecretStr(""), description="The token of a service account that may write annotations (Editor).")
     api: Literal["auto", "legacy", "apis"] = Field(default="auto", description="Which of Grafana's two APIs to use; auto finds it out.")
     namespace: str = Field(default="default", description="The namespace for the new API: default, org-N or stack-N.")
     dashboard: str = Field(default="", description="A dashboard's UID; without it the whole organization sees the annotation.")
@@ -158,7 +161,7 @@ class ScenarioKeys(Section):
     target: str = Field(default="", description="The target; by default the only one with load: true.")
 
     @model_validator(mode="after")
-    def _decidable(self) -> Self:
+    def _can_be_judged(self) -> Self:
         if not self.mix:
             raise ValueError("mix names no task; write one, such as {browse: 1}")
         if not self.slos:
@@ -189,9 +192,11 @@ class CheckKeys(Section):
     kind: str = Field(description="The kind of check.")
     interval: Duration | None = Field(default=None, description="How often it runs, such as 30s.")
     cron: str | None = Field(
-        default=None, description="A cron expression instead of an interval: five fields, or @hourly, @daily, @weekly ..."
+        default=None,
+        description="A cron expression instead of an interval: five fields, or @hourly, @daily, @weekly ...",
+        examples=["@daily"],
     )
-    zone: str | None = Field(default=None, description="Time zone of cron, such as America/Los_Angeles.")
+    zone: str | None = Field(default=None, description="Time zone of cron, such as America/Los_Angeles.", examples=["UTC"])
     timeout: Duration | None = Field(default=None, description="How long a run may take; not longer than the interval.")
     enabled: bool = Field(default=True, description="false: the check doesn't run, and none of its variables is needed.")
     slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")

@@ -13,10 +13,10 @@ from judge.observation import Slo
 from probes.target import Target
 from runner.config import secret_names
 from runner.config.errors import Mark
-from runner.config.filling import Sketch
-from runner.config.nodes import Entry, Keys
+from runner.config.nodes import Entry, Keys, Node
+from runner.config.placeholders import Source
 from runner.config.sections import SloKeys
-from runner.config.validation import ALREADY_SAID, Part, Reading
+from runner.config.validation import ALREADY_REPORTED, Part, Reading
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class TargetKeys(Target):
 
     @field_validator("url")
     @classmethod
-    def _address(cls, url: str) -> str:
+    def _can_be_asked(cls, url: str) -> str:
         try:
             split = urlsplit(url)
             port = split.port
@@ -39,11 +39,12 @@ class TargetKeys(Target):
         return url
 
 
-class Named(Mapping[str, T], Generic[T]):
+class NamedEntries(Mapping[str, T], Generic[T]):
     """A section's entries by name, made at their first use. One that is wrong is reported once, where it stands."""
 
-    def __init__(self, entries: Mapping[str, Entry], make: Callable[[Entry], T | None]) -> None:
-        self._entries, self._make = entries, make
+    def __init__(self, section: Node | None, make: Callable[[Entry], T | None]) -> None:
+        self._entries = section.entries if isinstance(section, Keys) else {}
+        self._make = make
         self._made: dict[str, T | None] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -61,54 +62,53 @@ class Named(Mapping[str, T], Generic[T]):
             self._made[name] = self._make(entry)
         made = self._made[name]
         if made is None:
-            raise PydanticCustomError(ALREADY_SAID, "is wrong where it is defined")
+            raise PydanticCustomError(ALREADY_REPORTED, "is wrong where it is defined")
         return made
 
-    def used(self) -> dict[str, T]:
-        """Those that were asked for, in the file's order."""
-        return {name: made for name in self._entries if (made := self._made.get(name)) is not None}
-
-    def unused(self) -> list[str]:
-        """Those that nothing asked for."""
-        return [name for name in self._entries if name not in self._made]
-
-    def at(self, name: str) -> Mark:
-        """Where its name stands."""
-        return self._entries[name].at
-
-    def touch(self, name: str) -> T | None:
+    def use(self, name: str) -> T | None:
         """The entry, or None where it is wrong (and reported)."""
         try:
             return self[name]
         except PydanticCustomError:
             return None
 
+    def used(self) -> dict[str, T]:
+        """Those that were used, in the file's order."""
+        return {name: made for name in self._entries if (made := self._made.get(name)) is not None}
 
-def targets(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[Target]:
-    """The targets. `sketch` as in Reading.validated."""
+    def unused(self) -> list[str]:
+        """Those that nothing used."""
+        return [name for name in self._entries if name not in self._made]
+
+    def at(self, name: str) -> Mark:
+        """Where its name stands."""
+        return self._entries[name].at
+
+
+def targets(reading: Reading, source: Source) -> NamedEntries[Target]:
+    """The targets of the file, with values from `source`."""
 
     def make(entry: Entry) -> Target | None:
         path = ("targets", entry.key)
         if isinstance(entry.node, Keys) and "name" in entry.node.entries:
             reading.report(entry.node.entries["name"].at, (*path, "name"), "no such setting of a target; its name is the key above")
             return None
-        extra = {"name": entry.key}
-        found = reading.validated(TargetKeys, Part(entry.node, path, entry.at, "a target"), sketch=sketch, extra=extra)
+        found = reading.validated(TargetKeys, Part(entry.node, path, entry.at, "a target"), source, extra={"name": entry.key})
         if found is None:
             return None
-        if sketch is None:
-            reading.secrets |= set(secret_names.of_settings(found[0], reading.filled_in))
-        return found[0]
+        if not source.dry:
+            reading.secrets |= set(secret_names.of_settings(found.model, reading.filled_in))
+        return found.model
 
-    return Named(section.entries if section else {}, make)
+    return NamedEntries(reading.root.get("targets"), make)
 
 
-def slos(reading: Reading, section: Keys | None, *, sketch: Sketch) -> Named[Slo]:
-    """The SLOs. `sketch` as in Reading.validated."""
+def slos(reading: Reading, source: Source) -> NamedEntries[Slo]:
+    """The SLOs of the file, with values from `source`."""
 
     def make(entry: Entry) -> Slo | None:
-        found = reading.validated(SloKeys, Part(entry.node, ("slos", entry.key), entry.at, "an SLO"), sketch=sketch)
-        keys = found[0] if found else None
+        found = reading.validated(SloKeys, Part(entry.node, ("slos", entry.key), entry.at, "an SLO"), source)
+        keys = found.model if found else None
         return Slo(entry.key, keys.objective, keys.window, keys.threshold, keys.measure) if keys else None
 
-    return Named(section.entries if section else {}, make)
+    return NamedEntries(reading.root.get("slos"), make)

@@ -1,4 +1,4 @@
-"""A load run as Prometheus metrics while it runs, served by the command; the process that sends has other things to do."""
+"""A load run as Prometheus metrics while it runs, served by the command and not by the process that sends."""
 
 from __future__ import annotations
 
@@ -49,43 +49,29 @@ class LoadMetrics(Collector):
         yield InfoMetricFamily("outrider_load", "The current run.", value=self._info)
         if now is None:
             return
-        yield from _counters(now)
-        yield from _gauges(now)
-        if now.p95 is not None:
-            yield GaugeMetricFamily(
-                "outrider_load_response_p95_seconds", "Response time of the last second, 95th percentile.", value=now.p95
-            )
-        yield _budgets(now)
-
-
-def _counters(now: Progress) -> Iterator[Metric]:
-    for name, what, value in (
-        ("due", "Arrivals that were due.", now.due),
-        ("begun", "Arrivals that began.", now.begun),
-        ("done", "Arrivals that ended.", now.done),
-        ("failed", "Arrivals that failed.", now.errors),
-    ):
-        yield CounterMetricFamily(f"outrider_load_arrivals_{name}", what, value=value)
-
-
-def _gauges(now: Progress) -> Iterator[Metric]:
-    for name, what, value in (
-        ("elapsed_seconds", "Seconds since the start of the run.", now.at),
-        ("duration_seconds", "Planned length of the run in seconds.", now.duration),
-        ("in_flight", "Arrivals under way.", now.in_flight),
-        ("start_lag_seconds", "The longest delay of a start in the last second.", now.lag),
-        ("generator_cpu_ratio", "The busiest worker's share of its core in the last second.", now.cpu),
-    ):
-        yield GaugeMetricFamily(f"outrider_load_{name}", what, value=value)
-
-
-def _budgets(now: Progress) -> Metric:
-    what = "Share of an SLO's error budget that is used so far; above 1 it is overspent."
-    family = GaugeMetricFamily("outrider_load_slo_budget_used_ratio", what, labels=("subject", "slo"))
-    for name, used in now.budget.items():
-        subject, _, slo = name.rpartition(" ")
-        family.add_metric((subject, slo), used)
-    return family
+        for name, what, value in (
+            ("due", "Arrivals that were due.", now.due),
+            ("begun", "Arrivals that began.", now.begun),
+            ("done", "Arrivals that ended.", now.done),
+            ("failed", "Arrivals that failed.", now.errors),
+        ):
+            yield CounterMetricFamily(f"outrider_load_arrivals_{name}", what, value=value)
+        for name, what, gauge in (
+            ("elapsed_seconds", "Seconds since the start of the run.", now.at),
+            ("duration_seconds", "Planned length of the run in seconds.", now.duration),
+            ("in_flight", "Arrivals under way.", now.in_flight),
+            ("start_lag_seconds", "The longest delay of a start in the last second.", now.lag),
+            ("generator_cpu_ratio", "The busiest worker's share of its core in the last second.", now.cpu),
+            ("response_p95_seconds", "Response time of the last second, 95th percentile.", now.p95),
+        ):
+            if gauge is not None:
+                yield GaugeMetricFamily(f"outrider_load_{name}", what, value=gauge)
+        what = "Share of an SLO's error budget that is used so far; above 1 it is overspent."
+        budgets = GaugeMetricFamily("outrider_load_slo_budget_used_ratio", what, labels=("subject", "slo"))
+        for name, used in now.budget.items():
+            subject, _, slo = name.rpartition(" ")
+            budgets.add_metric((subject, slo), used)
+        yield budgets
 
 
 @contextmanager

@@ -1,40 +1,34 @@
-"""From checks.yaml to the order of one load run: everything resolved, everything allowed, or a message and exit 2."""
+"""From checks.yaml to the order of one load run: everything resolved, everything allowed, or Unusable."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
-from pydantic import SecretStr
-
-from loadtests import order as orders
-from loadtests.order import JourneyOrder, Order
-from loadtests.outlook import Purse, spends
+from loadtests.order import Order, SloOrder, UserTask
+from loadtests.outlook import Quota, spends
 from loadtests.result import Spend
 from loadtests.shapes import peak, stages
-from loadtests.tasks import Playable, asks_of, playable, unfillable
+from loadtests.tasks import asks_of, login_of, unfillable, user_tasks
 from probes.target import Rule, Target, plain_path
-from runner.config.document import read as read_yaml
 from runner.config.errors import PlanError
-from runner.config.nodes import Keys
 from runner.config.plan import Plan, Scenario
-from runner.config.read import load
-from runner.load.connection import judge_ways, tls_of
+from runner.config.purpose import Purpose
+from runner.config.read import read_plan
+from runner.load.connection import judge_connections, tls_of
 from runner.usage import unusable
 
 _TASK = 30.0  # seconds that a task of loadtests/ may take
 _LEAVING = 10.0  # and then the steps that are `always`, with some to spare
 _READY, _READY_ELSEWHERE = 20.0, 300.0  # seconds for workers to come: of this machine, of others, which may have an image to fetch
-_CLOSED = 10_000  # requests of a closed loop that may not send any number
+_MOST_CLOSED = 10_000  # requests of a closed loop where something has a limit, so that they can be counted beforehand
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LoadOptions:
     """What the command line asks for: arrivals a second, seconds, and how they come."""
 
     scenario: str
@@ -55,218 +49,135 @@ class Wish:
     version: str  # of Outrider, for the sender
 
 
-def read(config: Path, wish: Wish) -> tuple[Plan, Target, Order]:
-    """The plan, the target and the order. Ends the command with exit 2 where the run may not be, before a packet is sent."""
-    plan, scenario, target = _chosen(config, wish.scenario)
-    if not target.load:
-        place = f"{config.name}:{_line_of_load(config, target.name)}"
-        unusable(f"This load is not allowed: target {target.name} does not set load: true ({place}). Nothing was sent.")
-    order = _order(plan, scenario, target, wish)
-    _judge_ceiling(plan, order)
-    _judge_rules(target, order)
-    return plan, target, order
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    """A load that may be sent: the plan that it is read from, its target and its order."""
+
+    plan: Plan
+    target: Target
+    order: Order
+
+    def at_rate(self, rate: float) -> Order:
+        """The same order at a constant rate (arrivals a second), with what it spends then."""
+        order = replace(self.order, shape="constant", stages=stages("constant", rate, self.order.duration))
+        return replace(order, spends=_spends(self.plan, self.target, order))
 
 
-def at_rate(plan: Plan, target: Target, order: Order, rate: float) -> Order:
-    """The same order at a constant rate of so many a second, with what it spends then."""
-    made = replace(order, shape="constant", stages=stages("constant", rate, order.duration))
-    return replace(made, spends=_spends(plan, target, made))
+def prepare(config: Path, options: LoadOptions, *, annotate: bool = False) -> LoadRun:
+    """Reads the file and resolves the run. Raises Unusable where it isn't allowed, before anything is sent.
 
-
-def _chosen(config: Path, name: str) -> tuple[Plan, Scenario, Target]:
-
+    With `annotate` the plan has the values of the grafana section.
+    """
     try:
-        names = _names(config)
-        sketch = load(config, environ=os.environ, probing=False, serving=False, marking=False)
-        scenario = sketch.load.scenarios.get(name)
-        if scenario is None:
-            unusable(f"{config.name} has no scenario {name} (there are {', '.join(sketch.load.scenarios) or 'none'})")
-        target = scenario.target or _only_loadable(config, names["targets"])
-        plan = load(config, environ=os.environ, checks=names["journeys"], serving=False, marking=False, loading=target)
+        plan = read_plan(config, environ=os.environ, purpose=Purpose.LOAD, annotate=annotate, scenario=options.scenario)
     except PlanError as error:
         unusable(str(error))
-    return plan, plan.load.scenarios[name], plan.targets[target]
+    scenario = plan.load.scenarios.get(options.scenario)
+    if scenario is None:
+        unusable(f"{config.name} has no scenario {options.scenario} (there are {', '.join(plan.load.scenarios) or 'none'})")
+    if not scenario.target:
+        several = f"{', '.join(plan.load.loadable)} all set load: true; choose one with target: in the scenario"
+        unusable(f"This load is not allowed: {several if plan.load.loadable else 'no target sets load: true'}. Nothing was sent.")
+    target = plan.targets[scenario.target]
+    if not target.load:
+        place = f"{config.name}:{plan.load.lines[target.name]}"
+        unusable(f"This load is not allowed: target {target.name} does not set load: true ({place}). Nothing was sent.")
+    order = _order(plan, scenario, target, options)
+    _judge(plan, target, order)
+    return LoadRun(plan, target, order)
 
 
-def _line_of_load(config: Path, target: str) -> int:
-    """The line of a target's `load:` in the file, or of its name where it has none."""
-    targets = read_yaml(config).get("targets")
-    entry = targets.entries[target] if isinstance(targets, Keys) else None
-    if entry is None:
-        raise AssertionError  # the plan has this target from there
-    own = entry.node.entries.get("load") if isinstance(entry.node, Keys) else None
-    return (own or entry).at.line
-
-
-def _names(config: Path) -> Mapping[str, tuple[str, ...]]:
-    """The names of the file's targets and of its journeys, whose values the order needs."""
-    root = read_yaml(config)
-    targets, checks = root.get("targets"), root.get("checks")
-    journeys = [
-        name
-        for name, entry in (checks.entries.items() if isinstance(checks, Keys) else ())
-        if isinstance(entry.node, Keys) and getattr(entry.node.get("kind"), "text", "") == "journey"
-    ]
-    return {"targets": tuple(targets.entries) if isinstance(targets, Keys) else (), "journeys": tuple(journeys)}
-
-
-def _only_loadable(config: Path, names: tuple[str, ...]) -> str:
-    """The one target that says load: true; a target whose values aren't set here can't be meant."""
-    found = []
-    for name in names:
-        try:
-            plan = load(config, environ=os.environ, probing=False, serving=False, marking=False, loading=name)
-        except PlanError:
-            continue
-        if plan.targets[name].load:
-            found.append(name)
-    if len(found) != 1:
-        several = f"{', '.join(found)} all set load: true; choose one with target: in the scenario"
-        unusable(f"This load is not allowed: {several if found else 'no target sets load: true'}. Nothing was sent.")
-    return found[0]
-
-
-def _order(plan: Plan, scenario: Scenario, target: Target, wish: Wish) -> Order:
-
-    journeys = {p.check.name: p for p in plan.checks if p.target is not None and p.target.name == target.name}
-    mixed = {name: planned for name, planned in journeys.items() if name in scenario.mix}
-    written = {name: _journey(planned.probe, planned.timeout) for name, planned in journeys.items()}
-    judge_ways(mixed.values())
-    closed = wish.arrivals == "closed"
+def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions) -> Order:
+    scripts = {p.check.name: script for p in plan.checks if p.target and p.target.name == target.name and (script := p.probe.script())}
+    mixed = {name: script for name, script in scripts.items() if name in scenario.mix}
+    timeouts = {p.check.name: p.timeout for p in plan.checks if p.check.name in mixed}
+    judge_connections(mixed)
+    headers = {name: value.get_secret_value() for name, value in target.headers.items()}
+    login = next((step for script in scripts.values() for step in script.steps if step.logs_in), None)
     try:
-        shaped = () if closed else stages(wish.shape, wish.rate, wish.duration)
+        journeys = {}
+        for name, script in mixed.items():
+            own = {key: value.get_secret_value() for key, value in script.headers.items()}
+            journeys[name] = UserTask(name, (script.steps,), {**headers, **own}, timeouts[name])
+        tasks = user_tasks(scenario.mix, journeys, login, headers, date.today())  # noqa: DTZ011 - a table is booked for a local day
+    except ValueError as error:
+        unusable(f"scenario {scenario.name}: {error}; nothing was sent")
+    closed = options.arrivals == "closed"
+    limited = bool(target.limit or plan.load.costs)
+    try:
+        shaped = () if closed else stages(options.shape, options.rate, options.duration)
     except ValueError as error:
         unusable(f"outrider load: {error}")
-    host, port = _bind(wish)
-    made = orders.Order(
+    host, port = _bind(options)
+    order = Order(
         scenario=scenario.name,
         mix=dict(scenario.mix),
         count=scenario.count,
-        slos=tuple(orders.SloOrder(s.name, float(s.objective), s.threshold, s.measure) for s in scenario.slos),
-        target={
-            "name": target.name,
-            "url": target.url,
-            "allow": [str(rule) for rule in target.allow],
-            "deny": [str(rule) for rule in target.deny],
-            **({"revision": _plain(target.revision.model_dump(by_alias=True, exclude_unset=True))} if target.revision else {}),
-        },
-        target_headers={name: value.get_secret_value() for name, value in target.headers.items()},
-        tls=tls_of((mixed or journeys).values(), scenario.name),
-        allow_addresses=target.allow_addresses,
-        journeys={name: written[name] for name in mixed},
+        slos=tuple(SloOrder(s.name, float(s.objective), s.threshold, s.measure) for s in scenario.slos),
+        target=target,
+        tasks=tasks,
+        login=login_of(tasks, login, headers),
         timeout=_TASK,
-        login=_login(journeys.values()),
+        tls=tls_of(mixed or scripts, scenario.name),
         stages=shaped,
-        shape=wish.shape,
-        arrivals=wish.arrivals,
-        users=wish.users,
-        most_requests=_most_requests(plan, target, wish) if closed else 0,
-        pause=wish.pause,
-        duration=wish.duration,
-        warm_up=wish.warm_up,
-        cool_down=wish.cool_down,
-        drain=max((_TASK, *(planned.timeout for planned in mixed.values()))) + _LEAVING,
-        ready=_READY_ELSEWHERE if wish.expect_workers else _READY,
+        shape=options.shape,
+        arrivals=options.arrivals,
+        users=options.users,
+        most_requests=(options.requests or (_MOST_CLOSED if limited else 0)) if closed else 0,
+        pause=options.pause,
+        duration=options.duration,
+        warm_up=options.warm_up,
+        cool_down=options.cool_down,
+        drain=max((_TASK, *timeouts.values())) + _LEAVING,
+        ready=_READY_ELSEWHERE if options.expect_workers else _READY,
         most_rate=plan.load.rate,
-        seed=wish.seed,
-        workers=wish.workers,
-        expect_workers=wish.expect_workers,
+        seed=options.seed,
+        workers=options.workers,
+        expect_workers=options.expect_workers,
         bind=host,
         port=port,
-        abort_on_breach=wish.abort_on_breach,
+        abort_on_breach=options.abort_on_breach,
         config=plan.path.name if plan.path else "",
         line=scenario.line,
-        version=wish.version,
+        version=options.version,
     )
-    return replace(made, spends=_spends(plan, target, made))
+    return replace(order, spends=_spends(plan, target, order))
 
 
-def _most_requests(plan: Plan, target: Target, wish: Wish) -> int:
-    """Of a closed loop, which sends as much as it can: a number where something has a limit, so that it can be paid beforehand."""
-    return wish.requests or (_CLOSED if target.limit or plan.load.costs else 0)
-
-
-def _bind(wish: Wish) -> tuple[str, int]:
+def _bind(options: LoadOptions) -> tuple[str, int]:
     """Where workers of other machines come to; loopback and any free port for those of this one."""
-    if not wish.expect_workers:
+    if not options.expect_workers:
         return "127.0.0.1", 0
-    host, _, port = wish.bind.rpartition(":")
+    host, _, port = options.bind.rpartition(":")
     if not host or not port.isdecimal():
         unusable("outrider load: --bind is an address and a port, such as 0.0.0.0:5557")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _tasks(order: Order) -> Mapping[str, Playable]:
-    """What the mix plays. Ends the command with exit 2 where that can't be."""
-    try:
-        return playable(order, date.today())  # noqa: DTZ011 - a table is booked for a local day
-    except ValueError as error:
-        unusable(f"scenario {order.scenario}: {error}; nothing was sent")
-
-
 def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
     """What the run takes at most of the target's limit, and of what its requests cost others."""
-    tasks = _tasks(order)
-    return tuple(spends(order, tasks, tuple(_purses(plan, target))))
-
-
-def _purses(plan: Plan, target: Target) -> Iterator[Purse]:
-
+    quotas = []
     if limit := target.limit:
-        yield Purse(f"target {target.name}", target.name, limit.amount, limit.window)
+        quotas.append(Quota(f"target {target.name}", target.name, limit.amount, limit.window))
     for cost in plan.load.costs:
         whose = f"target {cost.target}, by {cost.rule}" if cost.target else str(cost.rule)
-        yield Purse(whose, cost.purse, cost.most, cost.window, partial(_matches, cost.rule, target.url.rstrip("/")))
+        quotas.append(Quota(whose, cost.quota, cost.most, cost.window, partial(_counts, cost.rule, target.url.rstrip("/"))))
+    return tuple(spends(order, quotas))
 
 
-def _matches(rule: Rule, base: str, method: str, path: str) -> bool:
-
+def _counts(rule: Rule, base: str, method: str, path: str) -> bool:
     return rule.matches(method, plain_path(base + path))
 
 
-def _journey(probe: Any, timeout: float) -> JourneyOrder:
-
-    headers = {name: value.get_secret_value() for name, value in probe.headers.items()}
-    return JourneyOrder(tuple(as_written(step) for step in probe.steps), headers, timeout)
-
-
-def _login(journeys: Any) -> dict[str, Any] | None:
-    """The first step of these journeys that logs in: users who return log in as the probe's user does."""
-    steps = (step for planned in journeys for step in planned.probe.steps)
-    return next((as_written(step) for step in steps if step.logs_in), None)
-
-
-def as_written(step: Any) -> dict[str, Any]:
-    """A step as checks.yaml would have it, its secrets filled in: what another process validates again."""
-    return cast("dict[str, Any]", _plain(step.model_dump(by_alias=True, exclude_unset=True)))
-
-
-def _plain(value: Any, key: str = "") -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, dict):
-        return {str(k): _plain(v, str(k)) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if key == "within" and isinstance(value, float):
-        return f"{value:.6f}s"
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _judge_ceiling(plan: Plan, order: Order) -> None:
-
+def _judge(plan: Plan, target: Target, order: Order) -> None:
+    """The run against the ceiling, and every request of the mix against the target's own rules."""
     rate = peak(order.stages) if order.stages else 0.0
     if rate > plan.load.rate:
         unusable(f"{rate:g}/s is above the ceiling of {plan.load.rate:g}/s (load: ceiling:); nothing was sent")
     if order.duration > plan.load.duration:
         unusable(f"{order.duration:g}s is above the ceiling of {plan.load.duration:g}s (load: ceiling:); nothing was sent")
-
-
-def _judge_rules(target: Target, order: Order) -> None:
-    """Every request of the mix against the target's own rules."""
-    tasks = _tasks(order)
-    if said := unfillable(order, tasks):
-        unusable(f"scenario {order.scenario}: {said}; nothing was sent")
-    for name, method, path in asks_of(tasks):
+    if why := unfillable(order):
+        unusable(f"scenario {order.scenario}: {why}; nothing was sent")
+    for name, method, path in asks_of(order.tasks):
         if refusal := target.refusal(method, target.url.rstrip("/") + path):
             unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")

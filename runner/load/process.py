@@ -1,4 +1,4 @@
-"""One load run from outside: what it may send is paid, Locust's process is started, listened to, and what wasn't sent given back."""
+"""One load run from outside: its quota is taken, Locust's process is started, its messages are read, and what wasn't sent is given back."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from judge.redact import Redactor
 from loadtests.capacity import Search, ended, search, shown
 from loadtests.order import Order, as_json
-from loadtests.result import LoadReport, Progress, progress_from, report_from
+from loadtests.result import LoadReport, Progress, message_of
 from probes.core import QuotaRefused
-from runner.load.quota import pay, settle
+from runner.load.quota import acquire, settle
 
-Tell = Callable[["Progress"], None]
+OnProgress = Callable[[Progress], None]
 
 
-def paid_run(state: Path | None, redactor: Redactor, order: Order, *, tell: Tell) -> LoadReport:
+def run_load(state: Path | None, redactor: Redactor, order: Order, *, on_progress: OnProgress) -> LoadReport:
     """Runs one order; no text of the report holds a secret. Raises QuotaRefused where a limit has no room for all: nothing is sent."""
-    paid = asyncio.run(pay(state, order.spends, order.duration + order.drain))
-    report = _sent(as_json(order), redactor, tell)
-    if paid:
+    taken = asyncio.run(acquire(state, order.spends, order.duration + order.drain))
+    report = _send(order, redactor, on_progress)
+    if taken:
         try:
-            asyncio.run(settle(state, paid, report))
+            asyncio.run(settle(state, taken, report))
         except QuotaRefused as refused:
             click.echo(f"the requests that the run didn't send could not be given back: {refused.message}", err=True)
     return report
@@ -60,37 +58,32 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
             return shown(over.value, reports)
 
 
-def _sent(order: str, redactor: Redactor, tell: Tell) -> LoadReport:
-    """Starts the process that sends, tells how it goes, and returns its report."""
+def _send(order: Order, redactor: Redactor, on_progress: OnProgress) -> LoadReport:
+    """Starts the process that sends, passes its progress on, and returns its report.
+
+    SIGTERM, as containers are stopped by, ends that process as a Ctrl-C does: it judges what there is.
+    """
     command = [sys.executable, "-m", "loadtests"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
         assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
-        process.stdin.write(order)
+        process.stdin.write(as_json(order))
         process.stdin.close()
-        with _ended_in_order(process):
-            report = _heard(process, redactor, tell)
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            report = _read_report(process, redactor, on_progress)
+        finally:
+            signal.signal(signal.SIGTERM, before)
     if report is None:
-        if process.returncode == 2:  # noqa: PLR2004 - it has said what was wrong with its order
+        if process.returncode == 2:  # noqa: PLR2004 - it has printed what was wrong with its order
             raise click.exceptions.Exit(2)
         click.echo(f"INCONCLUSIVE  the sending process ended with exit code {process.returncode} and without a report", err=True)
         raise click.exceptions.Exit(3)
     return report
 
 
-@contextmanager
-def _ended_in_order(process: subprocess.Popen[str]) -> Iterator[None]:
-    """SIGTERM, as containers are stopped by, ends the process that sends as a Ctrl-C does: it judges what there is."""
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _heard(process: subprocess.Popen[str], redactor: Redactor, tell: Tell) -> LoadReport | None:
-
+def _read_report(process: subprocess.Popen[str], redactor: Redactor, on_progress: OnProgress) -> LoadReport | None:
     assert process.stdout  # noqa: S101 - as above
-    told = -1
+    shown_second = -1
     while True:
         try:
             line = process.stdout.readline()
@@ -98,10 +91,9 @@ def _heard(process: subprocess.Popen[str], redactor: Redactor, tell: Tell) -> Lo
             continue
         if not line:
             return None
-        said: dict[str, Any] = json.loads(line)
-        if "report" in said:
-            return report_from(json.dumps(redactor.tree(said["report"])))
-        progress = progress_from(json.dumps(said["progress"]))
-        if (second := round(progress.at)) > told:
-            told = second
-            tell(progress)
+        message = message_of(redactor.tree(json.loads(line)))
+        if message.report is not None:
+            return message.report
+        if message.progress is not None and (second := round(message.progress.at)) > shown_second:
+            shown_second = second
+            on_progress(message.progress)

@@ -1,4 +1,4 @@
-"""What a load run may send is paid before it begins, of every limit or of none, and what it didn't send is given back."""
+"""What a load run may send is taken from every limit before it begins, or from none; what it didn't send is given back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from probes.core import QuotaRefused
 from runner.clock import SystemClock
 from runner.state import StateLedger, open_ledger
 
-Paid = list[tuple["Spend", tuple[int, ...]]]
+Slots = list[tuple[Spend, tuple[int, ...]]]
 
 
-async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Paid:
-    """Takes slots of each limit for a run of so many seconds, from the ledger of the probes. Raises QuotaRefused, and takes none."""
-    taken: Paid = []
-    counted = [spend for spend in spends if spend.purse]
+async def acquire(state: Path | None, spends: Sequence[Spend], lasting: float) -> Slots:
+    """Takes slots of each limit for a run of `lasting` seconds, from the ledger that the probes share.
+
+    Raises QuotaRefused where one of them has no room; then nothing is taken from any.
+    """
+    taken: Slots = []
+    counted = [spend for spend in spends if spend.quota]
     if not counted:
         return taken
-    async with _ledger(state, {spend.purse: spend.per or 0.0 for spend in counted}) as (ledger, now):
+    async with _ledger(state, {spend.quota: spend.per or 0.0 for spend in counted}) as (ledger, now):
         if not ledger.durable:
             raise QuotaRefused(f"the requests of the run can't be counted: {ledger.why}")
         for spend in counted:
             count, most, window = math.ceil(spend.amount), int(spend.allowed or 0), spend.per or 0.0
             try:
-                taken.append((spend, await ledger.limit(spend.purse, count, most, window, until=now + lasting)))
+                taken.append((spend, await ledger.limit(spend.quota, count, most, window, until=now + lasting)))
             except QuotaRefused as refused:
                 for _, slots in taken:
                     await ledger.sent((), slots)
@@ -37,17 +40,17 @@ async def pay(state: Path | None, spends: Sequence[Spend], lasting: float) -> Pa
     return taken
 
 
-async def settle(state: Path | None, paid: Paid, report: LoadReport) -> None:
-    """Gives back what wasn't sent. A run that broke off before keeps all that it paid, and so does one that has lost a worker."""
+async def settle(state: Path | None, taken: Slots, report: LoadReport) -> None:
+    """Gives back what wasn't sent. A run that broke off before keeps all that it took, and so does one that has lost a worker."""
     whole = all(worker.state == "done" for worker in report.workers)
     async with _ledger(state, {}) as (ledger, _):
-        for spend, slots in paid:
-            used = sent(report, spend) if whole else len(slots)
+        for spend, slots in taken:
+            used = requests_sent(report, spend) if whole else len(slots)
             await ledger.sent(slots[:used], slots[used:])
 
 
-def sent(report: LoadReport, spend: Spend) -> int:
-    """How many of the run's requests a limit has paid for; what was sent beside the load counts as sent."""
+def requests_sent(report: LoadReport, spend: Spend) -> int:
+    """How many of the run's requests a limit counts; those that were sent beside the load count too."""
     done = {task.name: task.done for task in report.tasks if task.kind == "request"}
     if spend.requests:
         return sum(done.get(name, 0) for name in spend.requests)

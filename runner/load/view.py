@@ -33,12 +33,11 @@ class View:
         """The bar's place, for as long as the run goes on."""
         if not self._console.is_terminal:
             return nullcontext()
-
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         return self._live
 
     def show(self, now: Progress) -> None:
-        """The bar anew; or a line, now and then."""
+        """Draws the bar again; without a terminal prints a line every `every` seconds."""
         if self._live is not None:
             self._live.update(_bar(self._scenario, now, wide=self._console.width >= _WIDE), refresh=True)
         elif now.at >= self._due or now.at + self._every < self._due:  # the second: another run of a search has begun
@@ -47,7 +46,6 @@ class View:
 
 
 def _bar(scenario: str, now: Progress, *, wide: bool) -> RenderableType:
-
     done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
     when, _, figures = now_line(now).partition(" · ")
     text = Text.assemble((scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), f"  {when}", overflow="ellipsis")
@@ -64,9 +62,9 @@ def now_line(now: Progress) -> str:
     sent = f"{words.rate(now.offered)} due, {words.rate(now.rate)} begun"
     p95 = f"p95 {words.span(now.p95)}" if now.p95 is not None else "no response in this second"
     errors = f"errors {words.percent(now.errors / now.done)}" if now.done else "no response yet"
-    said = [when, *([sent] if now.at <= now.duration else []), p95, errors]
+    parts = [when, *([sent] if now.at <= now.duration else []), p95, errors]
     late = [f"started {words.span(now.lag)} late"] if now.lag > 0.1 else []  # noqa: PLR2004 - what the verdict allows for 1 %
-    return " · ".join([*said, *late, *([now.said] if now.said else [])])
+    return " · ".join([*parts, *late, *([now.note] if now.note else [])])
 
 
 def budget_line(now: Progress) -> list[str]:
@@ -77,8 +75,8 @@ def budget_line(now: Progress) -> list[str]:
     return [f"error budget used: {words.percent_of_budget(used)} ({name})" if used else "error budget used: 0 %"]
 
 
-def told(console: Console, report: LoadReport) -> None:
-    """The verdict first, then why, what was judged, and whether the generator may be believed."""
+def show_report(console: Console, report: LoadReport) -> None:
+    """Prints the verdict first, then why, what was judged, and whether the generator was fast enough."""
     verdict = str(report.verdict)
     first = Text.assemble((verdict.upper(), f"bold {_COLOUR[verdict]}"), "  ", words.headline(report))
     console.print(first, soft_wrap=True)

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 _REF = "#/$defs/{model}"
 _NAMES = {"pattern": "^[a-z0-9][a-z0-9-]*$", "maxLength": 63}
 _PLACEHOLDER: Schema = {"type": "string", "pattern": r"\$\{", "description": "${NAME}, ${NAME:-default} or ${file:/path}"}
-_ANY_TEXT = frozenset({"type", "description", "default", "title"})  # a text that any ${...} fits without being said
+_ANY_TEXT = frozenset({"type", "description", "default", "title", "examples"})  # a text that any ${...} fits without being said
 _NOISE = ("title", "writeOnly", "x-hidden")
 
 

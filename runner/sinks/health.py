@@ -21,7 +21,7 @@ from typing import Any
 
 from judge.findings import finding
 from judge.observation import Check, DiagnosisFinding, Observation
-from judge.slo import event
+from judge.slo import count_events
 from probes.core import Clock, Verdict
 from probes.facts import step_of
 from probes.text import iso
@@ -107,7 +107,8 @@ class Health:
         self._recent[seen.check.name].append(replace(slim, facts=steps))
         since = before.since if same else seen.at
         due = self._after[seen.check.name](seen.at)
-        self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=_counted(before, seen))
+        slos = count_events(seen, before.check.slos, before.slos)
+        self._states[seen.check.name] = replace(before, latest=slim, since=since, due=due, slos=slos)
 
     def found(self, diagnosis: DiagnosisFinding) -> None:
         """Takes the finding of a diagnosis, which is shown while its check goes on failing."""
@@ -156,15 +157,6 @@ def all_of(values: Iterable[bool | None]) -> bool | None:
     """False if one value is False, else None if one is None or there is none, else True."""
     found = set(values)
     return False if False in found else None if None in found or not found else True
-
-
-def _counted(before: State, seen: Observation) -> Mapping[str, tuple[int, int]]:
-    counts = {slo.name: before.slos.get(slo.name, (0, 0)) for slo in before.check.slos}
-    for slo in before.check.slos:
-        if (good := event(seen, slo)) is not None:
-            events, goods = counts[slo.name]
-            counts[slo.name] = events + 1, goods + good
-    return counts
 
 
 def _row(state: State, now: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from demo.control import Declined, NoDemo, announce, control_file, send, withdra
 from demo.introduction import ASK, FAULTS, TRY, look
 from demo.servers import HOST, PostgresServer, RedisServer
 from demo.standin import StandIn
-from runner.config.read import load
+from runner.config.read import read_plan
 from tests.demo.conftest import FORWARDED, QUICK
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ async def test_where_to_look_names_no_secret(standin: StandIn) -> None:
 
 async def test_what_is_asked_seldom_has_a_command_beside_it(standin: StandIn) -> None:
     """The demo names each check that nobody would wait for, and how to ask it now."""
-    plan = await asyncio.to_thread(load, ROOT / "checks.yaml", environ=standin.environment())
+    plan = await asyncio.to_thread(read_plan, ROOT / "checks.yaml", environ=standin.environment())
     seldom = {one.check.name for one in plan.checks if (one.check.interval or 0) > 600}
     assert {line.where for line in ASK} == {f"outrider probe {name}" for name in seldom}
     assert all(FAULTS.keys() & {*line.what.split()} & {trial.where.split()[-1] for trial in TRY} for line in ASK)

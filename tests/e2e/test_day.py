@@ -16,7 +16,7 @@ from judge.observation import Observation
 from probes.core import Verdict
 from probes.wire.wire import Wire
 from runner.config.plan import Every, Plan
-from runner.config.read import load
+from runner.config.read import read_plan
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
 from runner.sinks.dispatch import Emit
@@ -48,7 +48,7 @@ async def test_a_day_of_the_committed_checks_is_green_and_within_its_limits(tmp_
             red.append(seen)
 
     async with StandIn(clock=simulation) as standin:
-        plan = await asyncio.to_thread(load, CHECKS, environ={**standin.environment(), "STATE_DIR": str(tmp_path / "state")})
+        plan = await asyncio.to_thread(read_plan, CHECKS, environ={**standin.environment(), "STATE_DIR": str(tmp_path / "state")})
         ledger, wire = await asyncio.to_thread(open_ledger, tmp_path / "state", simulation), Wire()
         execute = Execute(
             plan=plan,

@@ -23,7 +23,7 @@ from probes.core import Reason, Verdict
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.config.plan import Plan
-from runner.config.read import load
+from runner.config.read import read_plan
 from runner.engine.execute import Execute
 from runner.state import open_ledger
 
@@ -78,7 +78,7 @@ ROWS = {
 async def everything(standin: StandIn, folder: Path, checks: Path = CHECKS) -> AsyncIterator[tuple[Execute, Plan]]:
     """The committed checks, pointed at the stand-in by environment variables alone, ready to run by hand."""
     environ = {**standin.environment(), "STATE_DIR": str(folder / "state")}
-    plan = await asyncio.to_thread(load, checks, environ=environ)
+    plan = await asyncio.to_thread(read_plan, checks, environ=environ)
     clock, wire = SystemClock(), Wire()
     ledger = await asyncio.to_thread(open_ledger, folder / "state", clock)
     try:

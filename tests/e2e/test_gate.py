@@ -17,7 +17,8 @@ from judge.observation import Observation
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.config.plan import Plan
-from runner.config.read import load
+from runner.config.purpose import Purpose
+from runner.config.read import read_plan
 from runner.engine.execute import Execute
 from runner.gate.gate import Gate
 from runner.gate.settings import GateSettings
@@ -167,7 +168,7 @@ async def test_ten_gates_at_the_edge_of_an_slo(servers: tuple[PostgresServer, Re
         site = Site(Release(standin.api, NEW, pause=pause))
         await site.start()
         environ = {**standin.environment(), "API_URL": site.url, "API_LIMIT": "100000/1h"}
-        plan = await asyncio.to_thread(lambda: load(config, environ=environ, checks=["api"], serving=False, marking=False))
+        plan = await asyncio.to_thread(lambda: read_plan(config, environ=environ, purpose=Purpose.CHECKS, checks=["api"]))
         verdicts = [await _verdict(plan) for _ in range(10)]
         await site.stop()
     assert verdicts.count("fail") <= 2, verdicts

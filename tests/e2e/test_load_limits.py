@@ -130,7 +130,7 @@ async def test_the_authority_of_a_journey_counts_under_load(tmp_path: Path, auth
         other = await asyncio.to_thread(Run, site, tmp_path, way("compression: true"))
         code, report = await other.load("page", "--rate", "40/s", "--duration", "4s")
     assert code == 1
-    assert any("CERTIFICATE_VERIFY_FAILED" in said for task in report.tasks for said in task.said.values())
+    assert any("CERTIFICATE_VERIFY_FAILED" in said for task in report.tasks for said in task.messages.values())
 
 
 async def test_a_certificate_that_is_not_verified_is_not(tmp_path: Path, authority: Authority) -> None:
@@ -168,7 +168,7 @@ async def test_a_metadata_address_is_reached_by_no_load(tmp_path: Path) -> None:
     assert code == 1
     task = next(task for task in report.tasks if task.kind == "journey")
     assert set(task.reasons) == {"policy"}
-    assert "link-local or metadata address" in task.said["policy"]
+    assert "link-local or metadata address" in task.messages["policy"]
 
 
 async def test_a_request_is_sent_once(tmp_path: Path) -> None:

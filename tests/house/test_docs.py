@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 
 import probes
-from runner.config.read import load
+from runner.config.read import read_plan
 from runner.load.metrics import FAMILIES as OF_A_LOAD
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_the_guides_examples_are_valid(tmp_path: Path, number: int) -> None:
     """Each example of the guide to checks is a file that loads as it stands."""
     example = tmp_path / "checks.yaml"
     example.write_text(blocks("docs/checks.md", "yaml")[number], encoding="utf-8")
-    assert load(example, environ={}).checks
+    assert read_plan(example, environ={}).checks
 
 
 def test_the_guide_tells_of_every_kind() -> None:

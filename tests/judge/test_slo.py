@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from judge.observation import Slo
-from judge.slo import event
+from judge.slo import count_events, event
 from tests.support.observations import AVAILABILITY, P95, STORY, failed, made_check, passed, unknown
 
 CHECK = made_check()
@@ -71,3 +71,12 @@ def test_what_our_own_loop_falsified_neither_spends_a_budget_nor_fills_it(second
 def test_an_unconfirmed_failure_is_no_event() -> None:
     """The re-check that passed is the event: a blip spends no budget."""
     assert event(replace(failed(CHECK), confirmed=False), AVAILABILITY) is None
+
+
+def test_each_reader_counts_one_run_more() -> None:
+    """What was counted before goes on; a run that is no event leaves it as it was; an SLO that is new begins at nothing."""
+    before = {P95.name: (7, 6), "gone": (3, 3)}
+    assert count_events(passed(CHECK, 0.4), [P95], before) == {P95.name: (8, 7)}
+    assert count_events(passed(CHECK, 0.6), [P95], before) == {P95.name: (8, 6)}
+    assert count_events(unknown(CHECK), [P95], before) == {P95.name: (7, 6)}
+    assert count_events(unknown(CHECK), [P95], {}) == {P95.name: (0, 0)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from judge.verdict import Outcome
-from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record
 from loadtests.result import Capacity, LoadReport, Point, Spend, Stage, Worker
+from loadtests.verdict import Facts, judge
+from probes.target import Target
 
 SLOS = (SloOrder("p95", 0.95, 0.5), SloOrder("availability", 0.999))
 BEGAN = 1764000000.0
@@ -21,7 +22,7 @@ def order(**more: object) -> Order:
         {"browse": 3.0, "story": 1.0},
         "requests",
         SLOS,
-        {"name": "api", "url": "https://api.example"},
+        Target(name="api", url="https://api.example"),
         stages=(Stage(20.0, 10.0, 10.0),),
         duration=20.0,
         warm_up=2.0,

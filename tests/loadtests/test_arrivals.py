@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.arrivals import arrivals, moments, share_of
-from loadtests.histogram import Histogram
+from loadtests.histogram import LatencyHistogram
 from loadtests.result import Stage
 from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
 
@@ -59,7 +59,7 @@ def test_poisson_gaps_vary_and_their_mean_is_the_rate() -> None:
 @given(st.lists(st.floats(0.0001, 60.0), max_size=60), st.lists(st.floats(0.0001, 60.0), max_size=60))
 def test_histograms_merge_exactly(left: list[float], right: list[float]) -> None:
     """Two workers' histograms merged are one worker's of everything."""
-    one, two, whole = Histogram(), Histogram(), Histogram()
+    one, two, whole = LatencyHistogram(), LatencyHistogram(), LatencyHistogram()
     for values, histogram in ((left, one), (right, two), (left + right, whole)):
         for value in values:
             histogram.add(value)

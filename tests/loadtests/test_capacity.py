@@ -6,24 +6,25 @@ import pytest
 
 from judge.verdict import Outcome
 from loadtests.capacity import Search, Trial, ended, growth, search, shown
-from loadtests.histogram import Histogram
-from loadtests.judge import Facts, judge
+from loadtests.histogram import LatencyHistogram
 from loadtests.order import Order, SloOrder
 from loadtests.record import Record
-from loadtests.result import Capacity, LoadReport, Mark, Second
+from loadtests.result import Capacity, LoadReport, Period, Second
+from loadtests.verdict import Facts, judge
+from probes.target import Target
 
-ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
+ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), Target(name="api", url="http://127.0.0.1:1"), duration=9.0)
 EMPTY = judge(ORDER, Record(), Facts(0.0, 9.0))
 
 
 def at(seconds: list[float], outcome: Outcome = Outcome.PASS) -> LoadReport:
     """A report with one response time in each second."""
-    beats = []
+    rows = []
     for second, took in enumerate(seconds):
-        histogram = Histogram()
+        histogram = LatencyHistogram()
         histogram.add(took)
-        beats.append(Second(second, 1, 1, 0, 1, response=histogram))
-    return replace(EMPTY, verdict=outcome, seconds=tuple(beats), marks=(Mark("steady", 0.0, float(len(seconds))),))
+        rows.append(Second(second, 1, 1, 0, 1, response=histogram))
+    return replace(EMPTY, verdict=outcome, seconds=tuple(rows), periods=(Period("steady", 0.0, float(len(seconds))),))
 
 
 def found(plan: Search, limit: float, *, flaky: frozenset[float] = frozenset()) -> tuple[Capacity, list[Trial]]:
@@ -109,4 +110,4 @@ def test_a_growing_queue_holds_only_as_long_as_the_run_is_short() -> None:
     assert growth(at([0.1, 0.1, 0.1, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4])).startswith("the wait grew")
     assert growth(at([0.1] * 9)) == ""
     assert growth(at([0.001] * 6 + [0.004] * 3)) == ""
-    assert growth(replace(EMPTY, marks=())) == ""
+    assert growth(replace(EMPTY, periods=())) == ""

@@ -6,14 +6,15 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.histogram import SMALLEST, Histogram, cell_of, edges_of, from_plain, merged, plain
+from loadtests.histogram import SMALLEST, LatencyHistogram, edges_of, merged
+from loadtests.record import Record, as_message, from_message
 
 LATENCIES = st.lists(st.floats(min_value=1e-6, max_value=600.0), min_size=1, max_size=60)
 
 
-def filled(latencies: list[float]) -> Histogram:
+def filled(latencies: list[float]) -> LatencyHistogram:
     """One worker's."""
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     for seconds in latencies:
         histogram.add(seconds)
     return histogram
@@ -22,11 +23,12 @@ def filled(latencies: list[float]) -> Histogram:
 @given(st.floats(min_value=SMALLEST * 1.001, max_value=1e5))
 def test_every_latency_lies_in_its_cell_and_cells_are_narrow(seconds: float) -> None:
     """A cell is at most 0.8 % wide, and holds what it says."""
-    low, high = edges_of(cell_of(seconds))
+    ((cell, count),) = filled([seconds]).cells.items()
+    low, high = edges_of(cell)
     assert low <= seconds * (1 + 1e-12)
     assert seconds <= high * (1 + 1e-12)
     assert high / low <= 1 + 1 / 128 + 1e-9
-    assert filled([seconds]).cells == {cell_of(seconds): 1}
+    assert count == 1
 
 
 @given(LATENCIES, st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0]))
@@ -50,9 +52,9 @@ def test_merging_is_counting_all_in_one(parts: list[list[float]]) -> None:
 
 def test_nothing_has_no_quantile_and_survives_the_wire() -> None:
     """Of nothing there is no percentile; and what a worker sends arrives as it was."""
-    assert Histogram().quantile(0.95) is None
-    assert Histogram().mean is None
+    assert LatencyHistogram().quantile(0.95) is None
+    assert LatencyHistogram().mean is None
     histogram = filled([0.0, 0.25, 3.0])
-    assert from_plain(plain(histogram)) == histogram
-    assert json.dumps(plain(histogram))
+    sent = json.loads(json.dumps(as_message(Record(lags=histogram))))
+    assert from_message(sent).lags == histogram
     assert [count for *_, count in histogram.bars()] == [1, 1, 1]

@@ -59,11 +59,11 @@ def test_many_workers_count_as_one(parts: list[list[Event]]) -> None:
     alone = counted([event for part in parts for event in part])
     assert whole.counts == alone.counts
     assert whole.lags.cells == alone.lags.cells
-    assert {name: (s.done, s.errors, s.reasons, s.response.cells) for name, s in whole.sums.items()} == {
-        name: (s.done, s.errors, s.reasons, s.response.cells) for name, s in alone.sums.items()
+    assert {name: (s.done, s.errors, s.reasons, s.response.cells) for name, s in whole.tasks.items()} == {
+        name: (s.done, s.errors, s.reasons, s.response.cells) for name, s in alone.tasks.items()
     }
-    assert {at: (b.offered, b.done, b.errors) for at, b in whole.beats.items()} == {
-        at: (b.offered, b.done, b.errors) for at, b in alone.beats.items()
+    assert {at: (b.offered, b.done, b.errors) for at, b in whole.seconds.items()} == {
+        at: (b.offered, b.done, b.errors) for at, b in alone.seconds.items()
     }
 
 
@@ -71,6 +71,6 @@ def test_who_cannot_be_let_in_is_a_bad_event() -> None:
     """An arrival that was dropped counts against the SLOs of its subject, and not among what was done."""
     record = Record()
     record.drop("browse", 3.2)
-    record.lose("browse/voices", 3.2, [P95])
-    assert record.counts["browse/voices", "p95"] == {3: [0, 1]}
-    assert record.beats[3].dropped == 1
+    record.count("browse/voices", Ended(3.2, 0.0, 0.0, "dropped"), [P95])
+    assert record.by_slo()["browse/voices", "p95"] == {3: [0, 1]}
+    assert record.seconds[3].dropped == 1

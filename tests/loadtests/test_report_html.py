@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from judge.verdict import Outcome
-from loadtests.judge import Facts, judge
 from loadtests.record import Record
 from loadtests.reports.charts import MOST_COLUMNS, columns
 from loadtests.reports.html import write
 from loadtests.result import LoadReport, Reason, Second
+from loadtests.verdict import Facts, judge
 from tests.loadtests.reporting import BEGAN, order, record, report, searched
 
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -140,4 +140,4 @@ def test_counts_come_from_the_run() -> None:
 
     assert sum(second.done for second in made.seconds) == 200
     assert "errors 5.00 %" in said
-    assert record(10.0).sums["browse/me"].errors == 10
+    assert record(10.0).tasks["browse/me"].errors == 10

@@ -99,6 +99,7 @@ class Booking(HttpProbe):
     availability_url: SecretStr | None = Field(
         default=None,
         description="The address for availability, in addition to url, for a partner with a host of its own for it (recreation).",
+        examples=["https://www.recreation.gov/api/camps/availability/campground"],
     )
 
     @model_validator(mode="after")
@@ -121,6 +122,9 @@ class Booking(HttpProbe):
     def steps(self) -> tuple[Read, ...]:
         """The partner's requests, in order: `step.<name>` can be an SLO's measure."""
         return self._partner().reads
+
+    def step_names(self) -> tuple[str, ...]:
+        return tuple(read.name for read in self.steps)
 
     def _url(self, read: Read, path: str) -> str:
         if read.elsewhere and self.availability_url is not None:

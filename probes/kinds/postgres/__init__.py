@@ -55,7 +55,8 @@ class Postgres(Probe):
     errors: ClassVar[dict[type[Exception], Reason]] = {asyncpg.PostgresError: Reason.STATUS, asyncpg.InterfaceError: Reason.PROTOCOL}
 
     dsn: SecretStr = Field(
-        description="postgresql://role:password@host:5432/database, with a role that can only read; sslmode as in libpq."
+        description="postgresql://role:password@host:5432/database, with a role that can only read; sslmode as in libpq.",
+        examples=["postgresql://role:password@host:5432/database"],
     )
     query: str = Field(default="select 1", min_length=1, description="One statement; it runs in a read-only transaction.")
     expect: ExpectedResult = Field(default=ExpectedResult(), description="Conditions for the result; without it any result passes.")

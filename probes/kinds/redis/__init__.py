@@ -42,7 +42,9 @@ class Redis(Probe):
     )
     errors: ClassVar[dict[type[Exception], Reason]] = {redis_errors.RedisError: Reason.STATUS}
 
-    url: SecretStr = Field(description="redis://user:password@host:6379/0, or rediss:// for TLS.")
+    url: SecretStr = Field(
+        description="redis://user:password@host:6379/0, or rediss:// for TLS.", examples=["redis://user:password@host:6379/0"]
+    )
     round_trip: bool = Field(default=False, description="Also write a key outrider:probe:<check>:<random>, read it and delete it.")
     tls: Tls | None = Field(default=None, description="Use TLS with these settings; rediss:// alone takes the defaults.")
 

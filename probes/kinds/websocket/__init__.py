@@ -33,7 +33,7 @@ from probes.expect.status import Statuses, judge_status
 from probes.facts import STATUS_CODE
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
-from probes.target import TargetRef
+from probes.target import Target, TargetRef
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
@@ -126,7 +126,9 @@ class WebSocket(Probe):
     target: TargetRef | None = Field(
         default=None, description="A name under targets:; the check takes its address, headers, rules and limit."
     )
-    url: SecretStr | None = Field(default=None, description="An address that begins with ws:// or wss://, instead of a target.")
+    url: SecretStr | None = Field(
+        default=None, description="An address that begins with ws:// or wss://, instead of a target.", examples=["wss://api.roadtrip.app"]
+    )
     path: str = Field(default="", pattern=r"^([/?].*)?$", description="The path below the target's address, with the query.")
     headers: dict[str, SecretStr] = Field(default={}, description="Headers of the handshake, in addition to the target's.")
     origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
@@ -147,6 +149,9 @@ class WebSocket(Probe):
         if split.username or split.password:
             raise ValueError("write a user and a password into headers, as Authorization")
         return self
+
+    def goes_to(self) -> Target | None:
+        return self.target
 
     def _configured_url(self) -> str:
         if self.target is not None:

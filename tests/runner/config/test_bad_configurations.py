@@ -13,7 +13,7 @@ from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
 from probes.probe import Probe
 from runner.config.errors import PlanError
-from runner.config.read import load
+from runner.config.read import read_plan
 
 BAD = Path(__file__).parent / "bad"
 KINDS: dict[str, type[Probe]] = {
@@ -37,7 +37,7 @@ SECRETS = ("sk-not-for-anybody", "pa55%20word", "pa55 word", "hunter2-from-a-fil
 def said(file: Path) -> str:
     """Loads a wrong file, and gives what is said about it."""
     with pytest.raises(PlanError) as error:
-        load(file, environ=ENVIRONMENT, kinds=KINDS)
+        read_plan(file, environ=ENVIRONMENT, kinds=KINDS)
     return str(error.value).replace(f"{file.parent}/", "") + "\n"
 
 

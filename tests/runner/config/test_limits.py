@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.rates import Load, limits, windows
-from runner.config.read import load
+from runner.config.rates import Rate, limits, windows
+from runner.config.read import read_plan
 
 
-def asked(tmp_path: Path, limit: str, checks: str) -> tuple[Load, ...]:
+def asked(tmp_path: Path, limit: str, checks: str) -> tuple[Rate, ...]:
     """Loads checks of one target with a limit, and counts what they ask of it."""
     file = tmp_path / "checks.yaml"
     file.write_text(
         f"version: 1\ntargets:\n  api: {{url: http://localhost, limit: {limit}}}\n  free: {{url: http://localhost}}\nchecks:\n{checks}"
     )
-    return limits(load(file, environ={}))
+    return limits(read_plan(file, environ={}))
 
 
 def test_all_checks_of_a_target_count_together(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_all_checks_of_a_target_count_together(tmp_path: Path) -> None:
         "  free: {kind: http, target: free, interval: 1s, timeout: 1s}\n"
         "  port: {kind: tcp, host: localhost, port: 1}\n"
     )
-    assert asked(tmp_path, "900/1h", checks) == (Load("api", 240 + 2 * 9 + 1, 900.0, 3600.0),)
+    assert asked(tmp_path, "900/1h", checks) == (Rate("api", 240 + 2 * 9 + 1, 900.0, 3600.0),)
 
 
 def test_a_limit_that_is_just_reached_is_kept(tmp_path: Path) -> None:
@@ -59,4 +59,4 @@ def test_a_plan_says_the_windows_of_all_that_it_may_spend(tmp_path: Path) -> Non
         "  free: {url: http://free}\nload: {most: {POST /ask: 20/7d, GET /ask: partner}}\n"
         "checks: {api: {kind: http, target: api}}\n"
     )
-    assert windows(load(file, environ={})) == {"api": 3600.0, "partner": 30 * 86400.0, "POST /ask under load": 7 * 86400.0}
+    assert windows(read_plan(file, environ={})) == {"api": 3600.0, "partner": 30 * 86400.0, "POST /ask under load": 7 * 86400.0}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from probes import discover
 from runner.config.errors import PlanError
-from runner.config.read import load
+from runner.config.purpose import Purpose
+from runner.config.read import read_plan
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,14 +50,14 @@ def test_no_change_of_the_committed_checks_makes_the_load_stumble(changes: list[
     with TemporaryDirectory() as folder:
         file = Path(folder) / "checks.yaml"
         file.write_text("\n".join(lines))
-        for secrets in (True, False):
-            assert loads_or_refuses(file, secrets=secrets)
+        for purpose in (Purpose.RUN, Purpose.DRY_RUN):
+            assert loads_or_refuses(file, purpose)
 
 
-def loads_or_refuses(file: Path, *, secrets: bool) -> bool:
+def loads_or_refuses(file: Path, purpose: Purpose) -> bool:
     """Whether a file loads, or at least one problem is said."""
     try:
-        load(file, environ=SYSTEM, kinds=KINDS, secrets=secrets)
+        read_plan(file, environ=SYSTEM, kinds=KINDS, purpose=purpose)
     except PlanError as error:
         return bool(str(error))
     return True
@@ -92,7 +93,7 @@ SECRET = "S3cr3t-V4lue/@:x"
 
 def test_the_template_of_the_next_test_is_sound(write: Write) -> None:
     """Without a secret in a wrong place the file loads."""
-    assert len(load(write(TEMPLATE.format(*(f"'{text}'" for text in SOUND))), environ={}).checks) == 6
+    assert len(read_plan(write(TEMPLATE.format(*(f"'{text}'" for text in SOUND))), environ={}).checks) == 6
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -104,7 +105,7 @@ def test_no_error_shows_a_secret_wherever_it_was_put(write: Write, places: set[i
     (file.parent / "secret").write_text(SECRET)
     said = ""
     try:
-        load(file, environ={"API_KEY": SECRET, "URL": f"redis://user:{SECRET}@localhost"}, kinds=KINDS)
+        read_plan(file, environ={"API_KEY": SECRET, "URL": f"redis://user:{SECRET}@localhost"}, kinds=KINDS)
     except PlanError as error:
         said = str(error)
     assert SECRET not in said

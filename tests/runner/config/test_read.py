@@ -9,15 +9,16 @@ import pytest
 from runner.config.cron import shortest_gap
 from runner.config.errors import PlanError
 from runner.config.plan import Cron, Every, Plan
-from runner.config.read import load
+from runner.config.purpose import Purpose
+from runner.config.read import read_plan
 
 Write = Callable[..., Path]
 
 
 def planned(file: Path, **given: Any) -> Plan:
     """Loads a file with these variables and arguments."""
-    arguments = {key: given.pop(key) for key in ("tags", "checks", "secrets", "serving") if key in given}
-    return load(file, environ=given, **arguments)
+    arguments = {key: given.pop(key) for key in ("tags", "checks", "purpose", "annotate") if key in given}
+    return read_plan(file, environ=given, **arguments)
 
 
 def wrong(file: Path, **given: Any) -> str:
@@ -97,7 +98,7 @@ def test_the_server_s_tokens_are_needed_by_who_serves(write: Write) -> None:
     file = write(
         "server: {listen: '[::1]:9000', operate_token: '${file:token}', hosts: [outrider.example]}\nchecks:\n  one: {" + TCP + "}\n"
     )
-    assert planned(file, serving=False).server.operate_token == ""
+    assert planned(file, purpose=Purpose.CHECKS).server.operate_token == ""
     assert "token can't be read" in wrong(file)
     (file.parent / "token").write_text("operate-me\n")
     server = planned(file).server
@@ -144,7 +145,7 @@ def test_a_plan_knows_the_files_that_its_values_came_from(write: Write, tmp_path
     (tmp_path / "key").write_text("secret-value")
     api, off = "kind: http, url: 'http://localhost/', bearer: '${file:key}'", "kind: http, url: '${file:no}', enabled: false"
     two = f"checks:\n  api: {{{api}}}\n  off: {{{off}}}\n"
-    assert load(write(two), environ={}).files == (tmp_path / "key",)
+    assert read_plan(write(two), environ={}).files == (tmp_path / "key",)
 
 
 def test_a_check_knows_its_line_in_the_file(write: Write) -> None:
@@ -207,7 +208,7 @@ def test_a_fingerprint_changes_with_a_secret(write: Write) -> None:
 def test_a_check_without_its_values_is_still_understood(write: Write, key: str, kinds: str) -> None:
     """Texts of the right form stand in for addresses, numbers and durations, so that all else can be judged."""
     for kind in kinds.split():
-        plan = planned(write(f"checks:\n  one: {{kind: {kind}, {key}, timeout: '${{T}}', enabled: '${{E}}'}}\n"), secrets=False)
+        plan = planned(write(f"checks:\n  one: {{kind: {kind}, {key}, timeout: '${{T}}', enabled: '${{E}}'}}\n"), purpose=Purpose.DRY_RUN)
         assert names(plan) == ["one"]
 
 
@@ -218,7 +219,7 @@ def test_names_and_schedules_from_elsewhere_stand_open_without_values(write: Wri
         f"  two: {{{TCP}, cron: '${{CRON}}', zone: '${{ZONE}}', timeout: '${{LONG}}'}}\n"
     )
     file = write(f"checks:\n{checks}")
-    assert names(planned(file, secrets=False)) == ["one", "two"]
+    assert names(planned(file, purpose=Purpose.DRY_RUN)) == ["one", "two"]
     given = {"EVERY": "1s", "SLO": "p95", "PARENT": "moon", "CRON": "x", "ZONE": "nowhere", "TAG": "A B", "LONG": "1m"}
     assert "6 errors" in wrong(file, **given)
 
@@ -233,7 +234,7 @@ def test_what_is_set_for_others_is_none_of_a_gate_s_business(write: Write) -> No
 
 def test_mistakes_are_seen_without_values_too(write: Write) -> None:
     """--no-secrets says what is wrong with the file itself, and what is set is judged as well."""
-    said = wrong(write("checks:\n  one: {kind: redis, url: '${V}', round_tripp: true, timeout: '${T}'}\n"), secrets=False, T="5")
+    said = wrong(write("checks:\n  one: {kind: redis, url: '${V}', round_tripp: true, timeout: '${T}'}\n"), purpose=Purpose.DRY_RUN, T="5")
     assert "round_trip?" in said
     assert "5 has no unit; write 5s (the value comes from ${T})" in said
     assert "2 errors" in said
@@ -245,7 +246,88 @@ def test_a_name_as_long_as_may_be(tmp_path: Path, length: int) -> None:
     file = tmp_path / "checks.yaml"
     file.write_text(f"version: 1\nchecks: {{{'a' * length}: {{kind: tcp, host: localhost, port: 1}}}}\n")
     if length == 63:
-        assert [one.check.name for one in load(file, environ={}).checks] == ["a" * 63]
+        assert [one.check.name for one in read_plan(file, environ={}).checks] == ["a" * 63]
     else:
         with pytest.raises(PlanError, match=r"a name has small letters, digits and - \(not first\), at most 63 of them"):
-            load(file, environ={})
+            read_plan(file, environ={})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "kind: http, url: 'http://${HOST}:${PORT}/health'",
+        "kind: http, url: '${API}/health', proxy: '${PROXY}', http: '${HTTP}'",
+        "kind: http, url: 'http://localhost', expect: {status: '${STATUS}', within: '${QUICK}'}",
+        "kind: websocket, url: '${SOCKET}'",
+        "kind: postgres, dsn: 'postgresql://${USER}:${PASSWORD}@${HOST}:${PORT}/x'",
+        "kind: tcp, host: '${HOST}', port: '${PORT}', reports_as: '${REPORT}', confirm: '${CONFIRM}', gate: '${GATE}'",
+    ],
+)
+def test_a_value_that_is_not_there_has_an_example_of_its_field(write: Write, settings: str) -> None:
+    """Whatever is left open, whole or in part: the field's own example stands there, so that the check is understood."""
+    assert names(planned(write(f"checks:\n  one: {{{settings}}}\n"), purpose=Purpose.DRY_RUN)) == ["one"]
+
+
+def test_a_name_that_is_there_in_part_is_not_judged(write: Write) -> None:
+    """Neither as an SLO's measure, nor as a check to compare with, nor in a path that a target's rules would refuse."""
+    report = "{kind: health_metrics, target: api, parts: {$.db_healthy: {equals: true, compare_with: 'the-${DATABASE}'}}}"
+    text = (
+        "targets: {api: {url: 'http://localhost', deny: ['GET /*/no']}}\n"
+        "slos: {own: {objective: 95%, threshold: 1s, measure: 'step.${STEP}'}}\n"
+        f"checks:\n  report: {report}\n"
+        "  trip: {kind: journey, target: api, slos: [own], steps: [{name: a, get: '/x/${ID}'}, {name: b, get: '/${ID}/no'}]}\n"
+    )
+    assert names(planned(write(text), purpose=Purpose.DRY_RUN)) == ["report", "trip"]
+
+
+def test_a_gate_that_the_runner_carries_out_has_the_file_s_rules(write: Write) -> None:
+    """`outrider run` reads the values of the gate section: a gate --via waits as long as the file says, from a variable too."""
+    file = write("gate: {wait: '${GATE_WAIT:-5m}', rounds: 7}\nchecks:\n  one: {" + TCP + "}\n")
+    gate = planned(file, GATE_WAIT="11m").gate
+    assert (gate.wait, gate.rounds) == (660.0, 7)
+    assert planned(file, purpose=Purpose.CHECKS, GATE_WAIT="11m").checks
+
+
+LOADED = """targets:
+  api: {url: http://localhost, load: '${LOADABLE:-true}'}
+  staging: {url: '${STAGING}', load: true}
+  free: {url: http://localhost}
+slos:
+  p95: {objective: 95%, threshold: 500ms}
+load:
+  scenarios:
+    near: {mix: {trip: 1}, slos: [p95]}
+    far: {mix: {tour: 1}, slos: [p95], target: staging}
+checks:
+  trip: {kind: journey, target: api, steps: [{name: a, get: /a}]}
+  tour: {kind: journey, target: staging, headers: {A: '${FAR_TOKEN}'}, steps: [{name: a, get: /a}]}
+  idle: {kind: journey, target: api, enabled: false, headers: {A: '${IDLE}'}, steps: [{name: a, get: /a}]}
+  port: {kind: tcp, host: '${HOST}', port: 1}
+"""
+
+
+def test_a_load_needs_the_values_of_its_own_target_alone(write: Write) -> None:
+    """Its target and the enabled journeys to it; of the other targets, journeys and kinds nothing has to be set."""
+    near = read_plan(write(LOADED), environ={}, purpose=Purpose.LOAD, scenario="near")
+    assert (names(near), list(near.targets), near.load.scenarios["near"].target) == (["trip"], ["api"], "api")
+    far = {"STAGING": "http://localhost", "FAR_TOKEN": "x"}
+    plan = read_plan(write(LOADED), environ=far, purpose=Purpose.LOAD, scenario="far")
+    assert (names(plan), plan.load.scenarios["far"].target) == (["tour"], "staging")
+    with pytest.raises(PlanError, match="FAR_TOKEN is not set"):
+        read_plan(write(LOADED), environ={"STAGING": "http://localhost"}, purpose=Purpose.LOAD, scenario="far")
+
+
+@pytest.mark.parametrize(
+    ("environ", "loadable"),
+    [
+        ({}, ("api",)),
+        ({"LOADABLE": "false"}, ()),
+        ({"STAGING": "http://localhost"}, ("api", "staging")),
+        ({"STAGING": "no address"}, ("api",)),
+    ],
+)
+def test_the_one_target_that_says_load_true_is_meant(write: Write, environ: dict[str, str], loadable: tuple[str, ...]) -> None:
+    """Where a scenario names none: the only one whose values are set here and that says so; none or several of them mean nothing."""
+    rules = read_plan(write(LOADED), environ=environ, purpose=Purpose.LOAD, scenario="near").load
+    assert rules.loadable == loadable
+    assert rules.scenarios["near"].target == ("api" if loadable == ("api",) else "")

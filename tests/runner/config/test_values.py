@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.placeholders import Real, Unfilled, fill, parse
+from runner.config.placeholders import Environment, Unfilled, fill, parse
 
 NAMES = ("A", "B_2", "EMPTY", "NOT_SET")
 
 
 def filled(text: str, folder: Path = Path("/nowhere"), **environ: str) -> str:
     """Fills a text in from these variables and this folder."""
-    return fill(parse(text), Real(environ, folder)).text
+    return fill(parse(text), Environment(environ, folder)).text
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_only_plain_small_text_files_are_read(tmp_path: Path) -> None:
 def test_a_value_from_a_file_or_a_secret_variable_is_known_as_secret(tmp_path: Path) -> None:
     """Files and variables named like secrets are secrets, within a longer text too; other variables are none."""
     (tmp_path / "key").write_text("from-file\n")
-    source = Real({"AI_KEY": "from-variable", "PLAIN": "plain"}, tmp_path)
+    source = Environment({"AI_KEY": "from-variable", "PLAIN": "plain"}, tmp_path)
     found = fill(parse("${PLAIN}:${AI_KEY}@${file:key}"), source)
     assert (found.text, set(found.secrets)) == ("plain:from-variable@from-file", {"from-variable", "from-file"})
 
@@ -110,7 +110,7 @@ def test_nothing_makes_the_placeholders_stumble(text: str, environ: dict[str, st
     """Whatever is written, it is filled in or said to be wrong at one of its placeholders."""
     hole = 0
     try:
-        fill(parse(text), Real(environ, Path("/nowhere")))
+        fill(parse(text), Environment(environ, Path("/nowhere")))
     except Unfilled as error:
         hole = error.hole
     assert 0 <= hole <= text.count("${")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from judge.verdict import Outcome
-from loadtests.judge import Facts, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Record
 from loadtests.result import LoadReport
+from loadtests.verdict import Facts, judge
+from probes.target import Target
 from runner.load.process import most_that_holds
 
-ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), {"name": "api", "url": "http://127.0.0.1:1"}, duration=9.0)
+ORDER = Order("t", {"browse": 1.0}, "requests", (SloOrder("p95", 0.95, 0.5),), Target(name="api", url="http://127.0.0.1:1"), duration=9.0)
 
 
 def test_a_ctrl_c_ends_the_search_and_not_only_the_run() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from loadtests.result import LoadReport, Progress
-from runner.load.view import View, told
+from runner.load.view import View, show_report
 from tests.loadtests.reporting import report, searched
 
 NOW = Progress(
@@ -101,7 +101,7 @@ def test_a_budget_that_is_gone_is_said() -> None:
 def end(made: LoadReport) -> list[str]:
     """The lines at the end of a run."""
     one = console()
-    told(one, made)
+    show_report(one, made)
     return written(one).splitlines()
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from judge.verdict import Outcome
-from loadtests.judge import Facts, breach, budget_used, judge
 from loadtests.order import Order, SloOrder
 from loadtests.record import Ended, Record, good
 from loadtests.result import LoadReport, Stage, Worker, as_json, report_from
+from loadtests.verdict import Facts, breach, budget_used, judge
+from probes.target import Target
 
 P95 = SloOrder("p95", 0.95, 0.5)
 AVAILABLE = SloOrder("availability", 0.99)
@@ -19,7 +20,7 @@ ORDER = Order(
     mix={"browse": 1.0, "search": 1.0},
     count="requests",
     slos=(P95, AVAILABLE),
-    target={"name": "api", "url": "http://127.0.0.1:1"},
+    target=Target(name="api", url="http://127.0.0.1:1"),
     stages=(Stage(20.0, 40.0, 40.0),),
     duration=20.0,
     warm_up=2.0,
@@ -110,14 +111,14 @@ def test_what_is_still_under_way_ends_no_run() -> None:
 def test_a_run_that_was_cut_has_no_cool_down() -> None:
     """What it has counted is judged to its end: the breach that ended it is not forgotten."""
     report = judge(replace(ORDER, cool_down=15.0), run(), Facts(1000.0, 1012.0, (WELL,), aborted="browse/x p95"))
-    assert [(mark.name, mark.ends) for mark in report.marks] == [("warm-up", 2.0), ("steady", 12.0)]
+    assert [(period.name, period.ends) for period in report.periods] == [("warm-up", 2.0), ("steady", 12.0)]
 
 
 def test_a_clean_run_that_proves_its_slos_passes() -> None:
     """720 clean requests prove 95 % and 99 %: pass, without a reason."""
     report = judge(ORDER, run(), facts())
     assert (report.verdict, report.reasons) == (Outcome.PASS, ())
-    assert [(m.name, m.begins, m.ends) for m in report.marks] == [("warm-up", 0.0, 2.0), ("steady", 2.0, 20.0)]
+    assert [(m.name, m.begins, m.ends) for m in report.periods] == [("warm-up", 0.0, 2.0), ("steady", 2.0, 20.0)]
 
 
 def test_one_slow_route_fails_by_its_name_and_is_not_pooled_away() -> None:

@@ -16,8 +16,8 @@ from judge.intervals import runs_needed
 from judge.verdict import Outcome, combined, same_revision
 from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
-from loadtests.record import Record
-from loadtests.result import Generator, Judgement, LoadReport, Mark, Offered, Reason, Second, Task, Window, Worker
+from loadtests.record import Record, SecondCounts
+from loadtests.result import Generator, Judgement, LoadReport, Offered, Period, Reason, Second, Task, Window, Worker
 from loadtests.sentences import percent, sentence, span
 from loadtests.shapes import peak
 
@@ -44,14 +44,14 @@ class Facts:
 
 def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
     """The whole report. Never raises, whatever is missing."""
-    marks = marks_of(order, facts)
-    judgements = judgements_of(order, record, marks, facts.wanted)
+    periods = periods_of(order, facts)
+    judgements = judgements_of(order, record, periods, facts.wanted)
     generator = generator_of(order, record, facts.workers)
     reasons = [*_generator_reasons(order, record, generator, facts), *facts.trouble]
-    spoiled = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
+    invalid = any(reason.cause in ("saturated", "worker", "revision") for reason in reasons)
     found = list(_judged_reasons(judgements, order.slos))
     notes = list(_notes(order, facts))
-    if spoiled:
+    if invalid:
         notes += [Reason(Outcome.PASS, "note", f"measured, but not judged: {r.text}", r.task, r.slo) for r in found]
     else:
         reasons += found
@@ -65,10 +65,10 @@ def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
         facts.started,
         facts.finished,
         offered_of(order),
-        marks,
+        periods,
         judgements,
         seconds_of(record),
-        tasks_of(order, record, marks),
+        tasks_of(order, record, periods),
         generator,
         facts.workers,
         facts.revision_before,
@@ -82,44 +82,44 @@ def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
 def offered_of(order: Order) -> Offered:
     """What was meant to be sent."""
     rate = peak(order.stages) if order.stages else 0.0
-    address = str(order.target.get("url", ""))
-    name = str(order.target.get("name", ""))
+    name, address = order.target.name, order.target.url
     return Offered(
         order.arrivals, order.shape, order.stages, rate, order.duration, order.seed, order.mix, order.count, name, address, order.users
     )
 
 
-def marks_of(order: Order, facts: Facts) -> tuple[Mark, ...]:
+def periods_of(order: Order, facts: Facts) -> tuple[Period, ...]:
     """Warm-up, steady and cool-down, in seconds from the start; cut where the run was."""
     end = order.duration
     if facts.interrupted or facts.aborted:
         end = min(end, max(0.0, facts.finished - facts.started))
     warm = min(order.warm_up, end)
     cool = min(order.cool_down, end - warm) if end == order.duration else 0.0  # a run that was cut has no end of its own
-    found = (Mark("warm-up", 0.0, warm), Mark("steady", warm, end - cool), Mark("cool-down", end - cool, end))
-    return tuple(mark for mark in found if mark.ends > mark.begins)
+    found = (Period("warm-up", 0.0, warm), Period("steady", warm, end - cool), Period("cool-down", end - cool, end))
+    return tuple(period for period in found if period.ends > period.begins)
 
 
-def steady_of(marks: Sequence[Mark]) -> Mark:
+def steady_of(periods: Sequence[Period]) -> Period:
     """The part that is judged."""
-    return next((mark for mark in marks if mark.name == "steady"), Mark("steady", 0.0, 0.0))
+    return next((period for period in periods if period.name == "steady"), Period("steady", 0.0, 0.0))
 
 
-def judgements_of(order: Order, record: Record, marks: Sequence[Mark], wanted: Mapping[str, Sequence[str]]) -> tuple[Judgement, ...]:
+def judgements_of(order: Order, record: Record, periods: Sequence[Period], wanted: Mapping[str, Sequence[str]]) -> tuple[Judgement, ...]:
     """Every subject's SLOs, those of which nothing was counted too: they prove nothing.
 
     An SLO is proven of all that it is promised of together: one objective, at one threshold.
     """
-    steady = steady_of(marks)
+    steady = steady_of(periods)
     slos = {slo.name: slo for slo in order.slos}
-    keys = sorted(record.counts.keys() | {(subject, name) for subject, names in wanted.items() for name in names})
+    counted = record.by_slo()
+    keys = sorted(counted.keys() | {(subject, name) for subject, names in wanted.items() for name in names})
     chance = (1 - order.confidence) / max(1, len(keys))
-    relatives = {name: [counts for (_, slo), counts in record.counts.items() if slo == name] for name in slos}
+    relatives = {name: [counts for (_, slo), counts in counted.items() if slo == name] for name in slos}
     whole = {
         name: share(blocks_between(pooled(theirs), steady.begins, steady.ends), order.confidence).low for name, theirs in relatives.items()
     }
     return tuple(
-        _judgement(order, subject, slos[name], record.counts.get((subject, name), {}), (whole[name], len(relatives[name])), steady, chance)
+        _judgement(order, subject, slos[name], counted.get((subject, name), {}), (whole[name], len(relatives[name])), steady, chance)
         for subject, name in keys
     )
 
@@ -130,7 +130,7 @@ def _judgement(
     slo: SloOrder,
     counts: Mapping[int, Sequence[int]],
     together: tuple[float, int],  # what all that share the SLO prove of it, and how many they are
-    steady: Mark,
+    steady: Period,
     chance: float,
 ) -> Judgement:
     own = share(blocks_between(counts, steady.begins, steady.ends), order.confidence, 1 - chance)
@@ -166,8 +166,8 @@ def _outcome(observed: float | None, high: float, low: float, objective: float, 
     return Outcome.INCONCLUSIVE
 
 
-def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, steady: Mark, chance: float) -> Iterator[Window]:
-    """Windows that hold something; a breach within one must be surer, since so many are looked at."""
+def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, steady: Period, chance: float) -> Iterator[Window]:
+    """Windows that hold something; a breach within one must be surer, since many windows are looked at."""
     slid = [blocks for blocks in windows(counts, steady.begins, steady.ends, order.window) if any(total for _, total in blocks.pairs)]
     whole = sum(total for _, total in blocks_between(counts, steady.begins, steady.ends))
     for blocks in slid:
@@ -177,9 +177,9 @@ def _windows(order: Order, counts: Mapping[int, Sequence[int]], slo: SloOrder, s
 
 def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Generator:
     """The generator's own health, and why it was saturated where it was."""
-    offered = sum(beat.offered for beat in record.beats.values())
-    started = sum(beat.started for beat in record.beats.values())
-    dropped = sum(beat.dropped for beat in record.beats.values())
+    offered = sum(second.offered for second in record.seconds.values())
+    started = sum(second.started for second in record.seconds.values())
+    dropped = sum(second.dropped for second in record.seconds.values())
     achieved = started / offered if offered else None
     late = record.lags.quantile(0.99)
     cpu = max((worker.cpu_peak for worker in workers), default=0.0)
@@ -196,7 +196,7 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
 
 
 def _generator_reasons(order: Order, record: Record, generator: Generator, facts: Facts) -> Iterator[Reason]:
-    if not any(sums.done for sums in record.sums.values()) and not generator.dropped:
+    if not any(one.done for one in record.tasks.values()) and not generator.dropped:
         yield Reason(Outcome.INCONCLUSIVE, "nothing", "nothing was sent")
     if generator.saturated:
         yield Reason(
@@ -211,7 +211,7 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
     for worker in facts.workers:
         if worker.state != "done":
             yield Reason(Outcome.INCONCLUSIVE, "worker", f"worker {worker.name} was lost: its part was not sent, or not counted")
-    broke = generator.started - sum(beat.done for beat in record.beats.values())
+    broke = generator.started - sum(second.done for second in record.seconds.values())
     if broke > 0 and all(worker.state == "done" for worker in facts.workers) and facts.workers:
         yield Reason(
             Outcome.INCONCLUSIVE, "broken", f"{broke:,} arrivals began but were never counted as ended: this is an error of the generator"
@@ -225,11 +225,6 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
         )
 
 
-def _unmeasured(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> list[str]:
-    judged = {one.slo for one in judgements}
-    return [slo.name for slo in slos if slo.name not in judged]
-
-
 def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> Iterator[Reason]:
     for one in judgements:
         if one.outcome is Outcome.FAIL:
@@ -237,8 +232,10 @@ def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -
             yield Reason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
         elif one.outcome is Outcome.INCONCLUSIVE and not _clean(one):
             yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
-    for name in _unmeasured(judgements, slos):
-        yield Reason(Outcome.INCONCLUSIVE, "nothing", f"{name}: the run measured nothing that this SLO applies to", slo=name)
+    for slo in slos:
+        if slo.name not in {one.slo for one in judgements}:
+            text = f"{slo.name}: the run measured nothing that this SLO applies to"
+            yield Reason(Outcome.INCONCLUSIVE, "nothing", text, slo=slo.name)
     yield from _too_few([one for one in judgements if one.outcome is Outcome.INCONCLUSIVE and _clean(one)])
     if not judgements:
         yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: no SLO of the scenario applies to its tasks")
@@ -273,44 +270,40 @@ def _notes(order: Order, facts: Facts) -> Iterator[Reason]:
 
 def seconds_of(record: Record) -> tuple[Second, ...]:
     """Every second from the first to the last, empty ones too."""
-    if not record.beats:
+    if not record.seconds:
         return ()
     found = []
-    for at in range(max(record.beats) + 1):
-        beat = record.beats.get(at)
-        if beat is None:
-            found.append(Second(at))
-            continue
-        found.append(Second(at, beat.offered, beat.started, beat.dropped, beat.done, beat.errors, beat.lag, beat.response, beat.service))
+    for at in range(max(record.seconds) + 1):
+        one = record.seconds.get(at, SecondCounts())
+        found.append(Second(at, one.offered, one.started, one.dropped, one.done, one.errors, one.lag, one.response, one.service))
     return tuple(found)
 
 
-def tasks_of(order: Order, record: Record, marks: Sequence[Mark]) -> tuple[Task, ...]:
+def tasks_of(order: Order, record: Record, periods: Sequence[Period]) -> tuple[Task, ...]:
     """Tasks first, each with its requests behind it."""
-    steady = steady_of(marks)
+    steady = steady_of(periods)
     found = []
-    for name in sorted(record.sums, key=lambda n: (list(order.mix).index(n.split("/")[0]) if n.split("/")[0] in order.mix else 999, n)):
-        sums = record.sums[name]
+    for name in sorted(record.tasks, key=lambda n: (list(order.mix).index(n.split("/")[0]) if n.split("/")[0] in order.mix else 999, n)):
+        one = record.tasks[name]
         judged = max(
-            (sum(t for _, t in blocks_between(c, steady.begins, steady.ends)) for (s, _), c in record.counts.items() if s == name),
-            default=0,
+            (sum(t for _, t in blocks_between(c, steady.begins, steady.ends)) for c in record.counts.get(name, {}).values()), default=0
         )
         found.append(
             Task(
                 name,
-                sums.kind,
+                one.kind,
                 order.mix.get(name, 0.0),
-                sums.offered,
-                sums.started,
-                sums.dropped,
-                sums.done,
+                one.offered,
+                one.started,
+                one.dropped,
+                one.done,
                 judged,
-                sums.errors,
-                sums.reasons,
-                sums.said,
-                sums.response,
-                sums.service,
-                sums.phases,
+                one.errors,
+                one.reasons,
+                one.messages,
+                one.response,
+                one.service,
+                one.phases,
             )
         )
     return tuple(found)
@@ -323,11 +316,12 @@ def breach(order: Order, record: Record, until: float) -> str:
 
     It is looked at again and again, so the chance of a false alarm is shared out over all the seconds of the run.
     """
-    chance = (1 - order.confidence) / max(1.0, len(record.counts) * max(1.0, order.duration - order.warm_up))
+    counted = record.by_slo()
+    chance = (1 - order.confidence) / max(1.0, len(counted) * max(1.0, order.duration - order.warm_up))
     slos = {slo.name: slo for slo in order.slos}
-    over = {second for second, beat in record.beats.items() if second + 1 <= until and beat.done >= beat.started}
+    over = {at for at, second in record.seconds.items() if at + 1 <= until and second.done >= second.started}
     found: list[tuple[float, str]] = []
-    for (subject, name), counts in record.counts.items():
+    for (subject, name), counts in counted.items():
         own = share(blocks_between({at: counts[at] for at in counts.keys() & over}, order.warm_up, until), order.confidence, 1 - chance)
         if own.high < slos[name].objective and own.observed is not None:
             text = f"{subject} {name}: {own.total - own.good:,} of {own.total:,} were bad after {until:.0f} s"
@@ -339,7 +333,7 @@ def budget_used(order: Order, record: Record) -> dict[str, float]:
     """By subject and SLO, the share of the bad events that it may have which it has had so far; above 1 it is overspent."""
     objectives = {slo.name: slo.objective for slo in order.slos}
     used = {}
-    for (subject, name), counts in record.counts.items():
+    for (subject, name), counts in record.by_slo().items():
         good, total = sum(p[0] for p in counts.values()), sum(p[1] for p in counts.values())
         allowed = total * (1 - objectives[name])
         used[f"{subject} {name}"] = (total - good) / allowed if allowed else 0.0
