@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from demo._answers import Trouble, error
 from demo._cache import Cache
 from demo._database import Database, DatabaseDown
 from demo._front import Front
 from demo._meter import Meter
+from demo._responses import Trouble, error
 from demo._world import World
 from demo.api.auth import Auth
 from demo.api.booking import Bookings

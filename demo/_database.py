@@ -88,7 +88,7 @@ class Database:
         """Connects, makes the tables afresh, and the two users that there are."""
         self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=POOL, ssl=False, server_settings={"search_path": "app"})
         await self._pool.execute(SCHEMA)
-        for email, name, password in ((PROBE_USER, "Outrider", probe_password), (DEMO_USER, "A Rider", DEMO_PASSWORD)):
+        for email, name, password in ((PROBE_USER, "Outrider", probe_password), (DEMO_USER, "A Traveller", DEMO_PASSWORD)):
             salt = os.urandom(16)
             insert = "INSERT INTO users (email, name, salt, password) VALUES ($1, $2, $3, $4)"
             await self._pool.execute(insert, email, name, salt, _digest(password, salt))

@@ -10,10 +10,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo._answers import error
 from demo._database import Gate
 from demo._limits import SlidingWindow
 from demo._meter import Meter
+from demo._responses import error
 from demo._site import Line, line_of
 from demo._world import ReceivedRequest, World, who
 

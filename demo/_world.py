@@ -13,7 +13,7 @@ from probes.core import Clock
 VERSION = "1.4.2"
 REVISION = "4f1c9e7"
 PROBE_USER = "outrider-probe@roadtrip.example"
-DEMO_USER, DEMO_PASSWORD = "rider@roadtrip.example", "open-road-2026"
+DEMO_USER, DEMO_PASSWORD = "traveller@roadtrip.example", "open-trip-2026"
 MODEL = "gemini-2.0-flash"
 KEPT_REQUESTS = 100_000
 

@@ -147,14 +147,14 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
 
 
 def _counted(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:
-    """The share of all choices of `chosen` ranks whose sum is at least `rank_sum`: ways[k][s] counts those of k ranks with sum s."""
-    ways: list[dict[int, int]] = [{0: 1}, *({} for _ in range(chosen))]
+    """The share of all choices of `chosen` ranks whose sum is at least `rank_sum`: counts[k][s] counts those of k ranks with sum s."""
+    counts: list[dict[int, int]] = [{0: 1}, *({} for _ in range(chosen))]
     for rank in doubled:
         for size in range(chosen, 0, -1):
-            into = ways[size]
-            for total, count in ways[size - 1].items():
+            into = counts[size]
+            for total, count in counts[size - 1].items():
                 into[total + rank] = into.get(total + rank, 0) + count
-    return sum(count for total, count in ways[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
+    return sum(count for total, count in counts[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
 
 
 def _approximated(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:

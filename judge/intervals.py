@@ -133,37 +133,37 @@ def runs_needed(objective: Decimal | float, confidence: float = 0.95, bad: int =
     return high
 
 
-def unseen(answers: int, instances: int) -> float:
+def unseen(responses: int, instances: int) -> float:
     """The probability that one old instance among `instances` has not answered any of `answers` requests in a row.
 
     Each answer comes from any of the instances alike, independently: fresh connections through a balancer come near to that.
     """
-    return (1.0 - 1.0 / instances) ** answers if instances > 0 else 1.0
+    return (1.0 - 1.0 / instances) ** responses if instances > 0 else 1.0
 
 
-def answers_needed(instances: int, confidence: float = 0.95) -> int:
+def responses_needed(instances: int, confidence: float = 0.95) -> int:
     """How many answers in a row show one old instance among `instances` with this confidence: 11 for four at 95 %."""
     if instances <= 1:
         return 1
     return math.ceil(math.log(1.0 - confidence) / math.log1p(-1.0 / instances) - _CLOSE)
 
 
-def instances_excluded(answers: int, confidence: float = 0.95) -> int:
+def instances_excluded(responses: int, confidence: float = 0.95) -> int:
     """Among how many instances a single old one would have shown with this confidence: 4 for 11 answers, 1 for fewer than 5."""
     found = 1
-    while answers_needed(found + 1, confidence) <= answers:
+    while responses_needed(found + 1, confidence) <= responses:
         found += 1
     return found
 
 
-def old_instance_sentence(answers: int, confidence: float = 0.95) -> str:
+def old_instance_sentence(responses: int, confidence: float = 0.95) -> str:
     """For a person: `11 answers in a row: one old instance among four would have shown with 95 %`.
 
     Where they are too few for two instances: the confidence with which one of two would have shown, rounded down.
     """
-    instances = max(2, instances_excluded(answers, confidence))
-    sure = min(confidence, 1.0 - unseen(answers, instances))
-    row = "1 response" if answers == 1 else f"{answers} responses in a row"
+    instances = max(2, instances_excluded(responses, confidence))
+    sure = min(confidence, 1.0 - unseen(responses, instances))
+    row = "1 response" if responses == 1 else f"{responses} responses in a row"
     among = _WORDS[instances] if instances < len(_WORDS) else str(instances)
     return f"{row}: one old instance among {among} would have shown with {math.floor(sure * 1000 + _CLOSE * 1e6) / 10:.10g} % confidence"
 

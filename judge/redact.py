@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import re2  # type: ignore[import-untyped]  # it comes without types
 
-MARK = "***"
+REPLACEMENT = "***"
 SHORTEST = 4
 HEAD = 6  # characters of a secret at the end of a text of CUT characters or more: the text was cut in the middle of a secret
 CUT = 256
@@ -43,10 +43,10 @@ class Redactor:
     def text(self, text: str) -> str:
         """The text without any secret."""
         if text in self._short:
-            return MARK
+            return REPLACEMENT
         if self._pattern is None or not text:
             return text
-        found = self._pattern.sub(MARK.encode(), _bytes(text))
+        found = self._pattern.sub(REPLACEMENT.encode(), _bytes(text))
         return self._without_head(str(found.decode("utf-8", "surrogatepass")))
 
     def _without_head(self, text: str) -> str:
@@ -56,7 +56,7 @@ class Redactor:
         for start in range(max(0, len(text) - self._longest), len(text) - HEAD + 1):
             ending = text[start:]
             if any(form.startswith(ending) for form in self._heads.get(ending[:HEAD], ())):
-                return text[:start] + MARK
+                return text[:start] + REPLACEMENT
         return text
 
     def tree(self, value: Any) -> Any:

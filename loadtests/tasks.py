@@ -24,7 +24,7 @@ _PLACES = (
 )
 _INTERESTS = ("history", "nature", "music", "food", "legends")
 _QUERIES = ("seafood", "tacos", "campsite", "coffee")
-_LINES = ("Welcome back to the road.", "Next stop: the lighthouse.", "The bridge opened in 1937.")
+_LINES = ("Welcome back to the trip.", "Next stop: the lighthouse.", "The bridge opened in 1937.")
 _AHEAD = 7  # days
 
 

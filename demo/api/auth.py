@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from demo._answers import Trouble, fields_of
 from demo._database import Database, User
 from demo._limits import Lockout
 from demo._meter import Meter
+from demo._responses import Trouble, fields_of
 from demo._world import PROBE_USER, World
 
 WEEK = 604800

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from demo._answers import Trouble, body_of
 from demo._cache import Cache
 from demo._database import Database, DatabaseDown
+from demo._responses import Trouble, body_of
 from demo._world import World
 from demo.api.auth import Auth
 

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from demo._answers import stamp
 from demo._cache import Cache
 from demo._database import Database, DatabaseDown
 from demo._meter import Meter
+from demo._responses import stamp
 from demo._world import World
 
 DATABASE_TRUTH = "/api/health/database/test-query"

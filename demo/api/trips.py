@@ -15,18 +15,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from demo._answers import Trouble, body_of
 from demo._cache import Cache
 from demo._database import Database, User
 from demo._limits import Daily
 from demo._meter import Meter
+from demo._responses import Trouble, body_of
 from demo._world import MODEL, World
 from demo.api.auth import Auth
 
 STORIES_A_DAY = 10
 KEPT = 7 * 86400
 PLACES = {"san francisco, ca": (37.7749, -122.4194), "los angeles, ca": (34.0522, -118.2437), "monterey, ca": (36.6002, -121.8947)}
-CANNED = "Every road has a story. While we look for this one, watch the hills go by: people have crossed them for thousands of years."
+CANNED = "Every place has a story. While we look for this one, watch the hills go by: people have crossed them for thousands of years."
 
 
 class Place(BaseModel):

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from demo._answers import Trouble, body_of, json_of
+from demo._responses import Trouble, body_of, json_of
 from demo._world import World
 from demo.api.auth import Auth
 
@@ -47,7 +47,7 @@ class Voice:
             Route("/api/voice/status", self.status),
             Route("/api/voice/metrics", self.metrics),
             Route("/api/voice-assistant/interact", self.interact, methods=["POST"]),
-            Route("/api/voice-assistant/booking-action", self.book, methods=["POST"]),
+            Route("/api/voice-assistant/booking-action", self.act_on_booking, methods=["POST"]),
         ]
 
     async def voices(self, _request: Request) -> Response:
@@ -71,7 +71,7 @@ class Voice:
             sound = base64.b64decode(body["audio_base64"], validate=True)
         except (ValueError, LookupError, TypeError):
             return JSONResponse({"transcript": "", "error": "audio_base64 is no base64"})
-        return JSONResponse({"transcript": f"{len(sound)} bytes of the open road", "error": None})
+        return JSONResponse({"transcript": f"{len(sound)} bytes of sound", "error": None})
 
     async def process(self, request: Request) -> Response:
         """One turn of the assistant, by voice."""
@@ -99,7 +99,7 @@ class Voice:
         spoken = str((body.get("voice_input") or {}).get("text", "")) if isinstance(body, dict) else ""
         return JSONResponse({"response": {"text": f"You said: {spoken[:200]}", "intent": "smalltalk"}, "session_id": str(uuid.uuid4())})
 
-    async def book(self, request: Request) -> Response:
+    async def act_on_booking(self, request: Request) -> Response:
         """Books in the real one: no probe may come here. Here it is only noted."""
         self._world.forbidden.append("POST /api/voice-assistant/booking-action")
         self._auth.need_user(request)

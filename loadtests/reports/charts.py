@@ -99,12 +99,12 @@ def _rates(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         return plot.path(plot.stairs([(c.begins, c.ends, n / c.seconds) for c, n in zip(cut, of, strict=True)]), x, y)
 
     dropped = [plot.Cell(x(c.begins), y(c.dropped / c.seconds), _w(x, c), y(0) - y(c.dropped / c.seconds), "bad", _dropped(c)) for c in cut]
-    said = f"{count(sum(c.offered for c in cut))} arrivals were due, {count(sum(c.started for c in cut))} begun"
+    text = f"{count(sum(c.offered for c in cut))} arrivals were due, {count(sum(c.started for c in cut))} begun"
     good = plot.Line(line([c.done - c.errors for c in cut]), "good", "done without error")
     return plot.Chart(
         "rate",
         "Arrivals a second",
-        f"Arrivals a second over time: {said}.",
+        f"Arrivals a second over time: {text}.",
         _RATE,
         across,
         tuple(plot.Tick(y(t), rate(t)) for t in ticks),
@@ -187,9 +187,9 @@ def _heat(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
     for column, rows in zip(cut, by_column, strict=True):
         for row, number in sorted(rows.items()):
             below, above = 2.0 ** (row / ROWS_PER_DOUBLING), 2.0 ** ((row + 1) / ROWS_PER_DOUBLING)
-            said = f"{column.begins:.0f} s: {count(number)} of {span(below)} to {span(above)}"
+            text = f"{column.begins:.0f} s: {count(number)} of {span(below)} to {span(above)}"
             height = max(0.5, round(y(below) - y(above), 1))
-            cells.append(plot.Cell(x(column.begins), y(above), _w(x, column), height, f"heat{_shade(number, most)}", said))
+            cells.append(plot.Cell(x(column.begins), y(above), _w(x, column), height, f"heat{_shade(number, most)}", text))
     return plot.Chart(
         "heat",
         "Every response, by when it was due and how long it took",
@@ -233,17 +233,17 @@ def _errors(report: LoadReport, cut: Sequence[Column]) -> plot.Chart:
         if c.errors
     )
     failed, done = sum(c.errors for c in cut), sum(c.done for c in cut)
-    said = f"{count(failed)} of {count(done)} failed ({percent(failed / done if done else None)})"
+    text = f"{count(failed)} of {count(done)} failed ({percent(failed / done if done else None)})"
     return plot.Chart(
         "errors",
         "Errors a second",
-        f"Errors a second over time: {said}.",
+        f"Errors a second over time: {text}.",
         _SMALL,
         across,
         tuple(plot.Tick(y(t), rate(t)) for t in ticks),
         cells=cells,
         bands=bands,
-        under=f"{said[0].upper()}{said[1:]}; the table below shows what failed and why.",
+        under=f"{text[0].upper()}{text[1:]}; the table below shows what failed and why.",
     )
 
 

@@ -79,7 +79,7 @@ class Fault:
     name: str
     reason: str
     count: int
-    said: str
+    text: str
 
 
 def write(report: LoadReport) -> str:

@@ -128,7 +128,7 @@ async def _query(resolver: dns.asyncresolver.Resolver, host: str, within: float,
 
 async def _query_type(resolver: dns.asyncresolver.Resolver, host: str, kind: str, within: float) -> tuple[str, ...]:
     try:
-        answer = await resolver.resolve(host, dns.rdatatype.from_text(kind), lifetime=within, search=True)
+        response = await resolver.resolve(host, dns.rdatatype.from_text(kind), lifetime=within, search=True)
     except dns.resolver.NoAnswer:
         return ()
-    return tuple(record.address for record in answer)
+    return tuple(record.address for record in response)

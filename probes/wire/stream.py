@@ -126,7 +126,7 @@ class Stream(asyncio.Protocol):
         await self._writable.wait()
 
     async def handshake(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Shakes hands as a client. `tls` is set first, so that the server's certificates are known even after a failure."""
+        """Makes the TLS handshake as a client. `tls` is set first, so that the server's certificates are known even after a failure."""
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:

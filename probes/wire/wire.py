@@ -144,7 +144,7 @@ class Wire:
         return stream
 
     async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
-        """Shakes hands on an open connection. Raises Failed with the exact reason; facts and evidence have the certificates."""
+        """Makes the TLS handshake on an open connection. Raises Failed with the exact reason; facts and evidence have the certificates."""
         name = tls.server_name or host
         with ctx.phase("tls") as interval:
             try:

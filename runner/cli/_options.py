@@ -40,9 +40,9 @@ def selection_options(command: Command) -> Command:
 
 def deployment_options(command: Command) -> Command:
     """--deployment and --require: what ties a deployment's start to its finish."""
-    said = "The id that connects its start and its finish.  [default: the CI's run and attempt]"
+    text = "The id that connects its start and its finish.  [default: the CI's run and attempt]"
     command = click.option("--require", is_flag=True, help="Exit 1 unless the annotation is in Grafana.")(command)
-    return click.option("--deployment", default=None, metavar="ID", help=said)(command)
+    return click.option("--deployment", default=None, metavar="ID", help=text)(command)
 
 
 def plan_from(config: Path, purpose: Purpose, *, tags: tuple[str, ...] = (), checks: tuple[str, ...] = (), annotate: bool = False) -> Plan:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from runner.config.errors import NOWHERE, Mark, PlanError, Problem
+from runner.config.errors import NOWHERE, PlanError, Position, Problem
 from runner.config.nodes import LONGEST_NUMBER, Entry, Items, Keys, Node, Scalar
 
 LARGEST_FILE = 1_000_000  # bytes
@@ -60,21 +60,21 @@ def _decoded(data: bytes, name: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start]
-        mark = Mark(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
-        raise _fault(name, mark, "is not UTF-8; save the file as UTF-8") from None
+        position = Position(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
+        raise _fault(name, position, "is not UTF-8; save the file as UTF-8") from None
     if found := _FORBIDDEN.search(text):
         line_start = text.rfind("\n", 0, found.start()) + 1
-        mark = Mark(text.count("\n", 0, found.start()) + 1, found.start() - line_start + 1)
-        raise _fault(name, mark, f"a control character (U+{ord(found[0]):04X}); remove it")
+        position = Position(text.count("\n", 0, found.start()) + 1, found.start() - line_start + 1)
+        raise _fault(name, position, f"a control character (U+{ord(found[0]):04X}); remove it")
     return text
 
 
-def _fault(name: str, at: Mark, message: str) -> PlanError:
+def _fault(name: str, at: Position, message: str) -> PlanError:
     return PlanError(name, [Problem(at, (), message)])
 
 
 class _Halt(Exception):  # noqa: N818 - no accident: reading on makes no sense
-    def __init__(self, at: Mark, message: str) -> None:
+    def __init__(self, at: Position, message: str) -> None:
         super().__init__(message)
         self.at, self.message = at, message
 
@@ -86,7 +86,7 @@ class _Open:
     node: Keys | Items
     anchor: str | None
     key: Scalar | None = None
-    merges: list[tuple[Mark, Node]] = field(default_factory=list)
+    merges: list[tuple[Position, Node]] = field(default_factory=list)
 
 
 class _Builder:
@@ -103,7 +103,7 @@ class _Builder:
 
     def build(self, events: Iterable[Any]) -> None:
         for event in events:
-            at = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            at = Position(event.start_mark.line + 1, event.start_mark.column + 1)
             match event:
                 case yaml.DocumentStartEvent():
                     self._documents += 1
@@ -125,11 +125,11 @@ class _Builder:
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                     self._end()
 
-    def _tag(self, event: Any, at: Mark) -> None:
+    def _tag(self, event: Any, at: Position) -> None:
         if event.tag is not None and event.tag not in _TAGS:
             self.problems.append(Problem(at, (), f"tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; remove it"))
 
-    def _scalar(self, event: Any, at: Mark) -> Scalar:
+    def _scalar(self, event: Any, at: Position) -> Scalar:
         """A value with the places of every `${` in it."""
         start, end = event.start_mark.index, event.end_mark.index
         holes, line, line_start = [], at.line, start - at.column + 1
@@ -137,13 +137,13 @@ class _Builder:
             if found[0] == "\n":
                 line, line_start = line + 1, found.end()
             else:
-                holes.append(Mark(line, found.start() - line_start + 1))
+                holes.append(Position(line, found.start() - line_start + 1))
         node = Scalar(at, event.value, not event.style and event.tag is None, tuple(holes))
         if node.plain and len(node.text) > LONGEST_NUMBER and node.text.isdigit():
             self.problems.append(Problem(at, (), f"a number of {len(node.text)} digits; put it in quotes"))
         return node
 
-    def _begin(self, event: Any, at: Mark) -> None:
+    def _begin(self, event: Any, at: Position) -> None:
         if len(self._stack) >= DEEPEST:
             raise _Halt(at, f"nested more than {DEEPEST} deep")
         if event.anchor:
@@ -157,12 +157,12 @@ class _Builder:
             self._merge(here.node, node, at)
         self._done(here.node, here.anchor, here.node.at)
 
-    def _done(self, node: Node, anchor: str | None, at: Mark) -> None:
+    def _done(self, node: Node, anchor: str | None, at: Position) -> None:
         if anchor:
             self._anchors[anchor] = node
         self._attach(node, at, 1)
 
-    def _attach(self, node: Node, at: Mark, weight: int) -> None:
+    def _attach(self, node: Node, at: Position, weight: int) -> None:
         self._weight += weight
         if self._weight > MOST_NODES:
             raise _Halt(at, f"more than {MOST_NODES:,} values, aliases expanded")
@@ -179,7 +179,7 @@ class _Builder:
             self._pair(here, here.node, here.key, node)
             here.key = None
 
-    def _key(self, node: Node, at: Mark) -> Scalar:
+    def _key(self, node: Node, at: Position) -> Scalar:
         if not isinstance(node, Scalar):
             raise _Halt(at, "a key must be a word, not a list or a mapping")
         if not isinstance(node.value, str):
@@ -197,7 +197,7 @@ class _Builder:
         else:
             keys.entries[key.text] = Entry(key.text, key.at, node)
 
-    def _merge(self, into: Keys | Items, node: Node, at: Mark) -> None:
+    def _merge(self, into: Keys | Items, node: Node, at: Position) -> None:
         """`<<`: what the mapping writes itself wins, then the first of several."""
         sources = node.items if isinstance(node, Items) else [node]
         for source in sources:
@@ -225,11 +225,11 @@ _WORDS = (
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     """A scanner's complaint in words that help. A tab before the place is what is wrong in most files."""
     problem = error.problem or "it ends too early"
-    mark = error.context_mark if "end of stream" in problem and error.context_mark else error.problem_mark or error.context_mark
-    at = Mark(mark.line + 1, mark.column + 1) if mark else NOWHERE
+    position = error.context_mark if "end of stream" in problem and error.context_mark else error.problem_mark or error.context_mark
+    at = Position(position.line + 1, position.column + 1) if position else NOWHERE
     line = [*text.split("\n"), ""][at.line - 1]
     if (tab := line.find("\t", 0, at.column)) >= 0 and not line[:tab].strip():
-        return Problem(Mark(at.line, tab + 1), (), "a tab; indent with spaces")
+        return Problem(Position(at.line, tab + 1), (), "a tab; indent with spaces")
     if "cannot start any token" in problem:
         return Problem(at, (), f"a value may not begin with {line[at.column - 1 : at.column]}; put the text in quotes")
     if "expected ',' or" in problem:

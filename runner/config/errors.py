@@ -13,14 +13,14 @@ _SHOWN = 100  # problems printed at most; the rest is counted
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class Position:
     """A place in the file; line and column count from 1, as editors do. Line 0 is no place in it."""
 
     line: int
     column: int
 
 
-NOWHERE = Mark(0, 0)
+NOWHERE = Position(0, 0)
 Path = tuple[str | int, ...]
 
 
@@ -31,7 +31,7 @@ class Problem:
     `option` takes the place of a line for what came by the command line (`--tag smok`).
     """
 
-    at: Mark
+    at: Position
     path: Path
     message: str
     option: str = ""

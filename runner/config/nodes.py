@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from runner.config.errors import Mark, Path
+from runner.config.errors import Path, Position
 
 Value = None | bool | int | float | str
 
@@ -27,10 +27,10 @@ LONGEST_NUMBER = 100  # characters; anything longer is read as text
 class Scalar:
     """A single value. `text` is what was written, quotes and escapes undone; `holes` the places of its `${`."""
 
-    at: Mark
+    at: Position
     text: str
     plain: bool  # written without quotes: its look gives it a type
-    holes: tuple[Mark, ...] = ()
+    holes: tuple[Position, ...] = ()
     weight: int = 1
 
     @property
@@ -43,7 +43,7 @@ class Scalar:
 class Items:
     """A list."""
 
-    at: Mark
+    at: Position
     items: list[Node] = field(default_factory=list)
     weight: int = 1
 
@@ -53,7 +53,7 @@ class Entry:
     """A key with its value; `at` is the key's place."""
 
     key: str
-    at: Mark
+    at: Position
     node: Node
 
 
@@ -61,7 +61,7 @@ class Entry:
 class Keys:
     """A mapping, in the file's order."""
 
-    at: Mark
+    at: Position
     entries: dict[str, Entry] = field(default_factory=dict)
     weight: int = 1
 
@@ -85,7 +85,7 @@ def core(text: str) -> Value:
     return float(text) if _FLOAT.match(text) else text
 
 
-def find(node: Node, at: Mark, path: Path) -> tuple[Path, Mark, Node]:
+def find(node: Node, at: Position, path: Path) -> tuple[Path, Position, Node]:
     """Walks as far along `path` as the tree goes: the path walked, the key's (or item's) place, and the node there.
 
     Words that the tree doesn't have (pydantic names the branches of a union so) are stepped over.

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from judge.observation import Slo
 from probes.target import Target
 from runner.config import secret_names
-from runner.config.errors import Mark
+from runner.config.errors import Position
 from runner.config.nodes import Entry, Keys, Node
 from runner.config.placeholders import Source
 from runner.config.sections import SloKeys
@@ -80,7 +80,7 @@ class NamedEntries(Mapping[str, T], Generic[T]):
         """Those that nothing used."""
         return [name for name in self._entries if name not in self._made]
 
-    def at(self, name: str) -> Mark:
+    def at(self, name: str) -> Position:
         """Where its name stands."""
         return self._entries[name].at
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from runner.config import messages, secret_names
 from runner.config.annotations import known_keys
-from runner.config.errors import Mark, Path, PlanError, Problem
+from runner.config.errors import Path, PlanError, Position, Problem
 from runner.config.filling import Filling
 from runner.config.nodes import Entry, Keys, Node, Scalar, find
 from runner.config.placeholders import Environment, Source
@@ -29,7 +29,7 @@ class Part:
 
     node: Node
     path: Path
-    at: Mark  # of its key
+    at: Position  # of its key
     what: str
     also_known: Collection[str] = ()  # keys that go there beside the model's own
 
@@ -52,7 +52,7 @@ class Reading:
         self.secrets: set[str] = set()
         self.filled_in: set[str] = set()  # texts that hold a value from elsewhere
 
-    def report(self, at: Mark, path: Path, message: str, *, option: str = "") -> None:
+    def report(self, at: Position, path: Path, message: str, *, option: str = "") -> None:
         """Notes a problem; reading goes on, to find them all."""
         self.problems.append(Problem(at, path, message, option))
 
@@ -117,7 +117,7 @@ class Reading:
 
         An error about a value that isn't there, or about something that holds one, says nothing of the file.
         """
-        best: dict[Path, tuple[int, Mark, str]] = {}
+        best: dict[Path, tuple[int, Position, str]] = {}
         for error in errors:
             walked, at, node = find(part.node, part.at, error["loc"])
             if error["type"] == "missing":

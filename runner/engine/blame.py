@@ -1,8 +1,8 @@
 """Whose fault a failure was: pure. A failure that the runner's own stalls or its own lost network explain is not the target's.
 
-A heartbeat measures for how long the runner's loop stood still during a run (lag.py), and execute gives a run that much more time. So
-a run that reached its deadline is the target's failure only if the loop ran freely for the whole of the check's timeout. A run that
-missed a bound inside it (`within`, a time to resolve) is the runner's failure if the loop stood still for at least a fifth of the run:
+A heartbeat measures for how long the runner's loop was busy during a run (lag.py), and execute gives a run that much more time. So
+a run that reached its deadline is the target's failure only if the loop was free for the whole of the check's timeout. A run that
+missed a bound inside it (`within`, a time to resolve) is the runner's failure if the loop was busy for at least a fifth of the run:
 what was missed by more than that would have been missed anyway.
 
 A run that failed by the network is the runner's failure if the references, which should always respond, are gone as well

@@ -39,7 +39,7 @@ class _Run:
     permits: Permits
     at: float  # when it started, seconds since the epoch
     task: asyncio.Task[Result] | None = None
-    stalled: Callable[[], float] = float  # seconds for which the runner's loop has stood still during the run
+    stalled: Callable[[], float] = float  # seconds for which the runner's loop was busy during the run
     cut: bool = False  # ended by `cut_short`
     seconds: float = 0.0  # until its verdict was known
 
@@ -164,7 +164,7 @@ class Execute:
         try:
             await asyncio.wait({task}, timeout=planned.timeout)
             if not task.done() and (stalled := min(run.stalled(), planned.timeout)):
-                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time for which the runner's loop stood still
+                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time for which the runner's loop was busy
             late = not run.cut and not task.done() and ctx.decided is None
             if run.cut or late:
                 run.decide()

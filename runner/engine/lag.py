@@ -1,4 +1,4 @@
-"""How long the runner's event loop stood still: a heartbeat that runs only while somebody watches."""
+"""How long the runner's event loop was busy: a heartbeat that runs only while somebody watches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Heartbeat:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], float]]:
-        """Yields a function that returns the seconds for which the loop has stood still since `watch` began."""
+        """Yields a function that returns the seconds for which the loop was busy since `watch` began."""
         if not self._watching:
             self._next()
         self._watching += 1

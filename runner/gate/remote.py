@@ -110,23 +110,23 @@ class _RemoteGate:
 
     async def _ask(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = await self._client.request(method, path, **more)
+            response = await self._client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise _LostError(f"{self._client.base_url} can't be reached: {str(error) or type(error).__name__}") from None
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if response.status_code == httpx.codes.NOT_FOUND:
             self._id, self._lines = "", 0  # the runner was restarted, and knows this gate no more: it is begun anew
-        if answer.is_server_error or answer.status_code == httpx.codes.NOT_FOUND:
-            raise _LostError(f"{self._client.base_url} answered {answer.status_code} to {method} {path}")
-        if not answer.is_success:
-            unusable(f"{self._client.base_url} refused the gate: {answer.status_code}, {_error_of(answer)}")
+        if response.is_server_error or response.status_code == httpx.codes.NOT_FOUND:
+            raise _LostError(f"{self._client.base_url} answered {response.status_code} to {method} {path}")
+        if not response.is_success:
+            unusable(f"{self._client.base_url} refused the gate: {response.status_code}, {_error_of(response)}")
         try:
-            return answer.json()
+            return response.json()
         except ValueError:
             raise _LostError(f"{self._client.base_url} did not return JSON: is it an Outrider runner?") from None
 
 
-def _error_of(answer: httpx.Response) -> str:
+def _error_of(response: httpx.Response) -> str:
     try:
-        return str(answer.json()["error"])
+        return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
-        return answer.text.strip()[:200]
+        return response.text.strip()[:200]

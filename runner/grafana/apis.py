@@ -186,12 +186,12 @@ class ResourceApi:
         """By the search of tags; by listing, in a Grafana whose alpha has no search yet."""
         wanted = set(tags)
         try:
-            answer = await self._transport.ask("GET", f"{self._base}/search", params={"tag": sorted(wanted), "limit": _LIMIT})
+            response = await self._transport.ask("GET", f"{self._base}/search", params={"tag": sorted(wanted), "limit": _LIMIT})
         except Refused as refused:
             if refused.status != _NOT_FOUND:
                 raise
-            answer = await self._transport.ask("GET", f"{self._base}/annotations", params={"limit": _LISTED})
-        items = answer.get("items") if isinstance(answer, Mapping) else None
+            response = await self._transport.ask("GET", f"{self._base}/annotations", params={"limit": _LISTED})
+        items = response.get("items") if isinstance(response, Mapping) else None
         read = [Annotation.from_resource(item) for item in items or () if isinstance(item, Mapping)]
         return sorted((a for a in read if wanted <= set(a.tags)), key=lambda a: (a.start, a.ref))
 

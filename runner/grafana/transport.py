@@ -20,7 +20,7 @@ from probes.http.standalone import StandaloneTransport
 
 _MOST_BYTES = 4 * 2**20
 _TELLS = 160  # characters of what a refusal says
-_Answer = TypeVar("_Answer")
+_Returned = TypeVar("_Returned")
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of Grafana, not an accident of ours
@@ -133,7 +133,7 @@ class Transport:
         content = None if body is None else json.dumps(body).encode()
         url = f"{self.place}{path}"  # httpx would take a name and a password in it for more than our token
         try:
-            answer = await self._client.request(
+            response = await self._client.request(
                 method, url, params=params, content=content, headers=headers, timeout=self._settings.timeout, follow_redirects=False
             )
         except httpx.TimeoutException:
@@ -142,11 +142,11 @@ class Transport:
             if isinstance(error.__cause__, Failed) and error.__cause__.reason is Reason.SIZE:
                 raise Unavailable(f"{self.place} returned more than {_MOST_BYTES >> 20} MiB", again=False) from None
             raise Unavailable(f"{self.place} can't be reached: {self._settings.discreet(str(error) or type(error).__name__)}") from None
-        return self._understood(answer)
+        return self._understood(response)
 
-    def _understood(self, answer: httpx.Response) -> Any:
-        status, body = answer.status_code, answer.content
-        if answer.is_success:
+    def _understood(self, response: httpx.Response) -> Any:
+        status, body = response.status_code, response.content
+        if response.is_success:
             try:
                 return json.loads(body) if body.strip() else {}
             except ValueError:
@@ -154,13 +154,13 @@ class Transport:
                     f"{self.place} answered {status} with something that is not JSON: a login page or a proxy, not Grafana's API",
                     again=False,
                 ) from None
-        if answer.is_redirect:
-            raise Unavailable(f"{self.place} redirects ({status}) to {_elsewhere(answer)}", again=False)
-        if status == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise Unavailable(f"{self.place} answered {status}{self._said(body)}", after=self._retry_after(answer))
-        raise Refused(f"{self.place} answered {status}{self._said(body)}{_advice(status)}", status)
+        if response.is_redirect:
+            raise Unavailable(f"{self.place} redirects ({status}) to {_elsewhere(response)}", again=False)
+        if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+            raise Unavailable(f"{self.place} answered {status}{self._message(body)}", after=self._retry_after(response))
+        raise Refused(f"{self.place} answered {status}{self._message(body)}{_advice(status)}", status)
 
-    def _said(self, body: bytes) -> str:
+    def _message(self, body: bytes) -> str:
         """What a JSON error says; nothing of an HTML page."""
         try:
             message = json.loads(body).get("message", "")
@@ -168,9 +168,9 @@ class Transport:
             return ""
         return f" ({self._settings.discreet(str(message))[:_TELLS]})" if message else ""
 
-    def _retry_after(self, answer: httpx.Response) -> float:
+    def _retry_after(self, response: httpx.Response) -> float:
         """Seconds, from either form of Retry-After; 0 where there is none that can be read."""
-        written = answer.headers.get("retry-after", "")
+        written = response.headers.get("retry-after", "")
         if written.isdigit():
             return float(written)
         try:
@@ -179,10 +179,10 @@ class Transport:
             return 0.0
 
 
-def _elsewhere(answer: httpx.Response) -> str:
+def _elsewhere(response: httpx.Response) -> str:
     """Where a redirect leads: the same path elsewhere is where Grafana is; any other is a page for people."""
-    to = urlsplit(answer.headers.get("location", ""))
-    if to.hostname and to.path == answer.request.url.path:
+    to = urlsplit(response.headers.get("location", ""))
+    if to.hostname and to.path == response.request.url.path:
         return f"{to.scheme}://{to.hostname}: write that as Grafana's url"
     return f"{to.path}: a login page, not Grafana's API; see the token and the url"
 
@@ -197,13 +197,13 @@ def _advice(status: int) -> str:
 
 
 async def persist(
-    attempt: Callable[[], Awaitable[_Answer]],
+    attempt: Callable[[], Awaitable[_Returned]],
     patience: Patience,
     *,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]],
     rng: random.Random,
-) -> _Answer:
+) -> _Returned:
     """Attempts until it succeeds, is refused, or patience ends; then raises what the last attempt raised.
 
     An attempt must begin by looking what is there already: one that seemed to fail may have been carried out.

@@ -108,9 +108,9 @@ class Deployments:
 
     # Gates
 
-    def prepare(self, told: Mapping[str, Any]) -> RunGate:
+    def prepare(self, body: Mapping[str, Any]) -> RunGate:
         """Reads a gate's request, and returns what runs the gate. Raises ValueError."""
-        request = GateRequest.read(told)
+        request = GateRequest.read(body)
         plan = self._plan()
         chosen = replace(plan, checks=selected(plan, request.tags, request.checks))
 

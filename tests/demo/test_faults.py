@@ -266,7 +266,7 @@ async def test_login_refused(standin: StandIn, api: httpx.AsyncClient) -> None:
     await standin.switch_on("login-refused")
     refused = [await login(standin, api) for _ in range(6)]
     assert [answer.status_code for answer in refused] == [401] * 5 + [423]
-    other = {"username": "rider@roadtrip.example", "password": "open-road-2026"}
+    other = {"username": "traveller@roadtrip.example", "password": "open-trip-2026"}
     assert (await api.post("/api/auth/token", data=other)).status_code == 200
     assert (await api.post("/api/directions", json=TRIP)).status_code == 200
     await standin.switch_off("login-refused")

@@ -36,6 +36,15 @@ INSTEAD = {
     "way": "route",
     "withheld": "refused",
 }
+# Keys of checks.yaml and of JSON reports, and what HOUSE.md promises to kinds: they are scripted against.
+PROMISED = frozenset(
+    {
+        ("loadtests/result.py", "gave_way"),
+        ("probes/core.py", "mark"),
+        ("probes/kinds/ai/budget.py", "answer"),
+        ("probes/kinds/dns/__init__.py", "answers"),
+    },
+)
 # Names that other people's libraries gave.
 FOREIGN = frozenset({"MarkedYAMLError", "context_mark", "end_mark", "problem_mark", "start_mark"})
 
@@ -73,7 +82,7 @@ def identifiers_are_the_fields(root: Path) -> list[str]:
         for room in PRODUCT
         for module in modules(root, room)
         for line, name in dict.fromkeys(names_in(module))
-        if name not in FOREIGN
+        if name not in FOREIGN and (module.path, name) not in PROMISED
         for word in sorted(words_of(name) & INSTEAD.keys())
     ]
 

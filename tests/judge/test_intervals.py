@@ -104,7 +104,7 @@ def test_all_can_not_be_proven() -> None:
 
 def test_answers_in_a_row() -> None:
     """11 answers in a row: one old instance among four would have shown with 95 %; 5 say so of two, 4 of none."""
-    assert intervals.answers_needed(4) == 11
+    assert intervals.responses_needed(4) == 11
     assert intervals.instances_excluded(11) == 4
     assert [intervals.instances_excluded(k) for k in (1, 4, 5, 7, 8, 10)] == [1, 1, 2, 2, 3, 3]
     assert intervals.unseen(11, 4) == pytest.approx(0.75**11)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from judge.redact import MARK, Redactor
+from judge.redact import REPLACEMENT, Redactor
 
 SECRET = "p@ss/wörd+\"<'1&2 %"
 WAYS: dict[str, Callable[[str], str]] = {
@@ -39,7 +39,7 @@ def test_a_secret_survives_in_no_form(way: str) -> None:
     """Each way of writing a secret is known."""
     written = WAYS[way](SECRET)
     redacted = Redactor({SECRET}).text(f"before {written} after")
-    assert MARK in redacted
+    assert REPLACEMENT in redacted
     assert redacted.startswith("before ")
     assert redacted.endswith(" after")
     for piece in (SECRET, quote(SECRET, safe=""), json.dumps(SECRET)[1:-1]):
@@ -52,8 +52,8 @@ def test_basic_authentication_is_no_hiding_place(encode: Callable[[bytes], bytes
     """Base64 is searched at every alignment, so a user's name of any length before the secret doesn't hide it."""
     token = encode(f"{user}:{SECRET}:tail".encode()).decode()
     redacted = Redactor({SECRET}).text(f"Authorization: Basic {token}")
-    assert MARK in redacted
-    left = redacted.removeprefix("Authorization: Basic ").replace(MARK, "")
+    assert REPLACEMENT in redacted
+    left = redacted.removeprefix("Authorization: Basic ").replace(REPLACEMENT, "")
     assert len(left) <= len(encode(f"{user}::tail".encode())) + 4
 
 
@@ -73,20 +73,20 @@ def test_whatever_the_secret_no_form_of_it_is_left(secret: str, before: str, aft
 def test_of_two_secrets_the_longer_goes_first(first: str, second: str) -> None:
     """A secret that begins another doesn't leave the other's rest behind."""
     redactor = Redactor({first, first + second})
-    assert redactor.text(f"[{first + second}]") == f"[{MARK}]"
+    assert redactor.text(f"[{first + second}]") == f"[{REPLACEMENT}]"
 
 
 def test_short_secrets_are_replaced_only_as_whole_values() -> None:
     """A PIN of three digits isn't cut out of every number, and doesn't leave as a value of its own either."""
     redactor = Redactor({"123", "", "x"})
     assert redactor.text("port 12345") == "port 12345"
-    assert redactor.tree({"pin": "123", "empty": "", "port": 123}) == {"pin": MARK, "empty": "", "port": 123}
+    assert redactor.tree({"pin": "123", "empty": "", "port": 123}) == {"pin": REPLACEMENT, "empty": "", "port": 123}
 
 
 def test_trees_keep_their_shape() -> None:
     """Texts and keys are redacted at any depth; numbers, booleans and None stay what they are."""
     tree = {"a": [1, 2.5, True, None, "x-hunter2-y"], "hunter2": ("b", b"hunter2\xff"), "n": {"m": "clean"}}
-    expected = {"a": [1, 2.5, True, None, f"x-{MARK}-y"], MARK: ["b", f"{MARK}\\xff"], "n": {"m": "clean"}}
+    expected = {"a": [1, 2.5, True, None, f"x-{REPLACEMENT}-y"], REPLACEMENT: ["b", f"{REPLACEMENT}\\xff"], "n": {"m": "clean"}}
     assert Redactor({"hunter2"}).tree(tree) == expected
 
 
@@ -102,14 +102,14 @@ def test_a_secret_that_a_cut_has_halved_is_gone(kept: int) -> None:
     """A body of which only the beginning is kept may end in the middle of a secret; short texts are left alone."""
     redactor = Redactor({"hunter2-hunter2-x"})
     body = "x" * 500 + "hunter2-hunter2-x"[:kept]
-    assert redactor.text(body) == "x" * 500 + MARK
-    assert redactor.tree({"body": body}) == {"body": "x" * 500 + MARK}
+    assert redactor.text(body) == "x" * 500 + REPLACEMENT
+    assert redactor.tree({"body": body}) == {"body": "x" * 500 + REPLACEMENT}
     assert redactor.text("hunter") == "hunter"
 
 
 def test_texts_that_are_no_valid_unicode_pass() -> None:
     """A lone surrogate, as a decoder with surrogateescape leaves it, is no accident."""
-    assert Redactor({"hunter2"}).text("\udcff hunter2 \ud800") == f"\udcff {MARK} \ud800"
+    assert Redactor({"hunter2"}).text("\udcff hunter2 \ud800") == f"\udcff {REPLACEMENT} \ud800"
 
 
 def test_time_grows_with_the_text_and_not_with_the_secrets() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.config.errors import NOWHERE, Mark, Path, PlanError, Problem, did_you_mean, spoken, unknown
+from runner.config.errors import NOWHERE, Path, PlanError, Position, Problem, did_you_mean, spoken, unknown
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ def test_a_path_is_said_as_a_person_says_it(path: Path, words: str) -> None:
 def test_problems_are_sorted_by_place_and_said_once() -> None:
     """What the command line asked for and what has no line come first, then line by line; places stand in a column."""
     problems = [
-        Problem(Mark(31, 14), ("checks", "api", "timeout"), "5 has no unit; write 5s"),
-        Problem(Mark(4, 7), ("checks", "cache"), "is wrong"),
-        Problem(Mark(4, 7), ("checks", "cache"), "is wrong"),
+        Problem(Position(31, 14), ("checks", "api", "timeout"), "5 has no unit; write 5s"),
+        Problem(Position(4, 7), ("checks", "cache"), "is wrong"),
+        Problem(Position(4, 7), ("checks", "cache"), "is wrong"),
         Problem(NOWHERE, (), "no check carries the tag smok", "--tag smok"),
     ]
     assert str(PlanError("checks.yaml", problems)).splitlines() == [
@@ -39,7 +39,7 @@ def test_problems_are_sorted_by_place_and_said_once() -> None:
 
 def test_a_flood_of_problems_is_counted() -> None:
     """A hundred problems are printed and all are counted."""
-    lines = str(PlanError("checks.yaml", [Problem(Mark(line, 1), (), "is wrong") for line in range(1, 251)])).splitlines()
+    lines = str(PlanError("checks.yaml", [Problem(Position(line, 1), (), "is wrong") for line in range(1, 251)])).splitlines()
     assert (len(lines), lines[-2:]) == (102, ["and 150 more", "250 errors; nothing was started"])
 
 
