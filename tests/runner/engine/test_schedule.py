@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from judge.observation import Check, Observation
 from probes.core import QuotaRefused, Result, Verdict
 from probes.probe import Context, Probe
-from runner.clock import SystemClock
 from runner.config.cron import zone
 from runner.config.plan import Cron, Every, Plan, Planned
 from runner.config.slots import fraction, grace
-from runner.engine.cadences import APSchedulerCadences, LoopTimer
 from runner.engine.schedule import CAP, Schedule
 from tests.support.clock import NOON
 from tests.support.properties import AS_FOUND
@@ -206,7 +204,7 @@ async def test_runs_in_flight_are_capped() -> None:
     assert Counter(reason for _, reason in world.missed) == {"cap": 5}
 
 
-async def test_a_withheld_run_is_missed_and_not_observed() -> None:
+async def test_a_refused_run_is_missed_and_not_observed() -> None:
     """A limit that is reached leaves a count and no observation, and is said once until the check runs again."""
     world = World(seen={"a": NOON, "b": NOON})
     world.runs.raises["a"] = QuotaRefused("limit")
@@ -417,37 +415,7 @@ async def test_what_breaks_in_one_run_is_reported_and_touches_no_other() -> None
     assert len(world.runs.of("b")) == 2
 
 
-async def test_it_runs_by_apscheduler_and_the_loop() -> None:
-    """The same schedule in real time: APScheduler's ticks, the loop's timers, and a stop that leaves nothing behind."""
-    emitted: asyncio.Queue[Observation] = asyncio.Queue()
-    lags: list[float] = []
-
-    class Quick:
-        async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
-            return (Observation(planned.check, Verdict.PASS, None, "", SystemClock().time(), 0.0, lag=lag),)
-
-        def cut_short(self) -> None:
-            raise AssertionError
-
-    clock = SystemClock()
-    schedule = Schedule(
-        emit=emitted.put_nowait,
-        missed=lambda *_: None,
-        lagged=lags.append,
-        clock=clock,
-        timer=LoopTimer(),
-        cadences=APSchedulerCadences(clock),
-    )
-    schedule.start(plan(planned("a", 0.1), planned("b", 0.1)), Quick())
-    seen = [await emitted.get() for _ in range(14)]
-    await schedule.drain(1)
-    assert {o.check.name for o in seen} == {"a", "b"}
-    off = sorted(abs((o.at - fraction(o.check.name) * 0.1 + 0.05) % 0.1 - 0.05) for o in seen)
-    assert off[len(off) // 2] < 0.02  # from the check's own slot: the middle one of them, since other processes take their share
-    await asyncio.sleep(0)
-
-
-async def test_a_changed_check_that_is_withheld_says_so_again() -> None:
+async def test_a_changed_check_that_is_refused_says_so_again() -> None:
     """What was said of the check before its change was said of another one; an unchanged check's is not said twice."""
     world = World(seen={"a": NOON, "b": NOON})
     world.runs.raises = {"a": QuotaRefused("limit"), "b": QuotaRefused("limit")}
