@@ -5,12 +5,13 @@ Pure: records in, sentences out. A finding changes no verdict. Each trial did on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from judge.observation import Observation
 from probes.core import Reason, Verdict
+from probes.text import listed
 
 TLS = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.HOSTNAME, Reason.UNTRUSTED, Reason.CHAIN, Reason.TLS})
 _ONE = {Reason.REFUSED: "refuses", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "resets", Reason.TIMEOUT: "doesn't respond"}
@@ -149,7 +150,7 @@ def _of_addresses(seen: Observation, outcomes: Mapping[str, TrialOutcome], since
     some = f"{len(first)} of {len(outcomes)}" if len(first) < len(outcomes) else _all_of(len(outcomes))
     yield f"{some} addresses {_does(outcomes[first[0]], many=len(first) > 1)}"
     for group in others:
-        yield f"{_listed(group)} {_does(outcomes[group[0]], many=len(group) > 1)}"
+        yield f"{listed(group, _LISTED)} {_does(outcomes[group[0]], many=len(group) > 1)}"
 
 
 def _all_pass(seen: Observation, count: int, *, asked: bool) -> str:
@@ -173,10 +174,3 @@ def _does(outcome: TrialOutcome, *, many: bool = False) -> str:
     if outcome.reason is None:
         return f"accept{s} the connection"
     return (_MANY if many else _ONE).get(outcome.reason, f"fail{s} ({outcome.reason})")
-
-
-def _listed(addresses: Sequence[str]) -> str:
-    if len(addresses) == 1:
-        return addresses[0]
-    shown, rest = addresses[:_LISTED], len(addresses) - _LISTED
-    return f"{', '.join(shown)} and {rest} more" if rest > 0 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from judge.intervals import at_least, at_most, holm, lower_bound, runs_needed, upper_bound
 from judge.observation import Check, Slo
+from probes.text import exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Proof:
         if self.slo.threshold is None:
             return "good"
         limit = self.slo.threshold
-        return f"within {limit * 1000:.10g} ms" if limit < 1 else f"within {limit:.10g} s"
+        return f"within {exact(limit)}"
 
 
 def prove(counted: Sequence[tuple[Check, Slo, int, int]], confidence: float = 0.95) -> tuple[Proof, ...]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from judge.observation import Observation
 from judge.proof import Proof
 from judge.verdict import Decision, Finding, JudgedCheck, Outcome, Run, Runs
 from probes.core import Reason, Verdict
+from probes.text import count, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Report:
     def headline(self) -> str:
         """`smoke gate of 3f2c91a: 6 checks, 18 runs in 11 s`."""
         of = f" of {self.revision[:12]}" if self.revision else ""
-        return f"smoke gate{of}: {_count(len(self.checks), 'check')}, {_count(self.runs, 'run')} in {self.finished - self.started:.0f} s"
+        return f"smoke gate{of}: {count(len(self.checks), 'check')}, {count(self.runs, 'run')} in {self.finished - self.started:.0f} s"
 
 
 def report(
@@ -143,7 +144,7 @@ def to_json(given: Report) -> dict[str, Any]:
     """The object of `outrider gate --json`, with the keys that users script against (HOUSE, section 4), and a few more."""
     data = asdict(given)
     data["verdict"] = str(given.verdict)
-    data["started"], data["finished"] = iso(given.started), iso(given.finished)
+    data["started"], data["finished"] = iso(given.started, "microseconds"), iso(given.finished, "microseconds")
     data["reasons"] = [_finding_row(one) for one in given.reasons]
     data["notes"] = [_finding_row(one) for one in given.notes]
     data["preamble"] = list(given.preamble)
@@ -205,12 +206,3 @@ def redacted(given: Report, redact: Callable[[str], str]) -> Report:
 def could_not_run(row: CheckRow) -> bool:
     """Whether the check itself broke; an inconclusive check may also be one whose target could not be reached."""
     return row.verdict is Outcome.INCONCLUSIVE and row.reason == Reason.INTERNAL
-
-
-def iso(seconds: float) -> str:
-    """A moment in UTC, to the microsecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

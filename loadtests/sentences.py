@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from judge.verdict import Outcome
 from loadtests.order import SloOrder
 from loadtests.result import Window
+from probes.text import exact
 
 
 def sentence(
@@ -24,7 +25,7 @@ def sentence(
     if not total:
         return f"{subject} {slo.name}: no event was counted in the steady part"
     bad = total - good
-    what = f"slower than {span(slo.threshold)} or failed" if slo.threshold is not None else "failed"
+    what = f"slower than {exact(slo.threshold)} or failed" if slo.threshold is not None else "failed"
     text = f"{subject} {slo.name}: {bad:,} of {total:,} {what} ({percent(bad / total)}), at most {percent(1 - slo.objective)} allowed"
     worst = min((w for w in found if w.broken), key=lambda w: w.good / w.total, default=None)
     if outcome is Outcome.FAIL and worst is not None:
@@ -38,10 +39,3 @@ def sentence(
 def percent(value: float) -> str:
     """A percentage with the digits that it needs: 4 %, 0.1 %, 99.95 %."""
     return f"{value * 100:.4g} %"
-
-
-def span(seconds: float | None) -> str:
-    """Seconds as checks.yaml writes them."""
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.4g} ms" if seconds < 1 else f"{seconds:.4g} s"

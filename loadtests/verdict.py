@@ -18,8 +18,9 @@ from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record, SecondCounts
 from loadtests.result import Generator, Judgement, LoadReport, Offered, Period, Reason, Second, Task, Window, Worker
-from loadtests.sentences import percent, sentence, span
+from loadtests.sentences import percent, sentence
 from loadtests.shapes import peak
+from probes.text import exact, latency
 
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
 BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least
@@ -188,7 +189,7 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
         if achieved is not None and (started + dropped) / offered < ACHIEVED:
             why.append(f"it began {percent(achieved)} of the arrivals that were due, and at least {percent(ACHIEVED)} is needed")
         if late is not None and late > LATE:
-            why.append(f"1 % of the arrivals began {span(late)} or more late, and at most {span(LATE)} is allowed")
+            why.append(f"1 % of the arrivals began {latency(late)} or more late, and at most {exact(LATE)} is allowed")
     if cpu > BUSY:
         why.append(f"a worker used {percent(cpu)} of its CPU core, and above {percent(BUSY)} its times can't be trusted")
     largest = record.lags.largest or 0.0

@@ -24,6 +24,11 @@ def latency(seconds: float) -> str:
     return f"{seconds:.{2 if seconds < _HUNDREDTHS else 0}f} s"
 
 
+def exact(seconds: float) -> str:
+    """A threshold with all its digits: `500 ms`, `1 s`, `2.25 s`."""
+    return f"{seconds * 1000:.10g} ms" if seconds < 1 else f"{seconds:.10g} s"
+
+
 def setting(seconds: float) -> str:
     """A duration as checks.yaml writes it, in the largest unit that leaves no fraction: `250ms`, `5s`, `1.5s`, `90m`, `30d`."""
     if seconds < _SUBSECOND:
@@ -61,10 +66,15 @@ def iso(at: float, timespec: str = "milliseconds") -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def moment(at: float) -> str:
+    """Seconds since the epoch for a person: `2026-11-24 14:12:05 UTC`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def is_address(host: str) -> bool:
     """Whether a host is an IP address by itself; an IPv6 address may carry its zone."""
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        ipaddress.ip_address(host)
     except ValueError:
         return False
     return True

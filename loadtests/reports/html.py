@@ -18,6 +18,7 @@ from loadtests.histogram import LatencyHistogram, merged
 from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
 from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
+from probes.text import moment
 
 SHAPE = {outcome: str(outcome) for outcome in Outcome}
 _PLACES = ("report.html", "page.css")
@@ -91,7 +92,7 @@ def write(report: LoadReport) -> str:
         report=report,
         css=Markup(sources["page.css"]),  # noqa: S704 - our own file, nothing of the run is in it
         state=SHAPE[report.verdict],
-        when=words.moment(report.started),
+        when=moment(report.started),
         headline=words.headline(report),
         reasons=[(SHAPE[reason.outcome], reason.text) for reason in report.reasons],
         most=_MOST_REASONS if len(report.reasons) > _MOST_REASONS + 1 else len(report.reasons),
@@ -229,7 +230,7 @@ def about(report: LoadReport) -> Iterator[Fact]:
     yield Fact("judged", f"by whole {offered.count}" if offered.count == "journeys" else f"by {offered.count}, each route for itself")
     yield Fact("mix", ", ".join(f"{name} {weight / weights * 100:.3g} %" for name, weight in offered.mix.items()))
     yield Fact("parts", ", ".join(f"{period.name} {period.begins:g} s to {period.ends:g} s" for period in report.periods))
-    yield Fact("ran", f"{words.moment(report.started)} to {words.moment(report.finished)[11:]}")
+    yield Fact("ran", f"{moment(report.started)} to {moment(report.finished)[11:]}")
     for spend in report.spends:
         yield Fact(f"of {spend.what}", _spend(spend))
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from judge.verdict import Outcome
 from loadtests.result import LoadReport
+from probes.text import exact, latency
 
 WORD = {Outcome.PASS: "met", Outcome.FAIL: "breached", Outcome.INCONCLUSIVE: "not proven"}
 
 
 def span(seconds: float | None) -> str:
     """How long something took: `0.4 ms`, `480 ms`, `1.24 s`, `75 s`; a dash where nothing did."""
-    if seconds is None:
-        return "-"
-    if seconds < 0.01:  # noqa: PLR2004 - where a tenth of a millisecond matters
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 0.9995:  # noqa: PLR2004 - what would be written as 1000 ms
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - as above, of a hundredth
+    return "-" if seconds is None else latency(seconds)
 
 
 def threshold(seconds: float | None) -> str:
     """An SLO's threshold as it was written: `500 ms`, `1 s`."""
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.6g} ms" if seconds < 1 else f"{seconds:.6g} s"
+    return "" if seconds is None else exact(seconds)
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -56,11 +47,6 @@ def rate(per_second: float) -> str:
 def count(number: float) -> str:
     """`12,345`."""
     return f"{number:,.0f}"
-
-
-def moment(epoch: float) -> str:
-    """`2026-11-24 14:12:05 UTC`."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def load(report: LoadReport) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from probes.text import setting
 from runner.config.plan import Plan, Planned
 
 _ROUND = (1, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds that a person would write
@@ -60,12 +61,5 @@ def _hint(checks: list[Planned], window: float, limit: float, asks: int) -> str:
     others = asks - _asks(most, window)
     for seconds in _ROUND:
         if seconds > most.check.interval and others + _asks(most, window, seconds) <= limit:
-            return f"raise the interval of checks.{most.check.name} to {_written(seconds)}"
+            return f"raise the interval of checks.{most.check.name} to {setting(seconds)}"
     return f"raise the intervals of {', '.join(f'checks.{one.check.name}' for one in checks)}"
-
-
-def _written(seconds: int) -> str:
-    for unit, length in (("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"

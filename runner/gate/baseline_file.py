@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from judge.baseline import Before
-from judge.report import iso
+from probes.text import iso
 
 _VERSION = 1
 
@@ -19,7 +19,7 @@ def save(path: Path, *, seconds: Mapping[str, Sequence[float]], revisions: Mappi
     data = {
         "version": _VERSION,
         "service": service,
-        "at": iso(at),
+        "at": iso(at, "microseconds"),
         "revisions": dict(revisions),
         "seconds": {name: [round(one, 6) for one in values] for name, values in seconds.items()},
     }

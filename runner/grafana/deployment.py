@@ -88,7 +88,7 @@ def grafana_of(plan: Plan, *, require: bool, say: Callable[[str], None]) -> Mark
     if plan.grafana is None and not plan.unmarked:
         unusable(NOWHERE)
     if plan.grafana is None and require:
-        unusable(f"{EMPTY} (--require asks for the mark)")
+        unusable(f"{EMPTY} (--require needs the annotation)")
     if plan.grafana is None:
         say(EMPTY)
     return plan.grafana

@@ -19,6 +19,7 @@ from judge.observation import Check, Observation
 from judge.report import CheckRow, Report
 from judge.verdict import Outcome
 from probes.core import Verdict
+from probes.text import one_line
 from runner.reports import Format
 
 _STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "unknown": "yellow", "": "dim"}
@@ -42,17 +43,17 @@ def draw(console: Console, report: Report) -> None:
 
 def _lines(report: Report) -> Iterator[Text]:
     for text in report.preamble:
-        yield Text(_one_line(text), style="dim")
+        yield Text(one_line(text), style="dim")
     yield Text.assemble((f"{report.verdict.upper()}  ", _STYLE[report.verdict]), report.headline)
     for reason in report.reasons:
         place = f"  {report.file}:{reason.line}" if reason.line else ""
-        yield Text.assemble(_INDENT, (_one_line(reason.text), _STYLE[reason.outcome]), (place, "dim"))
+        yield Text.assemble(_INDENT, (one_line(reason.text), _STYLE[reason.outcome]), (place, "dim"))
     for row in report.checks:
         yield from _below(row)
     for note in report.notes:
         in_trouble = any(row.check == note.check and row.verdict is not Outcome.PASS for row in report.checks)
         place = f"  {report.file}:{note.line}" if note.line and in_trouble else ""
-        yield Text.assemble(_INDENT, _one_line(note.text), (place, "dim"))
+        yield Text.assemble(_INDENT, one_line(note.text), (place, "dim"))
     if report.verdict is Outcome.INCONCLUSIVE:
         what = report.revision[:12] or "this release"
         yield Text(f"{_INDENT}nothing about {what} is proven; wait and run again", style="dim")
@@ -63,13 +64,9 @@ def _below(row: CheckRow) -> Iterator[Text]:
     if row.verdict is Outcome.PASS:
         return
     if row.finding:
-        yield Text(f"{_INDENT}{row.check}: {_one_line(row.finding)}")
+        yield Text(f"{_INDENT}{row.check}: {one_line(row.finding)}")
     if row.trace_id:
         yield Text(f"{_INDENT}evidence: outrider probe {row.check} --json · trace {row.trace_id[:16]}", style="dim")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 class Board:
@@ -118,7 +115,7 @@ class Board:
 
 def fact(seen: Observation, *, judged: bool) -> str:
     """One run in a line: `PASS    api  12 ms`."""
-    why = "" if seen.verdict is Verdict.PASS else f"  {seen.reason or ''} {_one_line(seen.message)}".rstrip()
+    why = "" if seen.verdict is Verdict.PASS else f"  {seen.reason or ''} {one_line(seen.message)}".rstrip()
     return f"{str(seen.verdict).upper():<8}{seen.check.name}  {seen.seconds * 1000:.0f} ms{'' if judged else '  warm-up'}{why}"
 
 

@@ -7,12 +7,12 @@ import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from judge.observation import Observation, Outage
 from probes.core import Clock, QuotaRefused
+from probes.text import moment
 from runner.state._file import Opened, open_state
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class StateLedger:
             spent = self._spent(budget, starts, window)
             if spent + amount > most + _ROUNDING:
                 return QuotaRefused(
-                    f"budget {budget}: {spent:g} of {most:g} are spent until {_moment(starts + window)}, {amount:g} more would exceed it"
+                    f"budget {budget}: {spent:g} of {most:g} are spent until {moment(starts + window)}, {amount:g} more would exceed it"
                 )
             row = (budget, starts, starts + window, amount)
             done = self._connection.execute("INSERT INTO spending (budget, starts, ends, amount) VALUES (?, ?, ?, ?)", row)
@@ -107,7 +107,7 @@ class StateLedger:
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
         if found:
-            raise QuotaRefused(f"held until {_moment(found[0])}: {found[1]}")
+            raise QuotaRefused(f"held until {moment(found[0])}: {found[1]}")
 
     # Outages that are open in Grafana, so that the next process closes what this one opened
 
@@ -261,10 +261,6 @@ def _unless_refused(outcome: T | QuotaRefused) -> T:
     if isinstance(outcome, QuotaRefused):
         raise outcome
     return outcome
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _window_text(window: float) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.fields import seconds as read
-from probes.text import age, count, did_you_mean, host_and_port, is_address, iso, latency, listed, one_line, setting
+from probes.text import age, count, did_you_mean, exact, host_and_port, is_address, iso, latency, listed, moment, one_line, setting
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,25 @@ def test_a_list_reads_as_a_sentence_does() -> None:
     assert listed(tuple("abcd"), 4) == "a, b, c and d"
 
 
+def test_a_threshold_keeps_all_its_digits() -> None:
+    """It is compared exactly, and shown so."""
+    assert [exact(seconds) for seconds in (0.5, 0.0005, 1, 2.25, 1.001)] == ["500 ms", "0.5 ms", "1 s", "2.25 s", "1.001 s"]
+
+
 def test_moments_are_utc() -> None:
-    """ISO 8601 with Z, to the millisecond or as exact as is asked."""
+    """ISO 8601 with Z, to the millisecond or as exact as is asked; with its zone for a person."""
+    assert moment(1_795_521_600.75) == "2026-11-24 12:00:00 UTC"
     assert iso(1_795_521_600.25) == "2026-11-24T12:00:00.250Z"
     assert iso(1_795_521_600.25, "microseconds") == "2026-11-24T12:00:00.250000Z"
 
 
 def test_addresses_are_told_from_names() -> None:
     """IPv4, IPv6 and IPv6 with its zone are addresses; an IPv6 address stands in brackets before its port."""
-    assert [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "example.com", "1.2.3", "")] == [
+    assert [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "example.com", "1.2.3", "1.2.3.4%x", "")] == [
         True,
         True,
         True,
+        False,
         False,
         False,
         False,

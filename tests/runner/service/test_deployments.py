@@ -145,8 +145,11 @@ async def test_usage_and_configuration_are_exit_2(folder: Path, words: tuple[str
 
 
 async def test_a_proxy_that_cannot_be_used_is_exit_2(folder: Path) -> None:
-    """The runner is asked through the environment's proxy; one that is not spoken to in plain HTTP is told before anything is asked."""
+    """The runner is asked through the environment's proxy; one that needs TLS is refused before anything is sent."""
     given = {"HTTPS_PROXY": "socks5://127.0.0.1:9", "OPERATE_TOKEN": "token"}
     code, _, err = await outrider("gate", "--via", "https://runner.example", folder=folder, **given)
     assert code == 2
-    assert "the environment's proxy for https:// is written like http://proxy.example:3128: a proxy is spoken to in plain HTTP" in err
+    assert (
+        "the environment's proxy for https:// must be written like http://proxy.example:3128: the connection to a proxy is plain HTTP"
+        in err
+    )

@@ -125,7 +125,7 @@ async def test_an_outage_ends_where_its_check_is_gone_after_a_restart(tmp_path: 
     await grafana.stop()
     await configure(tmp_path, grafana, tcp("gone", port.number, enabled="false"), tcp("other", port.number))
     async with run(tmp_path) as runner:
-        await runner.until("outage of gone is not marked yet")
+        await runner.until("the annotation of outage of gone is not written yet")
     await grafana.start()
     flush = await start("annotate", "flush", "--require", folder=tmp_path)
     await flush.communicate()
