@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
@@ -16,18 +15,6 @@ PROBE_USER = "outrider-probe@roadtrip.example"
 DEMO_USER, DEMO_PASSWORD = "traveller@roadtrip.example", "open-trip-2026"
 MODEL = "gemini-2.0-flash"
 KEPT_REQUESTS = 100_000
-
-
-class SystemClock:
-    """The machine's own time."""
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since some moment."""
-        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

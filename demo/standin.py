@@ -47,11 +47,12 @@ from demo._model import Model
 from demo._partners import OPENTABLE_BASE, RECREATION_AVAILABILITY, RECREATION_BASE, OpenTable, Recreation
 from demo._process import HOST
 from demo._site import Site
-from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, SystemClock, World
+from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, World
 from demo.control import Control, Turn, announce, withdraw
 from demo.faults import fault
 from demo.servers import PostgresServer, RedisServer
 from probes.core import Clock
+from runner.clock import SystemClock
 
 SECRET_FILES = {"ai-key": "ai_key", "opentable": "opentable", "recreation": "recreation", "probe-password": "probe_password"}
 

@@ -13,7 +13,7 @@ import sys
 
 from loadtests.conductor import Conductor
 from loadtests.order import order_from
-from loadtests.result import Message, as_line
+from loadtests.result import RunMessage, as_line
 from loadtests.worker import work
 
 
@@ -24,15 +24,15 @@ def main() -> int:
         work(sys.argv[2], int(sys.argv[3]))
         return 0
     try:
-        conductor = Conductor(order_from(sys.stdin.read()), lambda progress: _print(Message(progress=progress)))
-        _print(Message(report=conductor.run()))
+        conductor = Conductor(order_from(sys.stdin.read()), lambda progress: _print(RunMessage(progress=progress)))
+        _print(RunMessage(report=conductor.run()))
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a message to whoever started it
         return 2
     return 0
 
 
-def _print(message: Message) -> None:
+def _print(message: RunMessage) -> None:
     print(as_line(message), flush=True)  # noqa: T201 - what it is for
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from judge.verdict import Outcome
 from loadtests.histogram import merged
-from loadtests.result import Capacity, LoadReport, Point, Reason
+from loadtests.result import Capacity, LoadReport, Point, VerdictReason
 
 _GROWS = 2.0  # times as long in the last third as in the first
 _FELT = 0.1  # seconds more, at least
@@ -16,7 +16,7 @@ _LOWEST = 64  # parts of the first rate: below it the search gives up
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchPlan:
     """The first rate, the highest that is allowed, and how near two rates must be to end the search (a share of the higher one)."""
 
     rate: float
@@ -37,7 +37,7 @@ class SearchStopped(Exception):  # noqa: N818 - what is thrown into a search to 
     """No further trial can be run; its text says why."""
 
 
-def search(plan: Search) -> Generating[Trial, LoadReport, Capacity]:
+def search(plan: SearchPlan) -> Generating[Trial, LoadReport, Capacity]:
     """A generator: it yields trials, takes their reports, and returns the result.
 
     Doubles until a rate doesn't hold or the ceiling is reached, then halves the gap; the highest that held must hold once more,
@@ -70,14 +70,14 @@ def shown(found: Capacity, reports: Mapping[float, LoadReport]) -> LoadReport:
     lowest = replace(reports[min(reports)], capacity=found)
     if lowest.verdict is not Outcome.PASS:
         return lowest
-    why = Reason(Outcome.INCONCLUSIVE, "search", f"no rate met the SLOs twice: {found.ended or 'the search has used all its runs'}")
+    why = VerdictReason(Outcome.INCONCLUSIVE, "search", f"no rate met the SLOs twice: {found.ended or 'the search has used all its runs'}")
     return replace(lowest, verdict=Outcome.INCONCLUSIVE, reasons=(why, *lowest.reasons))
 
 
 class _SearchState:
     """The highest rate that held so far, the one that held twice, and the lowest that didn't hold."""
 
-    def __init__(self, plan: Search) -> None:
+    def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
         self._curve: list[Point] = []
         self._holds: float | None = None

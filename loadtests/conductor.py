@@ -19,7 +19,7 @@ from judge.verdict import Outcome
 from loadtests.histogram import merged
 from loadtests.order import Order, as_json
 from loadtests.record import Record, from_message
-from loadtests.result import LoadReport, Progress, Reason, Worker
+from loadtests.result import LoadReport, Progress, VerdictReason, Worker
 from loadtests.tasks import wanted
 from loadtests.users import ClosedUser, OpenUser, WorkerState
 from loadtests.verdict import Facts, breach, budget_used, judge
@@ -61,7 +61,7 @@ class Conductor:
         self._stopped = Event()
         self._interrupted = False
         self._aborted = ""
-        self._trouble: list[Reason] = []
+        self._trouble: list[VerdictReason] = []
         self._begin = 0.0
         self._environment: Any = Environment(user_classes=[ClosedUser if order.arrivals == "closed" else OpenUser], catch_exceptions=False)
         self._stop_all: Callable[[], None] = lambda: None
@@ -149,7 +149,7 @@ class Conductor:
             runner.send_message("quit", client_id=surplus)
         if len(names) < count:
             text = f"{len(names)} of {count} workers connected within {self.order.ready:.0f} s"
-            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "worker", text))
+            self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "worker", text))
         return names
 
     def _conduct(self, runner: Any, names: list[str], token: str, started: list[subprocess.Popen[bytes]]) -> None:
@@ -225,7 +225,7 @@ class Conductor:
         try:
             return own.users.log_in(self.order.login)
         except (Failed, PolicyRefused) as error:
-            self._trouble.append(Reason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
+            self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
             return ""
 
 

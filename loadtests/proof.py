@@ -76,7 +76,7 @@ def pooled(many: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Slice:
     """A part of a run: where it begins and ends (whole seconds from the start), and good and total of each second in it."""
 
     begins: int
@@ -84,13 +84,13 @@ class Interval:
     pairs: tuple[tuple[int, int], ...]
 
 
-def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[Interval]:
+def windows(counts: Mapping[int, Sequence[int]], begins: float, ends: float, length: float) -> Iterator[Slice]:
     """Sliding windows of `length` whole seconds, each one second later. A run that is shorter than a window is one window."""
     first, last = math.ceil(begins), math.ceil(ends)
     size = max(1, min(round(length), last - first))
     for at in range(first, last - size + 1):
         pairs = tuple((counts[second][0], counts[second][1]) for second in range(at, at + size) if second in counts)
-        yield Interval(at, at + size, pairs)
+        yield Slice(at, at + size, pairs)
 
 
 def breaks(blocks: Blocks, objective: float, chance: float, *, spare: float) -> bool:

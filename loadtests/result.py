@@ -19,7 +19,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class VerdictReason:
     """What coloured the verdict, or a note (outcome pass): a sentence, and what it is about where it is about one thing.
 
     `cause` is a bounded word: breach, window, short, nothing, saturated, worker, revision, refused, interrupted, aborted, broken, note.
@@ -228,8 +228,8 @@ class LoadReport:
 
     scenario: str
     verdict: Outcome
-    reasons: tuple[Reason, ...]
-    notes: tuple[Reason, ...]
+    reasons: tuple[VerdictReason, ...]
+    notes: tuple[VerdictReason, ...]
     started: float  # seconds since the epoch
     finished: float
     offered: Offered
@@ -269,7 +269,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class RunMessage:
     """One line of what the process that sends prints: how it goes, once a second, or the report at the end."""
 
     progress: Progress | None = None
@@ -277,7 +277,7 @@ class Message:
 
 
 _REPORT: TypeAdapter[LoadReport] = TypeAdapter(LoadReport)
-_MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+_MESSAGE: TypeAdapter[RunMessage] = TypeAdapter(RunMessage)
 
 
 def as_json(report: LoadReport, indent: int | None = None) -> str:
@@ -290,11 +290,11 @@ def report_from(text: str) -> LoadReport:
     return _REPORT.validate_json(text)
 
 
-def as_line(message: Message) -> str:
+def as_line(message: RunMessage) -> str:
     """A message as one line of JSON."""
     return _MESSAGE.dump_json(message).decode()
 
 
-def message_of(data: Any) -> Message:
+def message_of(data: Any) -> RunMessage:
     """Reads the data that a line of JSON holds. Raises ValueError for anything else."""
     return _MESSAGE.validate_python(data)

@@ -17,7 +17,7 @@ from judge.verdict import Outcome, combined, same_revision
 from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record, SecondCounts
-from loadtests.result import Generator, Judgement, LoadReport, Offered, Period, Reason, Second, Task, Window, Worker
+from loadtests.result import Generator, Judgement, LoadReport, Offered, Period, Second, Task, VerdictReason, Window, Worker
 from loadtests.sentences import percent, sentence
 from loadtests.shapes import peak
 from probes.text import exact, latency
@@ -39,7 +39,7 @@ class Facts:
     revision_after: str = ""
     interrupted: bool = False
     aborted: str = ""  # why --abort-on-breach ended it
-    trouble: tuple[Reason, ...] = field(default=())  # a refused login, a process that broke, ...
+    trouble: tuple[VerdictReason, ...] = field(default=())  # a refused login, a process that broke, ...
     wanted: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the SLOs of each subject, whether anything is counted or not
 
 
@@ -53,7 +53,7 @@ def judge(order: Order, record: Record, facts: Facts) -> LoadReport:
     found = list(_judged_reasons(judgements, order.slos))
     notes = list(_notes(order, facts))
     if invalid:
-        notes += [Reason(Outcome.PASS, "note", f"measured, but not judged: {r.text}", r.task, r.slo) for r in found]
+        notes += [VerdictReason(Outcome.PASS, "note", f"measured, but not judged: {r.text}", r.task, r.slo) for r in found]
     else:
         reasons += found
     order_of = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1, Outcome.PASS: 2}
@@ -196,11 +196,11 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
     return Generator(offered, started, dropped, record.unfinished, achieved, late, largest, cpu, "; ".join(why))
 
 
-def _generator_reasons(order: Order, record: Record, generator: Generator, facts: Facts) -> Iterator[Reason]:
+def _generator_reasons(order: Order, record: Record, generator: Generator, facts: Facts) -> Iterator[VerdictReason]:
     if not any(one.done for one in record.tasks.values()) and not generator.dropped:
-        yield Reason(Outcome.INCONCLUSIVE, "nothing", "nothing was sent")
+        yield VerdictReason(Outcome.INCONCLUSIVE, "nothing", "nothing was sent")
     if generator.saturated:
-        yield Reason(
+        yield VerdictReason(
             Outcome.INCONCLUSIVE, "saturated", f"the generator was saturated: {generator.saturated}; use more workers or a lower rate"
         )
     if generator.dropped:
@@ -208,38 +208,38 @@ def _generator_reasons(order: Order, record: Record, generator: Generator, facts
             f"{generator.dropped:,} of {generator.offered:,} arrivals could not begin, "
             f"because {order.most_in_flight:,} were in flight in a worker"
         )
-        yield Reason(Outcome.INCONCLUSIVE, "dropped", text)
+        yield VerdictReason(Outcome.INCONCLUSIVE, "dropped", text)
     for worker in facts.workers:
         if worker.state != "done":
-            yield Reason(Outcome.INCONCLUSIVE, "worker", f"worker {worker.name} was lost: its part was not sent, or not counted")
+            yield VerdictReason(Outcome.INCONCLUSIVE, "worker", f"worker {worker.name} was lost: its part was not sent, or not counted")
     broke = generator.started - sum(second.done for second in record.seconds.values())
     if broke > 0 and all(worker.state == "done" for worker in facts.workers) and facts.workers:
-        yield Reason(
+        yield VerdictReason(
             Outcome.INCONCLUSIVE, "broken", f"{broke:,} arrivals began but were never counted as ended: this is an error of the generator"
         )
     before, after = facts.revision_before, facts.revision_after
     if before and after and not same_revision(before, after):
-        yield Reason(Outcome.INCONCLUSIVE, "revision", f"the target's revision changed from {before} to {after} during the run")
+        yield VerdictReason(Outcome.INCONCLUSIVE, "revision", f"the target's revision changed from {before} to {after} during the run")
     if facts.interrupted:
-        yield Reason(
+        yield VerdictReason(
             Outcome.INCONCLUSIVE, "interrupted", f"interrupted after {facts.finished - facts.started:.0f} s of {order.duration:.0f} s"
         )
 
 
-def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> Iterator[Reason]:
+def _judged_reasons(judgements: Sequence[Judgement], slos: Sequence[SloOrder]) -> Iterator[VerdictReason]:
     for one in judgements:
         if one.outcome is Outcome.FAIL:
             whole = one.high < one.objective
-            yield Reason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
+            yield VerdictReason(Outcome.FAIL, "breach" if whole else "window", one.text, one.subject, one.slo)
         elif one.outcome is Outcome.INCONCLUSIVE and not _clean(one):
-            yield Reason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
+            yield VerdictReason(Outcome.INCONCLUSIVE, "short", one.text, one.subject, one.slo)
     for slo in slos:
         if slo.name not in {one.slo for one in judgements}:
             text = f"{slo.name}: the run measured nothing that this SLO applies to"
-            yield Reason(Outcome.INCONCLUSIVE, "nothing", text, slo=slo.name)
+            yield VerdictReason(Outcome.INCONCLUSIVE, "nothing", text, slo=slo.name)
     yield from _too_few([one for one in judgements if one.outcome is Outcome.INCONCLUSIVE and _clean(one)])
     if not judgements:
-        yield Reason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: no SLO of the scenario applies to its tasks")
+        yield VerdictReason(Outcome.INCONCLUSIVE, "nothing", "no SLO was judged: no SLO of the scenario applies to its tasks")
 
 
 def _clean(one: Judgement) -> bool:
@@ -247,7 +247,7 @@ def _clean(one: Judgement) -> bool:
     return one.share is not None and one.share >= one.objective
 
 
-def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
+def _too_few(unproven: Sequence[Judgement]) -> Iterator[VerdictReason]:
     """One sentence for each SLO: what was counted of the routes that it couldn't be proven of."""
     for slo in dict.fromkeys(one.slo for one in unproven):
         mine = [one for one in unproven if one.slo == slo]
@@ -256,17 +256,17 @@ def _too_few(unproven: Sequence[Judgement]) -> Iterator[Reason]:
         text = f"{slo}: too few samples to be sure of {whose}: {bad:,} of {counted:,} were bad"
         needed = mine[0].needed
         more = f"; {needed:,} without a bad one would prove {percent(mine[0].objective)}" if needed and not bad else ""
-        yield Reason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)
+        yield VerdictReason(Outcome.INCONCLUSIVE, "short", text + more, slo=slo)
 
 
-def _notes(order: Order, facts: Facts) -> Iterator[Reason]:
+def _notes(order: Order, facts: Facts) -> Iterator[VerdictReason]:
     if facts.aborted:
-        yield Reason(Outcome.PASS, "aborted", f"ended early: {facts.aborted}")
+        yield VerdictReason(Outcome.PASS, "aborted", f"ended early: {facts.aborted}")
     if order.arrivals == "closed":
         text = (
             "closed loop: users wait for responses, so a stalled target receives fewer requests; response time is the same as service time"
         )
-        yield Reason(Outcome.PASS, "note", text)
+        yield VerdictReason(Outcome.PASS, "note", text)
 
 
 def seconds_of(record: Record) -> tuple[Second, ...]:

@@ -36,7 +36,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ProvenShare:
     """What is known of a share, on a scale that ends at 100 %: from `low` to `high`, observed and promised."""
 
     low: float
@@ -57,7 +57,7 @@ class Verdict:
     promise: str
     bad: str
     share: str
-    interval: Interval | None
+    interval: ProvenShare | None
     windows: tuple[tuple[float, float, str, str], ...]  # x, width, style, text
 
 
@@ -143,7 +143,7 @@ def _window(begins: float, ends: float, good: int, total: int) -> str:
     return f"breached from {begins:.0f} s to {ends:.0f} s: {total - good:,} of {total:,} bad"
 
 
-def interval(one: Judgement) -> Interval | None:
+def interval(one: Judgement) -> ProvenShare | None:
     """The scale begins where all of it is seen: 0, 50, 80, 90, 95, 99, 99.5, ... %. None where nothing was counted."""
     if one.share is None:
         return None
@@ -151,7 +151,7 @@ def interval(one: Judgement) -> Interval | None:
     begins = max((edge for edge in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999) if edge <= least), default=0.0)
     x = Scale(begins, 1.0, 2.0, _INTERVAL - 2.0)
     says = f"between {words.percent(one.low)} and {words.percent(one.high)}, objective {words.promise(one.objective)}"
-    return Interval(x(one.low), x(one.high), x(one.share), x(one.objective), words.promise(begins), says)
+    return ProvenShare(x(one.low), x(one.high), x(one.share), x(one.objective), words.promise(begins), says)
 
 
 def rows(task: Task) -> Iterator[Row]:

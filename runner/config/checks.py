@@ -20,7 +20,7 @@ from runner.config.placeholders import Source
 from runner.config.plan import Cron, Every, Planned
 from runner.config.sections import CheckKeys, Defaults
 from runner.config.targets import NamedEntries, slos, targets
-from runner.config.validation import Part, Reading, Valid
+from runner.config.validation import ConfigPart, Reading, Valid
 
 COMMON = frozenset(CheckKeys.model_fields)
 
@@ -63,7 +63,7 @@ def build_check(entry: Entry, context: BuildContext) -> Planned | None:
     keys = _check_keys(entry, common, kind or "", context)
     if kind is None:
         return None
-    part = Part(settings, path, entry.at, f"kind {kind}", COMMON)
+    part = ConfigPart(settings, path, entry.at, f"kind {kind}", COMMON)
     values = {"targets": context.targets, "folder": reading.file.parent}
     probe = reading.validated(context.kinds[kind], part, context.source, context=values)
     sound = keys or _sound_keys(entry, common, context)
@@ -102,7 +102,7 @@ def _kind(entry: Entry, node: Keys, context: BuildContext) -> str | None:
 
 
 def _check_keys(entry: Entry, common: Keys, kind: str, context: BuildContext) -> Valid[CheckKeys] | None:
-    part = Part(common, ("checks", entry.key), entry.at, "a check", COMMON)
+    part = ConfigPart(common, ("checks", entry.key), entry.at, "a check", COMMON)
     return context.reading.validated(CheckKeys, part, context.source, extra={"kind": kind})
 
 

@@ -13,7 +13,7 @@ _ROUND = (1, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds t
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class Demand:
     """Requests to one target in one window of its limit. `hint` says what to do where there are too many."""
 
     target: str
@@ -36,7 +36,7 @@ def windows(plan: Plan) -> Mapping[str, float]:
     return found
 
 
-def limits(plan: Plan) -> tuple[Rate, ...]:
+def limits(plan: Plan) -> tuple[Demand, ...]:
     """For each target with a limit what all checks together ask of it at most in a window, redirects aside."""
     found = []
     for name, target in plan.targets.items():
@@ -46,7 +46,7 @@ def limits(plan: Plan) -> tuple[Rate, ...]:
         checks = [one for one in plan.checks if one.target is not None and one.target.name == name]
         asks = sum(_asks(one, window) for one in checks)
         hint = _hint(checks, window, target.limit.amount, asks) if asks > target.limit.amount else ""
-        found.append(Rate(name, asks, target.limit.amount, window, hint))
+        found.append(Demand(name, asks, target.limit.amount, window, hint))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from runner.config.purpose import Purpose
 from runner.config.scenarios import load_section
 from runner.config.sections import GateKeys, General, GrafanaKeys, ServerKeys
 from runner.config.selection import Selection, select, select_scripted
-from runner.config.validation import Part, Reading
+from runner.config.validation import ConfigPart, Reading
 
 HIGHEST_PORT = 65535
 SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana", "load")
@@ -92,7 +92,7 @@ def _general(reading: Reading, source: Source) -> General:
     if "version" not in rest:
         reading.report(node.at, ("version",), "is missing; write version: 1")
         extra["version"] = 1
-    found = reading.validated(General, Part(node, (), node.at, "checks.yaml", SECTIONS), source, extra=extra)
+    found = reading.validated(General, ConfigPart(node, (), node.at, "checks.yaml", SECTIONS), source, extra=extra)
     return found.model if found else General(version=1)
 
 

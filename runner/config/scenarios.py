@@ -16,7 +16,7 @@ from runner.config.placeholders import Source
 from runner.config.plan import Cost, LoadRules, Scenario
 from runner.config.sections import LimitKeys, LoadKeys, ScenarioKeys
 from runner.config.targets import targets
-from runner.config.validation import Part, Reading, Valid
+from runner.config.validation import ConfigPart, Reading, Valid
 
 _LIKE_A_RATE = re.compile(r"\s*[\d.]+\s*/|.*/\s*\d*(?:ms|s|m|h|d)\s*\Z")
 
@@ -121,7 +121,7 @@ class LoadSection:
             self._report(path, f"target {payer} has no limit; give it one, or write a number in a period here")
             return None
         alone = Keys(node.at, {"limit": node.entries["limit"]})  # the target's address and its secrets are not needed here
-        found = self.reading.validated(LimitKeys, Part(alone, ("targets", payer), entry.at, "a target"), self.source)
+        found = self.reading.validated(LimitKeys, ConfigPart(alone, ("targets", payer), entry.at, "a target"), self.source)
         limit = found.model.limit if found else None
         return Cost(rule, payer, limit.amount, limit.window) if limit else None
 

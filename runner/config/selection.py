@@ -9,7 +9,7 @@ from runner.config.checks import BuildContext
 from runner.config.errors import NOWHERE, did_you_mean
 from runner.config.nodes import Entry, Keys, Scalar
 from runner.config.sections import CheckKeys, Section
-from runner.config.validation import Part
+from runner.config.validation import ConfigPart
 
 
 class _EarlyKeys(Section):
@@ -74,7 +74,7 @@ def _early(context: BuildContext, entries: Mapping[str, Entry]) -> dict[str, _Ea
         valid = None
         if isinstance(entry.node, Keys):
             node = Keys(entry.node.at, {key: entry.node.entries[key] for key in _EarlyKeys.model_fields if key in entry.node.entries})
-            part = Part(node, ("checks", entry.key), entry.at, "a check")
+            part = ConfigPart(node, ("checks", entry.key), entry.at, "a check")
             valid = context.reading.validated(_EarlyKeys, part, context.source)
         found[entry.key] = valid.model if valid else None
     return found

@@ -16,7 +16,7 @@ from runner.config.errors import Position
 from runner.config.nodes import Entry, Keys, Node
 from runner.config.placeholders import Source
 from runner.config.sections import SloKeys
-from runner.config.validation import ALREADY_REPORTED, Part, Reading
+from runner.config.validation import ALREADY_REPORTED, ConfigPart, Reading
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def targets(reading: Reading, source: Source) -> NamedEntries[Target]:
         if isinstance(entry.node, Keys) and "name" in entry.node.entries:
             reading.report(entry.node.entries["name"].at, (*path, "name"), "no such setting of a target; its name is the key above")
             return None
-        found = reading.validated(TargetKeys, Part(entry.node, path, entry.at, "a target"), source, extra={"name": entry.key})
+        found = reading.validated(TargetKeys, ConfigPart(entry.node, path, entry.at, "a target"), source, extra={"name": entry.key})
         if found is None:
             return None
         if not source.dry:
@@ -107,7 +107,7 @@ def slos(reading: Reading, source: Source) -> NamedEntries[Slo]:
     """The SLOs of the file, with values from `source`."""
 
     def make(entry: Entry) -> Slo | None:
-        found = reading.validated(SloKeys, Part(entry.node, ("slos", entry.key), entry.at, "an SLO"), source)
+        found = reading.validated(SloKeys, ConfigPart(entry.node, ("slos", entry.key), entry.at, "an SLO"), source)
         keys = found.model if found else None
         return Slo(entry.key, keys.objective, keys.window, keys.threshold, keys.measure) if keys else None
 

@@ -24,7 +24,7 @@ _SAYS_MOST = frozenset({"value_error", "literal_error", "enum"})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ConfigPart:
     """A part of the file that makes one model: where it stands, and what a person calls it ("kind redis", "a target")."""
 
     node: Node
@@ -78,12 +78,12 @@ class Reading:
     def section(self, name: str, model: type[M], source: Source) -> Valid[M] | None:
         """The section of this name, where the file has it."""
         entry = self.root.entries.get(name)
-        return self.validated(model, Part(entry.node, (name,), entry.at, name), source) if entry else None
+        return self.validated(model, ConfigPart(entry.node, (name,), entry.at, name), source) if entry else None
 
     def validated(
         self,
         model: type[M],
-        part: Part,
+        part: ConfigPart,
         source: Source,
         *,
         context: Mapping[str, Any] | None = None,
@@ -112,7 +112,7 @@ class Reading:
             return None
         return Valid(made, data, frozenset(filling.missing)) if source.dry or not filling.missing else None
 
-    def _report_errors(self, errors: list[Any], model: type[BaseModel], part: Part, filling: Filling) -> None:
+    def _report_errors(self, errors: list[Any], model: type[BaseModel], part: ConfigPart, filling: Filling) -> None:
         """Reports pydantic's errors; of several about one place (the branches of a union) the one that says most.
 
         An error about a value that isn't there, or about something that holds one, says nothing of the file.

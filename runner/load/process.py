@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from judge.redact import Redactor
-from loadtests.capacity import Search, ended, search, shown
+from loadtests.capacity import SearchPlan, ended, search, shown
 from loadtests.order import Order, as_json
 from loadtests.result import LoadReport, Progress, message_of
 from probes.core import QuotaRefused
@@ -40,7 +40,7 @@ def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadRepo
     Where a limit leaves no room for a further trial the search ends with what it has found. Raises QuotaRefused for the first.
     """
     reports: dict[float, LoadReport] = {}
-    moves = search(Search(rate=rate, ceiling=ceiling))
+    moves = search(SearchPlan(rate=rate, ceiling=ceiling))
     trial = next(moves)
     while True:
         click.echo(f"trying {trial.rate:.5g}/s{', once more' if trial.confirming else ''}", err=True)

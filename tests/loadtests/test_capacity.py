@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from judge.verdict import Outcome
-from loadtests.capacity import Search, Trial, ended, growth, search, shown
+from loadtests.capacity import SearchPlan, Trial, ended, growth, search, shown
 from loadtests.histogram import LatencyHistogram
 from loadtests.order import Order, SloOrder
 from loadtests.record import Record
@@ -27,7 +27,7 @@ def at(seconds: list[float], outcome: Outcome = Outcome.PASS) -> LoadReport:
     return replace(EMPTY, verdict=outcome, seconds=tuple(rows), periods=(Period("steady", 0.0, float(len(seconds))),))
 
 
-def found(plan: Search, limit: float, *, flaky: frozenset[float] = frozenset()) -> tuple[Capacity, list[Trial]]:
+def found(plan: SearchPlan, limit: float, *, flaky: frozenset[float] = frozenset()) -> tuple[Capacity, list[Trial]]:
     """Searches a system that holds up to a rate; at a flaky rate it holds the first time alone."""
     moves = search(plan)
     trials = [next(moves)]
@@ -43,7 +43,7 @@ def found(plan: Search, limit: float, *, flaky: frozenset[float] = frozenset()) 
 @pytest.mark.parametrize("limit", [12.0, 47.0, 100.0, 199.0])
 def test_the_search_ends_near_the_truth_and_confirms_it(limit: float) -> None:
     """Within a tenth below the rate at which it breaks, in few runs, and the answer held twice."""
-    capacity, trials = found(Search(rate=10.0, ceiling=1000.0), limit)
+    capacity, trials = found(SearchPlan(rate=10.0, ceiling=1000.0), limit)
     assert capacity.holds is not None
     assert capacity.breaks is not None
     assert capacity.holds <= limit < capacity.breaks
@@ -54,14 +54,14 @@ def test_the_search_ends_near_the_truth_and_confirms_it(limit: float) -> None:
 
 def test_the_ceiling_is_never_exceeded() -> None:
     """A system that holds everything is asked at the ceiling, twice, and never above."""
-    capacity, trials = found(Search(rate=10.0, ceiling=50.0), 1e9)
+    capacity, trials = found(SearchPlan(rate=10.0, ceiling=50.0), 1e9)
     assert (capacity.holds, capacity.breaks) == (50.0, None)
     assert max(t.rate for t in trials) == 50.0
 
 
 def test_a_system_that_holds_nothing_is_said_to() -> None:
     """It goes down, gives up, and reports the lowest rate that broke."""
-    capacity, _ = found(Search(rate=10.0, ceiling=100.0), 0.0)
+    capacity, _ = found(SearchPlan(rate=10.0, ceiling=100.0), 0.0)
     assert capacity.holds is None
     assert capacity.breaks is not None
     assert capacity.breaks < 10.0
@@ -69,7 +69,7 @@ def test_a_system_that_holds_nothing_is_said_to() -> None:
 
 def test_a_rate_that_holds_once_is_no_capacity() -> None:
     """Confirmation fails: the answer lies below it."""
-    capacity, _ = found(Search(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
+    capacity, _ = found(SearchPlan(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
     assert capacity.holds is not None
     assert capacity.holds < 80.0
     assert capacity.breaks == 80.0
@@ -77,7 +77,7 @@ def test_a_rate_that_holds_once_is_no_capacity() -> None:
 
 def test_the_search_goes_on_below_a_rate_that_held_only_once() -> None:
     """What held below it counts: it is not begun anew at half of it."""
-    capacity, trials = found(Search(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
+    capacity, trials = found(SearchPlan(rate=40.0, ceiling=80.0), 80.0, flaky=frozenset({80.0}))
     assert capacity.holds is not None
     assert capacity.holds > 70.0
     assert len(trials) <= 8
@@ -85,7 +85,7 @@ def test_the_search_goes_on_below_a_rate_that_held_only_once() -> None:
 
 def test_a_search_that_is_ended_tells_what_it_has_found() -> None:
     """A limit is used up in mid-search: the curve stays, and a rate that has held only once is no answer, so that nothing passes."""
-    moves = search(Search(rate=10.0, ceiling=1000.0))
+    moves = search(SearchPlan(rate=10.0, ceiling=1000.0))
     next(moves)
     reports = {10.0: at([0.01] * 9), 20.0: at([0.01] * 9)}
     for report in reports.values():
@@ -100,7 +100,7 @@ def test_a_search_that_is_ended_tells_what_it_has_found() -> None:
 
 def test_a_search_that_finds_its_rate_shows_that_rates_report() -> None:
     """The verdict is that of the highest rate that held twice."""
-    capacity, _ = found(Search(rate=10.0, ceiling=50.0), 1e9)
+    capacity, _ = found(SearchPlan(rate=10.0, ceiling=50.0), 1e9)
     held = at([0.01] * 9)
     assert shown(capacity, {10.0: EMPTY, 50.0: held}).seconds == held.seconds
 

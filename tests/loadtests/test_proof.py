@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.proof import Interval, blocks_between, breaks, design_effect, pooled, share, windows
+from loadtests.proof import Slice, blocks_between, breaks, design_effect, pooled, share, windows
 
 BLOCKS = st.lists(st.integers(0, 40).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), max_size=40)
 
@@ -56,7 +56,7 @@ def test_windows_slide_by_a_second_and_keep_their_length() -> None:
     found = list(windows(counts, 0, 10, 4))
     assert [w.begins for w in found] == list(range(7))
     assert {w.pairs for w in found} == {((1, 2),) * 4}
-    assert list(windows(counts, 2, 7, 30)) == [Interval(2, 7, ((1, 2),) * 5)]
+    assert list(windows(counts, 2, 7, 30)) == [Slice(2, 7, ((1, 2),) * 5)]
 
 
 def test_a_breach_needs_more_than_bad_luck() -> None:

@@ -12,7 +12,7 @@ from judge.verdict import Outcome
 from loadtests.record import Record
 from loadtests.reports.charts import MOST_COLUMNS, columns
 from loadtests.reports.html import write
-from loadtests.result import LoadReport, Reason, Second
+from loadtests.result import LoadReport, Second, VerdictReason
 from loadtests.verdict import Facts, judge
 from tests.loadtests.reporting import BEGAN, order, record, report, searched
 
@@ -125,7 +125,7 @@ def test_a_long_run_is_as_readable_as_a_short_one(seconds: int) -> None:
 
 def test_long_lists_of_reasons_are_folded() -> None:
     """The first few are read at once, the rest on request."""
-    many = tuple(Reason(Outcome.FAIL, "breach", f"reason {number}") for number in range(30))
+    many = tuple(VerdictReason(Outcome.FAIL, "breach", f"reason {number}") for number in range(30))
     made: LoadReport = replace(report(), verdict=Outcome.FAIL, reasons=many)
     page = write(made)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.rates import Rate, limits, windows
+from runner.config.rates import Demand, limits, windows
 from runner.config.read import read_plan
 
 
-def asked(tmp_path: Path, limit: str, checks: str) -> tuple[Rate, ...]:
+def asked(tmp_path: Path, limit: str, checks: str) -> tuple[Demand, ...]:
     """Loads checks of one target with a limit, and counts what they ask of it."""
     file = tmp_path / "checks.yaml"
     file.write_text(
@@ -26,7 +26,7 @@ def test_all_checks_of_a_target_count_together(tmp_path: Path) -> None:
         "  free: {kind: http, target: free, interval: 1s, timeout: 1s}\n"
         "  port: {kind: tcp, host: localhost, port: 1}\n"
     )
-    assert asked(tmp_path, "900/1h", checks) == (Rate("api", 240 + 2 * 9 + 1, 900.0, 3600.0),)
+    assert asked(tmp_path, "900/1h", checks) == (Demand("api", 240 + 2 * 9 + 1, 900.0, 3600.0),)
 
 
 def test_a_limit_that_is_just_reached_is_kept(tmp_path: Path) -> None:
