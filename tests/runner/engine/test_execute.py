@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,8 @@ from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
 from probes.fields import Rate
 from probes.probe import Context
 from probes.target import Target
+from runner.state import StateLedger
+from tests.support.clock import ShiftedClock
 from tests.support.lab import lab, raising, scripted
 
 
@@ -169,3 +172,42 @@ async def test_a_hold_or_budget_inside_a_run_withholds_it() -> None:
             await bench.observe(raising(ExceptionGroup("g", [QuotaRefused("spent")])))
         seen = await bench.observe(raising(QuotaRefused("spent")), by_hand=True)
     assert (seen.verdict, seen.reason, seen.message) == (Verdict.UNKNOWN, Reason.QUOTA, "spent")
+
+
+async def test_a_run_that_is_withheld_midway_gives_its_slots_back() -> None:
+    """Held before it has sent anything, it takes nothing from the others: scheduled and by hand."""
+    target = limited("5/1h")
+    urls = (("GET", "http://api.test/a"), ("GET", "http://api.test/b"))
+    async with lab(target) as bench:
+        with pytest.raises(QuotaRefused, match="held"):
+            await bench.observe(raising(QuotaRefused("held")), target=target, urls=urls)
+        await bench.observe(raising(QuotaRefused("held")), target=target, urls=urls, by_hand=True)
+        assert await bench.ledger.taken("api", 3600) == 0
+
+
+class Unwritable:
+    """A ledger whose disk is full once the slots are taken."""
+
+    def __init__(self, ledger: StateLedger, _: ShiftedClock) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
+        raise QuotaRefused("the state can't be read or written: disk full")
+
+
+async def test_a_verdict_stands_where_its_slots_can_not_be_given_back() -> None:
+    """The state can't be written after the run: what was seen is observed all the same, and the log says what stays taken."""
+
+    async def run(_: Context) -> Result:
+        return Result.passed()
+
+    target = limited("5/1h")
+    async with lab(target, limits=Unwritable) as bench:
+        seen = await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),))
+        assert await bench.ledger.taken("api", 3600) == 1
+    assert seen.verdict is Verdict.PASS
+    [logged] = bench.logged
+    assert "can't be given back: the state can't be read or written: disk full" in logged

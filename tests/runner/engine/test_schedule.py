@@ -349,6 +349,25 @@ async def test_a_run_of_a_removed_check_ends_unseen() -> None:
     assert late == {"stays"} - ended
 
 
+class RefusedMidway(Runs):
+    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
+        await super().observe(planned, lag=lag)
+        raise QuotaRefused("limit")
+
+
+async def test_a_removed_check_that_is_refused_is_not_missed() -> None:
+    """Its run was in flight at the reload, and a limit ended it: a series that is gone isn't counted again, and nothing is logged."""
+    world = World(seen={"goes": NOON})
+    world.runs = RefusedMidway(world.simulation, takes=20.0)
+    world.start(planned("goes", 30))
+    while not world.runs.began:
+        await world.simulation.run_for(1)
+    [run] = world.schedule.swap(plan(planned("stays", 30)), Runs(world.simulation))
+    await world.simulation.run_for(20)
+    assert run.done()
+    assert (world.missed, world.logged) == ([], [])
+
+
 steps = st.lists(st.tuples(st.sampled_from(["run", "stall", "swap"]), st.floats(0.1, 50)), min_size=1, max_size=8)
 
 

@@ -290,3 +290,53 @@ async def test_what_paying_takes_is_none_of_the_runs_time() -> None:
     assert left == [about(5.0)]
     assert seen.seconds == about(0.02)
     assert seen.at - began == about(3.0)
+
+
+class Dated:
+    """A ledger that notes by how many seconds a run's slots are dated ahead."""
+
+    def __init__(self, ledger: StateLedger, clock: ShiftedClock) -> None:
+        self._ledger, self._clock = ledger, clock
+        self.ahead: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
+        assert until is not None
+        self.ahead.append(until - self._clock.time())
+        return await self._ledger.limit(name, count, most, window, until=until)
+
+
+@virtually
+async def test_the_slots_of_a_run_cover_its_leaving() -> None:
+    """A journey that logs out after its deadline still sends: its slots count up to that moment, should the runner die meanwhile."""
+    ledgers: list[Dated] = []
+
+    def dated(ledger: StateLedger, clock: ShiftedClock) -> Dated:
+        ledgers.append(Dated(ledger, clock))
+        return ledgers[0]
+
+    async def run(_: Context) -> Result:
+        return Result.passed()
+
+    target = Target(name="api", url="http://api.test", limit=Rate.parse("5/1h"))
+    async with bench_of(target, limits=dated) as bench:
+        await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),), timeout=5.0, leaving=30.0)
+    assert ledgers[0].ahead == [about(5.0 + 30.0 + STUBBORN)]
+
+
+@virtually
+async def test_a_run_that_is_cut_short_is_no_timeout() -> None:
+    """Where it is still leaving at its deadline, what it would have been told by then nobody knows."""
+
+    async def run(_: Context) -> Result:
+        try:
+            return await never()
+        finally:
+            await later(1.0)
+
+    async with bench_of() as bench:
+        running().call_later(0.03, bench.execute.cut_short)
+        seen = await bench.observe(run, timeout=0.05, leaving=5.0)
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.CANCELLED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from judge.observation import Check, DiagnosisFinding, Observation
 from probes.core import Reason, Verdict
 from runner.config.plan import Plan
@@ -114,3 +116,22 @@ def test_every_sink_follows_a_plan() -> None:
     plan = planned(DATABASE)
     emit.plan(plan)
     assert (first.plans, second.plans) == ([plan], [plan])
+
+
+def test_a_plan_that_the_first_sink_refuses_changes_nothing() -> None:
+    """No later sink is told of it, and the last runs of the checks that it would have removed still explain failures."""
+
+    class Refusing(Kept):
+        def plan(self, plan: Plan) -> None:
+            if len(plan.checks) < 2:
+                raise ValueError("refused")
+
+    second = Kept()
+    emit = Emit({"first": Refusing(), "second": second}, failed=lambda _: None)
+    before = planned(DATABASE, READY)
+    emit.plan(before)
+    emit(DOWN)
+    with pytest.raises(ValueError, match="refused"):
+        emit.plan(planned(READY))
+    assert second.plans == [before]
+    assert set(emit.latest) == {"database"}

@@ -73,6 +73,16 @@ def test_a_removed_checks_evidence_goes() -> None:
     assert len(kept.failures("api")) == 2
 
 
+def test_a_removed_checks_evidence_leaves_its_room_to_the_others() -> None:
+    """What a reload freed counts no more: the check that stays may fill the room that two had."""
+    kept = Evidence(keep=1000, most_bytes=100_000)
+    for check, failures in ((CACHE, 12), (API, 15)):
+        for number in range(failures):
+            kept(failed(check, at=NOON + number, evidence={"response": "x" * 5000}))
+        kept.plan(made_plan(API))
+    assert len(kept.failures("api")) == 15
+
+
 def test_a_finding_joins_the_failure_that_it_is_about() -> None:
     """By the run's trace; the others stay as they were, and a run that is no longer kept takes nothing."""
     kept = Evidence(keep=2)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from judge.observation import Observation
+from judge.observation import DiagnosisFinding, Observation
 from probes.core import Reason
 from runner.config.plan import Cron
 from runner.sinks.health import FLAGS, Health, all_of
@@ -146,3 +146,27 @@ def test_a_reload_keeps_what_did_not_change() -> None:
     assert latest["database"] is not None
     assert latest["api"] is None
     assert set(latest) == {"database", "api"}
+
+
+def test_a_changed_check_starts_from_nothing() -> None:
+    """Neither its recent runs nor what a diagnosis found are those of the check that had its name before."""
+    moved = replace(API, address="elsewhere")
+    health = after(passed(API), failed(API))
+    health.found(DiagnosisFinding(API, "4bf9", NOON, "both addresses refuse", {}))
+    health.plan(made_plan(moved))
+    health(failed(moved))
+    state = health.state("api")
+    assert state is not None
+    assert state.latest is not None
+    assert (state.latest.finding, len(state.recent)) == ("", 1)
+
+
+def test_a_check_with_a_new_schedule_is_stale_by_the_new_one() -> None:
+    """By cron it had a pause of eight hours; now it runs every 15 s, and what was seen three intervals ago says nothing."""
+    clock = Hands()
+    plan = made_plan(DATABASE)
+    health = Health(replace(plan, checks=(replace(plan.checks[0], schedule=Cron("0 20 * * *"), fingerprint="cron"),)), clock)
+    health.plan(plan)
+    health(passed(DATABASE, 0.25))
+    clock.now = NOON + 0.25 + 3 * 15 + 5 + 0.01
+    assert health.report()[1]["db_healthy"] is None

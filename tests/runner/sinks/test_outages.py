@@ -52,6 +52,15 @@ def test_a_single_failure_is_no_outage() -> None:
     assert told.outages == []
 
 
+def test_a_failure_that_was_not_confirmed_is_no_part_of_an_outage() -> None:
+    """The re-check passed: neither does it begin one, nor is it the second failure of one."""
+    told = Told()
+    told.saw(failed(API, confirmed=False), failed(API), failed(API, confirmed=False))
+    assert told.outages == []
+    told.saw(failed(API))
+    assert [one.began for one in told.outages] == [NOON + 1]
+
+
 def test_a_part_has_no_outage_of_its_own() -> None:
     """Its check's run tells of it."""
     part = made_check("api/db", part_of="api")

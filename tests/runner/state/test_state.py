@@ -121,6 +121,16 @@ async def test_an_open_outage_is_known_until_it_is_closed(tmp_path: Path) -> Non
         assert await ledger.open_outages("/etc/checks.yaml", "trips", "test") == (second,)
 
 
+async def test_an_outages_end_leaves_the_other_outage_of_its_check(tmp_path: Path) -> None:
+    """Two runners that share a state saw one check fail at different moments: whoever ends its own leaves the other's open."""
+    async with ledger_in(tmp_path) as ledger:
+        first, second = (Outage("api", NOON + later, "refused", "trips", "test") for later in (0, 9))
+        for outage in (first, second):
+            await ledger.open_outage("/etc/checks.yaml", outage)
+        await ledger.close_outage("/etc/checks.yaml", first)
+        assert await ledger.open_outages("/etc/checks.yaml", "trips", "test") == (second,)
+
+
 async def test_runners_that_share_a_state_see_none_of_the_others_outages(tmp_path: Path) -> None:
     """Of another file, another service or another environment: whoever starts closes nothing that isn't its own."""
     async with ledger_in(tmp_path) as ledger, ledger_in(tmp_path) as other:
