@@ -13,6 +13,7 @@ from probes.text import age, count, did_you_mean, exact, host_and_port, is_addre
     [
         (0.0, "<0.1 ms"),
         (0.00004, "<0.1 ms"),
+        (0.00006, "0.1 ms"),
         (0.0004, "0.4 ms"),
         (0.00994, "9.9 ms"),
         (0.00996, "10 ms"),
@@ -43,6 +44,7 @@ def test_a_latency_is_within_a_percent_or_a_twentieth_of_a_millisecond(seconds: 
     [
         (0.25, "250ms"),
         (0.0015, "1.5ms"),
+        (0.9996, "1s"),
         (1, "1s"),
         (5, "5s"),
         (1.5, "1.5s"),
@@ -101,10 +103,11 @@ def test_moments_are_utc() -> None:
 
 def test_addresses_are_told_from_names() -> None:
     """IPv4, IPv6 and IPv6 with its zone are addresses; an IPv6 address stands in brackets before its port."""
-    assert [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "example.com", "1.2.3", "1.2.3.4%x", "")] == [
+    assert [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "example.com", "1.2.3", "1.2.3.4%x", "[::1]", "")] == [
         True,
         True,
         True,
+        False,
         False,
         False,
         False,
@@ -118,6 +121,14 @@ def test_a_near_word_is_offered() -> None:
     assert did_you_mean("roundtrip", {"round_trip", "timeout"}) == "; did you mean round_trip?"
     assert did_you_mean("xyz", {"round_trip", "timeout"}) == ""
     assert did_you_mean("x" * 10**6, {"round_trip"}) == ""
+
+
+def test_the_work_of_looking_for_a_near_word_is_bounded() -> None:
+    """Of a word the first hundred characters are compared, and with two thousand others at most: beyond that none is offered."""
+    assert did_you_mean("x" * 100 + "y" * 1000, {"x" * 100}) == f"; did you mean {'x' * 100}?"
+    others = {str(number) for number in range(1999)}
+    assert did_you_mean("roundtrip", {"round_trip", *others}) == "; did you mean round_trip?"
+    assert did_you_mean("roundtrip", {"round_trip", "timeout", *others}) == ""
 
 
 def test_one_line_is_one_line() -> None:

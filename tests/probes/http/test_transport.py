@@ -119,6 +119,29 @@ async def test_a_redirect_within_the_origin_keeps_what_was_meant_for_it(wire: Wi
     assert ctx.facts["connection_reused"] == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("http://api.test/", "https://api.test/"),
+        ("http://api.test:8000/", "https://api.test:8000/"),
+        ("https://api.test/", "https://api.test:8443/"),
+        ("https://api.test/", "https://www.api.test/"),
+    ],
+    ids=["https", "https at the same port", "another port", "another host"],
+)
+async def test_an_origin_is_scheme_host_and_port(wire: Wire, first: str, second: str) -> None:
+    """Where one of them differs nothing is taken along, not even Authorization to https, which httpx itself would."""
+    async with HttpTransport(make_context(wire, permit=Permit(first, second))) as transport:
+        asked = httpx.Request("GET", first)
+        with pytest.raises(PolicyRefused):
+            await transport.handle_async_request(asked)
+        headers = {"Authorization": "Bearer secret", "X-Api-Key": "secret"}
+        followed = httpx.Request("GET", second, headers=headers, extensions=asked.extensions)
+        with pytest.raises(PolicyRefused):
+            await transport.handle_async_request(followed)
+    assert "secret" not in str(followed.headers.multi_items())
+
+
 # -- limits of size and time
 
 
@@ -348,6 +371,34 @@ async def test_a_token_of_the_way(wire: Wire) -> None:
     assert bytes(server.received).count(b"Authorization: Bearer token-1\r\n") == 4
     assert "token-1" in ctx.secrets
     assert next(iter(ctx.phases)) == "token"
+
+
+async def test_a_token_goes_to_no_other_origin(wire: Wire) -> None:
+    """A redirect leads elsewhere: neither is the token taken along, nor is it added there again."""
+    granted = answer(b'{"access_token": "token-1", "token_type": "Bearer"}')
+    async with servers.canned(granted) as endpoint, servers.canned(answer(b"there")) as other:
+        moved = answer(b"", b"Location: " + other.url.encode(), status=b"307 Moved")
+        async with servers.canned(moved) as first:
+            oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
+            probe = outside(
+                first.url, lambda client, url: client.get(url), client={"follow_redirects": True}, route=HttpRoute(oauth2=oauth2)
+            )
+            await probe.run(make_context(wire))
+    assert b"Authorization: Bearer token-1\r\n" in first.received
+    assert other.received.startswith(b"GET / HTTP/1.1\r\n")
+    assert b"token-1" not in other.received
+
+
+async def test_an_authorization_of_the_users_own_needs_no_token(wire: Wire) -> None:
+    """It is sent as it is, and the token endpoint isn't asked."""
+    async with servers.canned() as endpoint, servers.canned(answer(b"in")) as server:
+        oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
+        probe = outside(
+            server.url, lambda client, url: client.get(url, headers={"Authorization": "Basic b3du"}), route=HttpRoute(oauth2=oauth2)
+        )
+        await probe.run(make_context(wire))
+    assert b"Authorization: Basic b3du\r\n" in server.received
+    assert endpoint.connections == 0
 
 
 async def test_a_token_endpoint_that_is_gone_is_told(runs: Observer) -> None:

@@ -288,6 +288,37 @@ def test_a_gate_that_the_runner_carries_out_has_the_file_s_rules(write: Write) -
     assert planned(file, purpose=Purpose.CHECKS, GATE_WAIT="11m").checks
 
 
+def test_the_tags_of_a_gate_stand_back_where_anything_is_chosen(write: Write) -> None:
+    """They say what a gate judges by itself; a name or a tag from its command line is all that it judges then."""
+    checks = f"  one: {{{TCP}, tags: [release]}}\n  two: {{{TCP}, tags: [night]}}\n  three: {{{TCP}}}\n"
+    file = write(f"gate: {{tags: [release]}}\nchecks:\n{checks}")
+    for chosen, judged in (({}, ["one"]), ({"checks": ["three"]}, ["three"]), ({"tags": ["night"]}, ["two"])):
+        assert names(planned(file, purpose=Purpose.GATE, **chosen)) == judged
+
+
+def test_who_annotates_needs_no_check(write: Write) -> None:
+    """The values of the grafana section are enough: a pipeline that marks a deployment knows none of the checks' secrets."""
+    file = write(f"grafana: {{url: '${{GRAFANA}}'}}\nchecks:\n  one: {{{TCP}, timeout: '${{WAIT}}'}}\n")
+    plan = planned(file, purpose=Purpose.ANNOTATE, GRAFANA="http://grafana.test")
+    assert (names(plan), plan.grafana and plan.grafana.url) == ([], "http://grafana.test")
+    assert "GRAFANA is not set" in wrong(file, purpose=Purpose.ANNOTATE)
+
+
+def test_only_an_empty_address_leaves_a_plan_unmarked(write: Write) -> None:
+    """A file without a grafana section, or a command that marks nothing, has nothing to say of it."""
+    without, empty = (f"{section}checks:\n  one: {{{TCP}}}\n" for section in ("", "grafana: {url: ''}\n"))
+    assert not planned(write(without)).unmarked
+    assert planned(write(empty)).unmarked
+    assert not planned(write(empty), purpose=Purpose.CHECKS).unmarked
+
+
+def test_without_values_no_reference_is_asked(write: Write) -> None:
+    """What is read without its values sends nothing to anybody, the references outside included."""
+    file = write(f"references: [https://reference.test/]\nchecks:\n  one: {{{TCP}}}\n")
+    assert planned(file, purpose=Purpose.DRY_RUN).references == ()
+    assert planned(file).references == ("https://reference.test/",)
+
+
 LOADED = """targets:
   api: {url: http://localhost, load: '${LOADABLE:-true}'}
   staging: {url: '${STAGING}', load: true}
