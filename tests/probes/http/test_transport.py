@@ -391,7 +391,8 @@ async def test_a_token_goes_to_no_other_origin(wire: Wire) -> None:
 
 async def test_an_authorization_of_the_users_own_needs_no_token(wire: Wire) -> None:
     """It is sent as it is, and the token endpoint isn't asked."""
-    async with servers.canned() as endpoint, servers.canned(answer(b"in")) as server:
+    granted = answer(b'{"access_token": "token-1", "token_type": "Bearer"}')
+    async with servers.canned(granted) as endpoint, servers.canned(answer(b"in")) as server:
         oauth2 = OAuth2.model_validate({"token_url": f"{endpoint.url}token", "client_id": "me", "client_secret": "word"})
         probe = outside(
             server.url, lambda client, url: client.get(url, headers={"Authorization": "Basic b3du"}), route=HttpRoute(oauth2=oauth2)

@@ -107,3 +107,12 @@ def test_a_changed_check_keeps_its_failures_and_not_what_they_are_held_against()
     assert [len(kept.failures(name)) for name in ("api", "cache")] == [1, 1]
     assert kept.latest("api", Verdict.PASS) is None
     assert kept.latest("cache", Verdict.PASS) is not None
+
+
+def test_the_bytes_of_findings_count_too() -> None:
+    """However much the diagnoses noted, all evidence together stays within its bytes."""
+    kept = Evidence(keep=1000, most_bytes=100_000)
+    for number in range(50):
+        kept(failed(API, trace_id=str(number)))
+        kept.found(DiagnosisFinding(API, str(number), NOON, "refused", {"connect": "x" * 5000}))
+    assert 10 < len(kept.failures("api")) < 20

@@ -148,6 +148,27 @@ def test_a_reload_keeps_what_did_not_change() -> None:
     assert set(latest) == {"database", "api"}
 
 
+def test_a_failure_that_was_not_confirmed_changes_nothing() -> None:
+    """The re-check passed: the check is as healthy as before, and the blip isn't among its recent runs."""
+    state = after(passed(API), failed(API, confirmed=False)).state("api")
+    assert state is not None
+    assert state.latest == passed(API)
+    assert len(state.recent) == 1
+
+
+@pytest.mark.parametrize("between", [passed(API), unknown(API)], ids=["pass", "unknown"])
+def test_a_finding_is_of_the_failure_that_lasts(between: Observation) -> None:
+    """What a diagnosis found goes with the failure: a later one isn't explained by it, nor is one by a finding that came too late."""
+    found = DiagnosisFinding(API, "4bf9", NOON, "both addresses refuse", {})
+    health = after(failed(API))
+    health.found(found)
+    assert [state.latest.finding for state in health.states() if state.latest] == ["both addresses refuse"]
+    health(between)
+    health.found(found)
+    health(failed(API))
+    assert [state.latest.finding for state in health.states() if state.latest] == [""]
+
+
 def test_a_changed_check_starts_from_nothing() -> None:
     """Neither its recent runs nor what a diagnosis found are those of the check that had its name before."""
     moved = replace(API, address="elsewhere")
