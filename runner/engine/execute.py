@@ -8,6 +8,7 @@ import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from judge.observation import Observation
 from judge.redact import Redactor
@@ -41,6 +42,7 @@ class _Run:
     task: asyncio.Task[Result] | None = None
     stalled: Callable[[], float] = float  # seconds for which the runner's loop was busy during the run
     cut: bool = False  # ended by `cut_short`
+    wake: asyncio.Future[None] | None = None  # done when it is cut short: its deadline isn't waited for any more
     seconds: float = 0.0  # until its verdict was known
 
     def decide(self) -> None:
@@ -114,13 +116,16 @@ class Execute:
     def cut_short(self) -> None:
         """Cancels all runs under way, and all later ones: they are observed as unknown / cancelled.
 
-        A run that already has its verdict may finish its clean-up, for as long as its kind may take.
+        Each may finish its clean-up, for as long as its kind may take.
         """
         self._closing = True
         for run in self._running.values():
-            if run.task and not run.task.done() and run.ctx.decided is None:
+            has_verdict = run.cut or run.ctx.decided is not None or run.seconds
+            if run.task and run.wake and not run.task.done() and not has_verdict:
                 run.cut = True
+                run.decide()
                 run.task.cancel()
+                run.wake.set_result(None)
 
     def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
         permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time, share)
@@ -158,17 +163,20 @@ class Execute:
             return _CUT_SHORT
         planned, ctx = run.planned, run.ctx
         run.task = task = asyncio.create_task(_contained(run), name=f"check {planned.check.name}")
+        run.wake = asyncio.get_running_loop().create_future()
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         self._running[id(run)] = run
+        ends: tuple[asyncio.Future[Any], ...] = (task, run.wake)
         try:
-            await asyncio.wait({task}, timeout=planned.timeout)
-            if not task.done() and (stalled := min(run.stalled(), planned.timeout)):
-                await asyncio.wait({task}, timeout=stalled)  # the run gets back the time for which the runner's loop was busy
+            await asyncio.wait(ends, timeout=planned.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not run.cut and (stalled := min(run.stalled(), planned.timeout)):
+                # The run gets back the time for which the runner's loop was busy.
+                await asyncio.wait(ends, timeout=stalled, return_when=asyncio.FIRST_COMPLETED)
             late = not run.cut and not task.done() and ctx.decided is None
-            if run.cut or late:
+            if late:
                 run.decide()
-            elif not task.done():  # its verdict is known: it may finish its clean-up
+            elif not run.cut and not task.done():  # its verdict is known: it may finish its clean-up
                 await asyncio.wait({task}, timeout=planned.probe.cleanup_seconds())
             await self._cancel(run, task)
         except asyncio.CancelledError:  # the caller is gone
@@ -191,7 +199,8 @@ class Execute:
         """Cancels a run and waits for its end, but not for ever: one that doesn't end is left alone, and that is logged."""
         if task.done():
             return
-        task.cancel()
+        if not run.cut:  # else it is cancelled already: a second time would break off its clean-up
+            task.cancel()
         await asyncio.wait({task}, timeout=run.planned.probe.cleanup_seconds() + STUBBORN)
         if not task.done():
             task.cancel()

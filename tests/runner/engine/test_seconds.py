@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -324,6 +324,65 @@ async def test_the_slots_of_a_run_cover_its_leaving() -> None:
     async with bench_of(target, limits=dated) as bench:
         await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),), timeout=5.0, leaving=30.0)
     assert ledgers[0].ahead == [about(5.0 + 30.0 + STUBBORN)]
+
+
+@virtually
+async def test_a_run_that_is_cut_short_finishes_its_clean_up() -> None:
+    """A logout isn't lost at a drain, whatever is left of the timeout; the seconds are those until the cut."""
+    left = []
+
+    async def run(_: Context) -> Result:
+        try:
+            return await never()
+        finally:
+            await later(1.0)
+            left.append("in order")
+
+    for timeout in (0.05, 60.0):
+        async with bench_of() as bench:
+            running().call_later(0.03, bench.execute.cut_short)
+            began = running().time()
+            seen = await bench.observe(run, timeout=timeout, leaving=5.0)
+            took = running().time() - began
+        assert (seen.reason, left.pop()) == (Reason.CANCELLED, "in order")
+        assert seen.seconds == pytest.approx(0.03, abs=0.002)
+        assert took == pytest.approx(1.03, abs=0.01)
+
+
+@virtually
+async def test_a_run_that_ignores_being_cut_short_holds_nothing_up() -> None:
+    """A drain waits for its clean-up, not for its timeout."""
+
+    async def run(_: Context) -> Result:
+        with suppress(asyncio.CancelledError):
+            return await never()
+        return await never()
+
+    async with bench_of() as bench:
+        running().call_later(0.03, bench.execute.cut_short)
+        began = running().time()
+        seen = await bench.observe(run, timeout=60.0, leaving=1.0)
+        took = running().time() - began
+    assert seen.reason is Reason.CANCELLED
+    assert took == pytest.approx(1.28, abs=0.01)
+
+
+@virtually
+async def test_a_late_run_that_is_cut_short_too_finishes_its_clean_up() -> None:
+    """Its verdict was known at the deadline: the cut changes neither that nor its clean-up."""
+    left = []
+
+    async def run(_: Context) -> Result:
+        try:
+            return await never()
+        finally:
+            await later(1.0)
+            left.append("in order")
+
+    async with bench_of() as bench:
+        running().call_later(0.5, bench.execute.cut_short)
+        seen = await bench.observe(run, timeout=0.05, leaving=5.0)
+    assert (seen.reason, left) == (Reason.TIMEOUT, ["in order"])
 
 
 @virtually
