@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BeforeValidator,
@@ -119,6 +120,32 @@ class Rate:
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "description": "an amount in a period, such as 900/1h"}
+
+
+class TextSetting(ABC):
+    """A setting that is written as one text. It keeps the text, and the resolved configuration shows it as it was written."""
+
+    __slots__ = ()
+
+    DESCRIPTION: ClassVar[str]  # what to write, for the JSON schema
+
+    text: str
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: Any) -> Self:
+        """Reads what was written; an instance stays as it is. Raises ValueError with what to write."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": cls.DESCRIPTION}
 
 
 def _decimal(value: float) -> str:

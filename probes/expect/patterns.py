@@ -13,8 +13,8 @@ import re2  # type: ignore[import-untyped] # it has no type hints; only Pattern 
 from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
 from jsonpath.function_extensions import ExpressionType, FilterFunction
 from jsonpath.selectors import NameSelector
-from pydantic import GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+
+from probes.fields import TextSetting
 
 SHOWN = 80  # characters of a value that a message shows
 
@@ -34,8 +34,10 @@ def whole_characters(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(TextSetting):
     """A regular expression of RE2: no look-around and no back-references, and time that grows with the text alone."""
+
+    DESCRIPTION: ClassVar[str] = "a regular expression (RE2)"
 
     text: str
     compiled: Any = field(compare=False, repr=False)
@@ -62,17 +64,6 @@ class Pattern:
     def fullmatch(self, text: str) -> bool:
         """Whether the whole text matches."""
         return self.compiled.fullmatch(whole_characters(text)) is not None
-
-    def __str__(self) -> str:
-        return self.text
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "description": "a regular expression (RE2)"}
 
 
 class _Regular(FilterFunction):
@@ -111,9 +102,10 @@ _RFC9535 = _Environment()  # a constant, since making one takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
-class JsonPath:
+class JsonPath(TextSetting):
     """A JSONPath query (RFC 9535), compiled when the configuration is read."""
 
+    DESCRIPTION: ClassVar[str] = "a JSONPath, such as $.status"
     EXAMPLE: ClassVar[str] = "$.status"
 
     text: str
@@ -153,14 +145,3 @@ class JsonPath:
         """Whether the query asks the document's root for a member, so that the root must be an object."""
         first = self.compiled.segments[:1]
         return bool(first) and self.text[1:3] != ".." and isinstance(first[0].selectors[0], NameSelector)
-
-    def __str__(self) -> str:
-        return self.text
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "description": "a JSONPath, such as $.status"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes import Ledger, QuotaRefused, Rate
+from probes.fields import TextSetting
 from probes.kinds.ai.chat import Usage
 
 _PRICE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})/1 ?(k|K|M)\Z")
@@ -18,8 +18,10 @@ _TOKENS = {"k": 1000, "K": 1000, "M": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class Price(TextSetting):
     """The price of a token in `unit`, a currency: 0.40 USD/1M, or 0.00025 USD/1k."""
+
+    DESCRIPTION: ClassVar[str] = "a price for a thousand (1k) or a million (1M) tokens, such as 0.40 USD/1M"
 
     text: str
     per_token: float
@@ -33,17 +35,6 @@ class Price:
         if not isinstance(text, str) or not (found := _PRICE.match(text)):
             raise ValueError("write a price for a thousand or a million tokens, such as 0.40 USD/1M")
         return cls(text, float(found[1]) / _TOKENS[found[3]], found[2])
-
-    def __str__(self) -> str:
-        return self.text
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "description": "a price for a thousand (1k) or a million (1M) tokens, such as 0.40 USD/1M"}
 
 
 class Prices(BaseModel):
