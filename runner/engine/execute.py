@@ -41,9 +41,13 @@ class _Run:
     at: float  # when it started, seconds since the epoch
     task: asyncio.Task[Result] | None = None
     stalled: Callable[[], float] = float  # seconds for which the runner's loop was busy during the run
-    cut: bool = False  # ended by `cut_short`
     wake: asyncio.Future[None] | None = None  # done when it is cut short: its deadline isn't waited for any more
     seconds: float = 0.0  # until its verdict was known
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was ended by `cut_short`."""
+        return self.wake is not None and self.wake.done()
 
     def decide(self) -> None:
         """Notes that the verdict is known now, unless it was before: a run's clean-up doesn't count as the target's time."""
@@ -122,7 +126,6 @@ class Execute:
         for run in self._running.values():
             has_verdict = run.cut or run.ctx.decided is not None or run.seconds
             if run.task and run.wake and not run.task.done() and not has_verdict:
-                run.cut = True
                 run.decide()
                 run.task.cancel()
                 run.wake.set_result(None)
