@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -326,10 +326,8 @@ async def test_the_slots_of_a_run_cover_its_leaving() -> None:
     assert ledgers[0].ahead == [about(5.0 + 30.0 + STUBBORN)]
 
 
-@virtually
-async def test_a_run_that_is_cut_short_finishes_its_clean_up() -> None:
-    """A logout isn't lost at a drain, whatever is left of the timeout; the seconds are those until the cut."""
-    left = []
+def never_done(left: list[str]) -> Callable[[Context], Awaitable[Result]]:
+    """A run without a verdict, whose clean-up takes a second. It notes in `left` that its clean-up came to its end."""
 
     async def run(_: Context) -> Result:
         try:
@@ -338,11 +336,18 @@ async def test_a_run_that_is_cut_short_finishes_its_clean_up() -> None:
             await later(1.0)
             left.append("in order")
 
+    return run
+
+
+@virtually
+async def test_a_run_that_is_cut_short_finishes_its_clean_up() -> None:
+    """A logout isn't lost at a drain, whatever is left of the timeout; the seconds are those until the cut."""
+    left: list[str] = []
     for timeout in (0.05, 60.0):
         async with bench_of() as bench:
             running().call_later(0.03, bench.execute.cut_short)
             began = running().time()
-            seen = await bench.observe(run, timeout=timeout, leaving=5.0)
+            seen = await bench.observe(never_done(left), timeout=timeout, leaving=5.0)
             took = running().time() - began
         assert (seen.reason, left.pop()) == (Reason.CANCELLED, "in order")
         assert seen.seconds == pytest.approx(0.03, abs=0.002)
@@ -370,18 +375,10 @@ async def test_a_run_that_ignores_being_cut_short_holds_nothing_up() -> None:
 @virtually
 async def test_a_late_run_that_is_cut_short_too_finishes_its_clean_up() -> None:
     """Its verdict was known at the deadline: the cut changes neither that nor its clean-up."""
-    left = []
-
-    async def run(_: Context) -> Result:
-        try:
-            return await never()
-        finally:
-            await later(1.0)
-            left.append("in order")
-
+    left: list[str] = []
     async with bench_of() as bench:
         running().call_later(0.5, bench.execute.cut_short)
-        seen = await bench.observe(run, timeout=0.05, leaving=5.0)
+        seen = await bench.observe(never_done(left), timeout=0.05, leaving=5.0)
     assert (seen.reason, left) == (Reason.TIMEOUT, ["in order"])
 
 
