@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from judge.intervals import runs_needed
-from loadtests.order import Order, UserTask
+from loadtests.order import Order, SloOrder, UserTask
 from loadtests.result import Spend
 from loadtests.shapes import expected
 from loadtests.tasks import requests_of
@@ -17,25 +17,38 @@ BESIDE = 4  # requests beside the load: a login, two for the revision, one to sp
 
 
 def undecidable(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A sentence for each SLO that can't be proven by so few samples. `subjects` are the names of SLOs by subject.
-
-    An SLO is proven of all that it is promised of together, so their samples are added up.
-    """
-    if order.arrivals == "closed":
-        return
-    steady = expected(order.stages, order.warm_up, order.duration - order.cool_down)
-    weights = sum(order.mix.values())
-    for slo in order.slos:
-        members = [subject for subject, names in subjects.items() if slo.name in names]
-        samples = steady * sum(order.mix[subject.partition("/")[0]] / weights for subject in members)
-        needed = runs_needed(slo.objective, order.confidence)
-        if members and needed is not None and samples < needed:
+    """A sentence for each SLO that can't be proven by so few samples. `subjects` are the names of SLOs by subject."""
+    for slo, members, samples, needed in _samples(order, subjects):
+        if samples < needed:
             longer = order.duration * needed / max(samples, 1e-9)
             whose = ", ".join(members) if len(members) <= _NAMED else f"{len(members)} routes together"
             yield (
                 f"too short to decide {slo.name} of {whose}: about {samples:,.0f} samples, but it takes {needed:,} without a bad one "
                 f"to prove {slo.objective * 100:.6g} %; at this rate the run must last {math.ceil(longer)} s"
             )
+
+
+def seconds_to_decide(order: Order, subjects: Mapping[str, Sequence[str]]) -> float:
+    """How long a run at this rate must last so that chance leaves no SLO with too few samples; its own duration where that will do.
+
+    The arrivals of a run vary by chance: three standard deviations more than needed are planned for.
+    """
+    planned = [(needed + 3 * math.sqrt(needed)) / max(samples, 1e-9) for _, _, samples, needed in _samples(order, subjects)]
+    longest = math.ceil(order.duration * max(planned, default=0.0))
+    return max(order.duration, float(longest))
+
+
+def _samples(order: Order, subjects: Mapping[str, Sequence[str]]) -> Iterator[tuple[SloOrder, list[str], float, int]]:
+    """For each SLO of an open load: the subjects that it is promised of, the samples to expect of them together, and those needed."""
+    if order.arrivals == "closed":
+        return
+    steady = expected(order.stages, order.warm_up, order.duration - order.cool_down)
+    weights = sum(order.mix.values())
+    for slo in order.slos:
+        members = [subject for subject, names in subjects.items() if slo.name in names]
+        needed = runs_needed(slo.objective, order.confidence)
+        if members and needed is not None:
+            yield slo, members, steady * sum(order.mix[subject.partition("/")[0]] / weights for subject in members), needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from judge import slo as rule
 from loadtests.histogram import LatencyHistogram
 from loadtests.order import SloOrder
+from probes.core import Reason
 
 PHASES = ("first_token",)  # what a load measures beside whole requests and steps
 TOO_MANY_REASONS = 40  # a bounded list, whatever a target says
@@ -185,8 +186,11 @@ def good(ended: Ended, slo: SloOrder) -> bool | None:
     """Whether it is a good event, in what the SLO measures: response time, else a step or a phase. None for no event at all.
 
     A phase such as the first token is known from the response alone: a request that has none may be one that never streams, so that
-    it is no event, though it failed. A load has no tolerance: a generator that was too busy spoils the whole run.
+    it is no event, though it failed. What the generator could not send says nothing of the target. A load has no tolerance: a
+    generator that was too busy spoils the whole run.
     """
+    if ended.reason == Reason.STARVED:
+        return None
     measured = ended.response if slo.measure is None else ended.phases.get(slo.measure)
     if measured is None and slo.measure in PHASES:
         return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import resource
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,7 +22,7 @@ from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 from judge.redact import Redactor
 from loadtests.order import Order, SloOrder, UserTask
 from loadtests.record import Ended, Record
-from probes.core import Failed, PolicyRefused, Reason
+from probes.core import SHORTAGES, Failed, PolicyRefused, Reason
 from probes.http.message import Request, Response
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
@@ -257,7 +260,9 @@ def _unzipped(body: bytes) -> bytes:
 
 
 def _reason_of(error: BaseException) -> tuple[Reason, str]:
-    """What went wrong in sending, as probes report it."""
+    """What went wrong in sending, as probes report it. What this machine is short of is no result of the target's."""
+    if shortage := _shortage(getattr(error, "errno", None)):
+        return Reason.STARVED, shortage
     if isinstance(error, gevent.Timeout | TimeoutError):
         return Reason.TIMEOUT, f"no response: {error}"
     if isinstance(error, ConnectionRefusedError):
@@ -267,3 +272,13 @@ def _reason_of(error: BaseException) -> tuple[Reason, str]:
     if isinstance(error, gevent.socket.gaierror):
         return Reason.DNS, str(error)
     return (Reason.UNREACHABLE if isinstance(error, OSError) else Reason.PROTOCOL), f"{type(error).__name__}: {error}"
+
+
+def _shortage(number: int | None) -> str:
+    """What this machine has not enough of, by the number of an error; "" where it is another error."""
+    if number in (errno.EMFILE, errno.ENFILE):
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return f"no file descriptors are left (a process may have {limit:,}); raise it with ulimit -n"
+    if number == errno.EADDRNOTAVAIL:  # a target's address is the same for all requests, so that only ports can be used up
+        return "no local port is left; widen net.ipv4.ip_local_port_range"
+    return f"this machine is short of resources: {os.strerror(number)}" if number in SHORTAGES else ""

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from judge.verdict import Outcome
 from loadtests.order import SloOrder
+from loadtests.record import TaskCounts
 from loadtests.result import Window
-from probes.text import exact
+from probes.text import exact, one_line
+
+_TOLD = 3  # reasons in a sentence; the rest is a number
 
 
 def sentence(
@@ -20,7 +23,7 @@ def sentence(
     relatives: int,
     alone: bool,  # noqa: FBT001 - whether its own counts prove it
 ) -> str:
-    """One line for a person: `search/availability p95: 12 of 300 slower than 500 ms or failed (4 %), 5 % may be`."""
+    """One line for a person: `search/availability p95: 12 of 300 slower than 500 ms or failed (4 %), at most 5 % allowed`."""
     good, total = counted
     if not total:
         return f"{subject} {slo.name}: no event was counted in the steady part"
@@ -34,6 +37,19 @@ def sentence(
         tail = "more than allowed, but too few to be sure" if good / total < slo.objective else "too few to be sure"
         return f"{text}; {tail}" + (f": {needed:,} without a bad one would prove it" if needed and not bad else "")
     return text if outcome is Outcome.FAIL or alone or relatives < 2 else f"{text}; proven by all {relatives} that share it"  # noqa: PLR2004 - more than itself
+
+
+def failures(counts: TaskCounts | None) -> str:
+    """The errors of a task or a request by reason, the commonest first: `status 12 (503, expected 200), timeout 2`."""
+    if counts is None:
+        return ""
+    commonest = sorted(counts.reasons.items(), key=lambda item: -item[1])
+    told = []
+    for reason, number in commonest[:_TOLD]:
+        message = one_line(counts.messages.get(reason, ""))
+        told.append(f"{reason} {number:,}" + (f" ({message})" if message else ""))
+    rest = sum(number for _, number in commonest[_TOLD:])
+    return ", ".join([*told, *([f"others {rest:,}"] if rest else [])])
 
 
 def percent(value: float) -> str:

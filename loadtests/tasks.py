@@ -171,6 +171,11 @@ def subjects(order: Order) -> dict[str, tuple[SloOrder, ...]]:
     return {subject: slos for subject, slos in found.items() if slos}
 
 
+def names_of_slos(order: Order) -> dict[str, list[str]]:
+    """The names of the SLOs of each subject."""
+    return {subject: [slo.name for slo in slos] for subject, slos in subjects(order).items()}
+
+
 def wanted(order: Order) -> dict[str, tuple[str, ...]]:
     """The SLOs that something of each subject must be counted for: not those of a phase, such as the first token, which not all have."""
     return {subject: tuple(slo.name for slo in slos if slo.measure not in PHASES) for subject, slos in subjects(order).items()}

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent.event import AsyncResult, Event
 from locust import FastHttpUser, task
 from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_STOPPING
 
 from loadtests.arrivals import arrivals, share_of
 from loadtests.client import client_of
@@ -70,13 +72,13 @@ class WorkerState:
             self.driver.run()
         self.over.set()
 
-    def run_closed(self, rng: random.Random) -> None:
-        """One closed-loop user: a task, a pause, a task, until the time is over."""
+    def run_closed(self, rng: random.Random, leaves: Callable[[], bool]) -> None:
+        """One closed-loop user: a task, a pause, a task, until the time is over or the user `leaves`."""
         self.begin.get()
         gevent.sleep(max(0.0, -self.users.now()))
         names, weights = list(self.order.mix), list(self.order.mix.values())
         self._active_users += 1
-        while self.users.now() < self.order.duration and not self.ending.is_set():
+        while self.users.now() < self.order.duration and not self.ending.is_set() and not leaves():
             name = rng.choices(names, weights)[0]
             if self.order.most_requests:
                 self._requests_left -= self._requests[name]
@@ -116,7 +118,7 @@ class ClosedUser(FastHttpUser):
 
     @task
     def loop(self) -> None:
-        """Until the time is over."""
+        """Until the time is over, or Locust wants this user to stop: a task that was begun is finished within --stop-timeout."""
         state: WorkerState = self.environment.outrider
-        state.run_closed(random.Random(f"{state.order.seed} {state.index} {id(self)}"))
+        state.run_closed(random.Random(f"{state.order.seed} {state.index} {id(self)}"), lambda: self._state == LOCUST_STATE_STOPPING)
         raise StopUser

@@ -18,9 +18,10 @@ from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record, SecondCounts
 from loadtests.result import Generator, Judgement, LoadReport, Offered, Period, Second, Task, VerdictReason, Window, Worker
-from loadtests.sentences import percent, sentence
+from loadtests.sentences import failures, percent, sentence
 from loadtests.shapes import peak
-from probes.text import exact, latency
+from probes.core import Reason
+from probes.text import count, exact, latency
 
 ACHIEVED = 0.98  # of what was due; below, the generator did not offer what it says
 BUSY = 0.92  # of a core, over the busiest tenth of a worker's seconds, three at least
@@ -120,7 +121,16 @@ def judgements_of(order: Order, record: Record, periods: Sequence[Period], wante
         name: share(blocks_between(pooled(theirs), steady.begins, steady.ends), order.confidence).low for name, theirs in relatives.items()
     }
     return tuple(
-        _judgement(order, subject, slos[name], counted.get((subject, name), {}), (whole[name], len(relatives[name])), steady, chance)
+        _judgement(
+            order,
+            subject,
+            slos[name],
+            counted.get((subject, name), {}),
+            (whole[name], len(relatives[name])),
+            steady,
+            chance,
+            failures(record.tasks.get(subject)),
+        )
         for subject, name in keys
     )
 
@@ -133,6 +143,7 @@ def _judgement(
     together: tuple[float, int],  # what all that share the SLO prove of it, and how many they are
     steady: Period,
     chance: float,
+    errors: str,
 ) -> Judgement:
     own = share(blocks_between(counts, steady.begins, steady.ends), order.confidence, 1 - chance)
     whole, relatives = together
@@ -140,6 +151,8 @@ def _judgement(
     needed = runs_needed(slo.objective, order.confidence)
     outcome = _outcome(own.observed, own.high, max(own.low, whole), slo.objective, found)
     text = sentence(subject, slo, (own.good, own.total), outcome, found, needed, relatives, own.low >= slo.objective)
+    if errors and outcome is not Outcome.PASS:
+        text += f"; errors of the whole run: {errors}"
     return Judgement(
         subject,
         slo.name,
@@ -192,6 +205,10 @@ def generator_of(order: Order, record: Record, workers: Sequence[Worker]) -> Gen
             why.append(f"1 % of the arrivals began {latency(late)} or more late, and at most {exact(LATE)} is allowed")
     if cpu > BUSY:
         why.append(f"a worker used {percent(cpu)} of its CPU core, and above {percent(BUSY)} its times can't be trusted")
+    starved = [task for task in record.tasks.values() if task.kind == "request" and Reason.STARVED in task.reasons]
+    if starved:
+        unsent = sum(task.reasons[Reason.STARVED] for task in starved)
+        why.append(f"{count(unsent, 'request')} could not be sent: {starved[0].messages[Reason.STARVED]}")
     largest = record.lags.largest or 0.0
     return Generator(offered, started, dropped, record.unfinished, achieved, late, largest, cpu, "; ".join(why))
 

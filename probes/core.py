@@ -5,11 +5,15 @@ All other modules of Outrider may import this one; it imports none of them. What
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Errors of the machine that asks, and never of a target: it has no descriptor or no memory left."""
 
 
 class Verdict(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from runner.usage import unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
-    from loadtests.result import Progress
+    from loadtests.result import Progress, Spend
     from runner.load.order import LoadOptions
 
 
@@ -83,6 +83,7 @@ def command(
     request that the target doesn't allow) ends with 2 before a packet is sent.
     """
     from judge.redact import Redactor
+    from loadtests.capacity import SearchStopped
     from loadtests.order import as_json
     from loadtests.shapes import peak
     from probes.core import QuotaRefused
@@ -107,15 +108,12 @@ def command(
             unusable("a load test needs Locust, which isn't installed here; in a clone: make install, elsewhere requirements/load.txt")
         if annotate:  # before anything is sent: a message where the address is empty, and exit 2 where there is no section
             grafana_of(plan, require=False, say=say)
-        _show_outlook(order, find_capacity=find_capacity)
+        _show_outlook(order, prepared.at_rate(peak(order.stages)).spends if find_capacity else order.spends, find_capacity=find_capacity)
         with ExitStack() as stack:
             run = partial(run_load, plan.state, Redactor(plan.secrets), on_progress=_progress_shown(order, metrics, stack))
-            if find_capacity:
-                report = most_that_holds(peak(order.stages), plan.load.rate, lambda rate: run(prepared.at_rate(rate)))
-            else:
-                report = run(order)
-    except QuotaRefused as refused:
-        unusable(f"{refused.message}; nothing was sent")
+            report = most_that_holds(peak(order.stages), plan.load.rate, prepared.at_rate, run) if find_capacity else run(order)
+    except (QuotaRefused, SearchStopped) as refused:
+        unusable(f"{refused}; nothing was sent")
     if "-" not in wanted.values():
         show_report(consoles()[0], report)
     deliver_load_reports(report, wanted)
@@ -176,16 +174,15 @@ def _options(scenario: str, rate: str, duration: str, more: dict[str, Any], *, f
     return LoadOptions(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)
 
 
-def _show_outlook(order: Order, *, find_capacity: bool) -> None:
+def _show_outlook(order: Order, spends: Iterable[Spend], *, find_capacity: bool) -> None:
     """What the run may spend, and whether it is long enough to decide anything."""
     from loadtests.outlook import undecidable
     from loadtests.reports.words import duration
-    from loadtests.tasks import subjects
+    from loadtests.tasks import names_of_slos
 
-    for spend in order.spends:
+    for spend in spends:
         of = f" of the {spend.allowed:,.0f} that it allows in {duration(spend.per or 0.0)}" if spend.allowed is not None else ""
         trial = " in the first trial" if find_capacity else ""
         click.echo(f"{spend.what}: at most {spend.amount:,.0f} {spend.unit}{trial}{of}", err=True)
-    names = {subject: [slo.name for slo in slos] for subject, slos in subjects(order).items()}
-    for sentence in undecidable(order, names):
-        click.echo(sentence, err=True)
+    for sentence in undecidable(order, names_of_slos(order)):
+        click.echo(f"{sentence}{', so that each trial lasts longer' if find_capacity else ''}", err=True)

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from probes.core import Failed, PolicyRefused, QuotaRefused, Reason, Result, Verdict
+from probes.core import SHORTAGES, Failed, PolicyRefused, QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context, Probe
 from probes.text import setting
 from probes.wire.tls import broken
@@ -16,7 +16,6 @@ from probes.wire.tls import broken
 _OF_THE_RUNNER = frozenset(
     {Reason.STARVED, Reason.OFFLINE, Reason.CANCELLED, Reason.INTERNAL, Reason.QUOTA}
 )  # reasons that say nothing of the target
-_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _WITHOUT_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE})  # only happen in `connect`, which the message implies
 _UNREACHABLE = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
@@ -122,7 +121,7 @@ def _by_type(error: BaseException, ctx: Context) -> tuple[Reason, str] | None:
 
 
 def _of_the_system(error: OSError, ctx: Context) -> tuple[Reason, str] | None:
-    if error.errno in _STARVED:
+    if error.errno in SHORTAGES:
         return Reason.STARVED, f"the runner is short of resources ({error.strerror})"
     if isinstance(error, TimeoutError):
         return Reason.TIMEOUT, f"no answer within {setting(ctx.clock.monotonic() - ctx.started)}"

@@ -8,12 +8,14 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from loadtests.capacity import SearchStopped
 from loadtests.order import Order, SloOrder, UserTask
-from loadtests.outlook import Quota, spends
+from loadtests.outlook import Quota, seconds_to_decide, spends
 from loadtests.result import Spend
 from loadtests.shapes import peak, stages
-from loadtests.tasks import asks_of, login_of, unfillable, user_tasks
+from loadtests.tasks import asks_of, login_of, names_of_slos, unfillable, user_tasks
 from probes.target import Rule, Target, plain_path
+from probes.text import exact
 from runner.config.errors import PlanError
 from runner.config.plan import Plan, Scenario
 from runner.config.purpose import Purpose
@@ -58,8 +60,16 @@ class LoadRun:
     order: Order
 
     def at_rate(self, rate: float) -> Order:
-        """The same order at a constant rate (arrivals a second), with what it spends then."""
+        """The same order at a constant rate (arrivals a second), long enough to be decided, with what it spends then.
+
+        Raises SearchStopped where that is longer than the ceiling allows.
+        """
         order = replace(self.order, shape="constant", stages=stages("constant", rate, self.order.duration))
+        seconds = seconds_to_decide(order, names_of_slos(order))
+        if seconds > self.plan.load.duration:
+            ceiling = f"the ceiling of {exact(self.plan.load.duration)} (load: ceiling:)"
+            raise SearchStopped(f"at {rate:.5g}/s a run must last {exact(seconds)} to be decided, which is above {ceiling}")
+        order = replace(order, duration=seconds, stages=stages("constant", rate, seconds))
         return replace(order, spends=_spends(self.plan, self.target, order))
 
 

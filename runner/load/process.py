@@ -13,10 +13,11 @@ from pathlib import Path
 import click
 
 from judge.redact import Redactor
-from loadtests.capacity import SearchPlan, ended, search, shown
+from loadtests.capacity import SearchPlan, SearchStopped, ended, search, shown
 from loadtests.order import Order, as_json
 from loadtests.result import LoadReport, Progress, message_of
 from probes.core import QuotaRefused
+from probes.text import exact
 from runner.load.quota import acquire, settle
 
 OnProgress = Callable[[Progress], None]
@@ -34,22 +35,24 @@ def run_load(state: Path | None, redactor: Redactor, order: Order, *, on_progres
     return report
 
 
-def most_that_holds(rate: float, ceiling: float, run: Callable[[float], LoadReport]) -> LoadReport:
+def most_that_holds(rate: float, ceiling: float, order_at: Callable[[float], Order], run: Callable[[Order], LoadReport]) -> LoadReport:
     """The report of the highest rate that holds (else of the lowest that was tried), with the curve in it.
 
-    Where a limit leaves no room for a further trial the search ends with what it has found. Raises QuotaRefused for the first.
+    Where a limit or a ceiling leaves no room for a further trial the search ends with what it has found. Raises QuotaRefused or
+    SearchStopped for the first trial.
     """
     reports: dict[float, LoadReport] = {}
     moves = search(SearchPlan(rate=rate, ceiling=ceiling))
     trial = next(moves)
     while True:
-        click.echo(f"trying {trial.rate:.5g}/s{', once more' if trial.confirming else ''}", err=True)
         try:
-            reports[trial.rate] = run(trial.rate)
-        except QuotaRefused as refused:
+            order = order_at(trial.rate)
+            click.echo(f"trying {trial.rate:.5g}/s for {exact(order.duration)}{', once more' if trial.confirming else ''}", err=True)
+            reports[trial.rate] = run(order)
+        except (QuotaRefused, SearchStopped) as refused:
             if not reports:
                 raise
-            return shown(ended(moves, refused.message), reports)
+            return shown(ended(moves, str(refused)), reports)
         if any(reason.cause == "interrupted" for reason in reports[trial.rate].reasons):
             return shown(ended(moves, "it was interrupted"), reports)
         try:

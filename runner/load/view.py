@@ -91,6 +91,7 @@ def lines(report: LoadReport) -> Iterator[str]:
     if not reasons:
         yield "every SLO is proven to be met"
         yield from _most([one.text for one in report.judgements])
+    yield from _table(report)
     health = report.generator
     yield (
         "no arrival was due"
@@ -101,6 +102,26 @@ def lines(report: LoadReport) -> Iterator[str]:
     if report.capacity is not None:
         yield from _capacity(report.capacity)
     yield from (note.text for note in report.notes)
+
+
+def _table(report: LoadReport) -> Iterator[str]:
+    """What each route did over the whole run: response times count from when its user was due."""
+    seconds = max((period.ends for period in report.periods), default=0.0)
+    rows: list[tuple[str, ...]] = [("", "requests", "rate", "p50", "p95", "p99", "max", "errors")]
+    for task in report.tasks:
+        if not task.done or (task.kind != "request" and report.offered.count != "journeys"):
+            continue
+        times = [words.span(task.response.quantile(share)) for share in (0.5, 0.95, 0.99)]
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(task.reasons.items(), key=lambda item: -item[1]))
+        errors = f"{words.percent(task.errors / task.done)} ({reasons})" if task.errors else "0 %"
+        rate = words.rate(task.done / seconds) if seconds else ""
+        rows.append((task.name, f"{task.done:,}", rate, *times, words.span(task.response.largest), errors))
+    if len(rows) == 1:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for name, *figures, errors in rows:
+        columns = (figure.rjust(width) for figure, width in zip(figures, widths[1:-1], strict=True))
+        yield "  ".join([name.ljust(widths[0]), *columns, errors])
 
 
 def _capacity(found: Capacity) -> Iterator[str]:

@@ -104,11 +104,39 @@ async def test_what_may_not_be_is_not_sent() -> None:
     assert after == before
 
 
+LOCUST = ("-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "-u", "4", "-r", "4")
+
+
+async def test_plain_locust_obeys_its_own_options() -> None:
+    """GM4, GM5, GM6: --run-time is the duration, users end their task at the stop, and --host may only be the target's own address."""
+    async with standin() as (one, environ):
+        target = {**environ, "OUTRIDER_DURATION": "300h"}  # above the ceiling, but --run-time is what counts
+        code, out, err = await run(*LOCUST, "-t", "3s", "--stop-timeout", "5", "--host", environ["API_URL"], environ=target)
+        before = len(one.world.requests)
+        refused = [
+            await run(*LOCUST, "-t", "3s", "--host", "http://127.0.0.1:1", environ=environ),
+            await run(*LOCUST, "-t", "300h", environ=environ),
+            await run(*LOCUST, "-t", "3s", environ={**environ, "OUTRIDER_SCENARIO": "nothere"}),
+            await run(*LOCUST, "-t", "3s", environ={**environ, "LOADABLE": "false"}),
+        ]
+        after = len(one.world.requests)
+
+    assert code == 0, err[-2000:]
+    assert "Not all users finished" not in out + err
+    assert before > 0
+    assert [one_of[0] for one_of in refused] == [2, 2, 2, 2]
+    for (_, out, err), words in zip(
+        refused, ("not the address of target", "above the ceiling", "no scenario nothere", "load: true"), strict=True
+    ):
+        assert words in err
+        assert "Traceback" not in out + err
+    assert after == before
+
+
 async def test_plain_locust_runs_the_same_tasks() -> None:
     """`locust -f loadtests/locustfile.py` takes the scenario from checks.yaml, and its requests are the tasks' own."""
     async with standin() as (one, environ):
-        words = ("-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "-u", "4", "-r", "4", "-t", "4s", "--stop-timeout", "5")
-        code, out, err = await run(*words, environ=environ)
+        code, out, err = await run(*LOCUST, "-t", "4s", "--stop-timeout", "5", environ=environ)
         booked = one.world.forbidden
 
     assert code == 0, err[-2000:]

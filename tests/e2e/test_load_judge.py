@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from judge.verdict import Outcome
 from loadtests.result import LoadReport
-from tests.support.load_site import ROOT, Run, Site
+from tests.support.load_site import CONFIG, ROOT, Run, Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -195,3 +196,28 @@ print("apart", code)
     assert process.returncode == 0, err.decode()
     assert out.decode().splitlines()[-1].startswith("apart")
     assert site.pages > 40
+
+
+async def test_a_generator_without_descriptors_judges_nobody(tmp_path: Path) -> None:
+    """G5: a slow target is not a failing one because the generator may open 64 files only: exit 3, and the limit is named."""
+    async with Site() as site:
+        run = await asyncio.to_thread(partial(Run, site, tmp_path, limits=("--nofile=64",)))
+        site.at[1] = lambda: site.stall(4.0)
+        code, report = await run.load("page", "--rate", "50/s", "--duration", "4s", "--warm-up", "100ms")
+
+    assert (code, report.verdict) == (3, Outcome.INCONCLUSIVE)
+    saturated = next(reason.text for reason in report.reasons if reason.cause == "saturated")
+    assert "no file descriptors are left (a process may have 64)" in saturated
+    request = next(task for task in report.tasks if task.kind == "request")
+    assert set(request.reasons) == {"starved"}
+
+
+@pytest.mark.alone  # 40/s must be offered in time
+async def test_a_search_runs_each_rate_long_enough(tmp_path: Path) -> None:
+    """U10: --duration 1s proves nothing at 20/s; each trial lasts as long as its SLO needs, and a healthy target reaches the ceiling."""
+    async with Site() as site:
+        run = await asyncio.to_thread(Run, site, tmp_path, CONFIG.replace("50000/s", "40/s"))
+        code, out, err = await run("load", "visit", "--rate", "20/s", "--duration", "1s", "--find-capacity", "--arrivals", "even")
+    assert code == 0, out + err
+    assert "so that each trial lasts longer" in err
+    assert "40/s meets the SLOs, confirmed by a second run; the ceiling was reached" in out

@@ -89,6 +89,7 @@ async def test_a_closed_loop_sends_no_more_than_it_has_paid(tmp_path: Path) -> N
     assert report.finished - report.started < 15
 
 
+@pytest.mark.alone  # a generator that waits for a core tries a rate once more
 async def test_a_search_that_meets_a_limit_keeps_what_it_has_found(tmp_path: Path) -> None:
     """The curve is told, and no capacity is claimed; exit 3."""
     async with Site() as site:

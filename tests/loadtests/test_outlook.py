@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from loadtests.arrivals import arrivals
 from loadtests.order import Order, SloOrder, UserTask, as_json, order_from
-from loadtests.outlook import Quota, requests_at_most, spends, undecidable
+from loadtests.outlook import Quota, requests_at_most, seconds_to_decide, spends, undecidable
 from loadtests.shapes import SHAPES, duration_of, expected, peak, stages
-from loadtests.tasks import TASKS, asks_of, login_of, requests_of, subjects, unfillable, user_tasks, wanted
+from loadtests.tasks import TASKS, asks_of, login_of, names_of_slos, requests_of, subjects, unfillable, user_tasks, wanted
 from probes.journeys.steps import Step
 from probes.target import Rule, Target
 
@@ -190,3 +190,15 @@ def test_an_order_reads_back_and_shows_no_secret() -> None:
     assert "hunter2" not in repr(o)
     assert "password" not in repr(o)
     assert back.target.load is False
+
+
+@given(st.integers(1, 30), st.floats(1.0, 200.0), st.integers(1, 50))
+def test_a_run_of_the_planned_length_has_enough_samples(seconds: int, rate: float, seed: int) -> None:
+    """U10: a trial of a search lasts long enough for its SLOs, whatever arrivals chance draws, and never less than was asked."""
+    o = order({"browse": 1.0}, stages=stages("constant", rate, seconds), duration=float(seconds), slos=(P95,), seed=seed)
+    long = seconds_to_decide(o, names_of_slos(o))
+    o = replace(o, stages=stages("constant", rate, long), duration=long)
+    drawn = sum(1 for _ in arrivals(o.stages, o.mix, kind="poisson", seed=seed))
+    assert long >= seconds
+    assert seconds_to_decide(o, names_of_slos(o)) == long
+    assert 2 * drawn >= 59  # two requests each; 59 without a bad one prove 95 %

@@ -255,3 +255,30 @@ def test_a_report_reads_back_as_it_was_written() -> None:
     """JSON both ways, histograms and all."""
     report = judge(ORDER, run({"browse": {9}}), facts())
     assert report_from(as_json(report)) == report
+
+
+def test_what_the_generator_could_not_send_is_no_failure_of_the_target() -> None:
+    """G5: requests for which no file descriptor was left make the run inconclusive, and no SLO counts them as bad ones."""
+    record = run()
+    for number in range(300):
+        starved = Ended(10 + number / 300, 0.0, 0.0, "starved", "no file descriptors are left (a process may have 64)")
+        record.end_request("browse/x", starved, ORDER.slos)
+    report = judge(ORDER, record, facts())
+    assert report.verdict is Outcome.INCONCLUSIVE
+    assert causes(report) == ["saturated"]
+    assert "300 requests could not be sent: no file descriptors are left (a process may have 64)" in report.reasons[0].text
+    assert {(one.good, one.total) for one in report.judgements if one.subject == "browse/x"} == {(360, 360)}
+    assert breach(ORDER, record, 20.0) == ""
+
+
+def test_the_verdict_says_why_requests_failed() -> None:
+    """GM3: each failed judgement names its errors by reason, the commonest first, with the first message of each."""
+    record = run()
+    for number in range(100):
+        late = number % 4 == 0
+        ended = Ended(10 + number / 100, 0.1, 0.1, "timeout" if late else "refused", "" if late else "the connection was refused")
+        record.end_request("browse/x", ended, ORDER.slos)
+    texts = [reason.text for reason in judge(ORDER, record, facts()).reasons if reason.task == "browse/x"]
+    assert texts
+    assert all("errors of the whole run: refused 75 (the connection was refused), timeout 25" in text for text in texts)
+    assert not any("errors of the whole run" in one.text for one in judge(ORDER, run(), facts()).judgements)

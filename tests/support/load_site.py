@@ -94,16 +94,17 @@ class Site:
 
 
 class Run:
-    """`outrider` as a process: its pid, and what it said in the end."""
+    """`outrider` as a process: its pid, and what it said in the end. `limits` are options of prlimit(1)."""
 
-    def __init__(self, site: Site, folder: Path, config: str = CONFIG) -> None:
+    def __init__(self, site: Site, folder: Path, config: str = CONFIG, *, limits: tuple[str, ...] = ()) -> None:
+        self._limited = ("prlimit", *limits) if limits else ()
         self._config = folder / "checks.yaml"
         self._config.write_text(config.format(port=site.port))
         self.pid = 0
 
     async def __call__(self, *words: str) -> tuple[int, str, str]:
         """Exit code, standard output, standard error."""
-        command = (sys.executable, "-m", "runner.cli", *words, "--config", str(self._config))
+        command = (*self._limited, sys.executable, "-m", "runner.cli", *words, "--config", str(self._config))
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=PIPE, stderr=PIPE)
         self.pid = process.pid
         out, err = await process.communicate()

@@ -113,6 +113,15 @@ def test_the_verdict_comes_first_then_why() -> None:
     assert any(line.startswith("  200 of 200 arrivals begun (100 %), 0 dropped") for line in lines)
 
 
+def test_a_run_ends_with_a_table_by_route() -> None:
+    """U13: requests, rate, percentiles, the longest, and errors by reason, in columns that fit 80 characters."""
+    table = [line for line in end(report(slow_from=6.0)) if "requests" in line or line.startswith("  browse/me    ")]
+    assert table == [
+        "             requests  rate    p50     p95     p99     max  errors",
+        "  browse/me       200  10/s  40 ms  900 ms  900 ms  900 ms  7.00 % (status 14)",
+    ]
+
+
 def test_a_search_ends_with_its_curve() -> None:
     """Every rate that was tried, what holds, and what gives way first."""
     lines = end(searched())
