@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from prometheus_client.process_collector import ProcessCollector
+from starlette.types import ASGIApp
 
 from judge.observation import Observation
 from judge.redact import Redactor
@@ -39,6 +40,7 @@ from runner.sinks.registry import Registry
 from runner.state import LastSeen, StateLedger, open_ledger
 from runner.web.app import app
 from runner.web.gates import Gates
+from runner.web.refusals import EVERY, Refusals
 from runner.web.serve import Listening, serve
 
 GRACE = 10.0  # seconds that runs in flight have to end by themselves when the runner stops
@@ -85,6 +87,7 @@ class Service:
             redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
         )
         self.log: Log = self.journal.log
+        self.refusals = Refusals(self.metrics, self.log)
         self.deployments = Deployments(
             lambda: self.plan,
             self._execute,
@@ -186,6 +189,25 @@ class Service:
         rng = random.SystemRandom()
         return Execute(plan=plan, wire=self._wire, ledger=self.ledger, clock=self._clock, rng=rng, version=self._version, log=self.log)
 
+    def web(self, reload: Reload) -> ASGIApp:
+        """The routes. It reads their templates: call it in a thread."""
+
+        async def problems() -> Sequence[str]:
+            return (await reload()).splitlines()
+
+        return app(
+            plan=lambda: self.plan,
+            registry=self.registry,
+            health=self.health,
+            evidence=self.evidence,
+            reload=problems,
+            ready=lambda: self.ready,
+            clock=self._clock,
+            version=self._version,
+            gates=self.gates,
+            refused=self.refusals,
+        )
+
     async def drain(self) -> None:
         """Starts no new run; those in flight end or are cut short, and Grafana gets what waits for it."""
         self.ready = False
@@ -243,22 +265,8 @@ async def running(
             log=service.log,
         )
 
-        async def problems() -> Sequence[str]:
-            return (await reload()).splitlines()
-
-        web = await asyncio.to_thread(
-            app,
-            plan=lambda: service.plan,
-            registry=service.registry,
-            health=service.health,
-            evidence=service.evidence,
-            reload=problems,
-            ready=lambda: service.ready,
-            clock=clock,
-            version=version,
-            gates=service.gates,
-        )
-        listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE)
+        web = await asyncio.to_thread(service.web, reload)
+        listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE, refused=service.refusals)
         stack.push_async_callback(listening.stop)
         bridge = Bridge(service.journal)
         logging.getLogger().addHandler(bridge)
@@ -271,6 +279,7 @@ async def running(
         service.background.every(_LOOK, "look at the file", reload.look)
         service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
         service.background.every(SEND, "annotate in Grafana", service.deployments.send)
+        service.background.every(EVERY, "report refused requests", service.refusals.report)
         service.background.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
 

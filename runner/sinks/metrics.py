@@ -46,6 +46,8 @@ class Metrics:
         self._errors = Counter(
             "outrider_sink_errors_total", "Observations or lines that a sink failed to take.", ["sink"], registry=registry
         )
+        refused = "Requests that this runner refused, by reason."
+        self._refused = Counter("outrider_requests_refused_total", refused, ["reason"], registry=registry)
         self._lines = Counter("log_entries_total", "Lines written to the journal, by level.", ["level"], registry=registry)
         for level in LEVELS:
             self._lines.labels(level)
@@ -155,6 +157,15 @@ class Metrics:
         """Shows the errors of these sinks from now on, beginning with 0."""
         for name in sinks:
             self._errors.labels(name)
+
+    def count_refusals(self, reasons: Iterable[str]) -> None:
+        """Shows the refusals of these reasons from now on, beginning with 0."""
+        for reason in reasons:
+            self._refused.labels(reason)
+
+    def refused(self, reason: str) -> None:
+        """Counts a request that the web refused."""
+        self._refused.labels(reason).inc()
 
     def sink_failed(self, name: str) -> None:
         """Counts an observation or line that a sink failed to take; from any thread."""

@@ -16,7 +16,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -25,9 +27,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from probes.text import is_address
 from runner.config.plan import Server
+from runner.web.connections import Refused
 
 OPEN = ("/-/healthy", "/-/ready")
 _OWN_SUFFIXES = (".localhost", ".internal", ".svc", ".svc.cluster.local")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?))(?::[0-9]{1,5})?", re.ASCII)
+_SLOW = 1.0  # seconds before the response to a wrong token
 _CHALLENGE = 'Basic realm="outrider", charset="UTF-8"'
 _FORBIDDEN = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {
@@ -42,19 +47,25 @@ HEADERS = {
 
 def is_known_host(host: str, server: Server) -> bool:
     """Whether a Host header names this runner, by the rule of this module."""
-    name = _host_name(host)
-    if not name or name in {"localhost", _host_name(server.host), *(_host_name(own) for own in server.hosts)}:
+    if not host.strip():
         return True  # a browser always sends a name
-    return is_address(name) or "." not in name or name.endswith(_OWN_SUFFIXES)
+    name = _host_name(host)
+    if name is None:
+        return False
+    known = name in {"localhost", _host_name(server.host), *(_host_name(own) for own in server.hosts)}
+    return known or is_address(name) or "." not in name or name.endswith(_OWN_SUFFIXES)
 
 
-def _host_name(host: str) -> str:
-    """The name without port and brackets, in lower case, without the root's dot."""
+def _host_name(host: str) -> str | None:
+    """The name or address, in lower case, without port, brackets and the root's dot; None for a header that is neither."""
     host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    name = host if host.count(":") > 1 else host.partition(":")[0]
-    return name.removesuffix(".")
+    if is_address(host) and "%" not in host:  # also an IPv6 address without brackets, as programs send it
+        return host
+    if (found := _HOST.fullmatch(host)) is None:
+        return None
+    if (inside := found["address"]) is not None:
+        return inside if ":" in inside and is_address(inside) else None
+    return found["name"].removesuffix(".")
 
 
 def _is_token(given: str, token: str) -> bool:
@@ -112,18 +123,35 @@ def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Re
 
 
 class Guard:
-    """Wraps the application: refuses foreign names and readers without the token, and adds the security headers."""
+    """Wraps the application: refuses foreign names and readers without the token, and adds the security headers.
 
-    def __init__(self, app: ASGIApp, server: Callable[[], Server]) -> None:
+    A wrong token is counted by `refused`, and its response comes a second late by `wait`, so that guessing takes long.
+    """
+
+    def __init__(self, app: ASGIApp, server: Callable[[], Server], refused: Refused, wait: Callable[[float], Awaitable[None]]) -> None:
         self._app = app
         self._server = server
+        self._refused = refused
+        self._wait = wait
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request; anything but HTTP is ignored."""
         if scope["type"] != "http":
             return
         app = self._refusal(scope) or self._app
-        await app(scope, receive, _add_headers(send))
+        # A browser asks without a token first. A webhook of Flagger has its token in the body.
+        has_token = scope["method"] not in {"GET", "HEAD"} or "authorization" in Headers(scope=scope)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] == HTTPStatus.MISDIRECTED_REQUEST:
+                    self._refused("host", _peer(scope))
+                elif message["status"] == HTTPStatus.UNAUTHORIZED and has_token:
+                    self._refused("token", _peer(scope))
+                    await self._wait(_SLOW)
+            await send(message)
+
+        await app(scope, receive, _add_headers(sending))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers, server = Headers(scope=scope), self._server()
@@ -135,6 +163,11 @@ class Guard:
         if scope["path"] not in OPEN and scope["method"] in {"GET", "HEAD"} and not may_read(headers.get("authorization", ""), server):
             return refusal(401, "Reading needs the read token", {"www-authenticate": _CHALLENGE})
         return None
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _add_headers(send: Send) -> Send:

@@ -23,6 +23,7 @@ from runner.sinks.health import Health, State
 from runner.sinks.registry import OPENMETRICS, TEXT, render
 from runner.web import api, flagger, view
 from runner.web.access import Guard, refuse_operating
+from runner.web.connections import Refused
 from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
 from runner.web.negotiation import wants_gzip, wants_openmetrics
@@ -44,16 +45,19 @@ def app(
     version: str,
     pages: Pages | None = None,
     gates: Gates | None = None,
+    refused: Refused = lambda *_: None,
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
 
     `plan` returns the plan that runs now; /metrics shows what is in `registry`. `reload` reads checks.yaml again and returns its
     errors, or nothing when the new plan runs. `ready` returns whether the schedule runs. Without `pages` the templates are read here:
-    call it in a thread then.
+    call it in a thread then. `refused` counts refused requests, and `wait` slows the response to a wrong token.
     """
     routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages())
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
-    return Guard(Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing}), lambda: plan().server)
+    inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing})
+    return Guard(inside, lambda: plan().server, refused, wait)
 
 
 @dataclass(frozen=True, slots=True)

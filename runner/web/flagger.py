@@ -9,7 +9,6 @@ its text, which Flagger puts into the Canary's events. No status is above 499, s
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from judge.verdict import Outcome
 from runner.config.plan import Server
 from runner.reports.table import write
 from runner.web.access import refusal, refuse_without_operate_token
-from runner.web.gates import body_within
+from runner.web.bodies import body_within, json_object
 
 RunGate = Callable[[Mapping[str, Any], str], Awaitable[Report]]
 """Runs the gate of a request, or waits for the gate with the same key. Raises ValueError with the request's error."""
@@ -51,11 +50,8 @@ async def respond(request: Request, server: Server, run_gate: RunGate) -> Respon
 
 def _metadata_and_key(body: bytes) -> tuple[dict[str, str], str]:
     """The metadata, and the key of the gate. Raises ValueError when the body is no payload of Flagger."""
-    try:
-        payload = json.loads(body)
-    except ValueError:
-        raise ValueError("the payload is not JSON") from None
-    metadata = payload.get("metadata") if isinstance(payload, dict) else None
+    payload = json_object(body)
+    metadata = payload.get("metadata")
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the payload has no metadata, or a value in it is not text")
     return dict(metadata), "flagger/" + "/".join(str(payload.get(name, "")) for name in _KEY)

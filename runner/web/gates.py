@@ -26,6 +26,7 @@ from judge.report import Report, to_json
 from probes.core import Clock
 from runner.config.plan import Server
 from runner.web.access import refuse_operating
+from runner.web.bodies import body_within, json_object
 
 LONGEST = 1024 * 1024  # bytes of a request: it may hold a baseline
 _KEPT = 8  # gates that are remembered after their end
@@ -193,24 +194,11 @@ async def _wait_for_lines(gate: _Gate, after: float, wait: float) -> None:
         await asyncio.wait_for(gate.changed.wait(), wait)
 
 
-async def body_within(request: Request, most: int) -> bytes | None:
-    """The request's body; None when it is longer than `most` bytes."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > most:
-            return None
-    return bytes(body)
-
-
 async def _read_request(request: Request) -> Mapping[str, Any]:
     body = await body_within(request, LONGEST)
     if body is None:
         raise ValueError(f"a request may have at most {LONGEST:,} bytes")
-    read = json.loads(body or b"{}")
-    if not isinstance(read, dict):
-        raise ValueError("the request is not a JSON object")
-    return read
+    return json_object(body or b"{}")
 
 
 def _state(gate: _Gate) -> str:

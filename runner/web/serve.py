@@ -7,13 +7,16 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from probes.text import host_and_port
+from runner.web.connections import BoundedProtocol, Bounds, Refused
 
-_MOST_CONNECTIONS = 256  # a scraper and some people; above it a client gets 503, which bounds the runner's memory
+_BACKLOG = 64  # connections that the system accepts before the loop does: they are let in at once, and hold a descriptor each
 
 
 class CannotListenError(Exception):
@@ -67,7 +70,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(100)
+        sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise CannotListenError(_why(error, host, port)) from error
@@ -87,12 +90,16 @@ def _why(error: OSError, host: str, port: int) -> str:
     return f"can't listen on {where}: {error.strerror or error}"
 
 
-async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Listening:
-    """Starts a server, and returns when it accepts connections. Raises CannotListenError."""
+async def serve(
+    app: ASGIApp, host: str, port: int, *, grace: float = 5.0, bounds: Bounds | None = None, refused: Refused = lambda *_: None
+) -> Listening:
+    """Starts a server, and returns when it accepts connections. Raises CannotListenError. `refused` counts what `bounds` refuse."""
     sock = bind(host, port)
+    protocol = partial(BoundedProtocol, bounds=bounds or Bounds(), refused=refused)
     server = EventServer(
         uvicorn.Config(
             app,
+            http=cast("type[asyncio.Protocol]", protocol),  # uvicorn calls it, and nothing else
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -101,7 +108,7 @@ async def serve(app: ASGIApp, host: str, port: int, *, grace: float = 5.0) -> Li
             date_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(grace)),
-            limit_concurrency=_MOST_CONNECTIONS,
+            backlog=_BACKLOG,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[sock]), name="web")

@@ -34,6 +34,8 @@ class Site:
     is_ready: bool = True
     wrong: Sequence[str] = ()  # what a reload finds wrong
     reloads: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)  # seconds by which responses were slowed
 
     def __post_init__(self) -> None:
         self.health = Health(self.plan, self.clock)
@@ -51,7 +53,12 @@ class Site:
             clock=self.clock,
             version="0.1.0",
             pages=_pages(),
+            refused=lambda *refusal: self.refused.append(refusal),
+            wait=self._wait,
         )
+
+    async def _wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
 
     async def _reload(self) -> Sequence[str]:
         self.reloads += 1

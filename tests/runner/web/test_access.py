@@ -9,6 +9,8 @@ from starlette.types import Message
 
 from runner.config.plan import Server
 from runner.web.access import HEADERS, is_known_host, may_read
+from runner.web.refusals import Refusals
+from tests.support.metrics import Counted
 from tests.support.site import Site, site
 
 READ, OPERATE = "read-me-1234", "drive-me-5678"
@@ -50,6 +52,8 @@ def basic(password: str) -> dict[str, str]:
         "status.example.org",
         "STATUS.example.org.:443",
         "bound.example",
+        "probe_runner:9797",
+        "[::ffff:127.0.0.1]:9797",
     ],
 )
 def test_names_that_no_stranger_owns_are_ours(host: str) -> None:
@@ -67,10 +71,37 @@ def test_names_that_no_stranger_owns_are_ours(host: str) -> None:
         "10.0.3.7.nip.io",
         "svc.evil.example",
         "xn--e1awd7f.com",
+        "[::1].evil.example",
+        "[::1]evil.example",
+        "[::1",
+        "::1]",
+        "[evil.example]",
+        "[localhost]",
+        "[127.0.0.1]",
+        "fe80::1%evil.example",
+        "[fe80::1%25eth0]",
+        "localhost:evil.example",
+        "localhost:",
+        "localhost:9797:1",
+        "localhost:123456",
+        "user@localhost",
+        "evil.example#.localhost",
+        "evil.example%00.localhost",
+        "evil.example/.localhost",
+        "evil.example\\\\.localhost",
+        "evil.example?.internal",
+        "evil.example,localhost",
+        "evil example",
+        "b\u00fccher",
+        "\u0661\u0662\u0667.0.0.1",
+        "outr\u00efder:9797",
+        ".",
+        ":9797",
+        "localhost\u3002",
     ],
 )
 def test_foreign_names_are_not(host: str) -> None:
-    """A name that somebody can point at us from outside is refused unless the configuration lists it."""
+    """m2: only a whole name or address counts. One that somebody can point at us from outside is refused unless it is listed."""
     assert not is_known_host(host, Server(hosts=("status.example.org",)))
 
 
@@ -203,3 +234,46 @@ async def test_no_token_is_ever_shown(guarded: Site) -> None:
         text = (await guarded.ask(path, headers={"Authorization": f"Bearer {READ}"})).text
         assert READ not in text
         assert OPERATE not in text
+
+
+WRONG = [{"Authorization": "Bearer guess"}, basic("guess"), {"Authorization": "Bearer "}, {"Authorization": "Digest x"}]
+
+
+@pytest.mark.parametrize("headers", WRONG)
+async def test_a_wrong_token_is_slow_and_counted(guarded: Site, headers: dict[str, str]) -> None:
+    """m1: a guess takes a second, and is counted with the address that it came from."""
+    assert (await guarded.ask("/metrics", headers=headers)).status_code == 401
+    assert (await guarded.ask("/-/reload", "POST", headers=headers)).status_code == 401
+    assert guarded.refused == [("token", "127.0.0.1")] * 2
+    assert guarded.waited == [1.0, 1.0]
+
+
+async def test_a_browser_that_asks_first_is_not_slowed(guarded: Site) -> None:
+    """m1: a browser asks without a token, and then with the right one: neither is a guess."""
+    assert (await guarded.ask("/")).status_code == 401
+    assert (await guarded.ask("/", headers=basic(READ))).status_code == 200
+    assert (guarded.refused, guarded.waited) == ([], [])
+
+
+async def test_a_foreign_name_is_counted(open_site: Site) -> None:
+    """m1: a request for an unknown host is counted as well."""
+    await open_site.ask("/", headers={"Host": "evil.example"})
+    assert open_site.refused == [("host", "127.0.0.1")]
+
+
+async def test_refusals_are_a_line_a_minute() -> None:
+    """m1: 4,067 wrong tokens are one line in the journal and 4,067 in the metric; a quiet minute is no line."""
+    lines: list[str] = []
+    metrics = Counted()
+    refusals = Refusals(metrics, lambda _, line: lines.append(line))
+    assert b'outrider_requests_refused_total{reason="token"} 0.0' in metrics.page()
+    for number in range(4067):
+        refusals("token", f"10.0.0.{number % 7}")
+    refusals("late", "")
+    for _ in range(2):
+        await refusals.report()
+    assert lines == [
+        "4,067 requests refused: a wrong token; the latest came from 10.0.0.6",
+        "1 request refused: the request took too long to arrive",
+    ]
+    assert b'outrider_requests_refused_total{reason="token"} 4067.0' in metrics.page()
