@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from judge.intervals import at_least, at_most, holm, lower_bound, runs_needed, upper_bound
 from judge.observation import Check, Slo
-from probes.text import exact
+from probes.text import exact, listed
+
+_NAMED = 4  # checks that a sentence names
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,18 @@ class Proof:
             return "good"
         limit = self.slo.threshold
         return f"within {exact(limit)}"
+
+
+def undecided_sentence(proofs: Sequence[Proof]) -> str:
+    """One line for several SLOs without a miss that so few runs can't decide: by SLO, with its checks and the runs that it takes."""
+    checks: dict[tuple[str, int | None], list[str]] = {}
+    for proof in proofs:
+        checks.setdefault((proof.slo.name, proof.needed), []).append(proof.check.name)
+    wanting = (
+        f"{slo} of {listed(names, _NAMED)} ({'no number of runs can' if needed is None else f'{needed:,} runs needed'})"
+        for (slo, needed), names in checks.items()
+    )
+    return f"all good so far, but not decidable with so few runs: {', '.join(wanting)}"
 
 
 def prove(counted: Sequence[tuple[Check, Slo, int, int]], confidence: float = 0.95) -> tuple[Proof, ...]:

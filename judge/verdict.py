@@ -4,22 +4,25 @@
   passed, and the report says so. An optional check is reported and doesn't count.
 - Latency fails the gate only on a proven breach. What so few runs can't decide is reported and doesn't count, unless every SLO must
   be proven.
-- Nothing run, a run that can't tell, an answer of another revision, an interruption: inconclusive, never pass.
+- No required check judged, a run that can't tell, an answer of another revision, an interruption: inconclusive, never pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from judge.observation import Check, Observation, Slo
-from judge.proof import Proof, prove
+from judge.proof import Proof, prove, undecided_sentence
+from judge.revision import same_revision
 from judge.slo import count_events
 from probes.core import Verdict
+from probes.text import count
 
 NOT_RUN = "was not run"
-_SHORTEST = 7  # characters of a shortened revision
+_SHOWN = 4  # revisions that a sentence names
 
 
 class Outcome(StrEnum):
@@ -151,10 +154,16 @@ def decide(
     proofs = prove([(c, s, good, total) for c, s, good, total, _ in _count_events(checks, revision)], rules.confidence)
     judged = tuple(_judge(check, tuple(p for p in proofs if p.check == check.check), rules, revision) for check in checks)
     found = [*also]
+    clean = [] if rules.require_slo else [p for one in judged for p in one.proofs if not p.decided and p.good == p.total > 0]
     for one in judged:
-        found += _findings(one, rules)
-    if not any(one.runs for one in judged):
-        found.append(Finding(Outcome.INCONCLUSIVE, "nothing was run" if not checks else "no run was judged"))
+        found += _findings(one, rules, told=clean if len(clean) > 1 else ())
+    if len(clean) > 1:
+        found.append(Finding(Outcome.PASS, undecided_sentence(clean)))
+    if not revision:
+        found += [Finding(Outcome.PASS, text) for text in _revisions_by_turns(checks)]
+    if not any(one.runs for one in judged if one.check.required):
+        optional = "; every selected check is gate: optional" if checks and not any(c.check.required for c in checks) else ""
+        found.append(Finding(Outcome.INCONCLUSIVE, f"no required check was judged{optional}" if checks else "nothing was run"))
     if interrupted:
         done, planned = sum(len(c.runs) for c in checks), sum(len(c.runs) + c.remaining for c in checks)
         found.append(Finding(Outcome.INCONCLUSIVE, f"interrupted after {done} of {planned} runs"))
@@ -181,12 +190,6 @@ def can_change(checks: Sequence[Runs], rules: Rules = Rules(), *, revision: str 
         return False
     best = prove([(c, s, good + more, total + more) for c, s, good, total, more in _count_events(checks, revision)], rules.confidence)
     return not any(proof.broken and proof.check.required for proof in best)
-
-
-def same_revision(one: str, other: str) -> bool:
-    """Whether two revisions are the same. One may be shortened, as git does, to seven characters or more."""
-    short, long = sorted((one.strip().lower(), other.strip().lower()), key=len)
-    return short == long or (len(short) >= _SHORTEST and long.startswith(short))
 
 
 def _ours(check: Runs, revision: str) -> tuple[list[Run], list[Run]]:
@@ -263,8 +266,27 @@ def _strays_text(strays: Sequence[Run], runs: int) -> str:
     return f"revision {', '.join(names)} answered {len(strays)} of {runs} runs{where}"
 
 
-def _findings(judged: JudgedCheck, rules: Rules) -> list[Finding]:
-    """What one check adds: its outcome, and what is worth knowing besides. For an optional check, all of it is notes."""
+def _revisions_by_turns(checks: Sequence[Runs]) -> list[str]:
+    """Where none is expected: the targets whose runs were answered by several revisions."""
+    answered: dict[str, Counter[str]] = {}
+    for check in checks:
+        if not check.check.part_of:
+            for run in check.runs:
+                answered.setdefault(check.check.target, Counter()).update(filter(None, run.revision.split(", ")))
+    texts = []
+    for target, revisions in answered.items():
+        first, *others = [*revisions] or [""]
+        if any(not same_revision(first, other) for other in others):
+            runs = ", ".join(f"{name} ({count(number, 'run')})" for name, number in revisions.most_common(_SHOWN))
+            texts.append(f"{target} responded with {len(revisions)} revisions by turns: {runs}; --expect-revision would judge one of them")
+    return texts
+
+
+def _findings(judged: JudgedCheck, rules: Rules, *, told: Collection[Proof]) -> list[Finding]:
+    """What one check adds: its outcome, and what is worth knowing besides. For an optional check, all of it is notes.
+
+    `told` are proofs that stand elsewhere, in one line for all checks.
+    """
     check = judged.check
     found: list[tuple[Outcome, str]] = []
     if judged.outcome is not Outcome.PASS:
@@ -275,7 +297,7 @@ def _findings(judged: JudgedCheck, rules: Rules) -> list[Finding]:
         text = f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed on an immediate retry"
         found.append((Outcome.PASS, text))
     for proof in judged.proofs:
-        if proof is not judged.cause:
+        if proof is not judged.cause and proof not in told:
             unproven = Outcome.INCONCLUSIVE if rules.require_slo and not proof.holds else Outcome.PASS
             found.append((Outcome.FAIL if proof.broken else unproven, proof.sentence()))
     aside = "" if check.required else " (optional)"

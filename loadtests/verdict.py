@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from judge.intervals import runs_needed
-from judge.verdict import Outcome, combined, same_revision
+from judge.revision import same_revision
+from judge.verdict import Outcome, combined
 from loadtests.order import Order, SloOrder
 from loadtests.proof import blocks_between, breaks, pooled, share, windows
 from loadtests.record import Record, SecondCounts

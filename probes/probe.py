@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
 from probes.families import Family
 from probes.journeys.script import Script
-from probes.target import Target
+from probes.target import Revision, Target
 from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.wire import Wire
 
@@ -39,7 +39,7 @@ class Context(Measurements):
         self.sender = sender
         self.permit = permit  # awaited with (method, url) before every send; raises PolicyRefused or QuotaRefused
         self.rng = rng
-        self.revision_header = ""  # the response header with the target's revision; "" where there is none
+        self.revision: Revision | None = None  # where the target reports its revision
         self.secrets: set[str] = set()  # found during this run (a captured token); redacted like those of the configuration
 
     def side_context(self, *, permit: Callable[[str, str], Awaitable[None]] | None = None, deadline: float | None = None) -> Context:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, model_validator
 
-from probes.expect.patterns import JsonPath
+from probes.expect.patterns import JsonPath, Pattern
 from probes.fields import Rate, Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
@@ -87,6 +87,10 @@ class Revision(BaseModel):
     json_: JsonPath | None = Field(
         default=None, alias="json", description="A JSONPath of the revision in the response of `path`, such as $.version."
     )
+    regex: Pattern | None = Field(
+        default=None,
+        description="Takes the revision out of a longer text: the first group, else the whole match. For git describe: -g([0-9a-f]{7,64})",
+    )
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
@@ -97,12 +101,20 @@ class Revision(BaseModel):
     def read(self, response: Response) -> str:
         """The revision in a response; "" where it has none."""
         if self.header is not None:
-            return (response.header(self.header) or "").strip()
+            return self.taken_from(response.header(self.header))
         try:
             found = self.json_.find(response.json()) if self.json_ else []
         except ValueError:
             return ""
-        return str(found[0]).strip() if found and isinstance(found[0], str | int | float) else ""
+        of_text = bool(found) and isinstance(found[0], str | int | float) and not isinstance(found[0], bool)
+        return self.taken_from(str(found[0])) if of_text else ""
+
+    def taken_from(self, text: str | None) -> str:
+        """The revision in what the target reports; "" where there is none, or where `regex` doesn't match."""
+        if self.regex is None or text is None:
+            return (text or "").strip()
+        found = self.regex.search(text)
+        return ((found[1] if found.re.groups else found[0]) or "").strip() if found else ""
 
     def __str__(self) -> str:
         return f"header {self.header}" if self.header else f"{self.json_} of {self.path}"

@@ -195,8 +195,8 @@ def _record_response(ctx: Context, exchange: Exchange) -> None:
         "content_length": int(length) if length.isdigit() else None,
     }
     ctx.evidence["response"] = {"status": exchange.status, "headers": _hide_secrets(exchange.fields())}
-    if ctx.revision_header:
-        revision = exchange.header(ctx.revision_header.lower()) or NO_REVISION
+    if ctx.revision and ctx.revision.header:
+        revision = ctx.revision.taken_from(exchange.header(ctx.revision.header.lower())) or NO_REVISION
         before = str(ctx.facts.get(REVISION, "")).split(", ")
         ctx.facts[REVISION] = ", ".join(dict.fromkeys([*filter(None, before), revision]))
 

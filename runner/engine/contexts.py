@@ -25,8 +25,7 @@ class Contexts:
     def of_check(self, planned: Planned, permit: Callable[[str, str], Awaitable[None]]) -> Context:
         """A context for a run of a check. Its deadline is the check's timeout from now."""
         ctx = self._make(planned.check.name, permit, self._clock.monotonic() + planned.timeout)
-        revision = planned.target.revision if planned.target else None
-        ctx.revision_header = (revision.header or "") if revision else ""
+        ctx.revision = planned.target.revision if planned.target else None
         return ctx
 
     def unlimited(self, name: str, deadline: float) -> Context:

@@ -97,11 +97,12 @@ class GateTarget:
         return ProbeResponse((await engine.observe(planned, by_hand=True))[0])
 
 
-def gate_targets(checks: Iterable[Planned]) -> tuple[GateTarget, ...]:
-    """Where the required checks ask by HTTP, each once: an optional check that is down holds up no gate."""
+def gate_targets(checks: Iterable[Planned], *, required: bool = True) -> tuple[GateTarget, ...]:
+    """Where the checks ask by HTTP, each once: the required ones, since an optional check that is down holds up no gate; or all."""
     found: dict[str, GateTarget] = {}
     for planned in checks:
-        if planned.check.required and isinstance(planned.probe, HttpProbe) and (target := _target_of(planned, planned.probe)):
+        counts = planned.check.required or not required
+        if counts and isinstance(planned.probe, HttpProbe) and (target := _target_of(planned, planned.probe)):
             found.setdefault(target.name, target)
     return tuple(found.values())
 

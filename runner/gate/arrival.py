@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from judge.intervals import old_instance_sentence
-from judge.verdict import Finding, Outcome, same_revision
+from judge.revision import same_revision
+from judge.verdict import Finding, Outcome
 from probes.core import Clock, Reason, Verdict
-from runner.gate.addresses import Engine, GateTarget, ProbeResponse
+from probes.text import listed
+from runner.config.plan import Planned
+from runner.gate.addresses import Engine, GateTarget, ProbeResponse, gate_targets
+from runner.gate.hints import revision_hint, unreported
 from runner.gate.settings import Display, GateSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.25, 5.0, 1.5  # seconds; seconds; times
-_SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)
 _NO_ROUTE = Reason.UNREACHABLE  # of an address family that this machine doesn't have
-ADVICE = "let the application send its commit with every response, and set revision: {header: X-Revision} on its target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class WaitResult:
     sentences: tuple[str, ...]
     findings: tuple[Finding, ...]
     ready: bool
-    revisions: Mapping[str, str]  # by target, the one that was seen most often
+    revisions: Mapping[str, str]  # by target, the one that was seen last
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class TargetProgress:
     revision_before: str = ""  # of the target, before the deployment
     streaks: dict[str, int] = field(default_factory=dict)  # right responses in a row, by address
     revisions_seen: Counter[str] = field(default_factory=Counter)
+    latest: str = ""  # the revision of the latest response
     last_error: str | None = None
     reachable: bool = False  # it answered, or refused to; False also where the runner itself couldn't ask
     unrouted: set[str] = field(default_factory=set)  # addresses of a family that this machine doesn't have
@@ -62,6 +64,7 @@ class TargetProgress:
         if response.answered:
             self.reachable = True
             self.revisions_seen[response.revision] += 1
+            self.latest = response.revision
         else:
             self.reachable |= response.seen.verdict is Verdict.FAIL
             self.last_error = response.seen.message
@@ -70,18 +73,9 @@ class TargetProgress:
         return right
 
     def hint(self) -> str:
-        """What to add to the application, where the revision that it tells is of no use; "" where it may be."""
-        if not self.expect or not self.revisions_seen or any(one and same_revision(one, self.expect) for one in self.revisions_seen):
-            return ""
-        name, where = self.target.name, self.target.revision
-        seen = [one for one in self.revisions_seen if one]
-        if not seen:
-            return f"{name} reports no revision ({where}); {ADVICE}"
-        if seen == [self.revision_before]:
-            return f"{name} already reported revision {seen[0]} before the deployment; if it always does, {ADVICE}"
-        if _SHA.fullmatch(self.expect) and not _SHA.fullmatch(seen[0]):
-            return f"{name} reports {seen[0]} ({where}), which doesn't look like a commit; if it is always the same, {ADVICE}"
-        return ""
+        """What to change, where the revision that it reports can't be the expected one; "" where it may still come."""
+        seen = list(self.revisions_seen)
+        return revision_hint(self.target.name, self.target.revision, self.expect, seen, self.revision_before) if self.expect else ""
 
     def waiting_message(self) -> str:
         """What it is still waited for."""
@@ -97,11 +91,12 @@ class TargetProgress:
         name, after = self.target.name, f"after {self.waited:.1f} s"
         aside = f" (no route to {', '.join(sorted(self.unrouted))})" if self.unrouted else ""
         if not self.expect:
-            seen = next((one for one in self.revisions_seen if one), "")
-            return f"{name} responds {after}" + (f", with revision {seen}" if seen else "") + aside
+            seen = [one for one in self.revisions_seen if one]
+            return f"{name} responds {after}" + (f", with revision {listed(seen, 3)}" if seen else "") + aside
+        served = next(one for one, _ in self.revisions_seen.most_common() if one and same_revision(one, self.expect))
         each = f", from each of {len(self.streaks)} addresses" if len(self.streaks) > 1 else ""
         proof = old_instance_sentence(min(self.streaks.values()))
-        return f"{name} serves revision {self.expect} {after}{each}{aside}; {proof}"
+        return f"{name} serves revision {served} {after}{each}{aside}; {proof}"
 
     def timeout_finding(self, timeout: float) -> Finding:
         """Why it did not arrive, and what that means."""
@@ -128,7 +123,7 @@ class RevisionWait:
 
     def __init__(
         self,
-        targets: Sequence[GateTarget],
+        checks: Sequence[Planned],
         engine: Engine,
         settings: GateSettings,
         *,
@@ -138,7 +133,8 @@ class RevisionWait:
         stopped: Callable[[], bool],
         display: Display,
     ) -> None:
-        self._targets = targets
+        self._checks = checks
+        self._targets = gate_targets(checks)
         self._engine = engine
         self._settings = settings
         self._revisions_before = revisions_before
@@ -151,11 +147,13 @@ class RevisionWait:
         """Polls all targets at the same time, for the settings' `wait` at most."""
         expect = self._settings.expect_revision
         sentences, findings = list[str](), list[Finding]()
-        can_tell = not expect or any(target.revision for target in self._targets)
-        if not can_tell:
-            names = ", ".join(target.name for target in self._targets) or "the checks"
-            sentences.append(f"{names}: no revision is reported, so the gate can't wait for {expect}; {ADVICE}")
-            self._display.say(sentences[0])
+        untold = [target.name for target in self._targets if not target.revision] if expect else []
+        unproven = unreported(expect, self._checks) if expect and len(untold) == len(self._targets) else ""
+        if unproven:
+            sentences.append(unproven)
+            self._display.say(unproven)
+        elif untold:
+            sentences.append(f"{', '.join(untold)}: no revision is reported, so nothing shows whether {expect} responds there")
         progress = [
             TargetProgress(
                 target, expect if target.revision else "", self._settings.consecutive, self._revisions_before.get(target.name, "")
@@ -171,9 +169,9 @@ class RevisionWait:
             if hint := one.hint():
                 sentences.append(hint)
         ready = not self._stopped() and all(found.outcome is Outcome.FAIL for found in findings)
-        if not can_tell:
-            findings.append(Finding(Outcome.INCONCLUSIVE, f"no target reports its revision; {ADVICE}"))
-        revisions = {one.target.name: one.revisions_seen.most_common(1)[0][0] for one in progress if one.target.revision and one.responses}
+        if unproven:
+            findings.append(Finding(Outcome.INCONCLUSIVE, unproven))
+        revisions = {one.target.name: one.latest for one in progress if one.target.revision and one.responses}
         return WaitResult(tuple(sentences), tuple(findings), ready, revisions)
 
     async def _wait_for(self, progress: TargetProgress) -> bool:

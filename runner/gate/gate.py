@@ -59,10 +59,9 @@ class Gate:
         async def pause(seconds: float) -> None:
             await sleep_unless(stop, seconds, sleep)
 
-        targets = gate_targets(plan.checks)
-        self._revisions = RunRevisions(targets, engine, settings.expect_revision)
+        self._revisions = RunRevisions(gate_targets(plan.checks), engine, settings.expect_revision)
         self._wait = RevisionWait(
-            targets,
+            plan.checks,
             engine,
             settings,
             revisions_before=before.revisions if before else {},

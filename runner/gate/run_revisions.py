@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from judge.observation import Observation
-from judge.verdict import same_revision
+from judge.revision import same_revision
 from probes.core import Verdict
 from probes.facts import NO_REVISION
 from runner.gate.addresses import Engine, GateTarget
@@ -34,9 +34,9 @@ class RunRevisions:
         """Reads once from every target, and adds it to what was read around this round."""
         responses = await asyncio.gather(*(target.ask(self._engine) for target in self._targets))
         for target, response in zip(self._targets, responses, strict=True):
-            if response.revision:
-                self._around.setdefault(target.name, set()).add(response.revision)
-                self._latest[target.name] = response.revision
+            if response.answered or response.revision:
+                self._around.setdefault(target.name, set()).add(response.revision or NO_REVISION)
+                self._latest[target.name] = response.revision or NO_REVISION
 
     def next_round(self) -> None:
         """The reading after the last round is also the reading before the next one."""
@@ -47,7 +47,7 @@ class RunRevisions:
         return not self._expect or not revision or same_revision(revision, self._expect)
 
     def revision_of(self, attempts: Sequence[Observation]) -> str:
-        """The revision that answered this run; "" where nothing tells it. Another revision comes before the expected one.
+        """The revision that answered this run; "" where nothing tells it. Others than the expected one come before it.
 
         A failure without a revision may come from whatever stands before the application: it is not counted as another release.
         """
@@ -55,5 +55,7 @@ class RunRevisions:
         for seen in attempts:
             own = str(seen.facts["revision"]).split(", ") if "revision" in seen.facts else sorted(self._around.get(seen.check.target, ()))
             found += [one for one in own if one != NO_REVISION or seen.verdict is Verdict.PASS]
-        others = [one for one in dict.fromkeys(found) if not same_revision(one, self._expect)] if self._expect else found
+        if not self._expect:
+            return ", ".join(dict.fromkeys(found))
+        others = [one for one in dict.fromkeys(found) if not same_revision(one, self._expect)]
         return ", ".join(others or found[:1])

@@ -134,10 +134,9 @@ def outage(
 def revision_change(target: str, *, service: str, environment: str, at: float, before: str, after: str, dashboard: str = "") -> Event:
     """Another revision answered than before: a point, seen by the runner itself."""
     identity = labelled(id=f"revision/{target}/{after}/{round(at * 1000)}", service=service, environment=environment)
+    tags = ("revision", *labelled(target=target, revision=after))
     text = f"{target} serves revision {after}" + (f", before that {before}" if before else "")
-    return Event(
-        identity, annotation_text(text), at, at, ("revision", *labelled(revision=after)), f"revision {after[:12]} of {target}", dashboard
-    )
+    return Event(identity, annotation_text(text), at, at, tags, f"revision {after[:12]} of {target}", dashboard)
 
 
 def load_run(

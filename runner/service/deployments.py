@@ -86,15 +86,14 @@ class Deployments:
         self._revisions(seen)
 
     def plan(self, plan: Plan) -> None:
-        """Follows a load or reload: the revisions and the release of a removed or changed target are forgotten.
+        """Follows a load or reload: the revisions and the release of a removed or changed target are forgotten, the others stand.
 
         A restart restores nothing: a revision that a target has when the runner starts is no change.
         """
         self._revisions.plan(plan)
-        revision, at = self._revisions.latest()
         self._metrics.forget_deployments()
-        if revision:
-            self._metrics.deployed(revision, at)
+        for target, (revision, at) in self._revisions.current().items():
+            self._metrics.deployed(target, revision, at)
 
     async def restore(self, plan: Plan) -> None:
         """Goes on with the outages that an earlier process left open in Grafana."""
@@ -138,7 +137,7 @@ class Deployments:
             finally:
                 ending.cancel()
             for target, revision in result.revisions.items():
-                self._note_revision(plan, target, revision, result.report.started)
+                self._note_revision(plan, target, revision, result.report.finished)
             return result.report
 
         return run_gate
@@ -158,7 +157,7 @@ class Deployments:
     async def poll_revisions(self) -> None:
         """Asks each target for its revision where no check's response names it."""
         plan = self._plan()
-        asked = [target for target in gate_targets(plan.checks) if target.revision and not target.revision.header]
+        asked = [target for target in gate_targets(plan.checks, required=False) if target.revision and not target.revision.header]
         engine = self._execute(plan)
         await asyncio.gather(*(self._poll_revision(plan, target, engine) for target in asked))
 
@@ -175,7 +174,7 @@ class Deployments:
     def _revision_changed(self, change: Change) -> None:
         """Reports a change. The first revision that a target shows is no change: only the metrics show it."""
         plan = self._plan()
-        self._metrics.deployed(change.after, change.at if change.before else None)
+        self._metrics.deployed(change.target, change.after, change.at if change.before else None)
         if change.before and plan.grafana:
             event = revision_change(
                 change.target,

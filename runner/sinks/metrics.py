@@ -6,7 +6,6 @@ Call all methods in the loop's thread, except `logged` and `sink_failed`, which 
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from judge.explained import Explained
 from judge.observation import Check, Observation
+from judge.revision import is_commit
 from probes.core import Clock
 from probes.families import Family
 from runner.config.plan import After, Plan, Planned
@@ -40,6 +40,7 @@ class Metrics:
         self._tallies: dict[str, Tally] = {}
         self._families: dict[str, tuple[Family, ...]] = {}  # by kind
         self._explained = Explained()
+        self._deployed: dict[str, tuple[str, str, str]] = {}  # by target: target, revision, version
         self._checks = Exposition(registry)
         self._checks.declare((*OF_CHECKS, MISSED_RUNS))
         self._lag = Histogram("outrider_schedule_lag_seconds", "How late runs started, in seconds.", buckets=LAG_EDGES, registry=registry)
@@ -134,17 +135,19 @@ class Metrics:
         if ok:
             self._reload_time.set(self._clock.time())
 
-    def deployed(self, revision: str, at: float | None) -> None:
-        """Notes which release the target reports, and since when: seconds since the epoch, None if it did before this runner looked."""
-        commit = re.fullmatch(r"[0-9a-f]{7,64}", revision, re.IGNORECASE) is not None
-        revision = clean(revision)
-        self._deployment.clear()
-        self._deployment.labels(revision, "" if commit else revision).set(1)
+    def deployed(self, target: str, revision: str, at: float | None) -> None:
+        """Notes which release a target reports, and since when: seconds since the epoch, None if it did before this runner looked."""
+        release = (target, clean(revision), "" if is_commit(revision) else clean(revision))
+        if (before := self._deployed.get(target)) is not None:
+            self._deployment.remove(*before)
+        self._deployed[target] = release
+        self._deployment.labels(*release).set(1)
         if at is not None:
-            self._deployment_time.set(at)
+            self._deployment_time.labels(target).set(at)
 
     def forget_deployments(self) -> None:
-        """Removes the metrics of the release: none is known."""
+        """Removes the metrics of the releases: none is known."""
+        self._deployed.clear()
         for name in ("_deployment", "_deployment_time"):
             if gauge := self.__dict__.pop(name, None):
                 self._registry.unregister(gauge)
@@ -186,9 +189,9 @@ class Metrics:
     @cached_property
     def _deployment(self) -> Gauge:
         what = "Always 1; the release that the target reports; it is the version too if it is not a commit."
-        return Gauge("deployment_info", what, ["revision", "version"], registry=self._registry)
+        return Gauge("deployment_info", what, ["target", "revision", "version"], registry=self._registry)
 
     @cached_property
     def _deployment_time(self) -> Gauge:
         what = "When the target first reported this release, in seconds since the epoch."
-        return Gauge("deployment_timestamp_seconds", what, registry=self._registry)
+        return Gauge("deployment_timestamp_seconds", what, ["target"], registry=self._registry)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Check, Observation, Slo
-from judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide, same_revision
+from judge.revision import is_commit, same_revision
+from judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide
 from probes.core import Reason
 from tests.support.observations import AVAILABILITY, P95, failed, made_check, passed, unknown
 
@@ -128,13 +129,79 @@ def test_a_failure_of_the_new_revision_comes_before_the_old_one() -> None:
     assert decision.outcome is Outcome.FAIL
 
 
-def test_revisions_may_be_shortened() -> None:
-    """Seven signs are enough to know a revision again; six aren't."""
+def test_only_commits_may_be_shortened() -> None:
+    """G1: seven hexadecimal digits are enough to know a commit again; six aren't; everything else must be equal."""
     full = "3f2c91a8d0e4b7c6a5f4e3d2c1b0a9f8e7d6c5b4"
     assert same_revision(full, "3F2C91A")
     assert same_revision("v1", "v1")
     assert not same_revision(full, "3f2c91")
     assert not same_revision(full, OLD)
+    for one, other in [
+        ("build-12", "build-123"),
+        ("v1.10.1", "v1.10.12"),
+        ("1.2.3-rc.1", "1.2.3-rc.10"),
+        ("release", "release-2"),
+        ("abc1234", "abc1234-dirty"),
+        ("v1.2.3-gabc1234", "v1.2.3-gabc12345"),
+        ("V1", "v1"),
+        ("a" * 7, "a" * 65),
+    ]:
+        assert not same_revision(one, other), (one, other)
+        assert not same_revision(other, one), (one, other)
+
+
+@given(st.text(max_size=80), st.text(min_size=1, max_size=10))
+def test_what_is_no_commit_is_never_shortened(revision: str, more: str) -> None:
+    """G1: whatever a target reports, a longer text is another revision, unless both are 7 to 64 hexadecimal digits."""
+    both = is_commit(revision) and is_commit(revision + more)
+    assert same_revision(revision, revision)
+    assert same_revision(revision, revision + more) == (both or revision.strip() == (revision + more).strip())
+
+
+@given(st.text("0123456789abcdef", min_size=7, max_size=64), st.integers(7, 64))
+def test_a_commit_is_known_again_however_it_is_shortened(commit: str, length: int) -> None:
+    """G1: in capitals too, and from both sides."""
+    assert same_revision(commit, commit[:length].upper())
+    assert same_revision(commit[:length].upper(), f" {commit} ")
+
+
+def test_an_optional_check_alone_is_no_pass() -> None:
+    """G8: it passed or failed, and nothing that is required was judged: inconclusive, and its result is a note."""
+    for observation in (passed(OPTIONAL), failed(OPTIONAL)):
+        decision = decide([runs(OPTIONAL, *[observation] * 3)])
+        assert decision.outcome is Outcome.INCONCLUSIVE
+        assert texts(decision.reasons) == ["no required check was judged; every selected check is gate: optional"]
+    other = decide([Runs(CACHE), runs(OPTIONAL, passed(OPTIONAL))])
+    assert texts(other.reasons) == ["cache: was not run", "no required check was judged"]
+
+
+def test_slos_that_so_few_runs_can_not_decide_take_one_line() -> None:
+    """U21: without a miss all of them stand in one line with the runs that it takes; one with a miss has a line of its own."""
+    checks = [made_check(name, slos=(AVAILABILITY, P95)) for name in ("api", "ready", "web")]
+    decision = decide([runs(one, *[passed(one)] * 5) for one in checks])
+    assert texts(decision.notes) == [
+        (
+            "all good so far, but not decidable with so few runs: "
+            "availability of api, ready and web (2,995 runs needed), p95 of api, ready and web (59 runs needed)"
+        )
+    ]
+    missed = decide([runs(checks[0], *[passed(checks[0])] * 5), runs(checks[1], passed(checks[1], 0.6), *[passed(checks[1])] * 4)])
+    assert [text.partition(":")[0] for text in texts(missed.notes)] == [
+        "p95 of ready",
+        "all good so far, but not decidable with so few runs",
+    ]
+
+
+def test_several_revisions_by_turns_are_told() -> None:
+    """GM10: where none is expected, that two releases answered is a note, with how many runs each; one in two lengths is one."""
+    api = replace(API, slos=(), target="api")
+    turns = decide([Runs(api, tuple(Run((passed(api),), one) for one in (NEW, OLD, NEW, NEW, "none")))])
+    assert turns.outcome is Outcome.PASS
+    assert texts(turns.notes) == [
+        f"api responded with 3 revisions by turns: {NEW} (3 runs), {OLD} (1 run), none (1 run); --expect-revision would judge one of them"
+    ]
+    assert decide([Runs(api, (Run((passed(api),), NEW), Run((passed(api),), f"{NEW}8d0")))]).notes == ()
+    assert decide([Runs(api, (Run((passed(api),), ""),))]).notes == ()
 
 
 def test_slow_runs_fail_only_where_the_breach_is_proven() -> None:
@@ -204,9 +271,12 @@ def test_it_stops_early_only_when_nothing_can_change() -> None:
 
 
 def test_what_was_never_judged_has_not_passed() -> None:
-    """Also where all that was to run is optional: nothing is known, and that is said."""
+    """G8: also where all that was to run is optional: nothing is known, and that is said."""
     decision = decide([runs(OPTIONAL), runs(made_check("second", required=False))])
-    assert (decision.outcome, texts(decision.reasons)) == (Outcome.INCONCLUSIVE, ["no run was judged"])
+    assert (decision.outcome, texts(decision.reasons)) == (
+        Outcome.INCONCLUSIVE,
+        ["no required check was judged; every selected check is gate: optional"],
+    )
     assert texts(decide([]).reasons) == ["nothing was run"]
 
 

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
+import pytest
+
 from judge.baseline import Before
 from judge.observation import Observation
+from judge.revision import same_revision
 from judge.verdict import Outcome
 from probes.core import Reason, Verdict
+from probes.kinds.http import Http
+from probes.kinds.tcp import Tcp
+from probes.target import Revision, Target
 from runner.config.plan import Planned
 from runner.gate.addresses import ReadinessProbe, gate_targets
 from runner.gate.settings import GateSettings
@@ -154,10 +163,117 @@ async def test_without_an_expected_revision_it_waits_for_an_answer() -> None:
 
 async def test_nothing_waits_for_an_optional_check() -> None:
     """A partner that is down holds up no deployment."""
-    road = Road(asked=lambda *_: Reply(None), ran=lambda *_: Reply(None))
-    result = await gated(road, plan(required=False), GateSettings(wait=300.0, rounds=1))
+    road = Road(asked=lambda *_: Reply(None), ran=lambda _, check: Reply(NEW if check.required else None))
+    required, optional = plan(), plan("extra", required=False)
+    partner = replace(optional.checks[0], probe=Http.model_validate({"url": "http://partner.test"}), target=None)
+    both = replace(required, checks=(partner, replace(required.checks[0], probe=Tcp(host="db", port=1), target=None)))
+    result = await gated(road, both, GateSettings(wait=300.0, rounds=1))
     assert result.report.verdict is Outcome.PASS
     assert road.questions == 0
+
+
+@pytest.mark.parametrize("expect", ["", NEW])
+async def test_a_gate_of_optional_checks_proves_nothing(expect: str) -> None:
+    """G8: inconclusive, whatever they say; and no advice to set what is set already."""
+    for reply in (Reply(NEW), Reply(None)):
+        road = Road(asked=lambda *_: Reply(NEW), ran=lambda *_, reply=reply: reply)
+        result = await gated(road, plan(required=False), GateSettings(rounds=1, expect_revision=expect))
+        assert result.report.verdict is Outcome.INCONCLUSIVE
+        assert "no required check was judged" in texts(result.report.reasons)
+        assert "X-Revision" not in texts(result.report.reasons) + " ".join(result.report.preamble)
+
+
+async def test_a_revision_that_only_optional_checks_see_is_told() -> None:
+    """G8: the required check asks no target, and the hint names the one that could tell."""
+    optional = plan("extra", required=False)
+    required = replace(plan().checks[0], probe=Tcp(host="db", port=1), target=None)
+    result = await gated(Road(), replace(optional, checks=(*optional.checks, required)), WAIT)
+    assert result.report.verdict is Outcome.INCONCLUSIVE
+    assert "only optional checks ask api, which reports its revision" in texts(result.report.reasons)
+
+
+async def test_a_check_with_a_url_of_its_own_is_told_to_name_a_target() -> None:
+    """G8: nowhere to set `revision:` on a url; the hint says what to write."""
+    alone = replace(plan().checks[0], probe=Http.model_validate({"url": "http://api.test/"}), target=None)
+    result = await gated(Road(), replace(plan(), checks=(alone,)), WAIT)
+    assert "give the check target: and path: in place of its url:" in texts(result.report.reasons)
+
+
+async def test_a_target_without_a_revision_beside_one_with_it_is_told() -> None:
+    """One of two targets can't show which release responds there: said, so that nobody takes it for proven."""
+    web = Target(name="web", url="http://web.test")
+    made = plan()
+    other = replace(
+        made.checks[0],
+        check=replace(made.checks[0].check, name="web", target="web"),
+        probe=Http.model_validate({"target": web, "path": "/"}),
+        target=web,
+    )
+    result = await gated(Road(), replace(made, checks=(*made.checks, other)), WAIT)
+    assert result.report.verdict is Outcome.PASS
+    assert result.report.preamble[0] == f"web: no revision is reported, so nothing shows whether {NEW} responds there"
+
+
+@pytest.mark.parametrize(
+    ("reports", "expect"), [("build-123", "build-12"), ("v1.10.12", "v1.10.1"), ("1.2.3-rc.1", "1.2.3-rc.10"), ("abc1234f", "abc1234e")]
+)
+async def test_a_version_that_begins_alike_is_another_release(reports: str, expect: str) -> None:
+    """G1: never a pass on the wrong release, neither while waiting nor in a judged run."""
+    waiting = await gated(Road(asked=lambda *_: Reply(reports)), plan(), GateSettings(expect_revision=expect, wait=4.0, rounds=3))
+    assert waiting.report.verdict is Outcome.INCONCLUSIVE
+    assert f"responses: {reports} (" in texts(waiting.report.reasons)
+    judged = Road(asked=lambda *_: Reply(expect), ran=lambda *_: Reply(reports))
+    result = await gated(judged, plan(), GateSettings(expect_revision=expect, rounds=3))
+    assert result.report.verdict is Outcome.INCONCLUSIVE
+    assert f"revision {reports} answered 3 of 3 runs" in texts(result.report.reasons)
+    around = Road(asked=lambda n, _: Reply(expect if n < 5 else reports))
+    by_path = await gated(around, plan(told_by=BY_PATH), GateSettings(expect_revision=expect, rounds=3))
+    assert by_path.report.verdict is Outcome.INCONCLUSIVE
+
+
+async def test_the_sentence_names_the_revision_that_answered() -> None:
+    """G1, U21: the application reports the short commit, the command knows the whole one."""
+    road = Road(asked=lambda *_: Reply("abc1234"), ran=lambda *_: Reply("abc1234"))
+    result = await gated(road, plan(), GateSettings(expect_revision="abc1234def5555", rounds=1))
+    assert result.report.verdict is Outcome.PASS
+    assert result.report.preamble[0].startswith("api serves revision abc1234 after")
+
+
+@pytest.mark.parametrize(
+    ("reports", "expect", "said"),
+    [
+        ("abc1234def", "abc123", "the expected revision abc123 is too short: give at least 7 characters of the commit"),
+        ("abc12", "abc1234def", "api reports abc12 (header X-Revision), which is too short: let it report at least 7 characters"),
+        ('"abc1234f"', "abc1234f", """regex: '"([0-9a-f]{7,64})'}"""),
+        ('W/"abc1234f"', "ABC1234FD", """revision: {header: X-Revision, regex: '"([0-9a-f]{7,64})'}"""),
+        ("v1.2.3-gabc1234", "abc1234def", "regex: 'g([0-9a-f]{7,64})'}"),
+        ("shop:abc1234", "abc1234", "regex: ':([0-9a-f]{7,64})'}"),
+        ('W/"v1.2.3"', "v1.2.3", """regex: '"([^"]+)"'}"""),
+        ("abc1234", "v1.2.3-gabc1234", "expect that instead of v1.2.3-gabc1234"),
+    ],
+)
+async def test_what_nearly_is_the_expected_revision_is_told_how(reports: str, expect: str, said: str) -> None:
+    """GM9: at the first response, with what to change; the setting that it proposes takes the revision out."""
+    road = Road(asked=lambda *_: Reply(reports))
+    result = await gated(road, plan(), GateSettings(expect_revision=expect, wait=1.0))
+    assert result.report.verdict is Outcome.INCONCLUSIVE
+    assert said in road.said[0]
+    if found := re.search(r"regex: '(.*)'}", road.said[0]):
+        taken = Revision.model_validate({"header": "X-Revision", "regex": found[1]}).taken_from(reports)
+        assert same_revision(taken, expect)
+
+
+async def test_two_revisions_by_turns_are_told() -> None:
+    """GM10: nothing is expected, and half of the answers came from another release: it passes, and says so."""
+    result = await gated(Road(ran=lambda n, _: Reply((OLD, NEW)[n % 2])), plan(), GateSettings(rounds=4))
+    assert result.report.verdict is Outcome.PASS
+    assert "api responded with 2 revisions by turns" in texts(result.report.notes)
+
+
+async def test_the_revision_that_stands_at_the_end_is_the_one_that_is_kept() -> None:
+    """The old release answered for longer while the gate waited: what a later gate compares with is the new one."""
+    result = await gated(Road(asked=lambda n, _: Reply(OLD if n < 12 else NEW)), plan(), WAIT)
+    assert result.revisions == {"api": NEW}
 
 
 async def test_a_stray_in_the_judged_answers_is_inconclusive() -> None:

@@ -53,6 +53,46 @@ def test_a_rollback_is_a_change_of_its_own() -> None:
     assert [(one.before, one.after) for one in told.changes] == [("", "old"), ("old", "new"), ("new", "old")]
 
 
+@pytest.mark.parametrize("every", [1.0, 10.0, 30.0, 60.0, 300.0])
+@pytest.mark.parametrize("lasted", [3.0, 60.0, 300.0, 599.0, 3600.0])
+def test_a_rollback_within_minutes_is_seen(every: float, lasted: float) -> None:
+    """G3: whatever the interval, and however short the bad release lived, the change back is told once, from its first response on."""
+    told = Told()
+    back = 3600.0 + max(lasted, every)
+    for number in range(int(24 * 3600 / every)):
+        at = number * every
+        told.history.saw("api", "bad1234" if 3600.0 <= at < back else "good123", NOON + at)
+    assert [(one.before, one.after) for one in told.changes] == [("", "good123"), ("good123", "bad1234"), ("bad1234", "good123")]
+    assert 0 <= told.changes[2].at - NOON - back < every
+    assert told.history.current() == {"api": ("good123", told.changes[2].at)}
+
+
+@pytest.mark.parametrize("share", [2, 3, 5])
+def test_a_rollout_in_which_both_answer_is_one_change(share: int) -> None:
+    """G3: for hours every second, third or fifth response comes from the new release; the old one is no rollback meanwhile."""
+    told = Told()
+    for number in range(2000):
+        told.history.saw("api", "old1234" if number % share else "new1234", NOON + number * 10)
+    assert len(told.changes) == 2
+
+
+def test_a_revision_written_in_two_ways_is_one() -> None:
+    """G1: two paths of a target may shorten its commit differently; a version that merely begins alike is another one."""
+    told = Told()
+    for number, revision in enumerate(("3f2c91a", "3F2C91A8D0E4", "3f2c91a", "build-12", "build-123")):
+        told.history.saw("api", revision, NOON + number)
+    assert [one.after for one in told.changes] == ["3f2c91a", "build-12", "build-123"]
+
+
+def test_a_target_that_always_reports_another_revision_is_remembered_in_bounds() -> None:
+    """The number of a request in place of a revision fills no memory."""
+    told = Told()
+    for number in range(1000):
+        told.history.saw("api", f"request {number}", NOON + number)
+    assert len(told.history._targets["api"].known) <= 50
+    assert told.history.current()["api"][0] == "request 999"
+
+
 def test_what_was_before_the_deployment() -> None:
     """Runs up to the last answer of the release before; by the caller's word where it gives one; of a check without a target, likewise."""
     told = Told()
@@ -93,17 +133,16 @@ def test_a_target_that_is_another_one_now_has_no_revision_before(reloads: list[P
     assert told.changes[1:] == [Change("api", before, "new", NOON + 1)]
 
 
-def test_the_latest_revision_is_that_of_a_target_that_is_still_asked() -> None:
-    """And the moment is that of a change: what a target told first is none."""
+def test_each_target_has_its_current_revision() -> None:
+    """G3b: by target, while it is asked; and the moment is that of a change: what a target told first is none."""
     told = Told()
     told.history.plan(asking(api={}, model={}))
-    assert told.history.latest() == ("", None)
+    assert told.history.current() == {}
     told.history.saw("model", "m-1", NOON)
-    assert told.history.latest() == ("m-1", None)
     for at, revision in ((1, "old"), (2, "new")):
         told.history.saw("api", revision, NOON + at)
-    assert told.history.latest() == ("new", NOON + 2)
+    assert told.history.current() == {"model": ("m-1", None), "api": ("new", NOON + 2)}
     told.history.plan(asking(model={}))
-    assert told.history.latest() == ("m-1", None)
+    assert told.history.current() == {"model": ("m-1", None)}
     told.history.plan(asking())
-    assert told.history.latest() == ("", None)
+    assert told.history.current() == {}

@@ -35,6 +35,7 @@ def asking(**urls: str) -> Plan:
 class Release:
     """In the place of the engine: every target answers with this revision, and something may happen meanwhile."""
 
+    clock: FakeClock
     revision: str = "3f2c91a"
     meanwhile: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Release:
         """As the engine."""
         self.asked.append(planned.check.target)
         self.meanwhile()
-        return (passed(planned.check, facts={"gate_revision": self.revision}),)
+        return (replace(passed(planned.check, facts={"gate_revision": self.revision}), at=self.clock.time()),)
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Desk:
 @asynccontextmanager
 async def looking(plan: Plan) -> AsyncIterator[Desk]:
     """One that has looked once."""
-    clock, release = FakeClock(), Release()
+    clock = FakeClock()
+    release = Release(clock)
     ledger = await asyncio.to_thread(open_ledger, None, clock)
     metrics = Counted(clock)
     deployments = Deployments(
@@ -88,13 +90,17 @@ async def looking(plan: Plan) -> AsyncIterator[Desk]:
     await ledger.aclose()
 
 
+def info(target: str, revision: str) -> str:
+    """The line of a target's release."""
+    return f'deployment_info{{revision="{revision}",target="{target}",version=""}} 1.0'
+
+
 async def test_a_release_is_told_while_a_target_tells_it() -> None:
-    """A reload keeps it; without the target that told it no series stays."""
+    """G3b: of each target its own; a reload keeps those that are still asked, and without its target no series stays."""
     async with looking(asking(api="https://api", model="https://model")) as desk:
-        told = ['deployment_info{revision="3f2c91a",version=""} 1.0']
-        assert desk.series() == told
+        assert desk.series() == [info("api", "3f2c91a"), info("model", "3f2c91a")]
         desk.reload(asking(model="https://model"))
-        assert desk.series() == told
+        assert desk.series() == [info("model", "3f2c91a")]
         desk.reload(asking(api="https://api"))
         assert desk.series() == []
 
@@ -105,10 +111,23 @@ async def test_another_address_is_no_release() -> None:
         desk.reload(asking(api="https://staging"))
         desk.release.revision = "91be20d"
         await desk.deployments.poll_revisions()
-        assert desk.series() == ['deployment_info{revision="91be20d",version=""} 1.0']
+        assert desk.series() == [info("api", "91be20d")]
         desk.release.revision = "4c1f00d"
         await desk.deployments.poll_revisions()
-        assert [line.split("{")[0].split(" ")[0] for line in desk.series()] == ["deployment_info", "deployment_timestamp_seconds"]
+        assert [line.split("{")[0] for line in desk.series()] == ["deployment_info", "deployment_timestamp_seconds"]
+
+
+async def test_a_rollback_is_what_metrics_name() -> None:
+    """G3: the bad release answered for three minutes; when only the old one answers again, it is the release, since it did."""
+    async with looking(asking(api="https://api")) as desk:
+        for revision, minutes in (("91be20d", 3), ("3f2c91a", 6)):
+            desk.release.revision = revision
+            for _ in range(2 * minutes):
+                desk.release.clock.advance(30)
+                await desk.deployments.poll_revisions()
+        back = desk.release.clock.time() - 6 * 60 + 30
+        assert desk.series()[0] == info("api", "3f2c91a")
+        assert float(desk.series()[1].removeprefix('deployment_timestamp_seconds{target="api"} ')) == back
 
 
 async def test_what_a_target_answered_before_a_reload_is_not_told_of_another() -> None:

@@ -302,22 +302,34 @@ def test_errors_of_a_sink_are_told_from_the_start() -> None:
 def test_a_release_that_is_forgotten_leaves_no_series() -> None:
     """Where no target tells a revision any more, an old one doesn't stay for ever."""
     metrics = fresh()
-    metrics.deployed("3f2c91a", NOON)
+    metrics.deployed("api", "3f2c91a", NOON)
     assert values(metrics, "deployment_info", revision="3f2c91a") == [1]
     metrics.forget_deployments()
     assert values(metrics, "deployment_info") == values(metrics, "deployment_timestamp_seconds") == []
 
 
 def test_a_release_is_told_by_its_latest_name() -> None:
-    """One at a time; a version where it is no commit; and what is no Unicode in it breaks no page."""
+    """One at a time for each target; a version where it is no commit; and what is no Unicode in it breaks no page."""
     metrics = fresh()
     assert values(metrics, "deployment_info") == values(metrics, "deployment_timestamp_seconds") == []
-    metrics.deployed("3f2c91a", None)
+    metrics.deployed("api", "3f2c91a", None)
     assert values(metrics, "deployment_info", revision="3f2c91a", version="") == [1]
     assert values(metrics, "deployment_timestamp_seconds") == []
-    metrics.deployed("v2\udc80", at=NOON)
+    metrics.deployed("api", "v2\udc80", at=NOON)
     assert values(metrics, "deployment_info") == values(metrics, "deployment_info", revision="v2?", version="v2?") == [1]
     assert values(metrics, "deployment_timestamp_seconds") == [NOON]
+
+
+def test_each_target_has_a_release_of_its_own() -> None:
+    """G3b: two targets that report a revision both stand there, each with its own moment; a new release replaces its target's alone."""
+    metrics = fresh()
+    metrics.deployed("api", "aaaaaaa1", NOON)
+    metrics.deployed("web", "ccccccc1", None)
+    metrics.deployed("api", "bbbbbbb1", NOON + 60)
+    assert values(metrics, "deployment_info") == [1, 1]
+    assert values(metrics, "deployment_info", target="api", revision="bbbbbbb1") == [1]
+    assert values(metrics, "deployment_info", target="web", revision="ccccccc1") == [1]
+    assert values(metrics, "deployment_timestamp_seconds", target="api") == [NOON + 60]
 
 
 def test_a_scrape_sees_an_observation_whole() -> None:
