@@ -8,8 +8,9 @@ always give the same answer.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist, median
 
@@ -17,6 +18,7 @@ from judge.intervals import holm
 from judge.observation import Observation
 from judge.verdict import Finding, Outcome
 from probes.core import Verdict
+from probes.text import count, listed
 
 FLOOR = 0.10  # a share: 10 % slower
 ALPHA = 0.05
@@ -38,8 +40,8 @@ class Before:
 class Comparison:
     """One check before and after. `ratio` is the median of all pairwise ratios: 1.31 is 31 % slower, 1.0 where one side is empty.
 
-    `p` is the chance of an order at least as unfavourable if nothing had changed (adjusted where several were compared);
-    `enough` says whether so few samples could have shown anything at all.
+    `p` is the chance of an order at least as unfavourable if nothing had changed (adjusted for the `family` of checks that were
+    compared); `enough` says whether so few samples of so many checks could have shown anything at all.
     """
 
     name: str
@@ -49,26 +51,35 @@ class Comparison:
     p: float
     enough: bool
     slower: bool
+    family: int = 1
 
     def sentence(self) -> str:
-        """For a person: `plan-a-trip +31 % (p = 0.004)`."""
-        if not self.enough:
-            return f"{self.name}: {self.before} runs before and {self.after} after are too few to compare"
-        change = f"{(self.ratio - 1) * 100:+.0f} %"
-        return f"{self.name} {change} (p {'< 0.001' if self.p < 0.001 else f'= {self.p:.3f}'})"  # noqa: PLR2004 - what is printed
+        """For a person: `plan-a-trip +31 % (p = 0.004)`, or how many rounds it would take."""
+        change = f"{(self.ratio - 1) * 100:+,.0f} %"
+        if self.enough:
+            return f"{self.name} {change} (p {'< 0.001' if self.p < 0.001 else f'= {self.p:.3f}'})"  # noqa: PLR2004 - what is printed
+        among = f" among {self.family} checks" if self.family > 1 else ""
+        few = f"{count(self.before, 'run')} before and {self.after:,} after are too few to compare{among}"
+        return f"{self.name} {change}, not proven: {few}; {rounds_advice(self.before, self.family)}"
 
 
-def findings(compared: Iterable[Comparison], lines: Mapping[str, int], *, fail_on_slower: float | None = None) -> tuple[Finding, ...]:
-    """The gate's findings: a note for each that is slower or can't be compared; a failure from `fail_on_slower` on (a share).
+def findings(
+    compared: Iterable[Comparison], lines: Mapping[str, int], *, fail_on_slower: float | None = None, optional: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """The gate's findings: a note for each check that is slower or can't be compared.
 
-    `lines` are those of checks.yaml by the check's name.
+    From `fail_on_slower` on (a share) it is a failure, and inconclusive where it can't be proven; of an `optional` check it stays a
+    note. `lines` are those of checks.yaml by the check's name.
     """
     found = []
     for one in compared:
-        fails = one.slower and fail_on_slower is not None and one.ratio >= 1.0 + fail_on_slower
+        if one.enough and not one.slower:
+            continue
         text = f"slower than before the deployment: {one.sentence()}" if one.slower else one.sentence()
-        if one.slower or not one.enough:
-            found.append(Finding(Outcome.FAIL if fails else Outcome.PASS, text, one.name, lines.get(one.name, 0)))
+        outcome = Outcome.PASS
+        if fail_on_slower is not None and one.ratio >= 1.0 + fail_on_slower and one.name not in optional:
+            outcome = Outcome.FAIL if one.slower else Outcome.INCONCLUSIVE
+        found.append(Finding(outcome, text + (" (optional)" if one.name in optional else ""), one.name, lines.get(one.name, 0)))
     return tuple(found)
 
 
@@ -82,23 +93,56 @@ def compare_all(
 ) -> tuple[Comparison, ...]:
     """Compares every check that was measured before and after, in the order of `after`; p is adjusted by Holm's method.
 
-    `floor` is a share: 0.3 for "30 % slower".
+    `floor` is a share: 0.3 for "30 % slower". A comparison is `enough` if the most unfavourable order of its samples would be
+    significant beside the others as they were measured.
     """
     names = [name for name in after if name in before]
-    could = [name for name in names if could_tell(len(before[name]), len(after[name]), alpha)]
-    adjusted = dict(zip(could, holm([chance_slower(before[name], after[name]) for name in could]), strict=True))
+    could = [name for name in names if could_tell(len(before[name]), len(after[name]), alpha=alpha)]
+    chances = [chance_slower(before[name], after[name]) for name in could]
+    adjusted = dict(zip(could, holm(chances), strict=True))
     compared = []
     for name in names:
-        p, ratio = adjusted.get(name), pairwise_ratio(before[name], after[name])
+        p, ratio, sizes = adjusted.get(name), pairwise_ratio(before[name], after[name]), (len(before[name]), len(after[name]))
+        enough = p is not None and p <= alpha
+        if p is not None and not enough:
+            place = could.index(name)
+            enough = holm([*chances[:place], _least_chance(*sizes), *chances[place + 1 :]])[place] <= alpha
         slower = p is not None and p <= alpha and ratio >= 1.0 + floor
-        counts = len(before[name]), len(after[name])
-        compared.append(Comparison(name, *counts, ratio, 1.0 if p is None else p, enough=p is not None, slower=slower))
+        family = len(could) if p is not None else 1
+        compared.append(Comparison(name, *sizes, ratio, 1.0 if p is None else p, enough=enough, slower=slower, family=family))
     return tuple(compared)
 
 
-def could_tell(before: int, after: int, alpha: float = ALPHA) -> bool:
-    """Whether this many samples can show anything at all: at 5 %, three against three are just enough."""
-    return before > 0 and after > 0 and math.comb(before + after, after) >= 1.0 / alpha
+def could_tell(before: int, after: int, family: int = 1, *, alpha: float = ALPHA) -> bool:
+    """Whether so many samples can show anything when so many checks are compared: of one, at 5 %, three against three just can."""
+    return before > 0 and after > 0 and _least_chance(before, after) * family <= alpha
+
+
+def _least_chance(before: int, after: int) -> float:
+    """The p-value where every sample after is slower than every one before; below 1e-20 where both are many, which is all the same."""
+    return 1.0 / math.comb(before + after, min(before, after, _COUNTED))
+
+
+def rounds_advice(before: int, family: int) -> str:
+    """How many rounds would do to compare so many checks: after the deployment alone where that is in reach, else on both sides."""
+    both = next(rounds for rounds in itertools.count(1) if could_tell(rounds, rounds, family))
+    after = next((rounds for rounds in range(1, 2 * both + 1) if could_tell(before, rounds, family)), None)
+    return f"--rounds {after} would do" if after is not None else f"--rounds {both} before and after the deployment would do"
+
+
+def too_few(before: Mapping[str, int], rounds: int) -> str:
+    """What so many rounds after the deployment can't decide, said before they are run; "" where they can.
+
+    `before` are the numbers of runs before it by check.
+    """
+    compared = {name: runs for name, runs in before.items() if runs}
+    few = [name for name, runs in compared.items() if not could_tell(runs, rounds, len(compared))]
+    if not few:
+        return ""
+    named = listed(few, 4) if len(few) < len(compared) else "none of them" if len(few) > 1 else few[0]
+    advice = rounds_advice(min(compared[name] for name in few), len(compared))
+    can = "can" if named.startswith("none") else "can't"
+    return f"{count(len(compared), 'check')} compared by {count(rounds, 'round')}: {named} {can} be proven slower; {advice}"
 
 
 def pairwise_ratio(before: Sequence[float], after: Sequence[float]) -> float:
@@ -152,9 +196,9 @@ def _counted(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:
     for rank in doubled:
         for size in range(chosen, 0, -1):
             into = counts[size]
-            for total, count in counts[size - 1].items():
-                into[total + rank] = into.get(total + rank, 0) + count
-    return sum(count for total, count in counts[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
+            for total, ways in counts[size - 1].items():
+                into[total + rank] = into.get(total + rank, 0) + ways
+    return sum(ways for total, ways in counts[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
 
 
 def _approximated(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:

@@ -86,6 +86,12 @@ class Report:
         return sum(row.runs + row.strays for row in self.checks)
 
     @property
+    def loose(self) -> tuple[Finding, ...]:
+        """The reasons that no check's own outcome tells: of no check, or of one that passed and is slower than before."""
+        told = {row.check for row in self.checks if row.verdict is not Outcome.PASS}
+        return tuple(reason for reason in self.reasons if reason.check not in told)
+
+    @property
     def headline(self) -> str:
         """`smoke gate of 3f2c91a: 6 checks, 18 runs in 11 s`."""
         of = f" of {self.revision[:12]}" if self.revision else ""

@@ -15,7 +15,7 @@ from probes.core import Clock
 from runner.config.plan import Plan
 from runner.gate.addresses import Engine, gate_targets
 from runner.gate.arrival import RevisionWait, WaitResult
-from runner.gate.rounds import PACE, Rounds
+from runner.gate.rounds import PACE, Rounds, planned_rounds
 from runner.gate.run_revisions import RunRevisions
 from runner.gate.settings import Display, GateSettings
 
@@ -85,6 +85,10 @@ class Gate:
     async def run(self) -> GateResult:
         """A release that never came is not judged; one that never answered is asked once by every check, so that the report names them."""
         rules = Rules(require_slo=self._settings.require_slo)
+        if self._before is not None:
+            runs = {planned.check.name: len(self._before.durations.get(planned.check.name, ())) for planned in self._plan.checks}
+            if text := baseline.too_few(runs, planned_rounds(self._settings)):
+                self._display.say(text)
         waited = await self._wait.run()
         if waited.ready:
             never_answered = any(found.outcome is Outcome.FAIL for found in waited.findings)
@@ -117,7 +121,10 @@ class Gate:
         return redacted(made, Redactor(self._plan.secrets).text)
 
     def _compare(self, seconds: Mapping[str, Sequence[float]]) -> tuple[Finding, ...]:
-        """Before against after, where there is a before. A check that the baseline lacks is noted, and colours nothing."""
+        """Before against after, where there is a before. A check that the baseline lacks is noted, and changes nothing.
+
+        Inconclusive where the gate should fail on a slower release, and no required check can be compared.
+        """
         if self._before is None or not any(seconds.values()):
             return ()
         limit = self._settings.fail_on_slower
@@ -130,7 +137,11 @@ class Gate:
         notes += [
             Finding(Outcome.PASS, f"{name}: the baseline has no runs of it to compare with", name, lines.get(name, 0)) for name in new
         ]
-        return (*notes, *baseline.findings((c for c in compared if c.before), lines, fail_on_slower=limit))
+        optional = {planned.check.name for planned in self._plan.checks if not planned.check.required}
+        if limit is not None and not any(one.before and one.name not in optional for one in compared):
+            source = self._before.source or "the baseline"
+            notes.append(Finding(Outcome.INCONCLUSIVE, f"--fail-on-slower: nothing can be compared; {source} has no runs of these checks"))
+        return (*notes, *baseline.findings((c for c in compared if c.before), lines, fail_on_slower=limit, optional=optional))
 
 
 async def sleep_unless(stop: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from judge.baseline import Before
+from judge.baseline import Before, too_few
 from judge.report import Report
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
@@ -21,6 +21,7 @@ from runner.config.rates import windows
 from runner.engine.execute import Execute
 from runner.gate import baseline_file
 from runner.gate.gate import Gate
+from runner.gate.rounds import planned_rounds
 from runner.gate.settings import GateSettings
 from runner.reports.table import Board
 from runner.state import open_ledger
@@ -42,6 +43,10 @@ async def gate_here(
     ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
     if not ledger.durable:
         say(f"budgets and limits are counted in memory only: {ledger.why}")
+    if save is not None and (
+        text := too_few({planned.check.name: (rounds := planned_rounds(settings)) for planned in plan.checks}, rounds)
+    ):
+        say(f"--save: {text}")
     wire = Wire()
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=version)
     board = Board(console, tuple(one.check for one in plan.checks), rounds=settings.rounds)

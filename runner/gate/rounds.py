@@ -66,7 +66,7 @@ class Rounds:
         span = self._settings.span
         pace = self._pace if span is None else _PACE_OF_SPAN
         ends = self._clock.monotonic() + (span or 0.0)
-        self._left = self._settings.rounds if span is None else _rounds_within(span, pace)
+        self._left = planned_rounds(self._settings)
         if only_one:
             span, self._left = None, 1
         await self._revisions.read()
@@ -115,6 +115,11 @@ class Rounds:
             for check, runs in self._runs.items()
             if not check.part_of
         }
+
+
+def planned_rounds(settings: GateSettings) -> int:
+    """How many rounds the gate is going to judge."""
+    return settings.rounds if settings.span is None else _rounds_within(settings.span, _PACE_OF_SPAN)
 
 
 def _rounds_within(seconds: float, pace: float) -> int:

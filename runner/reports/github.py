@@ -33,9 +33,9 @@ def _annotations(report: Report, kind: str) -> Iterator[str]:
         if row.flaky and kind == "notice":
             text = f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
             yield _line(kind, report.file, row.line, f"{row.check}: flaky", text)
-    for reason in report.reasons:
-        if not reason.check and _kind(reason.outcome) == kind:
-            yield _line(kind, report.file, 1, f"gate: {reason.outcome}", reason.text)
+    for reason in report.loose:
+        if _kind(reason.outcome) == kind:
+            yield _line(kind, report.file, reason.line or 1, f"gate: {reason.outcome}", reason.text)
 
 
 def _kind(outcome: Outcome, *, required: bool = True) -> str:

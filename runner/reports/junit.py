@@ -2,8 +2,8 @@
 
 A check is a test case. A failed check is a failure; one that could not run, since the probe itself broke, an error; an
 inconclusive one is skipped, and so is an optional one that doesn't pass, for it mustn't turn the build red. What failed and
-passed at once when asked again is a flakyFailure. A reason that belongs to no check (another revision, never ready, nothing
-run) is a test case of its own.
+passed at once when asked again is a flakyFailure. A reason that no check's outcome tells (another revision, never ready, nothing
+run, slower than before) is a test case of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def write(report: Report) -> str:
     suite = Suite(f"outrider gate {report.service}".strip(), started=report.started, properties=properties)
     for row in report.checks:
         _check(suite, row, f"{report.file}:{row.line}")
-    for number, reason in enumerate((r for r in report.reasons if not r.check), 1):
+    for number, reason in enumerate(report.loose, 1):
         case = suite.case(f"gate {number}", "outrider.gate")
         add(case, "failure" if reason.outcome is Outcome.FAIL else "skipped", type=str(reason.outcome), message=reason.text)
     if notes := [*report.preamble, *(note.text for note in report.notes)]:

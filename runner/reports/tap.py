@@ -13,7 +13,7 @@ from runner.reports import Format
 
 def write(report: Report) -> str:
     """All lines. Inconclusive is skipped, as JUnit has it; the verdict itself stands in a comment."""
-    loose = [reason for reason in report.reasons if not reason.check]
+    loose = report.loose
     lines = ["TAP version 13", f"1..{len(report.checks) + len(loose)}", f"# verdict: {report.verdict}", f"# {one_line(report.headline)}"]
     lines += [f"# {one_line(text)}" for text in report.preamble]
     for number, row in enumerate(report.checks, 1):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge.baseline import Comparison, chance_slower, compare_all, could_tell, durations, findings, pairwise_ratio
+from judge.baseline import Comparison, chance_slower, compare_all, could_tell, durations, findings, pairwise_ratio, too_few
 from judge.verdict import Finding, Outcome
 from tests.support.observations import failed, made_check, passed, unknown
 
@@ -71,7 +71,8 @@ def test_what_the_gate_says_of_it() -> None:
     before = {name: [0.100 + 0.001 * i for i in range(12)] for name in ("trip", "api", "few")} | {"few": [0.1]}
     after = {"trip": [b * 1.31 for b in before["trip"]], "api": before["api"], "few": [0.1]}
     compared = compare_all(before, after)
-    too_few = Finding(Outcome.PASS, "few: 1 runs before and 1 after are too few to compare", "few", 0)
+    few = "few +0 %, not proven: 1 run before and 1 after are too few to compare; --rounds 3 before and after the deployment would do"
+    too_few = Finding(Outcome.PASS, few, "few", 0)
     said = "slower than before the deployment: trip +31 % (p < 0.001)"
     assert findings(compared, {"trip": 44}) == (Finding(Outcome.PASS, said, "trip", 44), too_few)
     assert findings(compared, {"trip": 44}, fail_on_slower=0.3)[0].outcome is Outcome.FAIL
@@ -84,9 +85,60 @@ def test_too_few_runs_say_so() -> None:
     assert could_tell(3, 3)
     found = compare("api", [0.1, 0.1], [9.0, 9.0])
     assert (found.enough, found.slower, found.p) == (False, False, 1.0)
-    assert found.sentence() == "api: 2 runs before and 2 after are too few to compare"
+    said = "api +8,900 %, not proven: 2 runs before and 2 after are too few to compare; --rounds 5 would do"
+    assert found.sentence() == said
     empty = compare("api", [], [])
     assert (empty.enough, empty.ratio) == (False, 1.0)
+
+
+def test_a_comparison_that_the_correction_makes_undecidable_is_told() -> None:
+    """U1: fourteen checks a hundred times slower by five rounds: each is told with its ratio and the rounds that would do.
+
+    Whoever asked to fail on slower gets no pass; with the rounds that it proposes, it is decided.
+    """
+    before = {f"check-{i}": [0.002 + i / 1e6 + j / 1e7 for j in range(5)] for i in range(14)}
+    slow = {name: [value * 100 for value in values] for name, values in before.items()}
+    compared = compare_all(before, slow)
+    assert not any(one.enough or one.slower for one in compared)
+    found = findings(compared, {}, fail_on_slower=0.3)
+    assert [one.check for one in found] == list(before)
+    assert {one.outcome for one in found} == {Outcome.INCONCLUSIVE}
+    assert found[0].text.endswith("not proven: 5 runs before and 5 after are too few to compare among 14 checks; --rounds 6 would do")
+    assert {one.outcome for one in findings(compared, {})} == {Outcome.PASS}
+    six = {name: [*values, 0.3] for name, values in slow.items()}
+    assert {one.outcome for one in findings(compare_all(before, six), {}, fail_on_slower=0.3)} == {Outcome.FAIL}
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_the_rounds_that_are_proposed_would_do(before: int, after: int, family: int) -> None:
+    """U1: as many as it says can tell, and one fewer can't; what is foretold is what the comparison then says."""
+    names = [f"check-{i}" for i in range(family)]
+    told = too_few(dict.fromkeys(names, before), after)
+    one_slower = {name: [float(i) for i in range(after)] for name in names} | {names[0]: [100.0 + i for i in range(after)]}
+    compared = compare_all({name: [float(i) for i in range(before)] for name in names}, one_slower)[0]
+    if could_tell(before, after):
+        assert bool(told) == (not compared.enough) == (not compared.slower)
+    if told:
+        rounds = int(told.partition("--rounds ")[2].split()[0])
+        first = rounds if "before and after" in told else before
+        assert could_tell(first, rounds, family)
+        assert not could_tell(min(first, rounds - 1) if first == rounds else first, rounds - 1, family)
+
+
+def test_a_check_among_many_of_which_others_are_certain_is_decided() -> None:
+    """U1: what the step-down method can decide is not called undecidable: the others' certainty leaves a smaller correction."""
+    many, few = [float(i) for i in range(1, 31)], [1.0, 2.0, 3.0, 4.0, 5.0]
+    before = {f"check-{i}": many for i in range(13)} | {"few": few}
+    after = {f"check-{i}": [100 * value for value in many] for i in range(13)} | {"few": [100 * value for value in few]}
+    assert all(one.enough and one.slower for one in compare_all(before, after))
+
+
+def test_an_optional_check_that_is_slower_is_a_note() -> None:
+    """It is reported and decides nothing, proven or not."""
+    before, after = {"api": [0.1 + i / 1e4 for i in range(9)], "few": [0.1]}, {"api": [0.2] * 9, "few": [0.9]}
+    found = findings(compare_all(before, after), {}, fail_on_slower=0.1, optional={"api", "few"})
+    assert [(one.outcome, one.text.endswith("(optional)")) for one in found] == [(Outcome.PASS, True)] * 2
 
 
 def test_several_checks_are_corrected() -> None:

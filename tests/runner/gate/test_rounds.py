@@ -94,6 +94,33 @@ async def test_slower_than_before_is_told_and_fails_only_on_demand() -> None:
     assert failing.report.verdict is Outcome.FAIL
 
 
+async def test_what_can_not_be_proven_slower_is_no_pass() -> None:
+    """U1: fourteen checks, five rounds, all a hundred times slower: said before anything is asked, and inconclusive at the end."""
+    names = [f"check-{i}" for i in range(14)]
+    before = Before({name: tuple(0.002 + i / 1e6 for i in range(5)) for name in names}, {}, "before.json")
+    road = Road(ran=lambda n, _: Reply(seconds=0.2 + n / 1e6))
+    result = await gated(road, plan(*names), GateSettings(rounds=5, fail_on_slower=0.3), before)
+    assert road.said[0] == "14 checks compared by 5 rounds: none of them can be proven slower; --rounds 6 would do"
+    assert result.report.verdict is Outcome.INCONCLUSIVE
+    assert len(result.report.reasons) == 14
+    assert all("too few to compare among 14 checks; --rounds 6 would do" in one.text for one in result.report.reasons)
+    plain = await gated(Road(ran=road.ran), plan(*names), GateSettings(rounds=5), before)
+    assert plain.report.verdict is Outcome.PASS
+    assert sum("too few to compare among 14 checks" in one.text for one in plain.report.notes) == 14
+    enough = Road(ran=road.ran)
+    assert (await gated(enough, plan(*names), GateSettings(rounds=6, fail_on_slower=0.3), before)).report.verdict is Outcome.FAIL
+    assert not enough.said[0].startswith("14 checks")
+
+
+async def test_nothing_to_compare_with_is_no_pass_where_slower_should_fail() -> None:
+    """U1: a runner that was just started has no runs from before, and a baseline may be of other checks."""
+    for before in (Before({}, {}, "the runner's own runs"), Before({"other": (0.1,) * 5}, {}, "before.json")):
+        result = await gated(Road(), plan(), GateSettings(rounds=5, fail_on_slower=0.3), before)
+        assert result.report.verdict is Outcome.INCONCLUSIVE
+        assert f"nothing can be compared; {before.source} has no runs of these checks" in result.report.reasons[0].text
+        assert (await gated(Road(), plan(), GateSettings(rounds=5), before)).report.verdict is Outcome.PASS
+
+
 async def test_what_was_not_measured_before_is_said() -> None:
     """A new check has nothing to be compared with."""
     result = await gated(Road(), plan("api", "fresh"), GateSettings(rounds=5), Before({"api": (0.1,) * 5}, {}, "before.json"))

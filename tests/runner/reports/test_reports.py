@@ -161,6 +161,19 @@ def test_an_error_line_points_at_the_checks_own_line(mixed: Report) -> None:
     assert lines[-1].startswith("::notice file=checks.yaml,line=40,title=ready%3A flaky::")
 
 
+def test_a_check_that_is_slower_than_before_is_in_every_report(good: Report) -> None:
+    """U1: it passed as such, so no row tells it: proven it fails, and not decidable it is inconclusive, in all formats."""
+    for outcome, mark in ((Outcome.FAIL, "failure"), (Outcome.INCONCLUSIVE, "skipped")):
+        slower = replace(good, verdict=outcome, reasons=(Finding(outcome, "api +900 %", "api", 29),))
+        written = {name: form.write(slower) for name, form in formats().items()}
+        assert all("900" in text for text in written.values()), written
+        assert f"<{mark} " in written["junit"]
+        assert (
+            written["github"].splitlines()[0].startswith(f"::{'error' if outcome is Outcome.FAIL else 'warning'} file=checks.yaml,line=29,")
+        )
+        assert ("not ok 3 - gate: api +900 %" in written["tap"]) == (outcome is Outcome.FAIL)
+
+
 def test_an_error_line_stays_one_line() -> None:
     """Per cent, CR and LF are escaped in a message, colon and comma in a property besides."""
     report = of_texts(["100 %\r\n::error::x"] * 7)
