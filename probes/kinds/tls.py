@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ from probes import (
 from probes.facts import TLS_VERSION
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
-from probes.wire.tls import Tls, broken, tls_families
+from probes.wire.tls import Tls, broken, day, tls_families
 
 _ALERT_WAIT = 0.5  # seconds; they don't count as the target's time
 
@@ -76,11 +75,17 @@ class Handshake(Probe):
             await self._wait_for_alert(ctx, stream)
         finally:
             stream.close()
-        left = ctx.facts["valid_seconds"]
-        until = datetime.fromtimestamp(ctx.clock.time() + left, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        left = ctx.facts.get("valid_seconds")
+        if left is None:
+            if self.expect.valid_for is not None:
+                raise Failed(Reason.TLS, "it can't be read until when the certificate is valid")
+            return Result.passed(f"valid until an unknown moment · {ctx.facts[TLS_VERSION]}")
+        until = day(ctx.clock.time() + left)
+        term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
         if self.expect.valid_for is not None and left < self.expect.valid_for:
-            term = f"expires in {in_words(left)}" if left > 0 else f"expired {in_words(-left)} ago"
             raise Failed(Reason.EXPIRED, f"the certificate {term}, on {until}; expected at least {in_words(self.expect.valid_for)} left")
+        if left <= 0:
+            return Result.passed(f"{term}, on {until}, which tls.verify: false accepts · {ctx.facts[TLS_VERSION]}")
         return Result.passed(f"valid for {in_words(left)}, until {until} · {ctx.facts[TLS_VERSION]}")
 
     async def _wait_for_alert(self, ctx: Context, stream: Stream) -> None:

@@ -17,8 +17,16 @@ _METADATA = frozenset(
         *("100.100.100.200", "168.63.129.16", "192.0.0.192"),  # Alibaba, Azure, Oracle
     )
 )
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
-_COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
+_LOW_BITS = tuple(  # networks whose last 32 bits are an IPv4 address
+    ipaddress.IPv6Network(network)
+    for network in (
+        "::/96",  # compatible: RFC 4291, section 2.5.5.1
+        "::ffff:0:0:0/96",  # SIIT: RFC 2765, section 2.1
+        "64:ff9b::/96",  # NAT64: RFC 6052, section 2.1
+    )
+)
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: a network may use a part of it, as a prefix of any length
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1: the 32 bits before the IPv4 address
 
 
 def read(text: Any) -> str:
@@ -35,7 +43,7 @@ AddressField = Annotated[str, BeforeValidator(read), WithJsonSchema({"type": "st
 def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | None:
     """Why no check may reach this address, or None. Link-local and metadata addresses hand out credentials.
 
-    An IPv4 address embedded in an IPv6 one (mapped, NAT64, 6to4, Teredo) is judged, too. `allowed` names exceptions.
+    An IPv4 address embedded in an IPv6 one (mapped, SIIT, NAT64, 6to4, Teredo, ISATAP) is judged, too. `allowed` names exceptions.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     for one in (ip, *_embedded(ip)):
@@ -55,8 +63,13 @@ def _embedded(ip: Address) -> Iterator[Address]:
         yield ip.sixtofour
     if ip.teredo:
         yield from ip.teredo
-    if any(ip in network for network in (*_NAT64, _COMPATIBLE)):
-        yield ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    number = int(ip)
+    if any(ip in network for network in _LOW_BITS) or number >> 32 & 0xFFFFFFFF in _ISATAP:
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if ip in _LOCAL_NAT64:  # RFC 6052, section 2.2: after a prefix of 48, 56, 64 or 96 bits; bits 64 to 71 are always left out
+        whole = number.to_bytes(16)
+        for start in (6, 7, 9, 12):
+            yield ipaddress.IPv4Address((whole[start:8] + whole[9:])[:4] if start < 8 else whole[start : start + 4])  # noqa: PLR2004
 
 
 def literal(host: str) -> str | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from probes.core import Failed, Reason
 from probes.text import is_address
 
 FRESH = 10.0  # seconds for which /etc/hosts and /etc/resolv.conf are used before they are read again
+ADDRESSES_CAP = 16  # addresses of a response that are used: more could not be tried within any timeout, and a server may name thousands
 LATE_FAMILY = 0.05  # RFC 8305, section 3: seconds to wait for the other address family once one has answered
 
 
@@ -62,7 +64,7 @@ class Resolver:
         self._read_at = 0.0
 
     async def addresses(self, host: str, within: float, kinds: Sequence[str] = ("AAAA", "A")) -> tuple[str, ...]:
-        """All addresses of a host, IPv6 and IPv4 alternating; only these record types are queried.
+        """The addresses of a host, IPv6 and IPv4 alternating, at most ADDRESSES_CAP; only these record types are queried.
 
         Raises Failed(DNS) where the name doesn't exist, has no address, or no server answers within `within` seconds.
         """
@@ -113,9 +115,9 @@ async def _query(resolver: dns.asyncresolver.Resolver, host: str, within: float,
         for task in tasks.values():
             task.cancel()
     families = [t.result() for t in finished if not t.exception()]
-    longest = max(map(len, families), default=0)
+    longest = min(max(map(len, families), default=0), ADDRESSES_CAP)
     if addresses := tuple(family[i] for i in range(longest) for family in families if i < len(family)):
-        return addresses
+        return addresses[:ADDRESSES_CAP]
     errors = [error for t in finished if (error := t.exception())]
     if any(isinstance(error, dns.resolver.NXDOMAIN) for error in errors):
         raise Failed(Reason.DNS, f"no such name: {host}")
@@ -131,4 +133,4 @@ async def _query_type(resolver: dns.asyncresolver.Resolver, host: str, kind: str
         response = await resolver.resolve(host, dns.rdatatype.from_text(kind), lifetime=within, search=True)
     except dns.resolver.NoAnswer:
         return ()
-    return tuple(record.address for record in response)
+    return tuple(record.address for record in itertools.islice(response, ADDRESSES_CAP))

@@ -1,30 +1,30 @@
-"""TLS: settings, contexts, the contents of certificates, and exact messages for handshakes that fail."""
+"""TLS: settings, contexts, the facts of a handshake, and exact messages for handshakes that fail."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import AuthorityInformationAccessOID
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from probes.core import Failed, Reason
 from probes.facts import TLS_VERSION
 from probes.families import Family, fact_family, info_family
-from probes.fields import OptionalFile
+from probes.fields import Host, OptionalFile
+from probes.wire.certificate import Certificate
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _EXPIRED, _NOT_YET = {10}, {9}
 _HOSTNAME = {62, 64}
 _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 18, 19
 _NO_ISSUER = {2, 20, 21}
+_NAMELESS = "has no name (SAN); its CN doesn't count"
 _OUR_CERTIFICATE: Mapping[str, str] = {  # a server's alerts about the check's own certificate, by OpenSSL's names
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate (tls.cert)",
     "TLSV1_ALERT_UNKNOWN_CA": "the server doesn't know the authority of the client certificate",
@@ -44,6 +44,13 @@ _BROKEN: Mapping[str, str] = {
     "TLSV1_UNRECOGNIZED_NAME": "the server has no certificate for this name (SNI)",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server supports none of the protocols that the check offers (ALPN)",
 }
+_OPENSSL_VERSIONS: Mapping[str, str] = {"1.0": "TLSv1", "1.1": "TLSv1.1", "1.2": "TLSv1.2", "1.3": "TLSv1.3"}  # the oldest first
+
+Version = Annotated[
+    Literal["1.0", "1.1", "1.2", "1.3"],
+    BeforeValidator(lambda version: str(version) if isinstance(version, float) else version),  # what 1.2 is to YAML
+    WithJsonSchema({"enum": ["1.0", "1.1", "1.2", "1.3", 1.0, 1.1, 1.2, 1.3]}),
+]
 
 
 class Tls(BaseModel):
@@ -52,16 +59,31 @@ class Tls(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     ca: OptionalFile = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
-    server_name: str | None = Field(default=None, description="The name to request (SNI) and to verify, instead of the host's.")
+    server_name: Host | None = Field(default=None, description="The name to request (SNI) and to verify, instead of the host's.")
     verify: bool = Field(default=True, description="false accepts any certificate; its facts are recorded in any case.")
     cert: OptionalFile = Field(default=None, description="A PEM file with the client certificate, for a server that requires one.")
     key: OptionalFile = Field(default=None, description="A PEM file with the certificate's key, if `cert` doesn't have it.")
-    minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS version that is accepted.")
+    minimum: Version = Field(default="1.2", description="The oldest TLS version that is accepted; 1.0 and 1.1 are for old devices.")
+
+    @field_validator("ca")
+    @classmethod
+    def _read_authorities(cls, ca: Path | None, info: ValidationInfo) -> Path | None:
+        if ca and (info.context or {}).get("files"):
+            try:
+                _judge_authorities(ca)
+            except OSError as error:
+                raise ValueError(_unusable(error, {"ca": ca})) from None
+        return ca
 
     @model_validator(mode="after")
-    def _require_cert_for_key(self) -> Self:
+    def _read_certificate(self, info: ValidationInfo) -> Self:
         if self.key and not self.cert:
             raise ValueError("key belongs to a cert; give that, too")
+        if self.cert and (info.context or {}).get("files"):
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.cert, self.key, _refuse_password)
+            except OSError as error:
+                raise ValueError(_unusable(error, {"cert": self.cert, "key": self.key})) from None
         return self
 
     def stamp(self) -> tuple[float, ...]:
@@ -71,22 +93,34 @@ class Tls(BaseModel):
 
     def judge_version(self, spoken: str | None) -> None:
         """Raises Failed(tls) for an older version (by OpenSSL's name) than `minimum`, before anything is sent in it."""
-        if self.minimum == "1.3" and spoken != "TLSv1.3":
-            raise Failed(Reason.TLS, f"the server speaks {spoken}, expected at least TLSv1.3")
+        if spoken in [name for version, name in _OPENSSL_VERSIONS.items() if version < self.minimum]:
+            raise Failed(Reason.TLS, f"the server speaks {spoken}, expected at least {_OPENSSL_VERSIONS[self.minimum]}")
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """A client's context. Reads files and takes about 13 ms: the wire creates each once, in a thread.
 
-        Raises Failed(UNTRUSTED) where a file can't be read: without its authorities no server can be trusted.
+        Raises Failed(INTERNAL) where a file can't be used, or where there are no authorities: that says nothing of the target.
         """
+        authorities = self.ca or os.environ.get("SSL_CERT_FILE")
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            if self.verify and authorities:
+                _judge_authorities(authorities)
+            context = ssl.create_default_context(cafile=self.ca if self.verify else None)
+            if self.verify and not (context.cert_store_stats()["x509"] or _holds_files(ssl.get_default_verify_paths().capath)):
+                raise OSError("this machine has no authorities; install ca-certificates, or set tls.ca")
             if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(f"{name} ({file})" for name, file in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if file)
-            raise Failed(Reason.UNTRUSTED, f"can't use tls: {files}: {error.strerror or error}") from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # `minimum` is judged after the handshake, when the certificate is known
+                context.load_cert_chain(self.cert, self.key, _refuse_password)
+        except OSError as error:
+            files = {"ca" if self.ca else "SSL_CERT_FILE": authorities, "cert": self.cert, "key": self.key}
+            raise Failed(Reason.INTERNAL, _unusable(error, files)) from error
+        # Each Python has other defaults: 3.13 takes an authority of `ca` that is no root, and refuses what is against RFC 5280.
+        context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        context.hostname_checks_common_name = False  # as in browsers: a certificate is for its alternative names alone
+        # `minimum` is judged after the handshake, when the certificate is known
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.minimum in ("1.0", "1.1"):
+            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # their signatures are too weak for OpenSSL's defaults
         if not self.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if alpn:
@@ -94,43 +128,27 @@ class Tls(BaseModel):
         return context
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """The contents of one certificate."""
+def _judge_authorities(file: Path | str) -> None:
+    """Raises OSError where the file can't be read or has no certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with contextlib.suppress(ssl.SSLError):
+        context.load_verify_locations(file)
+    if not context.cert_store_stats()["x509"]:
+        raise OSError("the file has no certificate in PEM")
 
-    subject: str
-    issuer: str
-    names: tuple[str, ...]  # DNS names and addresses that it is for
-    not_before: float  # seconds since the epoch
-    not_after: float
-    serial: str
-    fingerprint: str  # SHA-256, hex
-    issuer_at: str = ""  # the address of its issuer's certificate, as it says itself; roots have none
 
-    @classmethod
-    def read(cls, der: bytes) -> Certificate:
-        """Reads a certificate in DER. Raises ValueError where it is not one."""
-        cert = x509.load_der_x509_certificate(der)
-        try:
-            names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            listed = [str(n) for kind in (x509.DNSName, x509.IPAddress) for n in names.get_values_for_type(kind)]
-        except x509.ExtensionNotFound:
-            listed = []
-        try:
-            access = cert.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-            issuers = [str(a.access_location.value) for a in access if a.access_method == AuthorityInformationAccessOID.CA_ISSUERS]
-        except x509.ExtensionNotFound:
-            issuers = []
-        return cls(
-            subject=cert.subject.rfc4514_string(),
-            issuer=cert.issuer.rfc4514_string(),
-            names=tuple(listed),
-            not_before=cert.not_valid_before_utc.timestamp(),
-            not_after=cert.not_valid_after_utc.timestamp(),
-            serial=f"{cert.serial_number:x}",
-            fingerprint=cert.fingerprint(SHA256()).hex(),
-            issuer_at=next(iter(issuers), ""),
-        )
+def _holds_files(folder: str | None) -> bool:
+    return folder is not None and Path(folder).is_dir() and any(Path(folder).iterdir())
+
+
+def _refuse_password() -> str:
+    """Instead of OpenSSL's question on the terminal."""
+    raise OSError("the key has a password; store it without one")
+
+
+def _unusable(error: OSError, files: Mapping[str, Path | str | None]) -> str:
+    named = ", ".join(f"{name} {file}" for name, file in files.items() if file)
+    return f"can't use tls{f': {named}' if named else ''}: {error.strerror or error}"
 
 
 def presented(tls: ssl.SSLObject) -> list[bytes]:
@@ -149,13 +167,19 @@ def _chain(tls: Any, method: str) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in getattr(tls._sslobj, method)() or ()]  # noqa: SLF001 - private until 3.13
 
 
-def facts(chain: Sequence[Certificate], trusted: Sequence[Certificate], tls: ssl.SSLObject) -> dict[str, Any]:
-    """The facts of a handshake. Those of certificates are absent where the server presented none."""
-    found: dict[str, Any] = {TLS_VERSION: tls.version(), "tls_cipher": (tls.cipher() or (None,))[0]}
+def version_facts(tls: ssl.SSLObject) -> dict[str, str]:
+    """The version and the cipher suite of a handshake, by OpenSSL's names."""
+    found = {TLS_VERSION: tls.version(), "tls_cipher": (tls.cipher() or (None,))[0]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def certificate_facts(chain: Sequence[Certificate], trusted: Sequence[Certificate]) -> dict[str, Any]:
+    """The facts of a presented chain and of the verified one; none where the server presented no certificate."""
+    found: dict[str, Any] = {}
     if chain:
         leaf = chain[0]
         found |= {
-            "cert_expiry": min(c.not_after for c in chain),
+            "cert_expiry": min((c.not_after for c in chain if c.not_after is not None), default=None),
             "cert_not_before": leaf.not_before,
             "cert_subject": leaf.subject,
             "cert_issuer": leaf.issuer,
@@ -164,8 +188,26 @@ def facts(chain: Sequence[Certificate], trusted: Sequence[Certificate], tls: ssl
             "cert_fingerprint": leaf.fingerprint,
         }
     if trusted:
-        found["chain_expiry"] = min(c.not_after for c in trusted)
+        found["chain_expiry"] = min((c.not_after for c in trusted if c.not_after is not None), default=None)
     return {name: value for name, value in found.items() if value is not None}
+
+
+CERTIFICATE_FACTS = (
+    "cert_expiry",
+    "cert_not_before",
+    "cert_subject",
+    "cert_issuer",
+    "cert_names",
+    "cert_serial",
+    "cert_fingerprint",
+    "chain_expiry",
+)
+
+
+def expires(facts: Mapping[str, Any]) -> float:
+    """When the chain of these facts expires: the verified one, since a presented one may have a cross-signature that nobody needs."""
+    expiry: float = facts.get("chain_expiry", facts.get("cert_expiry", math.inf))
+    return expiry
 
 
 def _ago(seconds: float) -> str:
@@ -176,7 +218,8 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _day(moment: float) -> str:
+def day(moment: float) -> str:
+    """A moment (seconds since the epoch) as a message gives it: `2026-11-24 14:12 UTC`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -189,13 +232,16 @@ def failure(error: ssl.SSLError, chain: Sequence[Certificate], host: str, now: f
         return Failed(Reason.UNTRUSTED, f"the certificate is not valid: {text}")
     leaf = chain[0]
     if code in _EXPIRED:
-        expired = next((c for c in chain if c.not_after < now), leaf)
+        expired = next((c for c in chain if c.not_after is not None and c.not_after < now), leaf)
         whose = "" if expired is leaf else f" of {expired.subject}"
-        return Failed(Reason.EXPIRED, f"the certificate{whose} expired {_ago(now - expired.not_after)} ago, on {_day(expired.not_after)}")
+        since = "has expired" if expired.not_after is None else f"expired {_ago(now - expired.not_after)} ago, on {day(expired.not_after)}"
+        return Failed(Reason.EXPIRED, f"the certificate{whose} {since}")
     if code in _NOT_YET:
-        return Failed(Reason.NOT_YET_VALID, f"the certificate is not valid until {_day(leaf.not_before)}")
+        until = "yet" if leaf.not_before is None else f"until {day(leaf.not_before)}"
+        return Failed(Reason.NOT_YET_VALID, f"the certificate is not valid {until}")
     if code in _HOSTNAME:
-        return Failed(Reason.HOSTNAME, f"the certificate is for {', '.join(leaf.names[:8]) or 'no name'}, not for {host}")
+        named = f"is for {', '.join(leaf.names[:8])}, not for {host}"
+        return Failed(Reason.HOSTNAME, f"the certificate {named if leaf.names else _NAMELESS}")
     return _issuer_failure(code, text, chain[-1])
 
 

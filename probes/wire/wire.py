@@ -7,25 +7,25 @@ here, so that the phases of all kinds mean the same.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
+import hashlib
 import socket
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, cast
 
 from probes.core import Failed, Measurements, PolicyRefused, Reason
 from probes.facts import DNS_LOOKUP, IP, IP_PROTOCOL, TLS_VERSION
-from probes.text import host_and_port
 from probes.wire.addresses import in_order, record_types, refusal
+from probes.wire.certificate import Certificate
+from probes.wire.dial import first_to_connect
 from probes.wire.resolver import Resolver
 from probes.wire.route import Route
 from probes.wire.stream import Stream
-from probes.wire.tls import Certificate, Tls, facts, failure, presented, verified
+from probes.wire.tls import CERTIFICATE_FACTS, Tls, certificate_facts, expires, failure, presented, verified, version_facts
 
+CERTIFICATES_CAP = 512 * 1024  # bytes in DER of the certificates that are kept
 FRESH = 10.0  # seconds after which a TLS context's files are looked at again
-NEXT_ADDRESS = 0.25  # RFC 8305, section 5: seconds after which the next address is tried, too
 
 
 class Shared(Protocol):
@@ -59,8 +59,8 @@ class Wire:
     def __init__(self, *, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver()
         self._contexts: dict[tuple[Tls, tuple[str, ...]], _CachedContext] = {}
-        self._certificates: dict[bytes, Certificate] = {}
-        self._allowed: set[str] = set()  # addresses that were judged before
+        self._certificates: dict[bytes, Certificate] = {}  # by the hash of their DER
+        self._certificate_bytes = 0  # of the DER of those
         self._shared: dict[type[Shared], Shared] = {}
         self._closed = False
 
@@ -88,7 +88,7 @@ class Wire:
         """
         addresses = await self.resolve(ctx, host, route)
         with ctx.phase("connect") as interval:
-            sock, interval.end = await _first_to_connect(ctx, addresses, port)
+            sock, interval.end = await first_to_connect(ctx.clock.monotonic, addresses, port)
         ip = sock.getpeername()[0]
         ctx.facts |= {IP: ip, IP_PROTOCOL: 6 if ":" in ip else 4}
         return sock
@@ -102,11 +102,8 @@ class Wire:
         if not (route and route.any_address):
             exceptions = route.allowed if route else ()
             for address in addresses:
-                if address not in self._allowed:
-                    if why := refusal(address, host, exceptions):
-                        raise PolicyRefused(why)
-                    if not exceptions:
-                        self._allowed.add(address)
+                if why := refusal(address, host, exceptions):
+                    raise PolicyRefused(why)
         return addresses
 
     async def _addresses(self, ctx: Measurements, host: str, route: Route | None) -> Sequence[str]:
@@ -145,7 +142,7 @@ class Wire:
 
     async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
         """Makes the TLS handshake on an open connection. Raises Failed with the exact reason; facts and evidence have the certificates."""
-        name = tls.server_name or host
+        name = (tls.server_name or host).rstrip(".")  # the last dot belongs to DNS: neither SNI (RFC 6066, 3) nor certificates have it
         with ctx.phase("tls") as interval:
             try:
                 await stream.handshake(context, name)
@@ -156,23 +153,36 @@ class Wire:
         tls.judge_version(ctx.facts.get(TLS_VERSION))
 
     def _record_tls(self, ctx: Measurements, stream: Stream, *, verified_by: ssl.SSLContext | None) -> list[Certificate]:
-        """OpenSSL keeps a part of a chain even if its verification failed or was off: such a chain is not verified."""
+        """OpenSSL keeps a part of a chain even if its verification failed or was off: such a chain is not verified.
+
+        Of several handshakes of one run (redirects) the certificate that expires first is the run's, or the one that failed.
+        """
         if stream.tls is None:
             return []
-        chain = [self._read(der) for der in presented(stream.tls)]
+        chain = [self.read_certificate(der) for der in presented(stream.tls)]
         is_verified = verified_by is not None and verified_by.verify_mode is ssl.CERT_REQUIRED
-        ctx.facts |= facts(chain, [self._read(der) for der in verified(stream.tls)] if is_verified else [], stream.tls)
-        ctx.evidence["certificates"] = [
-            {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
-        ]
+        trusted = [self.read_certificate(der) for der in verified(stream.tls)] if is_verified else []
+        ctx.facts |= version_facts(stream.tls)
+        found = certificate_facts(chain, trusted)
+        if verified_by is None or expires(found) <= expires(ctx.facts):
+            for name in CERTIFICATE_FACTS:
+                ctx.facts.pop(name, None)
+            ctx.facts |= found
+            ctx.evidence["certificates"] = [
+                {"subject": c.subject, "issuer": c.issuer, "not_after": c.not_after, "names": c.names} for c in chain
+            ]
         return chain
 
-    def _read(self, der: bytes) -> Certificate:
-        if der not in self._certificates:
-            if len(self._certificates) > 1000:  # noqa: PLR2004 - a bound, not a meaning: a server may present a new one each time
+    def read_certificate(self, der: bytes) -> Certificate:
+        """The certificate, kept for later runs; a server may present another one each time."""
+        key = hashlib.sha256(der).digest()
+        if (known := self._certificates.get(key)) is None:
+            if self._certificate_bytes > CERTIFICATES_CAP:
                 self._certificates.clear()
-            self._certificates[der] = Certificate.read(der)
-        return self._certificates[der]
+                self._certificate_bytes = 0
+            known = self._certificates[key] = Certificate.read(der)
+            self._certificate_bytes += len(der)
+        return known
 
 
 async def open_stream(ctx: Measurements, sock: socket.socket) -> Stream:
@@ -184,65 +194,3 @@ async def open_stream(ctx: Measurements, sock: socket.socket) -> Stream:
         sock.close()
         raise
     return stream
-
-
-async def _first_to_connect(ctx: Measurements, addresses: Sequence[str], port: int) -> tuple[socket.socket, float]:
-    """The first socket that is connected, and when it was; the other attempts are cancelled."""
-    if len(addresses) == 1:  # the plain case needs no tasks
-        try:
-            return await _connect(ctx, addresses[0], port)
-        except OSError as error:
-            raise _none_connected({addresses[0]: error}, port) from error
-    errors: dict[str, OSError] = {}
-    running: dict[asyncio.Task[tuple[socket.socket, float]], str] = {}
-    waiting = list(addresses)
-    try:
-        while waiting or running:
-            if waiting:
-                address = waiting.pop(0)
-                running[asyncio.ensure_future(_connect(ctx, address, port))] = address
-            done, _ = await asyncio.wait(running, timeout=NEXT_ADDRESS if waiting else None, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                address = running.pop(task)
-                if (failed := task.exception()) is None:
-                    return task.result()
-                if not isinstance(failed, OSError):
-                    raise failed
-                errors[address] = failed
-    finally:
-        await _cancel(running)
-    raise _none_connected(errors, port)
-
-
-async def _cancel(attempts: Collection[asyncio.Task[tuple[socket.socket, float]]]) -> None:
-    """Cancels attempts; one that has connected meanwhile is closed."""
-    for attempt in attempts:
-        attempt.cancel()
-    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(outcome, tuple):
-            outcome[0].close()
-
-
-async def _connect(ctx: Measurements, address: str, port: int) -> tuple[socket.socket, float]:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock, ctx.clock.monotonic()
-
-
-def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
-    """One error about all addresses: the class and number of the first one, the messages of all."""
-    if not errors:
-        return Failed(Reason.DNS, "the name has no address")
-    first = next(iter(errors.values()))
-    messages = [f"{host_and_port(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
-    if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
-        where = " and ".join(host_and_port(address, port) for address in errors)
-        return ConnectionRefusedError(errno.ECONNREFUSED, f"Connection refused by {where}")
-    return type(first)(first.errno, "; ".join(messages))

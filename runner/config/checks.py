@@ -64,7 +64,7 @@ def build_check(entry: Entry, context: BuildContext) -> Planned | None:
     if kind is None:
         return None
     part = ConfigPart(settings, path, entry.at, f"kind {kind}", COMMON)
-    values = {"targets": context.targets, "folder": reading.file.parent}
+    values = {"targets": context.targets, "folder": reading.file.parent, "files": not context.source.dry}
     probe = reading.validated(context.kinds[kind], part, context.source, context=values)
     sound = keys or _sound_keys(entry, common, context)
     if sound is None:

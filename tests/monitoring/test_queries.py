@@ -17,7 +17,7 @@ EXPECTED: dict[str, tuple[float | None, float | None]] = {  # by what the query 
     "sum by (job": (1, 0.5),
     "sort_desc(sum by (check, reason)": (None, None),  # of all runners together; none failed
     "time() - probe_next": (8 * 3600, None),  # thirty days after the start; b's next run is due then
-    "probe_ssl_earliest": (86400, None),
+    "probe_ssl_last_chain": (86400, None),
 }
 
 
@@ -40,7 +40,7 @@ DATA = [
     *series("probe_interval_seconds", "30x720", "30x720"),
     *series("probe_timeout_seconds", "5x720", "5x720"),
     *series("probe_next_run_timestamp_seconds", f"{712 * 3600}x720", f"{720 * 3600}x720"),
-    *series("probe_ssl_earliest_cert_expiry", f"{744 * 3600}x720", f"{7200 * 3600}x720"),
+    *series("probe_ssl_last_chain_expiry_timestamp_seconds", f"{744 * 3600}x720", f"{7200 * 3600}x720"),
 ]
 
 

@@ -37,15 +37,24 @@ def filled(seen: Observation) -> dict[str, list[Any]]:
     return {family.name: list(family.read(seen.phases, seen.facts)) for family in Dns.families}
 
 
-@pytest.mark.parametrize(("transport", "phases"), [("udp", ["connect", "request"]), ("tcp", ["resolve", "connect", "request"])])
-async def test_asks_for_records(runs: Observer, transport: str, phases: list[str]) -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_server_that_no_check_may_reach(runs: Observer, transport: str) -> None:
+    """m5: a link-local or metadata address is refused over UDP as over TCP, in whatever form it stands there."""
+    for server in ("169.254.169.254", "[::ffff:169.254.169.254]:53", "[fd00::5efe:a9fe:a9fe]:53"):
+        seen = await runs.observe(Dns.model_validate({"name": "api.roadtrip.app", "server": server, "transport": transport}))
+        assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.POLICY), seen.message
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_asks_for_records(runs: Observer, transport: str) -> None:
     """Over either transport the records are in the message, the phases and counts in the blackbox_exporter's families."""
     async with nameserver(ADDRESSES) as server:
         async with no_leaks(serving=server.port):
             seen = await runs.observe(probe(server, transport=transport))
         assert server.asked == [transport]
     assert (seen.verdict, seen.message) == (Verdict.PASS, "api.roadtrip.app A → 192.0.2.7, 192.0.2.8")
-    assert list(seen.phases) == phases
+    assert list(seen.phases) == ["resolve", "connect", "request"]
+    assert (seen.facts["ip"], seen.facts["ip_protocol"]) == ("127.0.0.1", 4)
     samples = filled(seen)
     assert samples["probe_dns_answer_rrs"] == [((), 2.0)]
     assert samples["probe_dns_authority_rrs"] == samples["probe_dns_additional_rrs"] == [((), 0.0)]

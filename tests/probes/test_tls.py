@@ -1,17 +1,30 @@
 from __future__ import annotations
 
+import asyncio
+import re
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from judge.observation import Observation
-from probes.core import Reason, Verdict
+from probes.core import Failed, Reason, Verdict
+from probes.kinds.grpc import Grpc
+from probes.kinds.http import Http
 from probes.kinds.tls import Handshake, in_words
+from probes.kinds.websocket import WebSocket
 from probes.probe import Context
+from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from tests.support import servers
+from tests.support.asking import answer, ask
 from tests.support.ca import NAMES, Authority
 from tests.support.context import make_context
 from tests.support.engine import Observer
@@ -24,6 +37,11 @@ def probe(server: servers.Server, authority: Authority, **more: Any) -> Handshak
     """A check of a server by the tests' authority."""
     tls = {"ca": authority.ca_file} | more.pop("tls", {})
     return Handshake.model_validate({"host": "localhost", "port": server.port, "tls": tls} | more)
+
+
+def http(server: servers.Server, authority: Authority, *, host: str = "localhost", **more: Any) -> Http:
+    """The same over HTTP."""
+    return Http.model_validate({"url": f"https://{host}:{server.port}/", "tls": {"ca": authority.ca_file}} | more)
 
 
 async def observed(runs: Observer, authority: Authority, which: str, **more: Any) -> Observation:
@@ -140,12 +158,134 @@ async def test_the_authorities_of_the_environment(authority: Authority, monkeypa
     assert result.verdict is Verdict.PASS
 
 
-async def test_authorities_that_cannot_be_read(runs: Observer, authority: Authority) -> None:
-    """A tls.ca that isn't there fails as untrusted and names the file."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> dict[str, Path]:
+    """Files that hold no authority, by what is said of each; and a certificate whose key has a password."""
+    folder = tmp_path_factory.mktemp("files")
+    made = {"No such file": folder / "missing.pem", "Is a directory": folder}
+    for number, content in enumerate((b"", b"ca", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x30\x82\0")):
+        path = made["no certificate in PEM" + " " * number] = folder / f"{number}.pem"
+        path.write_bytes(content)
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = made["locked"] = folder / "locked.pem"
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+    locked.write_bytes(authority.ca_file.read_bytes() + text)
+    return made
+
+
+ODD_FILES = ["No such file", "Is a directory", *("no certificate in PEM" + " " * number for number in range(4))]
+
+
+@pytest.mark.parametrize("words", ODD_FILES)
+async def test_authorities_that_cannot_be_read(runs: Observer, authority: Authority, files: dict[str, Path], words: str) -> None:
+    """W14: a tls.ca that is missing, empty or something else is named, and is no failure of the target."""
     async with servers.silent(tls=authority.good) as server:
-        seen = await runs.observe(probe(server, authority, tls={"ca": "/nowhere/ca.pem"}))
-    assert seen.reason is Reason.UNTRUSTED
-    assert "/nowhere/ca.pem" in seen.message
+        seen = await runs.observe(probe(server, authority, tls={"ca": str(files[words])}))
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.INTERNAL)
+    assert seen.message.startswith(f"can't use tls: ca {files[words]}: ")
+    assert words.strip() in seen.message
+
+
+@pytest.mark.parametrize("words", ODD_FILES)
+def test_authorities_are_read_with_the_configuration(files: dict[str, Path], words: str) -> None:
+    """W14: such a file is an error of the configuration, which a dry run doesn't look at."""
+    settings = {"host": "localhost", "tls": {"ca": str(files[words])}}
+    with pytest.raises(ValidationError, match=words.strip()) as caught:
+        Handshake.model_validate(settings, context={"folder": "/", "files": True})
+    assert caught.value.errors()[0]["loc"] == ("tls", "ca")
+    Handshake.model_validate(settings, context={"folder": "/", "files": False})
+
+
+def test_a_certificate_is_read_with_the_configuration(files: dict[str, Path]) -> None:
+    """W14: so is a client certificate; a password is not asked for on the terminal."""
+    settings = {"host": "localhost", "tls": {"cert": str(files["locked"])}}
+    with pytest.raises(ValidationError, match="the key has a password"):
+        Handshake.model_validate(settings, context={"files": True})
+
+
+async def test_the_environments_authorities_cannot_be_read(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W14: SSL_CERT_FILE that isn't there is named, too; without verification it isn't needed."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    async with servers.silent(tls=authority.good) as server:
+        with pytest.raises(Failed, match=r"SSL_CERT_FILE /nowhere/ca\.pem: No such file") as caught:
+            await Handshake(host="localhost", port=server.port).run(make_context(Wire()))
+        assert caught.value.reason is Reason.INTERNAL
+        result = await Handshake(host="localhost", port=server.port, tls=Tls(verify=False)).run(make_context(Wire()))
+    assert result.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("which", ["intermediate", "leaf"])
+async def test_authorities_that_are_no_root(runs: Observer, tmp_path_factory: pytest.TempPathFactory, which: str) -> None:
+    """W14: `ca` may name an intermediate or the server's own certificate alone, whatever Python's defaults are."""
+    folder = await asyncio.to_thread(tmp_path_factory.mktemp, "partial")
+    issuing = trustme.CA().create_child_ca()
+    leaf = issuing.issue_cert("localhost")
+    pem = issuing.cert_pem if which == "intermediate" else leaf.cert_chain_pems[0]
+    await asyncio.to_thread(pem.write_to_path, str(folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    await asyncio.to_thread(leaf.configure_cert, context)
+    async with servers.silent(tls=context) as server:
+        seen = await runs.observe(Handshake.model_validate({"host": "localhost", "port": server.port, "tls": {"ca": folder / "ca.pem"}}))
+    assert seen.verdict is Verdict.PASS, seen.message
+
+
+def test_the_flags_of_verification_are_ours() -> None:
+    """W14: a certificate is verified alike by each Python: the flags are set, and none is a default."""
+    assert Tls().context().verify_flags == ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+async def test_a_name_in_the_subject_alone(runs: Observer, authority: Authority) -> None:
+    """W8: a certificate without names (SAN) fails, though its CN is the host: browsers refuse it, too."""
+    async with servers.silent(tls=authority.nameless) as server:
+        for check in (probe(server, authority), http(server, authority)):
+            seen = await runs.observe(check)
+            assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.HOSTNAME)
+            assert seen.message == "the certificate has no name (SAN); its CN doesn't count"
+
+
+async def test_a_name_with_its_last_dot(runs: Observer, authority: Authority) -> None:
+    """W12: the last dot of a name belongs to DNS: neither SNI nor the certificate has it."""
+    names: list[str | None] = []
+    authority.offering.sni_callback = lambda _tls, name, _context: names.append(name)
+    async with servers.canned(answer(b"ok"), answer(b"ok"), tls=authority.offering) as server:
+        for check in (
+            probe(server, authority, host="localhost."),
+            probe(server, authority, tls={"server_name": "good.test."}),
+            http(server, authority, host="localhost."),
+            WebSocket.model_validate({"url": f"wss://localhost.:{server.port}/", "tls": {"ca": authority.ca_file}}),
+            Grpc.model_validate({"host": "localhost.", "port": server.port, "tls": {"ca": authority.ca_file}}),
+        ):
+            seen = await runs.observe(check)
+            assert seen.facts["chain_expiry"] > seen.at, seen.message
+    assert names == ["localhost", "good.test", "localhost", "localhost", "localhost"]
+
+
+async def test_an_expired_certificate_that_is_accepted(runs: Observer, authority: Authority) -> None:
+    """W14: with verify: false the message says in words that the certificate has expired."""
+    seen = await observed(runs, authority, "expired", tls={"verify": False})
+    assert seen.verdict is Verdict.PASS
+    assert re.match(r"expired 3 h ago, on 20\d\d-\d\d-\d\d \d\d:\d\d UTC, which tls\.verify: false accepts · TLSv1\.3$", seen.message)
+
+
+@pytest.mark.parametrize(("minimum", "verdict"), [("1.0", Verdict.PASS), (1.1, Verdict.PASS), ("1.2", Verdict.FAIL)])
+async def test_an_ancient_version(runs: Observer, authority: Authority, minimum: object, verdict: Verdict) -> None:
+    """W14: an old device that speaks TLS 1.1 can be watched by `minimum`, and is refused without it."""
+    seen = await observed(runs, authority, "ancient", tls={"minimum": minimum})
+    assert seen.verdict is verdict, seen.message
+    if verdict is Verdict.PASS:
+        assert seen.facts["tls_version"] == "TLSv1.1"
+
+
+async def test_the_certificate_of_a_redirect_chain(authority: Authority) -> None:
+    """W14: of several hosts, the certificate that expires first is the run's; version and cipher are the last one's."""
+    async with servers.canned(answer(b"ok"), tls=authority.old) as last:
+        redirect = answer(b"", f"Location: https://localhost:{last.port}/".encode(), status=b"302 Found")
+        async with servers.canned(redirect, tls=authority.soon) as first:
+            ctx = make_context(Wire())
+            await ask(ctx, f"https://localhost:{first.port}/", redirects=1, tls={"ca": authority.ca_file})
+    assert ctx.facts["chain_expiry"] == pytest.approx(ctx.clock.time() + 3 * DAY, abs=600)
+    assert ctx.facts["tls_version"] == "TLSv1.2"
+    assert ctx.evidence["certificates"][0]["not_after"] == ctx.facts["cert_expiry"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 NAMES = ("127.0.0.1", "localhost", "good.test")
 DAY = dt.timedelta(days=1)
+_LOCALHOST = x509.SubjectAlternativeName([x509.DNSName("localhost")])
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Authority:
     """The CA's certificate as a file, and server contexts. Only `good`, `old`, `soon` and `offering` are as they should be.
 
     good: valid for 90 days, for NAMES, with its intermediate. soon: ends in 3 days. expired: ended 3 hours ago.
-    not_yet: begins in a day. wrong_host: for other.example and *.other.example. self_signed: by itself.
+    not_yet: begins in a day. nameless: its CN is its only name.
+    wrong_host: for other.example and *.other.example. self_signed: by itself.
     incomplete: signed by an intermediate that isn't sent. stranger: by another authority, whole.
     offering: as good, and offering HTTP/2 first.
     old: as good, and speaking nothing newer than TLS 1.2. ancient: nothing newer than TLS 1.1, which nobody should accept.
@@ -42,6 +44,7 @@ class Authority:
     offering: ssl.SSLContext
     old: ssl.SSLContext
     ancient: ssl.SSLContext
+    nameless: ssl.SSLContext
 
 
 def _context(leaf: trustme.LeafCert) -> ssl.SSLContext:
@@ -61,7 +64,16 @@ def _ancient(leaf: trustme.LeafCert) -> ssl.SSLContext:
 def _self_signed(folder: Path, now: dt.datetime) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    return _alone(folder / "self-signed.pem", key, _leaf(name, name, key, now).sign(key, hashes.SHA256()))
+    return _alone(folder / "self-signed.pem", key, _leaf(name, name, key, now, _LOCALHOST).sign(key, hashes.SHA256()))
+
+
+def _nameless(folder: Path, root: trustme.CA, now: dt.datetime) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    signing = serialization.load_pem_private_key(root.private_key_pem.bytes(), None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    leaf = _leaf(name, x509.load_pem_x509_certificate(root.cert_pem.bytes()).subject, key, now)
+    return _alone(folder / "nameless.pem", key, leaf.sign(signing, hashes.SHA256()))
 
 
 def _incomplete(folder: Path, issuing: trustme.CA, now: dt.datetime) -> ssl.SSLContext:
@@ -72,12 +84,14 @@ def _incomplete(folder: Path, issuing: trustme.CA, now: dt.datetime) -> ssl.SSLC
     assert isinstance(signing, ec.EllipticCurvePrivateKey)
     where = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("http://ca.test/issuing.crt"))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    leaf = _leaf(name, issuer.subject, key, now).add_extension(x509.AuthorityInformationAccess([where]), critical=False)
+    leaf = _leaf(name, issuer.subject, key, now, _LOCALHOST, x509.AuthorityInformationAccess([where]))
     return _alone(folder / "incomplete.pem", key, leaf.sign(signing, hashes.SHA256()))
 
 
-def _leaf(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.CertificateBuilder:
-    return (
+def _leaf(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime, *extensions: x509.ExtensionType
+) -> x509.CertificateBuilder:
+    leaf = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -85,8 +99,10 @@ def _leaf(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - DAY)
         .not_valid_after(now + 90 * DAY)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     )
+    for extension in extensions:
+        leaf = leaf.add_extension(extension, critical=False)
+    return leaf
 
 
 def _alone(path: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> ssl.SSLContext:
@@ -123,6 +139,7 @@ def make_authority(folder: Path) -> Authority:
         offering=offering,
         old=old,
         ancient=_ancient(issuing.issue_cert(*NAMES)),
+        nameless=_nameless(folder, root, now),
     )
 
 

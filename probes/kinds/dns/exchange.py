@@ -10,6 +10,7 @@ import dns.exception
 import dns.message
 
 from probes import Context, Failed, Reason
+from probes.facts import IP, IP_PROTOCOL
 
 AGAIN = 1.0  # seconds after which a datagram is sent again, since a lost datagram is no outage
 
@@ -62,9 +63,11 @@ class Datagrams(asyncio.DatagramProtocol):
 
 
 async def over_udp(ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
-    """Sends the query in datagrams, again each second. Raises OSError where the network reports that nobody listens."""
+    """Sends the query in datagrams, again each second. Raises PolicyRefused, and OSError where the network reports that nobody listens."""
+    address, *_ = await ctx.wire.resolve(ctx, server)  # for its policy: the server is an address already
+    ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4}
     with ctx.phase("connect"):
-        socket = await Datagrams.open(server, port, ctx.clock.monotonic)
+        socket = await Datagrams.open(address, port, ctx.clock.monotonic)
     try:
         with ctx.phase("request") as interval:
             response = await _send_until_response(socket, question)

@@ -40,6 +40,12 @@ METADATA = "169.254.169.254"
         "2001:0:a9fe:a9fe::",  # Teredo: the server's address
         "2001:0:102:304::5601:5601",  # and the client's, each bit turned over
         f"::{METADATA}",
+        f"::ffff:0:{METADATA}",  # SIIT
+        "fd00::5efe:a9fe:a9fe",  # ISATAP
+        "2001:db8::200:5efe:a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",  # a network's own NAT64, after 48 bits of prefix
+        "64:ff9b:1:aa:a9:fea9:fe00:0",  # after 56
+        "64:ff9b:1:aabb:a9:fea9:fe00:0",  # after 64
     ],
 )
 def test_addresses_that_hand_out_credentials_are_refused_in_every_form(address: str) -> None:

@@ -14,7 +14,7 @@ import dns.rrset
 import pytest
 
 from probes.core import Failed, Reason
-from probes.wire.resolver import Resolver, read_hosts
+from probes.wire.resolver import ADDRESSES_CAP, Resolver, read_hosts
 
 Answering = Callable[[dns.message.Message], dns.message.Message | None]
 
@@ -104,6 +104,22 @@ async def test_both_families_are_asked_and_take_turns(hosts: Path) -> None:
     """AAAA and A come from the server, IPv6 first."""
     async with name_server(with_addresses(A="10.0.0.1", AAAA="fd00::1")) as port:
         assert await resolver(hosts, port).addresses("both.test", 2.0) == ("fd00::1", "10.0.0.1")
+
+
+async def test_a_response_with_very_many_addresses(hosts: Path) -> None:
+    """XM7: of thousands of addresses a few are used, of both families."""
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        reply = dns.message.make_response(query)
+        kind = query.question[0].rdtype.name
+        many = [f"10.0.0.{number}" if kind == "A" else f"fd00::{number}" for number in range(1, 20)]
+        reply.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", kind, *many))
+        return reply
+
+    async with name_server(answer) as port:
+        found = await resolver(hosts, port).addresses("many.test", 2.0)
+    assert len(found) == len(set(found)) == ADDRESSES_CAP
+    assert sum(":" in address for address in found) == ADDRESSES_CAP / 2
 
 
 @pytest.mark.parametrize(

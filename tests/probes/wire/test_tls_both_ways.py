@@ -126,12 +126,12 @@ async def test_over_http_the_reason_is_the_same(runs: Observer, sides: Both) -> 
 
 
 async def test_a_certificate_that_cannot_be_read(runs: Observer, sides: Both) -> None:
-    """A file that isn't there, or holds no key, is named."""
+    """W14: a file that isn't there, or holds no key, is named, and says nothing of the target."""
     seen = await observed(runs, sides, sides.wanting_1_3, cert="/nowhere/client.pem")
-    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.UNTRUSTED)
-    assert "cert (/nowhere/client.pem)" in seen.message
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.INTERNAL)
+    assert "cert /nowhere/client.pem: No such file or directory" in seen.message
     seen = await observed(runs, sides, sides.wanting_1_3, cert=sides.cert)
-    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.UNTRUSTED)
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.INTERNAL)
 
 
 def test_relative_files_start_at_the_configuration() -> None:

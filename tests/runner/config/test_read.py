@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from runner.config.cron import shortest_gap
 from runner.config.errors import PlanError
@@ -110,6 +111,7 @@ def test_paths_start_at_the_file_s_folder(write: Write, tmp_path: Path) -> None:
     """State, secrets and certificates lie beside the file, whatever folder the command was called in."""
     tls = "kind: tls, host: localhost, tls"
     file = write(f"state: here\nchecks:\n  one: {{{tls}: {{ca: ca.pem}}}}\n  two: {{{tls}: {{ca: '${{CA:-}}'}}}}\n")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     plan = planned(file)
     authorities = [getattr(one.probe, "tls").ca for one in plan.checks]  # noqa: B009 - the kind's own field
     assert (plan.state, authorities) == (tmp_path / "here", [tmp_path / "ca.pem", None])

@@ -1,0 +1,93 @@
+"""The phase `connect` of a run beside a bare non-blocking connect and uvloop's own ways, to the same target, in turns.
+
+    .venv/bin/python benchmarks/connect_phase.py [--connects 2000]
+
+Figures are medians and 95th percentiles in microseconds. All connections are to an address in digits on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from probes.core import Measurements
+from probes.wire.wire import Wire
+from runner.clock import SystemClock
+
+Contender = Callable[[int], Awaitable[float]]  # a port -> seconds
+
+
+async def bare(port: int) -> float:
+    """The kernel's own calls, without a loop."""
+    with socket.socket() as sock:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        started = time.monotonic()
+        sock.connect_ex(("127.0.0.1", port))
+        select.select([], [sock], [])
+        return time.monotonic() - started
+
+
+async def outrider(port: int) -> float:
+    """The phase as a run records it."""
+    ctx = Measurements(SystemClock(), time.monotonic() + 5)
+    (await WIRE.dial(ctx, "127.0.0.1", port)).close()
+    return ctx.phases["connect"]
+
+
+async def sock_connect(port: int) -> float:
+    """uvloop's sock_connect, which asks a thread for the address."""
+    with socket.socket() as sock:
+        sock.setblocking(False)  # noqa: FBT003 - as above
+        started = time.monotonic()
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return time.monotonic() - started
+
+
+async def create_connection(port: int) -> float:
+    """uvloop's create_connection."""
+    started = time.monotonic()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
+    took = time.monotonic() - started
+    transport.abort()
+    return took
+
+
+CONTENDERS: dict[str, Contender] = {
+    "bare connect": bare,
+    "phase connect": outrider,
+    "create_connection": create_connection,
+    "sock_connect": sock_connect,
+}
+WIRE = Wire()
+
+
+async def measure(port: int, connects: int) -> None:
+    """Prints one line for each contender."""
+    took: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for _ in range(connects):
+        for name in random.sample(list(CONTENDERS), len(CONTENDERS)):
+            took[name].append(await CONTENDERS[name](port))
+    for name, seconds in took.items():
+        print(f"{name:20} {statistics.median(seconds) * 1e6:8.0f} us {statistics.quantiles(seconds, n=20)[-1] * 1e6:8.0f} us")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connects", type=int, default=2000)
+    command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        uvloop.run(measure(int(process.stdout.readline()), parser.parse_args().connects))
+        process.stdin.close()
