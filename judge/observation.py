@@ -77,6 +77,18 @@ class Observation:
         """Whether the runner was busy for so long that the times may be wrong: 5 ms or more."""
         return self.stalled >= SUSPECT
 
+    def bare(self, why: str) -> Observation:
+        """What stands for a run that the runner can't report: a failure stays one, and all else is unknown / internal.
+
+        Nothing is in it that the run measured, since that may be what broke the runner.
+        """
+        failed = self.verdict is Verdict.FAIL
+        verdict, reason = (Verdict.FAIL, self.reason) if failed else (Verdict.UNKNOWN, Reason.INTERNAL)
+        message = f"failed, and {why}" if failed else why
+        return Observation(
+            self.check, verdict, reason, message, self.at, self.seconds, confirmed=self.confirmed, maintenance=self.maintenance
+        )
+
     def measured(self, measure: str | None) -> float | None:
         """Seconds (or the number) that an SLO's `measure` names; the whole run for None; None where it wasn't reached."""
         if measure is None:

@@ -73,9 +73,15 @@ async def _run_check(execute: Execute, planned: Planned, clock: Clock) -> tuple[
     from runner.engine.diagnosis import burst
 
     observation, *parts = await execute.observe(planned, by_hand=True)
-    if observation.verdict is Verdict.FAIL and (diagnosis := await burst(execute, planned, observation, {}, clock)):
-        evidence = {**observation.evidence, "diagnosis": diagnosis.trials}
-        observation = replace(observation, finding=diagnosis.text, evidence=evidence)
+    if observation.verdict is Verdict.FAIL:
+        try:
+            diagnosis = await burst(execute, planned, observation, {}, clock)
+        except Exception as error:  # noqa: BLE001 - the failure is reported without a diagnosis
+            observation = replace(observation, finding=f"the diagnosis broke: {type(error).__name__}")
+        else:
+            if diagnosis:
+                evidence = {**observation.evidence, "diagnosis": diagnosis.trials}
+                observation = replace(observation, finding=diagnosis.text, evidence=evidence)
     return (observation, *parts)
 
 

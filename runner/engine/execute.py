@@ -20,7 +20,7 @@ from runner.config.plan import Plan, Planned
 from runner.engine.blame import blame_stall
 from runner.engine.contexts import Contexts
 from runner.engine.lag import Heartbeat
-from runner.engine.observations import observations
+from runner.engine.observations import observations, unreported
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.references import References, Uplink
@@ -94,16 +94,24 @@ class Execute:
         Whatever the probe does, this returns soon after the check's timeout and the time that its kind has for its clean-up.
         Raises QuotaRefused if a limit, budget or hold forbids a scheduled run; `by_hand` that is unknown / quota. After a failure by the
         network the references may be asked first, for at most two seconds. `lag` is the seconds by which the run came late.
+        What breaks in the runner itself loses no run: a failure stays one, and all else is unknown / internal.
         """
-        run = self._begin(planned)
+        run, result = self._begin(planned), None
         try:
-            result = await self._verdict(run)
-        except QuotaRefused as refused:
-            if not by_hand:
-                raise
-            result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
-        result = await self.uplink.blame(planned.check.target or planned.check.address, result)
-        return self._observations(run, result, lag)
+            try:
+                result = await self._verdict(run)
+            except QuotaRefused as refused:
+                if not by_hand:
+                    raise
+                result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
+            result = await self.uplink.blame(planned.check.target or planned.check.address, result)
+            return self._observations(run, result, lag)
+        except QuotaRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - a check that doesn't report must not stay green
+            where = "".join(traceback.format_tb(error.__traceback__))  # without the error's text, which may hold a secret
+            self._log(logging.ERROR, f"{planned.check.name}: the run can't be reported: {type(error).__name__}\n{where}")
+            return unreported(planned, result, error, at=run.at, seconds=run.seconds)
 
     async def attempt(self, planned: Planned, *, share: float) -> Observation:
         """Runs a varied check for a diagnosis. Only its requests are counted, against their limits.
@@ -157,8 +165,8 @@ class Execute:
         finally:
             try:
                 await run.permits.settle()
-            except QuotaRefused as refused:  # the slots stay taken, which is the safe side
-                self._log(logging.WARNING, f"{planned.check.name}: the reserved requests can't be given back: {refused.message}")
+            except Exception as error:  # noqa: BLE001 - the slots stay taken, which is the safe side, and the verdict stands
+                self._log(logging.WARNING, f"{planned.check.name}: the reserved requests can't be given back: {error}")
 
     async def _run_probe(self, run: _Run) -> Result:
         """The probe's own result, or whatever it raises, from a task of its own that is cancelled at the deadline."""

@@ -54,6 +54,18 @@ def _part(part: Check, result: Result, observation: Observation, redact: Redacto
     return replace(observation, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
 
 
+def unreported(planned: Planned, result: Result | None, error: BaseException, *, at: float, seconds: float) -> tuple[Observation, ...]:
+    """The observations of a run whose own can't be made, because the runner broke: a failure stays one, and all else is unknown.
+
+    `error` is what broke. Its text may hold a secret, so only its type is shown.
+    """
+    why = f"the runner broke and can't report this run: {type(error).__name__}"
+    own = result or Result(Verdict.UNKNOWN)
+    parts = {part: own.parts.get(part.name.removeprefix(f"{planned.check.name}/"), own) for part in planned.parts}
+    ends = {planned.check: own, **parts}
+    return tuple(Observation(check, end.verdict, end.reason, "", at, seconds).bare(why) for check, end in ends.items())
+
+
 def short(text: str, most: int = MESSAGE) -> str:
     """The text; cut to `most` characters if it is longer, with its length at the end."""
     if len(text) <= most:

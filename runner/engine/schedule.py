@@ -25,6 +25,7 @@ from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
 from runner.config.slots import first, fraction, grace, slots
 from runner.engine.cadences import Cadences, Handle, Timer, regular
+from runner.engine.observations import unreported
 from runner.log import Log
 
 CAP = 200  # runs in flight
@@ -219,7 +220,7 @@ class Schedule:
     # Runs
 
     async def _run(self, scheduled: ScheduledCheck, observer: Observer, lag: float) -> None:
-        name, check = scheduled.name, scheduled.planned.check
+        name, check, at = scheduled.name, scheduled.planned.check, self._clock.time()
         try:
             observations = await observer.observe(scheduled.planned, lag=lag)
         except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
@@ -229,6 +230,10 @@ class Schedule:
                     self._refused.add(name)
                     self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")
             return
+        except Exception as error:  # a check that doesn't report must not stay green
+            for observation in unreported(scheduled.planned, None, error, at=at, seconds=0.0) if self._is_scheduled(scheduled) else ():
+                self._emit(observation)
+            raise
         self._refused.discard(name)
         for observation in observations if self._is_scheduled(scheduled) else ():
             self._emit(observation)

@@ -149,7 +149,10 @@ class Service:
     def take(self, observation: Observation) -> None:
         """Hands an observation to every sink, and then a failure to its diagnosis."""
         self.emit(observation)
-        self.diagnosis(observation)
+        try:
+            self.diagnosis(observation)
+        except Exception as error:  # noqa: BLE001 - the observations of the run's parts must not be lost
+            self.log(logging.ERROR, f"the diagnosis of {observation.check.name} broke: {type(error).__name__}: {error}")
 
     async def _ask_references(self, execute: Execute) -> None:
         """Warns before anything fails where no reference responds."""

@@ -1,7 +1,8 @@
-"""Gives each observation to every sink, in order. A sink that fails stops no other."""
+"""Gives each observation to every sink, in order. A sink that fails stops no other, and leaves no check looking as it did before."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -48,9 +49,15 @@ class Emit:
         self.latest: ByCheck[Observation] = ByCheck()
 
     def __call__(self, observation: Observation) -> None:
-        """Adds the finding and gives the observation to every sink."""
-        if text := finding(observation, self.latest):
-            observation = replace(observation, finding=text)
+        """Adds the finding and gives the observation to every sink.
+
+        A sink that can't take it gets the bare verdict: a failure stays one, and all else is unknown / internal.
+        """
+        try:
+            if text := finding(observation, self.latest):
+                observation = replace(observation, finding=text)
+        except Exception as error:  # noqa: BLE001 - as below
+            self._count("finding", error)
         if observation.confirmed:
             self.latest[observation.check.name] = observation
         for name, sink in self.sinks.items():
@@ -58,6 +65,8 @@ class Emit:
                 sink(observation)
             except Exception as error:  # noqa: BLE001 - one sink's fault must not silence the others
                 self._count(name, error)
+                with contextlib.suppress(Exception):  # it is counted already
+                    sink(observation.bare(f"the sink {name} can't take this run: {type(error).__name__}"))
 
     def found(self, diagnosis: DiagnosisFinding) -> None:
         """Gives the finding of a diagnosis to every finder."""

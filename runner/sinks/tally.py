@@ -79,6 +79,7 @@ class Tally:
             self._unconfirmed += 1
             yield self.single(_UNCONFIRMED, self._unconfirmed)
             return
+        measured = [self._measured(family, seen) for family in families]  # first: what breaks on a value counts no run
         self._count(seen)
         yield from self._counters()
         if seen.suspect:
@@ -88,8 +89,7 @@ class Tally:
             self._durations.add(seen)
             yield self._durations.change()
         yield from self._latest(seen)
-        for family in families:
-            yield self._measured(family, seen)
+        yield from measured
 
     def missed(self, reason: str) -> Change:
         """Counts a scheduled run that never started."""

@@ -7,11 +7,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from apscheduler.triggers.base import BaseTrigger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.config.cron import parse, shortest_gap, trigger
+from runner.config.cron import CronTrigger, parse, shortest_gap, trigger
+from runner.config.slots import by_trigger
 
 ANGELES = "America/Los_Angeles"
 
@@ -21,7 +21,7 @@ def runs(expression: str, start: datetime, count: int, zone: str = "UTC") -> lis
     return [f"{at:%a %Y-%m-%d %H:%M %z}" for at in _fires(trigger(expression, zone), start.astimezone(ZoneInfo(zone)), count)]
 
 
-def _fires(asked: BaseTrigger, now: datetime, count: int) -> Iterator[datetime]:
+def _fires(asked: CronTrigger, now: datetime, count: int) -> Iterator[datetime]:
     previous = None
     for _ in range(count):
         at = asked.get_next_fire_time(previous, now)
@@ -181,7 +181,7 @@ EXPRESSIONS = st.tuples(fields(0, 59), fields(0, 23), fields(1, 28), fields(1, 1
 
 @settings(max_examples=30)
 @given(EXPRESSIONS, st.dates(date(2024, 1, 1), date(2031, 12, 31)))
-def test_apscheduler_fires_when_cron_would(expression: str, day: date) -> None:
+def test_it_fires_when_cron_would(expression: str, day: date) -> None:
     """The next three runs are the three next minutes that a plain reading of the expression names."""
     now = datetime(day.year, day.month, day.day, 11, 59, 30, tzinfo=UTC)
     fires = list(_fires(trigger(expression), now, 3))
@@ -198,6 +198,124 @@ def _minutes_between(earlier: datetime, later: datetime) -> Iterator[datetime]:
             return
         yield at
         at += timedelta(minutes=1)
+
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Lisbon",
+    "Atlantic/Azores",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Asia/Beirut",
+    "Asia/Jerusalem",
+    "Asia/Kolkata",
+    "Australia/Sydney",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/St_Johns",
+    "America/Santiago",
+    "America/Havana",
+)
+TABLE = (
+    "0 0 * * *",
+    "30 0 * * *",
+    "15 1 * * *",
+    "30 2 * * *",
+    "45 3 * * *",
+    "0 0 * * 1-5",
+    "0 0 * * 1",
+    "30 0 * * 0",
+    "0 0 1 * *",
+    "0 12 31 * *",
+    "0 2 13 * 5",
+    "0 * * * *",
+    "*/15 * * * *",
+    "0 */2 * * *",
+    "15,45 2 * * *",
+    "30 23 * * *",
+    "0 0 1 1 *",
+)
+STEP = timedelta(minutes=15)  # every change of the clocks since 1980 lies on a quarter of an hour
+
+
+def minute_by_minute(expression: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    """Every run of an expression, found by looking at each minute of the wall clock, skipped ones too. Times in UTC."""
+    tz, found = ZoneInfo(zone), list[datetime]()
+    minute, hour, *dates = expression.split()
+    named: dict[int, list[int]] = {}  # by quarter of a day: the minutes in it
+    for number in range(1440):
+        if naive(f"{minute} {hour} * * *", datetime(2024, 1, 1, *divmod(number, 60), tzinfo=UTC)):
+            named.setdefault(number // 15, []).append(number % 15)
+    days: dict[date, bool] = {}
+
+    def of_quarter(wall: datetime) -> list[int]:
+        minutes = named.get(wall.hour * 4 + wall.minute // 15, [])
+        if minutes and wall.date() not in days:
+            days[wall.date()] = naive(" ".join(["* *", *dates]), wall)
+        return minutes if minutes and days[wall.date()] else []
+
+    at, expected = start, start.astimezone(tz).replace(tzinfo=None)
+    while at < end:
+        wall = at.astimezone(tz).replace(tzinfo=None)
+        if wall > expected and hour != "*":  # the clocks went forward: what was skipped is made up for once
+            lost = (expected + number * STEP for number in range((wall - expected) // STEP))
+            found += [at + (quarter - expected) + timedelta(minutes=n) for quarter in lost for n in of_quarter(quarter)][:1]
+        found += [at + timedelta(minutes=n) for n in of_quarter(wall)]
+        at, expected = at + STEP, wall + STEP
+    return sorted({run for run in found if start <= run < end})
+
+
+def by_slots(expression: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    """Every slot of a check with this expression, as the schedule finds one after the other."""
+    after, found = by_trigger(trigger(expression, zone)), []
+    at = after(start.timestamp() - 1)
+    while at < end.timestamp():
+        found.append(datetime.fromtimestamp(at, UTC))
+        at = after(at)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("zone", ZONES)
+def test_no_run_is_lost_or_doubled_in_two_years(zone: str) -> None:
+    """G2: in each zone each expression fires at the minutes that cron names, through two springs and two autumns."""
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+    for expression in TABLE:
+        assert by_slots(expression, zone, start, end) == minute_by_minute(expression, zone, start, end), expression
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "America/Los_Angeles", "Australia/Sydney"])
+def test_the_day_after_a_skipped_hour_has_its_midnight(zone: str) -> None:
+    """G2: @daily runs 365 times in a year of each zone and @monthly 12 times, also when the clocks went forward the day before."""
+    year = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone)), datetime(2027, 1, 1, tzinfo=ZoneInfo(zone))
+    assert [len(by_slots(expression, zone, *year)) for expression in ("@daily", "@monthly", "30 0 * * 1")] == [365, 12, 52]
+
+
+@settings(max_examples=25, deadline=None)
+@given(EXPRESSIONS, st.sampled_from(ZONES), st.sampled_from([date(2026, 3, 27), date(2026, 10, 3), date(2027, 4, 3), date(2026, 10, 31)]))
+def test_every_change_of_the_clocks_is_passed_as_the_oracle_passes_it(expression: str, zone: str, day: date) -> None:
+    """G2: any expression in any zone: the runs of the days around a change of the clocks are those of a walk over each minute."""
+    start = datetime(day.year, day.month, day.day, 11, tzinfo=UTC) - timedelta(days=2)
+    end = start + timedelta(days=4)
+    assert by_slots(expression, zone, start, end) == minute_by_minute(expression, zone, start, end)
+
+
+@settings(max_examples=60)
+@given(EXPRESSIONS, st.sampled_from(ZONES), st.integers(0, 730 * 86400))
+def test_a_run_does_not_depend_on_when_it_is_asked_for(expression: str, zone: str, ahead: int) -> None:
+    """G2: the next run after any moment before it is the same: a restart after a change of the clocks finds what stood before it."""
+    after = by_trigger(trigger(expression, zone))
+    start = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + ahead
+    following = after(start)
+    assert following > start
+    for share in (0.25, 0.5, 0.999):
+        assert after(start + share * (following - start)) == following
 
 
 @settings(max_examples=30)

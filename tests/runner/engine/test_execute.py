@@ -211,3 +211,84 @@ async def test_a_verdict_stands_where_its_slots_can_not_be_given_back() -> None:
     assert seen.verdict is Verdict.PASS
     [logged] = bench.logged
     assert "can't be given back: the state can't be read or written: disk full" in logged
+
+
+class Unprintable:
+    """What breaks whoever writes it down."""
+
+    def __str__(self) -> str:
+        raise ValueError(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict", "reason"),
+    [
+        (Result.failed(Reason.STATUS, "500"), Verdict.FAIL, Reason.STATUS),
+        (Result.passed("fine"), Verdict.UNKNOWN, Reason.INTERNAL),
+        (Result(Verdict.UNKNOWN, Reason.OFFLINE, "gone"), Verdict.UNKNOWN, Reason.INTERNAL),
+    ],
+)
+@pytest.mark.parametrize("place", ["secret", "evidence"])
+async def test_what_breaks_after_the_verdict_loses_no_run(result: Result, verdict: Verdict, reason: Reason, place: str) -> None:
+    """XM5: the redaction or the record breaks: a failure stays a failure, all else is unknown / internal, and both say so."""
+
+    async def run(ctx: Context) -> Result:
+        if place == "secret":
+            ctx.secrets.add(Unprintable())  # type: ignore[arg-type]  # a kind from outside may do anything
+        else:
+            ctx.evidence["answer"] = Unprintable()
+        return result
+
+    async with lab() as bench:
+        seen = await bench.observe(run)
+    assert (seen.verdict, seen.reason) == (verdict, reason)
+    assert "the runner broke and can't report this run" in seen.message
+    assert SECRET not in seen.message + "".join(bench.logged)
+    assert len(bench.logged) == 1
+
+
+async def test_a_broken_record_has_its_parts_too() -> None:
+    """XM5: each part is reported with its own verdict where it had one."""
+
+    async def run(ctx: Context) -> Result:
+        ctx.evidence["answer"] = Unprintable()
+        return Result.passed("", {"a": Result.failed(Reason.BODY, "bad"), "b": Result.passed()})
+
+    async with lab() as bench:
+        seen = await bench.execute.observe(scripted(run, parts=("a", "b")))
+    assert [(one.check.name, one.verdict) for one in seen] == [
+        ("under-test", Verdict.UNKNOWN),
+        ("under-test/a", Verdict.FAIL),
+        ("under-test/b", Verdict.UNKNOWN),
+    ]
+
+
+async def test_an_exception_whose_report_breaks_is_a_run_too() -> None:
+    """XM5: the probe breaks, and so does what would log it: unknown / internal."""
+
+    async def run(ctx: Context) -> Result:
+        ctx.secrets.add(Unprintable())  # type: ignore[arg-type]  # as above
+        raise LookupError
+
+    async with lab() as bench:
+        seen = await bench.observe(run)
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.INTERNAL)
+
+
+class Unsettled(Unwritable):
+    """A ledger that breaks as its slots are given back."""
+
+    async def sent(self, used: Sequence[int], unused: Sequence[int] = ()) -> None:
+        raise RuntimeError("a fault of ours")
+
+
+async def test_a_verdict_stands_where_giving_back_breaks() -> None:
+    """XM5: whatever the ledger raises after the run, its verdict stays."""
+
+    async def run(_: Context) -> Result:
+        return Result.failed(Reason.STATUS, "500")
+
+    target = limited("5/1h")
+    async with lab(target, limits=Unsettled) as bench:
+        seen = await bench.observe(run, target=target, urls=(("GET", "http://api.test/a"),))
+    assert (seen.verdict, seen.message) == (Verdict.FAIL, "500")

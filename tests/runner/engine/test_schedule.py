@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Check, Observation
-from probes.core import QuotaRefused, Result, Verdict
+from probes.core import QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context, Probe
 from runner.config.cron import zone
 from runner.config.plan import Cron, Every, Plan, Planned
@@ -432,6 +432,17 @@ async def test_what_breaks_in_one_run_is_reported_and_touches_no_other() -> None
     await world.simulation.run_for(60)
     assert told == ["the run of check a broke"] * 2
     assert len(world.runs.of("b")) == 2
+
+
+async def test_a_run_that_breaks_reports_all_the_same() -> None:
+    """XM5: whatever the observer raises, each run of the check is emitted as unknown / internal, and its message says what broke."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    world = World(seen={"a": NOON})
+    world.runs.raises["a"] = RuntimeError("with hunter2 in it")
+    world.start(planned("a", 30))
+    await world.simulation.run_for(60)
+    assert [(one.verdict, one.reason) for one in world.emitted] == [(Verdict.UNKNOWN, Reason.INTERNAL)] * 2
+    assert {one.message for one in world.emitted} == {"the runner broke and can't report this run: RuntimeError"}
 
 
 async def test_a_changed_check_that_is_refused_says_so_again() -> None:

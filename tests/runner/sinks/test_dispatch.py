@@ -73,6 +73,26 @@ def test_a_sink_that_fails_stops_no_other() -> None:
     assert logged == ["sink bad failed (1 times so far): OSError: disk full", "sink bad failed (101 times so far): OSError: disk full"]
 
 
+@pytest.mark.parametrize("reason", [None, Reason.STATUS])
+def test_a_sink_that_breaks_on_a_run_still_learns_its_verdict(reason: Reason | None) -> None:
+    """XM5: what a sink can't take reaches it bare: a failure as one, all else as unknown / internal, so that nothing looks as before."""
+    got = Kept()
+
+    def picky(observation: Observation) -> None:
+        if observation.phases:
+            raise TypeError("a number was expected")
+        got(observation)
+
+    failed: list[str] = []
+    emit = Emit({"picky": Calling(picky)}, failed=failed.append, log=lambda *_: None)
+    emit(seen(DATABASE, reason, connect=0.1))
+    [told] = got.seen
+    assert told.verdict is (Verdict.FAIL if reason else Verdict.UNKNOWN)
+    assert told.reason is (reason or Reason.INTERNAL)
+    assert "the sink picky can't take this run: TypeError" in told.message
+    assert failed == ["picky"]
+
+
 def test_a_finding_goes_to_whoever_takes_findings() -> None:
     """What a diagnosis found later is handed on as observations are: who fails stops no other, and is counted."""
     failed: list[str] = []

@@ -15,6 +15,7 @@ from probes.core import Reason
 from probes.families import Family, fact_family
 from runner.config.plan import Cron
 from runner.config.slots import slots
+from runner.sinks.dispatch import Emit
 from runner.sinks.registry import OPENMETRICS
 from tests.support.metrics import Counted
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, Hands, Made, failed, made_check, made_plan, passed, unknown
@@ -350,3 +351,15 @@ def test_a_scrape_sees_an_observation_whole() -> None:
     metrics(passed(API))
     assert found == [False]
     assert values(metrics, "probe_slo_good_events_total", slo="p95") == [1]
+
+
+def test_a_value_that_is_no_number_counts_no_run_and_the_bare_verdict_is_shown() -> None:
+    """XM5: a pass whose fact can't be shown is unknown afterwards, and one run, not two: a check that doesn't report isn't green."""
+    metrics = fresh(API)
+    emit = Emit({"metrics": metrics}, failed=lambda _: None, log=lambda *_: None)
+    emit(passed(API))
+    emit(passed(API, facts={"status_code": "two hundred"}))
+    assert values(metrics, "probe_success", check="api") == []
+    assert values(metrics, "probe_unknown", check="api") == [1]
+    assert values(metrics, "probe_runs_total", check="api", outcome="pass") == [1]
+    assert values(metrics, "probe_runs_total", check="api", outcome="unknown") == [1]
