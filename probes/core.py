@@ -68,6 +68,7 @@ class Result:
     reason: Reason | None = None
     message: str = ""
     parts: Mapping[str, Result] = field(default_factory=dict)
+    answered: bool = False  # the target, or a proxy, said so itself: no slowness or network of the runner explains it
 
     @classmethod
     def passed(cls, message: str = "", parts: Mapping[str, Result] | None = None) -> Result:
@@ -81,10 +82,11 @@ class Result:
 class Failed(Exception):  # noqa: N818 - the field's word: a run failed; this is a verdict, not an error of the program
     """Ends a run as a failure of the target, from anywhere in a probe."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, *, answered: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.answered = answered  # as of a Result
 
 
 class QuotaRefused(Exception):  # noqa: N818 - as above: a decision, not an error

@@ -12,6 +12,7 @@ STATUS_CODE = "status_code"
 TLS_VERSION = "tls_version"
 REVISION = "revision"  # the build that sent the response, where its target reports it; several are joined by ", "
 NO_REVISION = "none"  # the revision of a response without one, where its target's responses should have one
+CONNECTION_REUSED = "connection_reused"  # how many requests went over a connection that was there already
 LOOP_LAG = "loop_lag"  # the longest time in seconds for which the runner's loop was blocked during the run
 USER_ID = "user_id"
 

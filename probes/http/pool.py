@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 import httpx
 
 from probes.core import Failed, Reason
-from probes.facts import NO_REVISION, REVISION, STATUS_CODE
+from probes.facts import CONNECTION_REUSED, NO_REVISION, REVISION, STATUS_CODE
 from probes.http.connect import Origin, is_relayed, open_connection
 from probes.http.decoding import Decoder
 from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
@@ -169,7 +169,7 @@ class ConnectionPool:
             if connection.alive():
                 exchange = await connection.send(ctx, request)
                 await exchange.receive_head()
-                ctx.facts["connection_reused"] = ctx.facts.get("connection_reused", 0) + 1
+                ctx.facts[CONNECTION_REUSED] = ctx.facts.get(CONNECTION_REUSED, 0) + 1
                 return connection, exchange
         except (Failed, OSError) as error:
             connection.stream.abort()

@@ -54,7 +54,7 @@ class Proxy:
     def failure(self, error: Failed | OSError) -> Failed | OSError:
         """The same failure with a message that names the proxy."""
         if isinstance(error, Failed):
-            return Failed(error.reason, f"{self}: {error.message}")
+            return Failed(error.reason, f"{self}: {error.message}", answered=error.answered)
         return type(error)(error.errno, f"{self}: {error.strerror or error}")
 
     def judge_tunnel(self, status: int) -> None:
@@ -62,7 +62,7 @@ class Proxy:
         if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 9.3.6
             return
         reason, words = _TUNNEL.get(status, (Reason.STATUS, "opens no tunnel"))
-        raise Failed(reason, f"{self} {words}: it answered CONNECT with {status}")
+        raise Failed(reason, f"{self} {words}: it answered CONNECT with {status}", answered=True)
 
     def judge_response(self, status: int, fields: tuple[tuple[str, str], ...]) -> None:
         """Raises Failed for a response to a relayed request that the proxy itself generated, as far as its headers show that."""

@@ -7,7 +7,7 @@ import logging
 import random
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from judge.observation import Observation
@@ -19,7 +19,7 @@ from probes.wire.wire import Wire
 from runner.config.plan import Plan, Planned
 from runner.engine.blame import blame_stall
 from runner.engine.contexts import Contexts
-from runner.engine.lag import Heartbeat
+from runner.engine.lag import Heartbeat, OwnSteps
 from runner.engine.observations import observations, unreported
 from runner.engine.permits import Limits, Permits
 from runner.engine.reasons import result_of, timed_out, unwrapped
@@ -41,8 +41,14 @@ class _Run:
     at: float  # when it started, seconds since the epoch
     task: asyncio.Task[Result] | None = None
     stalled: Callable[[], float] = float  # seconds for which the runner's loop was busy during the run
+    own: OwnSteps = field(default_factory=OwnSteps)
     wake: asyncio.Future[None] | None = None  # done when it is cut short: its deadline isn't waited for any more
     seconds: float = 0.0  # until its verdict was known
+
+    @property
+    def held_up(self) -> float:
+        """Seconds for which the loop was busy with anything but this run."""
+        return max(0.0, self.stalled() - self.own.seconds)
 
     @property
     def cut(self) -> bool:
@@ -83,7 +89,7 @@ class Execute:
         self._redactors: dict[frozenset[str], Redactor] = {}  # by the secrets that a run learnt
         self._heartbeat = Heartbeat(clock)
         self.contexts = Contexts(wire, ledger, clock, rng, version)
-        self.uplink = Uplink(References(plan.references, self.contexts, clock))
+        self.uplink = Uplink(References(plan.references, self.contexts, clock), clock)
         self._running: dict[int, _Run] = {}
         self._tasks: set[asyncio.Task[Result]] = set()
         self._closing = False
@@ -104,7 +110,7 @@ class Execute:
                 if not by_hand:
                     raise
                 result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
-            result = await self.uplink.blame(planned.check.target or planned.check.address, result)
+            result = await self.uplink.blame(planned.check.target or planned.check.address, result, run.ctx)
             return self._observations(run, result, lag)
         except QuotaRefused:
             raise
@@ -159,9 +165,9 @@ class Execute:
                         raise error from None
                     result = result_of(error, planned.probe, ctx) or self._unexpected(run, error)
                 run.decide()
-                stalled = run.stalled()
+                stalled, held_up = run.stalled(), run.held_up
             ctx.facts[LOOP_LAG] = round(stalled, 3)
-            return blame_stall(result, seconds=run.seconds, stalled=stalled, timeout=planned.timeout)
+            return blame_stall(result, seconds=run.seconds, stalled=held_up, timeout=planned.timeout)
         finally:
             try:
                 await run.permits.settle()
@@ -181,9 +187,9 @@ class Execute:
         ends: tuple[asyncio.Future[Any], ...] = (task, run.wake)
         try:
             await asyncio.wait(ends, timeout=planned.timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done() and not run.cut and (stalled := min(run.stalled(), planned.timeout)):
-                # The run gets back the time for which the runner's loop was busy.
-                await asyncio.wait(ends, timeout=stalled, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not run.cut and (held_up := min(run.held_up, planned.timeout)):
+                # The run gets back the time for which the runner's loop was busy with something else.
+                await asyncio.wait(ends, timeout=held_up, return_when=asyncio.FIRST_COMPLETED)
             late = not run.cut and not task.done() and ctx.decided is None
             if late:
                 run.decide()
@@ -248,6 +254,6 @@ class Execute:
 async def _contained(run: _Run) -> Result:
     """Runs the probe. A kind that calls sys.exit() must not end the runner."""
     try:
-        return await run.planned.probe.run(run.ctx)
+        return await run.own.run(run.planned.probe.run(run.ctx))
     except SystemExit as error:
         raise RuntimeError("the probe tried to end the process") from error

@@ -1,15 +1,52 @@
-"""How long the runner's event loop was busy: a heartbeat that runs only while somebody watches."""
+"""How long the runner's event loop was busy: a heartbeat that runs only while somebody watches. And which part of it was a run's own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from probes.core import Clock
 
 PERIOD = 0.002  # seconds between two ticks: a stall of 5 ms is measured as at least 3 ms, wherever it begins
 _JITTER = 0.0015  # seconds that a timer may come late without anything being wrong; uvloop's are exact to 1 ms
+_HEAVY = 0.005  # seconds of CPU time
+_BUSY = 0.1  # share of a step in which it had a processor
+
+T = TypeVar("T")
+
+
+class OwnSteps:
+    """Adds up the heavy steps of one coroutine: for so long the loop was busy with this very run, such as with its bytes.
+
+    A step is heavy by its CPU time. One that only waited for a processor which other processes had is the machine's.
+    """
+
+    def __init__(self, cpu: Callable[[], float] = time.thread_time, wall: Callable[[], float] = time.perf_counter) -> None:
+        self._cpu, self._wall = cpu, wall
+        self.seconds = 0.0
+
+    @types.coroutine
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
+        """Awaits the coroutine, and measures each of its steps."""
+        error: BaseException | None = None
+        while True:
+            began, cpu = self._wall(), self._cpu()
+            try:
+                waits_for = coroutine.send(None) if error is None else coroutine.throw(error)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # a coroutine's result
+            finally:
+                took, cpu = self._wall() - began, self._cpu() - cpu
+                self.seconds += took if cpu > max(_HEAVY, _BUSY * took) else 0.0
+            error = None
+            try:
+                yield waits_for
+            except (Exception, asyncio.CancelledError, GeneratorExit) as raised:  # noqa: BLE001 - whatever it is, it is the coroutine's
+                error = raised
 
 
 class Heartbeat:

@@ -7,6 +7,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 
 from probes.core import SHORTAGES, Failed, PolicyRefused, QuotaRefused, Reason, Result, Verdict
 from probes.probe import Context, Probe
@@ -69,7 +70,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None:
     """The verdict of an exception; None for an unexpected one, which is a fault of the runner or of a kind."""
     if isinstance(error, Failed):
-        return _result(error.reason, error.message)
+        return replace(_result(error.reason, error.message), answered=error.answered)
     if isinstance(error, PolicyRefused):
         return Result.failed(Reason.POLICY, error.message)
     if found := _by_cause(error, probe, ctx):

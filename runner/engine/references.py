@@ -13,15 +13,16 @@ from collections.abc import Sequence
 
 import httpx
 
-from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Result, Verdict
+from probes.core import Clock, Failed, Measurements, PolicyRefused, QuotaRefused, Reason, Result, Verdict
 from probes.http.transport import HttpTransport
 from probes.target import origin
 from probes.wire.addresses import literal
-from runner.engine.blame import NETWORK, ReferenceResponse, blame_network
+from runner.engine.blame import NETWORK, ReferenceResponse, blame_network, had_connected, way
 from runner.engine.contexts import Contexts
 
 FRESH = 3.0  # seconds for which the references' responses hold
 WITHIN = 2.0  # seconds that a reference has to respond
+_MINUTE = 60.0  # seconds for which a pass shows that its way is there
 _CAP = 64 * 1024  # bytes of a body, which doesn't matter
 
 
@@ -59,7 +60,7 @@ class References:
         except httpx.TransportError as error:  # an invalid certificate or a response too long still proves that a server responded
             cause = error.__cause__
             responded = cause.reason not in NETWORK if isinstance(cause, Failed) else isinstance(cause, ssl.SSLError)
-            return ReferenceResponse(host, responded=responded, named=named)
+            return ReferenceResponse(host, responded=responded, named=named, refused=isinstance(cause, ConnectionRefusedError))
         except (TimeoutError, PolicyRefused, QuotaRefused, httpx.InvalidURL):
             return ReferenceResponse(host, responded=False, named=named)
         return ReferenceResponse(host, responded=True, named=named)
@@ -72,9 +73,12 @@ class Uplink:
     again about an address that goes on failing alone and was found to be at fault itself.
     """
 
-    def __init__(self, references: References) -> None:
+    def __init__(self, references: References, clock: Clock) -> None:
         self._references = references
+        self._clock = clock
         self._at_fault: dict[str, bool] = {}  # by address that fails by the network now: whether the fault was found to be its own
+        self._since: dict[str, float] = {}  # by address that fails by the network now: when the first of these runs started
+        self._passes: dict[str, float] = {}  # by way, the latest pass. Both by clock.monotonic()
         self._passed = False  # whether any run has passed
         self._responded = False  # whether any reference has responded
 
@@ -90,12 +94,20 @@ class Uplink:
             "and as the targets' from then on"
         )
 
-    async def blame(self, address: str, result: Result) -> Result:
+    async def blame(self, address: str, result: Result, measured: Measurements) -> Result:
         """The result; or unknown / offline if it failed because the runner's own network is gone. Takes at most WITHIN seconds."""
-        self._passed |= result.verdict is Verdict.PASS
-        if result.verdict is not Verdict.FAIL or result.reason not in NETWORK:
+        if result.verdict is Verdict.PASS:
+            self._passed = True
+            self._passes[way(measured)] = self._clock.monotonic()
+        by_network = result.verdict is Verdict.FAIL and result.reason in NETWORK and not had_connected(result, measured)
+        if not by_network:
             if result.verdict is not Verdict.UNKNOWN:
                 self._at_fault.pop(address, None)
+                self._since.pop(address, None)
+            return result
+        began = self._since.setdefault(address, measured.started)
+        if self._neighbour_passed(result, way(measured), began):
+            self._at_fault[address] = True
             return result
         others = self._at_fault.keys() - {address}
         if not self._references or (not others and self._at_fault.get(address)):
@@ -107,3 +119,13 @@ class Uplink:
         blamed = blame_network(result, responses, useless=self._passed and not self._responded)
         self._at_fault[address] = blamed.verdict is Verdict.FAIL
         return blamed
+
+    def _neighbour_passed(self, result: Result, through: str, began: float) -> bool:
+        """Whether another check passed through the same way, lately enough to show that the way was there as this run failed.
+
+        A pass from before the failures says nothing of a network that was lost then. Only a target that refuses or resets must have
+        been reached: for it any pass of the same minute will do.
+        """
+        passed = self._passes.get(through, -math.inf)
+        reached = result.reason in (Reason.REFUSED, Reason.RESET)
+        return result.reason is not Reason.DNS and passed >= self._clock.monotonic() - _MINUTE and (reached or passed >= began)

@@ -34,7 +34,7 @@ class Observer:
     log: list[str] = field(default_factory=list)
     longest: float = 0.0  # seconds that a run took at most, seen from outside
 
-    async def observe(self, probe: Probe, *, kind: str = "kind", within: float = 5.0) -> Observation:
+    async def observe(self, probe: Probe, *, kind: str = "kind", within: float = 5.0, references: tuple[str, ...] = ()) -> Observation:
         """The observation of the whole check, asked for by hand.
 
         A run of which the engine says that this machine had no time for it tells nothing of the kind: it is made again.
@@ -43,7 +43,7 @@ class Observer:
         targets = {target.name: target} if isinstance(target, Target) else {}
         check = Check("under-test", kind, 1, timeout=within)
         planned = Planned(check, probe, Every(30.0), within, "", target if isinstance(target, Target) else None)
-        plan = Plan("roadtrip", "test", "local", (planned,), targets, secrets=frozenset(of_settings(probe)))
+        plan = Plan("roadtrip", "test", "local", (planned,), targets, secrets=frozenset(of_settings(probe)), references=references)
         execute = Execute(
             plan=plan,
             wire=self.wire,

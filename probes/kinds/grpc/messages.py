@@ -94,4 +94,4 @@ def judge_code(code: int, message: str, service: str) -> None:
         "UNIMPLEMENTED": "; the server doesn't offer grpc.health.v1.Health",
         "NOT_FOUND": f"; the server doesn't know the health of {shown(service)}",
     }.get(name, "")
-    raise Failed(_REASONS.get(name, Reason.STATUS), f"{name}{text}{hint}")
+    raise Failed(_REASONS.get(name, Reason.STATUS), f"{name}{text}{hint}", answered=True)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import replace
+
 import pytest
 
-from probes.core import Reason, Result, Verdict
+from probes.core import Failed, Reason, Result, Verdict
+from probes.kinds.grpc.messages import judge_code
+from probes.probe import Context
+from probes.wire.proxy import Proxy
 from runner.engine.blame import blame_stall
+from runner.engine.lag import OwnSteps
+from tests.support import servers
+from tests.support.lab import lab
 
 ROWS = [
     ("silent target, calm loop", Reason.TIMEOUT, 5.0, 0.0, Verdict.FAIL),
@@ -36,3 +46,122 @@ def test_slowness_is_ours_only_where_our_stalls_explain_it(reason: Reason, secon
 def test_a_pass_stays_a_pass() -> None:
     """A stall excuses nothing that needs no excuse."""
     assert blame_stall(Result.passed("ok"), seconds=4.0, stalled=3.0, timeout=5.0) == Result.passed("ok")
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.LATENCY])
+def test_what_the_target_says_itself_is_no_slowness_of_ours(reason: Reason) -> None:
+    """W16: a server's own DEADLINE_EXCEEDED, or a proxy's 504, came as a response: no stall excuses it."""
+    said = replace(Result.failed(reason, "DEADLINE_EXCEEDED"), answered=True)
+    assert blame_stall(said, seconds=0.16, stalled=0.15, timeout=5.0) is said
+
+
+async def test_a_deadline_that_the_server_reports_is_the_targets() -> None:
+    """W16: the code is told within milliseconds, though the runner is busy meanwhile and no reference responds."""
+
+    async def run(_: Context) -> Result:
+        burn(0.15)
+        judge_code(4, "", "")
+        raise AssertionError
+
+    async with servers.refusing() as gone, lab(references=(f"http://{gone.host}:{gone.port}/",)) as bench:
+        [seen, _] = await asyncio.gather(bench.observe(run), burning(0.15))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
+
+
+@pytest.mark.parametrize("status", [504, 502])
+def test_a_proxy_that_answers_is_an_answer(status: int) -> None:
+    """W16: what a proxy says of the target keeps its mark when the proxy is named."""
+    proxy = Proxy.read("http://proxy.test:3128")
+    with pytest.raises(Failed) as raised:
+        proxy.judge_tunnel(status)
+    assert raised.value.answered
+    assert isinstance(named := proxy.failure(raised.value), Failed)
+    assert named.answered
+
+
+def burn(seconds: float) -> None:
+    """Keeps the processor busy, and with it the loop."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+async def burning(seconds: float) -> None:
+    """Something else on the loop that keeps it busy for so long, once."""
+    await asyncio.sleep(0)
+    burn(seconds)
+
+
+async def test_a_run_that_keeps_the_loop_busy_itself_is_not_excused() -> None:
+    """XM8: a target floods the runner, whose loop is busy with these very bytes until the run is too slow: fail, not starved."""
+
+    async def run(_: Context) -> Result:
+        for _turn in range(3):
+            burn(0.1)
+            await asyncio.sleep(0)
+        raise Failed(Reason.LATENCY, "too slow")
+
+    async with lab() as bench:
+        seen = await bench.observe(run)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.LATENCY)
+
+
+async def test_a_flood_does_not_lengthen_its_own_run() -> None:
+    """XM8: the deadline isn't put off for a run that kept the loop busy itself; its failure is the target's timeout."""
+
+    async def run(_: Context) -> Result:
+        while True:
+            burn(0.05)
+            await asyncio.sleep(0)
+
+    async with lab() as bench:
+        seen = await bench.observe(run, timeout=0.3)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
+
+
+async def test_somebody_elses_work_still_excuses() -> None:
+    """XM8: the loop was busy with something else for most of the run: starved, as before."""
+
+    async def run(_: Context) -> Result:
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        raise Failed(Reason.LATENCY, "too slow")
+
+    async with lab() as bench:
+        [seen, _] = await asyncio.gather(bench.observe(run), burning(0.3))
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.STARVED)
+
+
+async def test_own_steps_pass_on_everything() -> None:
+    """XM8: what is measured behaves as it did: results, exceptions, waits and cancellations pass through."""
+    wall, cpu = iter([0.0, 0.5, 1.0, 1.7]), iter([0.0, 0.2, 0.2, 0.204])  # the second step hardly had a processor
+    own, woken = OwnSteps(lambda: next(cpu), lambda: next(wall)), asyncio.Event()
+
+    async def waits() -> str:
+        await woken.wait()
+        return "done"
+
+    asyncio.get_running_loop().call_soon(woken.set)
+    assert await own.run(waits()) == "done"
+    assert own.seconds == pytest.approx(0.5)
+
+    async def raises() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await OwnSteps().run(raises())
+
+    async def shields() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "cleaned up"
+        return ""
+
+    async def measured() -> str:
+        return await OwnSteps().run(shields())
+
+    task = asyncio.create_task(measured())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "cleaned up"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from judge.observation import Observation
 from probes.core import Failed, Reason, Result, Verdict
+from probes.kinds.http import Http
+from probes.probe import Context
 from runner.engine.blame import ReferenceResponse, blame_network
 from tests.support import servers
 from tests.support.ca import Authority
-from tests.support.lab import Lab, lab, raising
+from tests.support.engine import observer
+from tests.support.lab import Lab, Run, lab, raising
 from tests.support.servers import Server
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -161,3 +165,125 @@ def test_of_a_name_only_names_can_speak(heard: tuple[ReferenceResponse, ...], sa
         assert (judged.verdict, judged.reason, judged.message) == (Verdict.UNKNOWN, Reason.OFFLINE, f"{DNS.message}; {said}")
     else:
         assert judged is DNS
+
+
+GONE = (ReferenceResponse("www.test", responded=False, named=True),)
+
+
+def test_a_refusal_is_a_response_where_no_reference_refuses() -> None:
+    """R1: silent references say nothing of a host that refuses; references that refuse too share its fault."""
+    refused = Result.failed(Reason.REFUSED, "the connection was refused")
+    assert blame_network(refused, GONE) is refused
+    assert blame_network(refused, (*GONE, replace(GONE[0], refused=True))).reason is Reason.OFFLINE
+
+
+@pytest.mark.parametrize("phase", ["tls", "processing", "transfer", "auth", "query", "dialogue", "round_trip", "proxy"])
+@pytest.mark.parametrize(
+    ("error", "reason"), [(TimeoutError(), Reason.TIMEOUT), (ConnectionResetError(104, "Connection reset by peer"), Reason.RESET)]
+)
+async def test_a_run_that_had_connected_had_its_way(phase: str, error: OSError, reason: Reason) -> None:
+    """R1: what stops on a connection that stood is the target's, whatever the references say, in every phase after connect."""
+    async with uplink("gone") as (bench, _):
+        seen = await bench.observe(raising(error, phase), address="a:1")
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, reason)
+
+
+@pytest.mark.parametrize("phase", ["resolve", "connect"])
+async def test_a_run_that_never_connected_had_no_way(phase: str) -> None:
+    """R1: a timeout before a connection stood is the runner's network where the references are gone."""
+    async with uplink("gone") as (bench, _):
+        seen = await bench.observe(raising(TimeoutError(), phase), address="a:1")
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.OFFLINE)
+
+
+async def test_a_connection_from_before_shows_no_way() -> None:
+    """R1: a request that hangs on a connection of an earlier run may have lost its network since; a new one in the same run hasn't."""
+
+    async def reuses(ctx: Context) -> Result:
+        ctx.facts["connection_reused"] = 1
+        return await raising(TimeoutError(), "processing")(ctx)
+
+    async def connects_and_reuses(ctx: Context) -> Result:
+        with ctx.phase("connect"):
+            pass
+        return await reuses(ctx)
+
+    async with uplink("gone") as (bench, _):
+        seen = [await bench.observe(run, address="a:1") for run in (reuses, connects_and_reuses)]
+    assert [one.verdict for one in seen] == [Verdict.UNKNOWN, Verdict.FAIL]
+
+
+def through(ip: str, error: OSError | None = None) -> Run:
+    """A run of a target at this address: it fails as it connects, or passes."""
+
+    async def run(ctx: Context) -> Result:
+        ctx.evidence["addresses"] = [ip]
+        if error:
+            return await raising(error, "connect")(ctx)
+        ctx.facts["ip"] = ip
+        return Result.passed()
+
+    return run
+
+
+LOST = TimeoutError()
+
+
+@asynccontextmanager
+async def lost_uplink() -> AsyncIterator[Lab]:
+    """A laboratory whose reference responded at the start, and is gone since."""
+    async with AsyncExitStack() as stack:
+        async with servers.canned(OK) as reference:
+            bench = await stack.enter_async_context(lab(references=(f"http://{reference.host}:{reference.port}/",)))
+            assert await bench.execute.uplink.ask_at_start() == ""
+        bench.clock.advance(10)
+        yield bench
+
+
+async def test_a_neighbour_that_passes_meanwhile_shows_the_way() -> None:
+    """R1: a target goes on timing out while its neighbour passes: its first failure can't be told, and the next ones are its own."""
+    async with lost_uplink() as bench:
+        verdicts = []
+        for _ in range(3):
+            verdicts.append((await bench.observe(through("10.0.0.7", LOST), address="a:1")).verdict)
+            bench.clock.advance(15)
+            await bench.observe(through("10.0.0.8"), address="b:1")
+    assert verdicts == [Verdict.UNKNOWN, Verdict.FAIL, Verdict.FAIL]
+
+
+async def test_a_pass_from_before_the_failures_shows_nothing() -> None:
+    """R1: the network is lost right after a check has passed: no check that times out then counts as down."""
+    async with lost_uplink() as bench:
+        await bench.observe(through("10.0.0.8"), address="b:1")
+        bench.clock.advance(5)
+        seen = [await bench.observe(through(ip, LOST), address=ip) for ip in ("10.0.0.7", "10.0.0.8", "10.0.0.7")]
+    assert {one.reason for one in seen} == {Reason.OFFLINE}
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(50, Verdict.FAIL), (70, Verdict.UNKNOWN)])
+async def test_a_refusal_beside_a_pass_of_the_same_minute_is_the_targets(seconds: float, verdict: Verdict) -> None:
+    """R1: a host that refuses was reached, if a neighbour was reached in the same minute, though the references refuse as well."""
+    async with lost_uplink() as bench:
+        await bench.observe(through("10.0.0.8"), address="b:1")
+        bench.clock.advance(seconds)
+        seen = await bench.observe(through("10.0.0.7", REFUSED), address="a:1")
+    assert seen.verdict is verdict
+
+
+async def test_another_way_shows_nothing() -> None:
+    """R1: a service within this machine, or within the private network, passes while the way out of it is lost."""
+    async with lost_uplink() as bench:
+        reasons = []
+        for _ in range(2):
+            reasons.append((await bench.observe(through("8.8.8.8", LOST), address="a:1")).reason)
+            await bench.observe(through("127.0.0.1"), address="b:1")
+            await bench.observe(through("10.0.0.8"), address="c:1")
+    assert reasons == [Reason.OFFLINE] * 2
+
+
+async def test_a_server_that_hangs_is_down_though_the_references_are_gone() -> None:
+    """R1: over a real connection: the server takes the request and says nothing."""
+    async with servers.silent() as server, servers.refusing() as reference, observer() as bench:
+        probe = Http.model_validate({"url": f"http://{server.host}:{server.port}/"})
+        seen = await bench.observe(probe, within=0.3, references=(f"http://{reference.host}:{reference.port}/",))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
