@@ -1,63 +1,48 @@
-"""Replaces secrets by value, in every output and whatever escaping, with three stars.
+"""Replaces secrets by value, in every output and whatever escaping, with three stars; and cuts texts, after that.
 
-A secret is looked for as it is, URL-quoted, JSON-, HTML- and Python-escaped, in base64 (standard and URL-safe, at each of the
-three alignments, so inside a Basic `user:secret` too) and in hex, and each long line of a secret of several lines by itself.
-Secrets shorter than SHORTEST characters would damage ordinary words: they are replaced only where they are the whole value.
+A text is searched as it is and with each way of escaping undone (`judge.escapings`), three of them one after the other. Besides
+whole secrets, every piece of a long one is found, and what a cut has left of any (`judge.matching`).
+Secrets of fewer than four characters would damage ordinary words: they are replaced only where they are the whole value.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, quote_plus
 
-import re2  # type: ignore[import-untyped]  # it comes without types
+from judge.escapings import Unescaped, unescapings
+from judge.matching import Secrets, Span, as_bytes
+from probes.text import clips, shortened
 
 REPLACEMENT = "***"
-SHORTEST = 4
-HEAD = 6  # characters of a secret at the end of a text of CUT characters or more: the text was cut in the middle of a secret
-CUT = 256
-_LONG_LINE = 16  # characters: a line of a PEM key, not its "}" or "-----"
-_MEMORY = 64 * 2**20  # bytes that the matcher may use, instead of falling back to something slower
+MOST = 64 * 1024  # characters of a text: no output needs more
+_DEEPEST = 3  # ways of escaping that are undone one after the other
+_WORK = 512 * 1024  # bytes that are made of one value by undoing, before the rest of the value is left out
+
+
+@dataclass(slots=True)
+class _Work:
+    """What may still be done for one value: a target must not make the runner search for long."""
+
+    left: int = _WORK  # bytes
 
 
 class Redactor:
-    """Knows the secrets of one plan (and of one run). Time is linear in the text, however many secrets there are."""
+    """Knows the secrets of one plan (and of one run: `known` are those that another redactor knows).
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        given = {secret for secret in secrets if secret}
-        self._short = frozenset(secret for secret in given if len(secret) < SHORTEST)
-        forms = {form for secret in given if len(secret) >= SHORTEST for form in _forms(secret)}
-        self._pattern = _compile(sorted(forms, key=lambda form: (-len(form), form))) if forms else None
-        self._longest = max(map(len, forms), default=0)
-        self._heads: dict[str, list[str]] = defaultdict(list)
-        for form in forms:
-            self._heads[form[:HEAD]].append(form)
-        self._begun = _compile(sorted(self._heads)) if forms else None
+    Time is linear in the text, however many secrets there are.
+    """
+
+    def __init__(self, secrets: Iterable[str], known: tuple[Secrets, ...] = ()) -> None:
+        self.known = (*known, Secrets(secrets))
+        self._short = frozenset().union(*(one.short for one in self.known))
+        self._with_blanks = any(one.with_blanks for one in self.known)
 
     def text(self, text: str) -> str:
-        """The text without any secret."""
-        if text in self._short:
-            return REPLACEMENT
-        if self._pattern is None or not text:
-            return text
-        found = self._pattern.sub(REPLACEMENT.encode(), _bytes(text))
-        return self._without_head(str(found.decode("utf-8", "surrogatepass")))
-
-    def _without_head(self, text: str) -> str:
-        """Removes the beginning of a secret from the end of a text that was cut to a length."""
-        if len(text) < CUT or self._begun is None or not self._begun.search(_bytes(text[-self._longest :])):
-            return text
-        for start in range(max(0, len(text) - self._longest), len(text) - HEAD + 1):
-            ending = text[start:]
-            if any(form.startswith(ending) for form in self._heads.get(ending[:HEAD], ())):
-                return text[:start] + REPLACEMENT
-        return text
+        """The text without any secret, and cut where it says so (`probes.text.clipped`)."""
+        return self._text(text, _Work())
 
     def tree(self, value: Any) -> Any:
         """The same shape with every text in it redacted, keys too. Bytes become text; numbers, booleans and None stay."""
@@ -67,16 +52,64 @@ class Redactor:
             texts.append(text)
             return text
 
-        plain = _each_text(value, noted)
-        return plain if self._is_clean(texts) else _each_text(plain, self.text)
+        plain, work = _each_text(value, noted), _Work()
+        return plain if self._is_clean(texts) else _each_text(plain, lambda text: self._text(text, work))
 
     def _is_clean(self, texts: list[str]) -> bool:
-        """Whether none of the texts holds a secret, by one search for all of them: the common case, and ten times as quick."""
-        if self._short and not self._short.isdisjoint(texts):
+        """Whether nothing is to be changed, by one search of all texts: the common case, and ten times as quick."""
+        if any(text in self._short or len(text) > MOST or clips(text)[1] for text in texts):
             return False
-        if any(self._without_head(text) is not text for text in texts):
-            return False
-        return self._pattern is None or self._pattern.search(_bytes("\n".join(texts))) is None
+        work = _Work()
+        together = b"\xff".join(map(as_bytes, texts))  # what no secret contains
+        return not self._found(together, work) and work.left > 0
+
+    def _text(self, text: str, work: _Work) -> str:
+        if text in self._short:
+            return REPLACEMENT
+        text, marked = clips(text)
+        if len(text) > MOST:
+            text = f"{text[:MOST]}…"
+        raw = as_bytes(text)
+        found = self._found(raw, work)
+        if work.left <= 0:
+            return f"… ({len(text):,} characters)"
+        if found and len(raw) != len(text):
+            found = {(_characters(raw, start), _characters(raw, end)) for start, end in found}
+        return shortened(text, marked, _joined(found), REPLACEMENT)
+
+    def _found(self, raw: bytes, work: _Work) -> set[Span]:
+        """Where secrets stand in a text: as they are, and behind up to three ways of escaping."""
+        found: set[Span] = set()
+        seen = {raw}
+        views: deque[tuple[bytes, tuple[Unescaped, ...]]] = deque([(raw, ())])
+        while views and work.left > 0:
+            view, undone = views.popleft()
+            for span in (span for known in self.known for span in known.spans(view)):
+                for one in reversed(undone):
+                    span = one.origin(*span)  # noqa: PLW2901 - the same place, one way of escaping further out
+                found.add(span)
+            for one in unescapings(view, plus=self._with_blanks) if len(undone) < _DEEPEST else ():
+                if (text := bytes(one.text)) not in seen:
+                    seen.add(text)
+                    work.left -= len(text)
+                    views.append((text, (*undone, one)))
+        return found
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order; those that overlap or touch as one."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _characters(raw: bytes, count: int) -> int:
+    """How many characters begin in the first `count` bytes."""
+    return count - sum(byte & 0xC0 == 0x80 for byte in raw[:count])  # noqa: PLR2004 - UTF-8's continuation bytes
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
@@ -92,58 +125,3 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, bytes | bytearray):
         return change(bytes(value).decode("utf-8", "backslashreplace"))
     return change(str(value))
-
-
-def _compile(forms: list[str]) -> Any:
-    """One alternation, longest first. On bytes: a text may hold what is no valid Unicode."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.longest_match = True
-    options.max_mem = _MEMORY
-    return re2.compile(b"|".join(re2.escape(_bytes(form)) for form in forms), options)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """Every way in which a secret may be written."""
-    for value in {secret, secret.strip(), *(line.strip() for line in secret.splitlines() if len(line.strip()) >= _LONG_LINE)}:
-        if len(value) >= SHORTEST:
-            yield from _written(value)
-
-
-def _written(value: str) -> Iterator[str]:
-    yield value
-    yield from _quoted(value)
-    for escaped in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
-        yield escaped[1:-1]
-        yield escaped[1:-1].replace("/", "\\/")  # as JavaScript and PHP like to write it
-        yield json.dumps(escaped)[3:-3]  # JSON inside JSON
-    yield html.escape(value)
-    yield html.escape(value, quote=False)
-    yield html.escape(value).replace("&#x27;", "&#39;")
-    yield repr(value)[1:-1]
-    raw = _bytes(value)
-    yield raw.hex()
-    yield raw.hex().upper()
-    yield from _base64(raw)
-
-
-def _quoted(value: str) -> Iterator[str]:
-    raw = _bytes(value)
-    for safe in ("", "/", "/:", "!$&'()*+,;=:@/?"):  # quote's own choices, and what a path or a query may hold as it is
-        for escaped in (quote(raw, safe=safe), quote_plus(raw, safe=safe)):
-            yield escaped
-            yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), escaped)
-
-
-def _base64(raw: bytes) -> Iterator[str]:
-    """The part of the secret's base64 that doesn't depend on what stands before and behind it, for each of the three alignments."""
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + raw).decode()
-        certain = encoded[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
-        if len(certain) >= SHORTEST:
-            yield certain
-            yield certain.replace("+", "-").replace("/", "_")

@@ -1,10 +1,12 @@
-"""Every small formatter once: durations, ages, counts, lists, moments, addresses and hints. Imports nothing of Outrider."""
+"""Every small formatter once: durations, ages, counts, lists, moments, addresses, hints and cuts. Imports nothing of Outrider."""
 
 from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _AGES = (("d", 86400, "h", 3600), ("h", 3600, "min", 60))
@@ -13,6 +15,9 @@ _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
 _HUNDREDTHS = 9.995  # seconds below which hundredths are written
 _LONGEST_WORD = 100  # characters of a word that are compared
 _MOST_KNOWN = 2000  # words that one is compared with
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: around a part that is shown in part, and in no text from outside
+_CLIPPED = re.compile(f"{_OPEN}([0-9]{{1,5}}):([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]")
+MARGIN = 4096  # characters behind the shown ones that stay until secrets are looked for
 
 
 def latency(seconds: float) -> str:
@@ -94,3 +99,62 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 def one_line(text: str) -> str:
     """The text with every run of white space as one blank."""
     return " ".join(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A part of a text of which `most` characters are shown."""
+
+    start: int
+    end: int
+    most: int
+
+
+def clipped(text: str, most: int) -> str:
+    """The text for a message that shows its first `most` characters.
+
+    It isn't cut here: a secret of which a cut has left a piece could no longer be found. The part is marked, and `shortened` cuts
+    it when the secrets are gone: `judge.redact` does both.
+    """
+    plain, _ = clips(text)
+    if len(plain) <= most:
+        return plain
+    kept = plain if len(plain) <= most + MARGIN else f"{plain[: most + MARGIN]}…"
+    return f"{_OPEN}{most}:{kept}{_CLOSE}"
+
+
+def clips(text: str) -> tuple[str, list[Clip]]:
+    """The text without marks, and its marked parts in order."""
+    if _OPEN not in text and _CLOSE not in text:
+        return text, []
+    pieces: list[str] = []
+    found: list[Clip] = []
+    at = length = 0
+    for mark in _CLIPPED.finditer(text):
+        part = "\ufffd" if mark[2] is None else mark[2]
+        pieces += [text[at : mark.start()], part]
+        length += mark.start() - at
+        if mark[2] is not None:
+            found.append(Clip(length, length + len(part), int(mark[1])))
+        length += len(part)
+        at = mark.end()
+    return "".join((*pieces, text[at:])), found
+
+
+def shortened(text: str, parts: Sequence[Clip], hidden: Sequence[tuple[int, int]] = (), stars: str = "") -> str:
+    """The text with `stars` for each of the `hidden` spans (in order), and then each part cut to what is shown of it."""
+
+    def visible(start: int, end: int) -> str:
+        pieces, at = [], start
+        for first, last in hidden:
+            if first < end and last > start:
+                pieces += [text[at : max(first, at)], stars]
+                at = min(last, end)
+        return "".join((*pieces, text[at:end]))
+
+    pieces, at = [], 0
+    for part in parts:
+        shown = visible(part.start, part.end)
+        pieces += [visible(at, part.start), shown if len(shown) <= part.most else f"{shown[: part.most - 1]}…"]
+        at = part.end
+    return "".join((*pieces, visible(at, len(text))))

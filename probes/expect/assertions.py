@@ -176,4 +176,4 @@ def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a condition, 
 
 
 def _beginning(body: str) -> str:
-    return f"it begins {shown(body.lstrip()[:200])}" if body.strip() else "it is empty"
+    return f"it begins {shown(body.lstrip())}" if body.strip() else "it is empty"

@@ -15,17 +15,18 @@ from jsonpath.function_extensions import ExpressionType, FilterFunction
 from jsonpath.selectors import NameSelector
 
 from probes.fields import TextSetting
+from probes.text import clipped
 
 SHOWN = 80  # characters of a value that a message shows
 
 
 def shown(value: Any, most: int = SHOWN) -> str:
-    """A value for a message: JSON in one line, shortened to `most` characters."""
+    """A value for a message: JSON in one line, of which `most` characters are shown (`probes.text.clipped`)."""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = json.dumps(clipped(value, most) if isinstance(value, str) else value, ensure_ascii=False, default=str)
     except RecursionError:
         text = "[…] (nested too deeply to be shown)"
-    return whole_characters(text if len(text) <= most else text[: most - 1] + "…")
+    return clipped(whole_characters(text), most)
 
 
 def whole_characters(text: str) -> str:

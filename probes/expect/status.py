@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from probes.core import Failed, Reason
 from probes.expect.patterns import whole_characters
 from probes.http.message import Response
-from probes.text import one_line
+from probes.text import clipped, one_line
 
 _CLASS = re.compile(r"([1-5])xx\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
@@ -86,7 +86,7 @@ def judge_status(response: Response, wanted: Statuses) -> None:
     if response.status == _THROTTLED:
         raise Failed(Reason.THROTTLED, f"429, {throttled_until(response)}")
     if 300 <= response.status < 400 and (location := response.header("location")):  # noqa: PLR2004 - HTTP's own numbers
-        raise Failed(Reason.REDIRECT, f"{response.status} to {location.partition('?')[0][:200]}, expected {wanted}")
+        raise Failed(Reason.REDIRECT, f"{response.status} to {clipped(location.partition('?')[0], 200)}, expected {wanted}")
     text = error_text(response)
     message = f"{seen}: {text}" if text else seen
     raise Failed(Reason.AUTH if response.status in _AUTH else Reason.STATUS, message)
@@ -125,7 +125,7 @@ def error_text(response: Response) -> str:
         text = _first_text(response.json(), 3)
     except ValueError:
         return ""
-    return whole_characters(text if len(text) <= _ERROR_TEXT_CAP else text[: _ERROR_TEXT_CAP - 1] + "…")
+    return clipped(whole_characters(text), _ERROR_TEXT_CAP)
 
 
 def _first_text(value: Any, depth: int) -> str:

@@ -10,6 +10,7 @@ import brotli  # type: ignore[import-untyped]  # it comes without types
 import zstandard
 
 from probes.core import Failed, Reason
+from probes.text import clipped
 
 ENCODINGS = ("zstd", "br", "gzip", "deflate")  # the preferred one first
 _ALWAYS = frozenset({"gzip", "deflate"})  # servers send these even where they were not requested
@@ -27,7 +28,7 @@ class Decoder:
         names = [name.strip().lower().removeprefix("x-") for name in encoding.split(",")]
         self._layers = [_layer(name, {*_ALWAYS, *requested}) for name in reversed(names) if name not in ("", "identity")]
         if len(self._layers) > _MOST_LAYERS:
-            raise Failed(Reason.PROTOCOL, f"the response is encoded {len(self._layers)} times over ({encoding[:100]})")
+            raise Failed(Reason.PROTOCOL, f"the response is encoded {len(self._layers)} times over ({clipped(encoding, 100)})")
         self._cap = cap
         self._decoded = 0
 

@@ -20,6 +20,7 @@ from h2.settings import SettingCodes, Settings
 
 from probes.core import Failed, Measurements, Reason
 from probes.http.exchange import HEAD_CAP, Connection, Exchange, OutgoingRequest
+from probes.text import clipped
 from probes.wire.stream import Stream
 
 WINDOW = 1024 * 1024  # bytes that a server may send before we acknowledge some
@@ -96,7 +97,10 @@ class Http2(Connection):
             length, kind = int.from_bytes(self._unread[:3]), self._unread[3]
             if not self._greeted:
                 if kind != _SETTINGS or length > _FRAME:
-                    raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/2: it begins {bytes(self._unread[:40])!r}")
+                    raise Failed(
+                        Reason.PROTOCOL,
+                        f"the server's response is not HTTP/2: it begins {clipped(repr(bytes(self._unread)), 60)}",
+                    )
                 self._greeted = True
             if length > _FRAME:
                 raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: a frame of {length:,} bytes, at most {_FRAME:,} are allowed")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from probes.core import Failed, Reason
 from probes.http.message import Request, Response
+from probes.text import clipped
 from probes.wire.tls import Tls
 
 EARLY = 30.0  # seconds before its end from which a token is no longer used; at most a tenth of its life
@@ -73,7 +74,9 @@ def read_token(response: Response, now: float) -> Token:
     if not isinstance(fields, dict):
         fields = {}
     error = ""
-    if words := [json.dumps(word)[1:-1][:_DESCRIPTION] for name in _ERROR_FIELDS if isinstance(word := fields.get(name), str) and word]:
+    if words := [
+        clipped(json.dumps(word)[1:-1], _DESCRIPTION) for name in _ERROR_FIELDS if isinstance(word := fields.get(name), str) and word
+    ]:
         error = f": {', '.join(words)}"
     if response.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
         refused = Reason.THROTTLED if response.status == 429 else Reason.AUTH  # noqa: PLR2004 - HTTP's own numbers

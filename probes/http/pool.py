@@ -15,6 +15,7 @@ from probes.http.http1 import refuse_line_breaks
 from probes.http.kept import ConnectionKey, KeptConnections
 from probes.http.route import HttpRoute
 from probes.probe import Context
+from probes.text import MARGIN, clipped
 
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
@@ -61,12 +62,12 @@ class StreamingResponse:
             async for piece in self._exchange.body():
                 if plain := decoder.feed(piece):
                     length += len(plain)
-                    beginning += plain[: EVIDENCE_BODY - len(beginning)]
+                    beginning += plain[: EVIDENCE_BODY + MARGIN - len(beginning)]
                     yield plain
             decoder.end()
         finally:
             self._ctx.facts["body_bytes"] = length
-            self._ctx.evidence["body"] = beginning.decode("utf-8", "replace")
+            self._ctx.evidence["body"] = clipped(beginning.decode("utf-8", "replace"), EVIDENCE_BODY)
         self._ended = True
         self._pool.release(self._ctx, self._origin, self._connection, self._exchange)
 

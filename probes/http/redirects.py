@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import urljoin
 
 from probes.core import Failed, Reason
+from probes.expect.patterns import shown
 from probes.http.message import Request
 from probes.target import origin
 
@@ -24,7 +25,7 @@ def following(request: Request, status: int, location: str | None) -> Request | 
         url = urljoin(request.url, location)
         elsewhere = origin(url) != origin(request.url)
     except ValueError as error:
-        raise Failed(Reason.REDIRECT, f"the redirect doesn't lead to an address: {location[:200]!r}") from error
+        raise Failed(Reason.REDIRECT, f"the redirect doesn't lead to an address: {shown(location, 200)}") from error
     if (status == 303 and request.method != "HEAD") or (status in (301, 302) and request.method == "POST"):  # noqa: PLR2004 - the codes say it
         headers = {name: value for name, value in request.headers.items() if not name.lower().startswith("content-")}
         request = replace(request, method="GET", body=None, headers=headers)

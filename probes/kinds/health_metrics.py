@@ -92,7 +92,7 @@ class HealthMetrics(HttpProbe):
             return response.json()
         except ValueError as error:
             judge_status(response, self.status)
-            raise Failed(Reason.BODY, f"the report is not JSON: {error}; it begins {shown(response.text()[:60])}") from None
+            raise Failed(Reason.BODY, f"the report is not JSON: {error}; it begins {shown(response.text())}") from None
 
     def _report_fault(self, response: Response, report: Any) -> Failed | None:
         """What is wrong with the report as a whole: the body contradicts the status code, or the status is not expected."""

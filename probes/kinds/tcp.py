@@ -12,6 +12,7 @@ from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, f
 from probes.expect.dialogue import Dialogue, DialogueStep, ReceiveBuffer, judge_names
 from probes.expect.template import fill
 from probes.facts import IP, TLS_VERSION
+from probes.text import clipped
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
@@ -115,7 +116,7 @@ class _TcpDialogue:
             with self._failing("failed_due_to_regex"):
                 self._captured |= await self._line(step)
             for name, text in step.labels.items():
-                self._ctx.facts[f"expect.{name}"] = fill(text, self._captured)[:_LABEL]
+                self._ctx.facts[f"expect.{name}"] = clipped(fill(text, self._captured), _LABEL)
         elif step.expect_hex is not None:
             with self._failing("failed_due_to_bytes"):
                 await self._bytes(step.expect_hex)

@@ -27,7 +27,7 @@ from runner.engine.references import References, Uplink
 from runner.log import Log
 
 STUBBORN = 0.25  # seconds that a cancelled run has to end, beyond those that its kind needs for its clean-up
-_REDACTORS = 64  # kept, since making one takes a millisecond
+_REDACTORS = 4 * 2**20  # bytes of redactors that are kept, since making one takes a millisecond
 _CUT_SHORT = Result(Verdict.UNKNOWN, Reason.CANCELLED, "the runner stopped before the response came")
 
 
@@ -86,6 +86,7 @@ class Execute:
         self._ledger = ledger
         self._clock = clock
         self._log = log or logging.getLogger("outrider.engine").log
+        self._redactor = Redactor(plan.secrets)
         self._redactors: dict[frozenset[str], Redactor] = {}  # by the secrets that a run learnt
         self._heartbeat = Heartbeat(clock)
         self.contexts = Contexts(wire, ledger, clock, rng, version)
@@ -129,7 +130,7 @@ class Execute:
 
     def redacted(self, text: str) -> str:
         """The text without the plan's secrets."""
-        return self._redactor(frozenset()).text(text)
+        return self._redactor.text(text)
 
     def cut_short(self) -> None:
         """Cancels all runs under way, and all later ones: they are observed as unknown / cancelled.
@@ -240,15 +241,17 @@ class Execute:
         return observations(run.planned, run.ctx, result, redactor, at=run.at, seconds=seconds, lag=lag)
 
     def _redactor_of(self, run: _Run) -> Redactor:
-        """A redactor of the plan's secrets and of those that the run learnt."""
-        return self._redactor(frozenset(run.ctx.secrets - self._plan.secrets))
-
-    def _redactor(self, learnt: frozenset[str]) -> Redactor:
-        if learnt not in self._redactors:
-            if len(self._redactors) > _REDACTORS:
+        """A redactor of the plan's secrets and of those that the run learnt. A target chooses those: what is kept is bounded in bytes."""
+        learnt = frozenset(run.ctx.secrets - self._plan.secrets)
+        if not learnt:
+            return self._redactor
+        if (kept := self._redactors.get(learnt)) is None:
+            kept = Redactor(learnt, self._redactor.known)
+            if sum(one.known[-1].size for one in (*self._redactors.values(), kept)) > _REDACTORS:
                 self._redactors.clear()
-            self._redactors[learnt] = Redactor(self._plan.secrets | learnt)
-        return self._redactors[learnt]
+            if kept.known[-1].size <= _REDACTORS:
+                self._redactors[learnt] = kept
+        return kept
 
 
 async def _contained(run: _Run) -> Result:

@@ -31,11 +31,11 @@ def observations(
         check=planned.check,
         verdict=result.verdict,
         reason=result.reason,
-        message=short(redact.text(result.message)),
+        message=_redacted(redact, result.message),
         at=at,
         seconds=seconds,
         phases=ctx.phases,
-        facts={name: short(redact.text(value)) if isinstance(value, str) else value for name, value in ctx.facts.items()},
+        facts={name: _redacted(redact, value) if isinstance(value, str) else value for name, value in ctx.facts.items()},
         evidence=Bounded().tree(redact.tree(evidence)),
         spans=tuple(ctx.spans),
         trace_id=ctx.sender.trace_id,
@@ -51,7 +51,7 @@ def _part(part: Check, result: Result, observation: Observation, redact: Redacto
     if own is None:
         missing = Result(Verdict.UNKNOWN, Reason.INTERNAL, f"the probe (kind {part.kind}) reported nothing about this part")
         own = missing if result.verdict is Verdict.PASS else result
-    return replace(observation, check=part, verdict=own.verdict, reason=own.reason, message=short(redact.text(own.message)), facts={})
+    return replace(observation, check=part, verdict=own.verdict, reason=own.reason, message=_redacted(redact, own.message), facts={})
 
 
 def unreported(planned: Planned, result: Result | None, error: BaseException, *, at: float, seconds: float) -> tuple[Observation, ...]:
@@ -66,11 +66,16 @@ def unreported(planned: Planned, result: Result | None, error: BaseException, *,
     return tuple(Observation(check, end.verdict, end.reason, "", at, seconds).bare(why) for check, end in ends.items())
 
 
-def short(text: str, most: int = MESSAGE) -> str:
-    """The text; cut to `most` characters if it is longer, with its length at the end."""
+def _redacted(redact: Redactor, text: str) -> str:
+    """A text of a run, redacted first and cut then: of a secret that is cut, a piece would be left."""
+    return short(redact.text(text), length=len(text))
+
+
+def short(text: str, most: int = MESSAGE, *, length: int = 0) -> str:
+    """The text; cut to `most` characters if it is longer, with its length (or the one that is given) at the end."""
     if len(text) <= most:
         return text
-    ending = f"… ({len(text):,} characters)"
+    ending = f"… ({length or len(text):,} characters)"
     return text[: max(0, most - len(ending))] + ending
 
 

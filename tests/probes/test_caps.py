@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from judge.observation import Observation
+from judge.redact import Redactor
 from probes.core import Failed, Reason, Verdict
 from probes.expect.contract import breaches, find_mock
 from probes.expect.dialogue import CAP as DIALOGUE_CAP
@@ -115,11 +116,12 @@ async def test_a_frame_of_http_2(wire: Wire, beyond: int) -> None:
 
 @EDGE
 async def test_what_is_kept_of_a_body(wire: Wire, beyond: int) -> None:
-    """A failure keeps as much of the body as evidence, and no byte more."""
+    """A failure keeps as much of the body as evidence, and what is longer ends with an ellipsis."""
     ctx = make_context(wire)
     async with servers.canned(answer(b"x" * (EVIDENCE_BODY + beyond), status=b"500 Oops")) as server:
         await failure(ctx, server.url)
-    assert ctx.evidence["body"] == "x" * EVIDENCE_BODY
+    whole = "x" * EVIDENCE_BODY
+    assert Redactor(()).text(ctx.evidence["body"]) == (f"{whole[:-1]}…" if beyond else whole)
 
 
 @pytest.mark.parametrize(("allowed", "reason"), [(2, None), (1, Reason.REDIRECT)])
@@ -135,15 +137,16 @@ async def test_redirects(runs: Observer, allowed: int, reason: Reason | None) ->
 def test_an_applications_own_words(text: str, shortened: str) -> None:
     """What a message repeats of them."""
     found = Response(500, (), f'{{"error": "{text}"}}'.encode(), 0.0, "http://host/")
-    assert error_text(found) == shortened
+    assert Redactor(()).text(error_text(found)) == shortened
 
 
 @pytest.mark.parametrize("length", [SHOWN - 3, SHOWN - 2, SHOWN - 1])
 def test_a_foreign_value(length: int) -> None:
     """What a message repeats of one, its quotation marks among it."""
     whole = f'"{"x" * length}"'
-    assert shown("x" * length) == (whole if len(whole) <= SHOWN else whole[: SHOWN - 1] + "…")
-    assert len(shown("x" * length)) == min(len(whole), SHOWN)
+    seen = Redactor(()).text(shown("x" * length))
+    assert seen == (whole if len(whole) <= SHOWN else whole[: SHOWN - 1] + "…")
+    assert len(seen) == min(len(whole), SHOWN)
 
 
 def test_a_partners_long_list() -> None:

@@ -201,11 +201,11 @@ class Ai(HttpProbe):
             raise Failed(reason, f"the response reports an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
         kind = (response.header("content-type") or "nothing").partition(";")[0]
         if self.stream and response.body and not transcript.events and kind != "text/event-stream":
-            raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text()[:120])}")
+            raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text())}")
         if transcript.unreadable:
             raise Failed(Reason.PROTOCOL, f"an event of the stream is not JSON: {shown(transcript.unreadable)}")
         if not transcript.ended and not self.stream:
-            raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(response.text()[:120])}")
+            raise Failed(Reason.SCHEMA, f"the response has no complete reply; it begins {shown(response.text())}")
         if not transcript.ended:
             pieces = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
             raise Failed(Reason.TRUNCATED, f"the stream ended without its end marker, {pieces}")
@@ -220,7 +220,7 @@ def _json(response: Response) -> Any:
     try:
         return response.json()
     except ValueError as error:
-        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(response.text()[:120])}") from None
+        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(response.text())}") from None
 
 
 def _record_facts(ctx: Context, transcript: Transcript) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from probes.kinds.ai.events import EventReader
+from probes.text import clipped
 
 _PER_MESSAGE = 8  # tokens, at most, that a service adds around a message
 
@@ -224,7 +225,7 @@ class Transcript:
         try:
             piece = self.api.read(json.loads(data))
         except (ValueError, RecursionError):
-            self.unreadable = self.unreadable or data[:80]
+            self.unreadable = self.unreadable or clipped(data, 80)
             return
         if piece.text:
             self.pieces += 1

@@ -190,7 +190,7 @@ def _json(response: Response) -> Any:
     try:
         return response.json()
     except ValueError as error:
-        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(response.text()[:60])}") from None
+        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(response.text())}") from None
 
 
 def _mock_header(response: Response) -> str:

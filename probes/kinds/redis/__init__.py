@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.kinds.redis.url import RedisUrl, read_redis_url
+from probes.text import clipped
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
@@ -126,7 +127,7 @@ async def _ping(ctx: Context, connection: _Connection) -> None:
         response = await connection.read_response()
         interval.end = connection.transport.last_read_at
     if response != b"PONG":
-        raise Failed(Reason.PROTOCOL, f"PING returned {response!r:.80}, expected PONG")
+        raise Failed(Reason.PROTOCOL, f"PING returned {clipped(repr(response), 80)}, expected PONG")
     ctx.evidence["ping"] = "PONG"
     try:
         hello = await connection.read_response(disconnect_on_error=False)
@@ -135,7 +136,7 @@ async def _ping(ctx: Context, connection: _Connection) -> None:
     named = {str(k, "utf-8", "replace"): v for k, v in zip(hello[::2], hello[1::2], strict=False) if isinstance(k, bytes)} if hello else {}
     for name in ("version", "role"):
         if isinstance(value := named.get(name), bytes):
-            ctx.facts[name] = value.decode("utf-8", "replace")[:80]
+            ctx.facts[name] = clipped(value.decode("utf-8", "replace"), 80)
 
 
 async def _round_trip(ctx: Context, connection: _Connection) -> None:
@@ -202,7 +203,8 @@ def _refusal(error: Exception, ctx: Context) -> Failed:
             return Failed(Reason.REDIRECT, f"{begin}the key is on another node of the cluster: {text}")
         case redis_errors.BusyLoadingError():
             return Failed(Reason.STATUS, f"{begin}the server is not ready: {text}")
-    return Failed(Reason.AUTH if text.startswith("DENIED") else Reason.STATUS, f"{begin}{command} was refused: {text}")
+    denied = "DENIED" in (getattr(error, "status_code", None), str(error).partition(" ")[0])
+    return Failed(Reason.AUTH if denied else Reason.STATUS, f"{begin}{command} was refused: {text}")
 
 
 def _connection_failure(error: Exception, ctx: Context, connection: _Connection) -> Exception:
@@ -212,7 +214,7 @@ def _connection_failure(error: Exception, ctx: Context, connection: _Connection)
     if connection.transport.error is not None:
         return connection.transport.error
     if isinstance(error, redis_errors.InvalidResponse):
-        return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {error!s:.80}")
+        return Failed(Reason.PROTOCOL, f"not Redis's protocol, in {ctx.halted_in}: {clipped(str(error), 80)}")
     if "max number of clients" in str(error):
         return Failed(Reason.STATUS, f"no connection is left: {_error_text(error)}")
     which = "the" if connection.transport.received_any else "any"
@@ -222,4 +224,4 @@ def _connection_failure(error: Exception, ctx: Context, connection: _Connection)
 def _error_text(error: Exception) -> str:
     """The server's error text, with the code that redis-py removes, at most 200 characters."""
     code, text = getattr(error, "status_code", None), str(error).rstrip(".")
-    return f"{code} {text}"[:200] if code and code != "ERR" and not text.startswith(code) else text[:200]
+    return clipped(f"{code} {text}" if code and code != "ERR" and not text.startswith(code) else text, 200)

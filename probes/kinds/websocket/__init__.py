@@ -34,6 +34,7 @@ from probes.facts import STATUS_CODE
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
+from probes.text import clipped
 from probes.wire.endpoint import Endpoint
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
@@ -266,7 +267,7 @@ class _WebSocketDialogue:
             message = await self._socket.receive()
             self._ctx.facts["messages"] += 1
             text = message if isinstance(message, str) else message.hex(" ")
-            self._received[:] = [*self._received[1 - _KEPT :], text[:_KEPT_LENGTH]]
+            self._received[:] = [*self._received[1 - _KEPT :], clipped(text, _KEPT_LENGTH)]
             try:
                 wanted.judge(message.encode() if isinstance(message, str) else message)
             except Failed as failed:

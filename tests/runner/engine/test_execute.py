@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import random
 import re
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
+from probes.expect.patterns import shown
 from probes.fields import Rate
 from probes.probe import Context
 from probes.target import Target
@@ -60,6 +64,46 @@ async def test_no_secret_is_in_any_observation_or_log() -> None:
         assert "aHVudGVyM" not in text
         assert "a-token-of" not in text
     assert "Traceback" in bench.logged[0]
+
+
+async def test_a_captured_secret_of_700_kilobytes_is_a_secret_like_any_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """XM5: the run has its observation, the secret is gone from it, and nothing of it is on standard error."""
+    token = "".join(random.Random(5).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=700_000))  # noqa: S311 - a test's
+
+    async def run(ctx: Context) -> Result:
+        ctx.conceal(token)
+        ctx.evidence["body"] = json.dumps({"t": token})[:50_000]
+        raise Failed(Reason.BODY, f"$.t is {shown(token)}, expected {shown(5)}")
+
+    async with lab() as bench:
+        seen = await bench.observe(run)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.BODY)
+    assert seen.message == '$.t is "***…, expected 5'
+    assert token[:8] not in json.dumps(asdict(seen), default=str)
+    assert capfd.readouterr().err == ""
+
+
+async def test_secrets_that_are_new_in_each_run_do_not_pile_up() -> None:
+    """XM6: a target that sets forty new cookies in each run takes no more memory after many runs than after some."""
+    signs = random.Random(6)  # noqa: S311 - a test's
+
+    async def run(ctx: Context) -> Result:
+        for _ in range(40):
+            ctx.conceal(signs.randbytes(700).hex())
+        return Result.passed()
+
+    async with lab() as bench:
+        for _ in range(30):
+            await bench.observe(run)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for _ in range(30):
+                await bench.observe(run)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 12 * 2**20
+        finally:
+            tracemalloc.stop()
 
 
 async def test_evidence_is_bounded() -> None:
