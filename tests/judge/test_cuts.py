@@ -94,18 +94,18 @@ def test_a_target_can_not_join_what_it_has_split() -> None:
 
 
 def _cuts(path: Path) -> Iterator[str]:
-    """Where a source cuts a text for a person: a precision of a text's format, and a slice up to 20 characters or more."""
+    """Where a source cuts a text for a person: a precision in a format, and a slice up to 20 characters or more in a message."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
-            spec = "".join(
-                part.value for part in ast.walk(node.format_spec) if isinstance(part, ast.Constant) and isinstance(part.value, str)
-            )
+            spec = "".join(str(part.value) for part in ast.walk(node.format_spec) if isinstance(part, ast.Constant))
             if re.fullmatch(r"[<>^]?\d*\.\d+", spec):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} :{spec}"
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and node.slice.lower is None:
-            upper = node.slice.upper
+        told = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("shown", "clipped"))
+        slices = [inner for inner in ast.walk(node) if isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Slice)]
+        for inner in slices if told else ():
+            upper = inner.slice.upper if isinstance(inner.slice, ast.Slice) else None
             if isinstance(upper, ast.Constant) and isinstance(upper.value, int) and upper.value >= 20:
-                yield f"{path.relative_to(ROOT)}:{node.lineno} [:{upper.value}]"
+                yield f"{path.relative_to(ROOT)}:{inner.lineno} [:{upper.value}]"
 
 
 def test_no_other_place_cuts() -> None:
