@@ -42,8 +42,8 @@ def start(config: Path, deployment: str | None, revision: str, release: str, *, 
 
 @command.command("finish")
 @click.option("--verdict", required=True, type=click.Choice(VERDICTS), help="The deployment's verdict.")
-@click.option("--revision", default="", help="What was deployed.  [default: the CI's commit]")
-@click.option("--version", "release", default="", help="Its version, for display.")
+@click.option("--revision", default="", help="What was deployed.  [default: what the start said, else the CI's commit]")
+@click.option("--version", "release", default="", help="Its version, for display.  [default: what the start said]")
 @click.option("--detail", default="", help="The reason, in one line.")
 @deployment_options
 @config_option
@@ -101,7 +101,7 @@ def _record(config: Path, identity: str | None, verdict: str, *, revision: str, 
     )
     for text in outcome.lines:
         _say(text)
-    publish(replace(deployment, id=outcome.id or deployment.id), _say)
+    publish(outcome.deployment or deployment, _say)
     raise click.exceptions.Exit(outcome.exit_code(require=require))
 
 

@@ -103,7 +103,7 @@ async def _annotated(run: Callable[[], Awaitable[Report]], plan: Plan | None, de
         report = await run()
         outcome = await finish(report) if finish else None
     if deployment is not None:
-        publish(replace(deployment, id=outcome.id if outcome and outcome.id else deployment.id), _say)
+        publish((outcome and outcome.deployment) or deployment, _say)
     return report, outcome is None or outcome.stands
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from probes.core import Clock
 from runner.grafana.apis import Annotation, AnnotationApi, LegacyApi, ResourceApi
-from runner.grafana.events import OPEN, UNFINISHED, Event, annotation_text, labelled
+from runner.grafana.events import OPEN, UNFINISHED, Deployment, Event, annotation_text, deployment_from, labelled
 from runner.grafana.transport import Patience, Refused, Settings, Transport, Unavailable, persist
 
 _GONE = (404, 410)
@@ -78,7 +78,9 @@ class Grafana:
         found = await api.find(wanted.identity)
         kept = next((one for one in found if one.matches(wanted)), None)
         if kept is None:
-            raise Unavailable(f"{self.place} accepted {event.title or 'the annotation'}, but returned it with other content")
+            raise Unavailable(
+                f"{self.place} accepted {event.title or 'the annotation'}, but returned it with other content", of_record=True
+            )
         if wanted.dashboard and kept.dashboard not in ("", wanted.dashboard):
             warnings.append(f"it is on dashboard {kept.dashboard}, not on {wanted.dashboard}")
         warnings += await self._remove_surplus(api, kept, found)
@@ -108,7 +110,8 @@ class Grafana:
         if not candidates:
             return event, []
         identity = (*labelled(id=candidates[-1].id), *others)
-        return replace(event, identity=identity), await api.find(identity)
+        deployment = replace(event.deployment, id=candidates[-1].id) if event.deployment else None
+        return replace(event, identity=identity, deployment=deployment), await api.find(identity)
 
     async def _missing_dashboard(self, dashboard: str) -> str:
         """Why an annotation can't stand on this dashboard, which Grafana would drop without a word; "" where it can."""
@@ -160,11 +163,38 @@ def joined(event: Event, found: Sequence[Annotation]) -> Event:
     """
     starts = [one.start / 1000 for one in found] + ([event.start] if event.start is not None else [])
     start = min(starts) if starts else event.end
-    ended = next((one for one in found if not one.open), None)
+    ended = max((one for one in found if not one.open), key=lambda one: one.end, default=None)
+    if event.deployment is not None and (told := _told_before(event.deployment, found)) is not None:
+        together = event.deployment.with_earlier(told)
+        adds = (together.deployed, together.version, together.link) != (told.deployed, told.version, told.link)
+        if event.end is not None or ended is None or adds:
+            return _with_tags_of(found, replace(together, started=start).event())
     if event.end is None and ended is not None:
         others = tuple(t for t in ended.tags if t not in event.identity)
         return replace(event, text=ended.text, tags=others, start=start, end=ended.end / 1000)
     return replace(event, start=start)
+
+
+def _told_before(deployment: Deployment, found: Sequence[Annotation]) -> Deployment | None:
+    """What stands in Grafana of this deployment: its starts first, then its regions; None where nothing does.
+
+    A finish may have written the CI's commit for want of anything better: it is known again by a start of the same CI run.
+    """
+    told: Deployment | None = None
+    for one in sorted(found, key=lambda one: (not one.open, one.end)):
+        times = {"started": one.start / 1000, "finished": None if one.open else one.end / 1000}
+        read = replace(deployment_from(one.tags, one.text, ended=not one.open, dashboard=one.dashboard, **times), id=deployment.id)
+        if not one.open and read.revision and read.revision == deployment.commit != deployment.revision:
+            read = replace(read, revision="", commit=read.revision)
+        told = read if told is None else read.with_earlier(told)
+    return told
+
+
+def _with_tags_of(found: Sequence[Annotation], event: Event) -> Event:
+    """The event with the tags that others gave it in Grafana: those that no record of a deployment writes."""
+    ours = ("version:", "revision:", "verdict:", "id:", "service:", "environment:")
+    theirs = [tag for one in found for tag in one.tags if tag != OPEN and not tag.startswith(ours)]
+    return replace(event, tags=tuple(dict.fromkeys([*event.tags, *theirs])))
 
 
 def _reuse_warning(event: Event, found: Sequence[Annotation]) -> list[str]:

@@ -156,12 +156,22 @@ class LegacyApi:
         return [a for a in found if a is not kept and a.ref]
 
     async def remove(self, annotation: Annotation) -> None:
-        """Deletes; one that is gone already is as good."""
+        """Deletes; one that is gone already is as good. One that may not be deleted at least says no longer that it is under way."""
         try:
             await self._transport.ask("DELETE", f"{PATH}/{annotation.ref}")
         except Refused as refused:
-            if refused.status != _NOT_FOUND:
+            if refused.status == _NOT_FOUND:
+                return
+            if not annotation.open:
                 raise
+            tags = [tag for tag in annotation.tags if tag != OPEN]
+            body = {"text": annotation.text, "time": annotation.start, "timeEnd": annotation.end, "tags": tags}
+            try:
+                await self._transport.ask("PATCH", f"{PATH}/{annotation.ref}", body=body)
+            except Refused as unchangeable:
+                if unchangeable.status not in _UNCHANGEABLE:
+                    raise
+                await self._transport.ask("PUT", f"{PATH}/{annotation.ref}", body=body)
 
 
 class ResourceApi:

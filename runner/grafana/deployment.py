@@ -72,7 +72,8 @@ def deployment_of(plan: Plan, identity: str | None, *, revision: str = "", gener
         plan.service,
         plan.environment,
         name,
-        revision=revision or (job.revision if job else ""),
+        revision=revision,
+        commit=job.revision if job else "",
         link=job.link if job else "",
         dashboard=plan.grafana.dashboard if plan.grafana else "",
         panel=plan.grafana.panel if plan.grafana else None,
@@ -109,7 +110,7 @@ def publish(deployment: Deployment, say: Callable[[str], None]) -> None:
     say(f"deployment {deployment.id}")
     if file := os.environ.get("GITHUB_OUTPUT"):
         try:
-            write_outputs(Path(file), {"deployment": deployment.id, "revision": deployment.revision})
+            write_outputs(Path(file), {"deployment": deployment.id, "revision": deployment.deployed})
         except (OSError, ValueError) as error:
             say(f"$GITHUB_OUTPUT: {error}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 OPEN = "state:open"  # a tag of what has begun and not ended
 UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody recorded
@@ -31,6 +32,7 @@ class Event:
     dashboard: str = ""  # a dashboard's UID; "": the whole organization
     panel: int | None = None
     kin: str = ""
+    deployment: Deployment | None = None  # what it was made of, so that a later record of the same adds to it
 
     def __post_init__(self) -> None:
         if self.start is None and self.end is None:
@@ -63,7 +65,8 @@ class Event:
 class Deployment:
     """A release on its way: `id` is the CI's run and attempt or given by hand, so that a rollback is a deployment of its own.
 
-    `started` and `finished` in seconds since the epoch; the job that records one may not know the other.
+    `started` and `finished` in seconds since the epoch; the job that records one may not know the other. `revision` is what a person
+    or a script said; `commit` is the CI's own, which counts only where nobody said anything.
     """
 
     service: str
@@ -79,21 +82,27 @@ class Deployment:
     dashboard: str = ""
     panel: int | None = None
     run: str = ""  # the CI's run without the attempt: a start recorded by another job of the same run is found by it
+    commit: str = ""
+
+    @property
+    def deployed(self) -> str:
+        """The revision that is shown; "" where none is known."""
+        return self.revision or self.commit
 
     @property
     def title(self) -> str:
         """`deployment 3f2c91a`: its revision, version or id."""
-        return f"deployment {(self.revision[:12] or self.version or self.id)}"
+        return f"deployment {(self.deployed[:12] or self.version or self.id)}"
 
     def event(self) -> Event:
         """What is known so far, as an event. Raises ValueError where it is finished without a verdict, or has no time at all."""
         if self.finished is not None and not self.verdict:
             raise ValueError("a finished deployment has a verdict")
-        tags, outcome = ["deployment", *labelled(version=self.version, revision=self.revision)], ""
+        tags, outcome = ["deployment", *labelled(version=self.version, revision=self.deployed)], ""
         if self.finished is not None:
             tags += labelled(verdict=self.verdict)
             outcome = f": {self.verdict}"
-        version = f" ({self.version})" if self.version and self.revision else ""
+        version = f" ({self.version})" if self.version and self.deployed else ""
         first = f"{self.title.capitalize()}{version} of {self.service} to {self.environment}{outcome}"
         return Event(
             labelled(id=self.id, service=self.service, environment=self.environment),
@@ -105,6 +114,27 @@ class Deployment:
             self.dashboard,
             self.panel,
             f"{self.run}/" if self.run else "",
+            self,
+        )
+
+    def with_earlier(self, earlier: Deployment) -> Deployment:
+        """What this record and an earlier one of the same deployment say together.
+
+        The finish counts before the start, whichever was told first, and of two of a kind this one. What it doesn't say stands as it
+        was said before, and so do the link and the CI's commit: those are no one's word. The verdict and its detail are the finish's.
+        """
+        start, finish = (self, earlier) if self.finished is None and earlier.finished is not None else (earlier, self)
+        begun = [one.started for one in (start, finish) if one.started is not None]
+        return replace(
+            finish,
+            revision=finish.revision or start.revision,
+            version=finish.version or start.version,
+            commit=start.commit or finish.commit,
+            link=start.link or finish.link,
+            started=min(begun, default=None),
+            dashboard=finish.dashboard or start.dashboard,
+            panel=finish.panel if finish.dashboard or not start.dashboard else start.panel,
+            run=finish.run or start.run,
         )
 
 
@@ -146,6 +176,16 @@ def load_run(
     identity = labelled(id=f"load/{scenario}/{round(began * 1000)}", service=service, environment=environment)
     tags = ("load", *labelled(scenario=scenario, verdict=verdict))
     return Event(identity, annotation_text(f"load test {scenario}: {verdict}", why), began, ended, tags, f"load test {scenario}", dashboard)
+
+
+def deployment_from(tags: Iterable[str], text: str, *, ended: bool, **more: Any) -> Deployment:
+    """What an annotation tells of its deployment: the reverse of `Deployment.event`. `more` are times and dashboard."""
+    values = {name: value for name, _, value in (tag.partition(":") for tag in tags) if value}
+    lines = html.unescape(text).split("\n")[1:]
+    link = lines.pop() if lines and lines[-1].startswith(("http://", "https://")) else ""
+    names = ("service", "environment", "id", "revision", "version", "verdict")
+    told = {name: values.get(name, "") for name in names}
+    return Deployment(**told | {"link": link, "detail": "\n".join(lines) if ended else ""} | more)
 
 
 def labelled(**values: str) -> tuple[str, ...]:

@@ -17,11 +17,12 @@ from enum import StrEnum
 from probes.core import Clock
 from runner.grafana.annotations import Grafana, Put
 from runner.grafana.events import Deployment, Event, labelled
-from runner.grafana.spool import Spool
+from runner.grafana.spool import Kept, Spool
 from runner.grafana.transport import Refused, Unavailable
 
 ABANDONED = 6 * 3600.0  # seconds after which a deployment that nobody finished is closed
-_MOST_TRIES = 5  # of a record that Grafana refuses for what it is
+_MOST_TRIES = 5  # of a record that Grafana refuses for what it is, or that goes wrong while it takes others
+_IN_A_ROW = 3  # records that go wrong one after the other: it is Grafana and not they
 
 
 class RecordState(StrEnum):
@@ -41,6 +42,7 @@ class RecordOutcome:
     message: str
     id: str
     warnings: tuple[str, ...] = ()
+    deployment: Deployment | None = None  # what stands there now, with what an earlier record said
 
     @property
     def stands(self) -> bool:
@@ -84,7 +86,7 @@ class Recorder:
         """Records a deployment's start, and closes those before it that never finished."""
         outcome = await self.record(deployment.event())
         if outcome.stands and deployment.started is not None:
-            return await self._close_unfinished(outcome, deployment, deployment.started, f"closed when {deployment.title} began")
+            return await self._close_unfinished(outcome, outcome.deployment or deployment, deployment.started, "began")
         return outcome
 
     async def finish(self, deployment: Deployment) -> RecordOutcome:
@@ -92,10 +94,11 @@ class Recorder:
         outcome = await self.record(deployment.event())
         if outcome.stands:
             before = self._clock.time() - self._abandoned
-            return await self._close_unfinished(outcome, deployment, before, f"closed when {deployment.title} finished")
+            return await self._close_unfinished(outcome, outcome.deployment or deployment, before, "finished")
         return outcome
 
-    async def _close_unfinished(self, outcome: RecordOutcome, deployment: Deployment, before: float, why: str) -> RecordOutcome:
+    async def _close_unfinished(self, outcome: RecordOutcome, deployment: Deployment, before: float, did: str) -> RecordOutcome:
+        why = f"closed when {deployment.title} {did}"
         tags = ("deployment", *labelled(service=deployment.service, environment=deployment.environment))
         end = min(self._clock.time(), deployment.started if deployment.started is not None else self._clock.time())
         try:
@@ -115,27 +118,32 @@ class Recorder:
                 kept, dropped = await asyncio.to_thread(spool.add, event, self._clock.time())
                 if dropped:
                     warnings.append(f"the spool is full: {dropped} of the eldest records were dropped")
+        event = event if kept is None else kept.event
         try:
-            put = await self._grafana.put(event if kept is None else kept.event)
+            put = await self._grafana.put(event)
         except (Unavailable, Refused) as error:
             if kept is None or spool is None:
                 message = f"Grafana: the annotation of {event.title} was neither written nor kept: {error.message}"
-                return RecordOutcome(RecordState.LOST, message, event.id, tuple(warnings))
+                return RecordOutcome(RecordState.LOST, message, event.id, tuple(warnings), event.deployment)
             with _disk_errors_as(warnings, spool):
-                await asyncio.to_thread(spool.tried, kept, error.message)
+                await asyncio.to_thread(spool.tried, kept, error.message, blamed=isinstance(error, Refused) and error.for_good)
             message = (
                 f"Grafana: the annotation of {event.title} is not written yet: {error.message}; it is kept in {spool.path}; "
                 "send it with: outrider annotate flush"
             )
-            return RecordOutcome(RecordState.KEPT, message, event.id, tuple(warnings))
+            return RecordOutcome(RecordState.KEPT, message, event.id, tuple(warnings), event.deployment)
         if kept is not None and spool is not None:
             with _disk_errors_as(warnings, spool, "; the record will be sent once more"):
                 await asyncio.to_thread(spool.done, kept)
         state = RecordState.WRITTEN if put.fresh else RecordState.THERE
-        return RecordOutcome(state, _written_message(put), put.event.id, (*warnings, *put.warnings))
+        return RecordOutcome(state, _written_message(put), put.event.id, (*warnings, *put.warnings), put.event.deployment)
 
     async def flush(self) -> Flushed:
-        """Sends what waits, the oldest first. Stops at the first that finds Grafana down; raises OSError for the spool's disk."""
+        """Sends what waits, the oldest first; raises OSError for the spool's disk.
+
+        One record that goes wrong holds up no other. Stops where Grafana is down, or where several in a row go wrong: those wait at the
+        end, so that the next flush begins with others. A record is given up after several tries that were its own fault.
+        """
         if self._spool is None or not await asyncio.to_thread(self._spool.waiting):
             return Flushed()
         claim = await asyncio.to_thread(self._spool.claim)
@@ -150,27 +158,31 @@ class Recorder:
         sent: list[str] = []
         waiting: list[str] = []
         given_up: list[str] = []
-        down = ""
+        failed: list[tuple[Kept, str, bool]] = []  # with why, and whether Grafana refused the record for what it is
+        down, in_a_row = "", 0
         for kept in await asyncio.to_thread(spool.waiting):
             if down:
                 waiting.append(f"{kept.event.title}: {down}")
                 continue
             try:
                 put = await self._grafana.put(kept.event)
-            except Unavailable as error:
-                down = error.message
-                await asyncio.to_thread(spool.tried, kept, error.message)
-                waiting.append(f"{kept.event.title}: {error.message}")
-            except Refused as error:
-                if error.for_good and kept.tries + 1 >= _MOST_TRIES:  # often enough that no proxy was to blame
-                    await asyncio.to_thread(spool.done, kept)
-                    given_up.append(f"{kept.event.title}: {error.message}")
-                else:
-                    await asyncio.to_thread(spool.tried, kept, error.message)
-                    waiting.append(f"{kept.event.title}: {error.message}")
+            except (Unavailable, Refused) as error:
+                in_a_row += isinstance(error, Unavailable)
+                if isinstance(error, Unavailable) and (not error.of_record or in_a_row == _IN_A_ROW):
+                    down = error.message
+                failed.append((kept, error.message, isinstance(error, Refused) and error.for_good))
             else:
+                in_a_row = 0
                 await asyncio.to_thread(spool.done, kept)
                 sent.append(_written_message(put))
+        for kept, why, refused in failed:
+            blamed = refused or (bool(sent) and not down)
+            if blamed and kept.blamed + 1 >= _MOST_TRIES:  # often enough that no proxy was to blame
+                await asyncio.to_thread(spool.done, kept)
+                given_up.append(f"{kept.event.title}: {why}")
+            else:
+                await asyncio.to_thread(spool.tried, kept, why, blamed=blamed)
+                waiting.append(f"{kept.event.title}: {why}")
         return Flushed(tuple(sent), tuple(waiting), tuple(given_up))
 
 

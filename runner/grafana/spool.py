@@ -25,19 +25,23 @@ _DAMAGED = "annotations.damaged.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An event that waits: since when (epoch seconds), how often it was tried, and why it still waits."""
+    """An event that waits: since when (epoch seconds), how often it was tried, and why it still waits.
+
+    `blamed` are the tries that failed because of the record itself.
+    """
 
     event: Event
     since: float
     tries: int = 0
     why: str = ""
+    blamed: int = 0
 
 
 _LINES = TypeAdapter(Kept)
 
 
 class Spool:
-    """At most `most` records; one more pushes out the oldest."""
+    """At most `most` records; one more pushes out the first."""
 
     def __init__(self, folder: Path, *, most: int = 1000) -> None:
         self.path = folder / FILE
@@ -53,17 +57,16 @@ class Spool:
         with self._locked():
             records = self._read()
             same = [k for k in records if k.event.identity == event.identity]
-            starts = [e.start for e in (*(k.event for k in same), event) if e.start is not None]
-            ended = next((k.event for k in same if k.event.end is not None), None)
-            last = ended if ended is not None and event.end is None else event
-            joined = replace(last, start=min(starts) if starts else None)
+            joined = event
+            for other in same:
+                joined = _joined(other.event, joined)
             kept = Kept(joined, min([k.since for k in same], default=now))
             records = [k for k in records if k not in same] + [kept]
             self._write(records[-self._most :])
             return kept, max(0, len(records) - self._most)
 
     def waiting(self) -> tuple[Kept, ...]:
-        """What waits, the oldest first. Raises OSError."""
+        """What waits: the oldest first, then those that were tried in vain. Raises OSError."""
         if not self.path.exists():
             return ()
         with self._locked():
@@ -76,11 +79,15 @@ class Spool:
             if any(k.event == kept.event for k in waiting):
                 self._write([k for k in waiting if k.event != kept.event])
 
-    def tried(self, kept: Kept, why: str) -> None:
-        """Counts one more failed try, and why it failed. Raises OSError."""
+    def tried(self, kept: Kept, why: str, *, blamed: bool = False) -> None:
+        """Counts one more failed try, and why it failed. The record goes to the end, so that it holds up no other. Raises OSError.
+
+        `blamed`: the failure was the record's own, since Grafana refused it, or took another one at the same time.
+        """
         with self._locked():
             waiting = self._read()
-            self._write([replace(k, tries=k.tries + 1, why=why) if k.event == kept.event else k for k in waiting])
+            failed = [replace(k, tries=k.tries + 1, why=why, blamed=k.blamed + blamed) for k in waiting if k.event == kept.event]
+            self._write([*(k for k in waiting if k.event != kept.event), *failed])
 
     def claim(self) -> int | None:
         """A handle by which this process alone sends what waits, until it is released; None while another does. Raises OSError."""
@@ -131,3 +138,12 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.path)
+
+
+def _joined(earlier: Event, later: Event) -> Event:
+    """Two records of one identity as one: the earliest start, and the end even where it is the start that comes late."""
+    if later.deployment is not None and earlier.deployment is not None:
+        return later.deployment.with_earlier(earlier.deployment).event()
+    starts = [event.start for event in (earlier, later) if event.start is not None]
+    last = earlier if earlier.end is not None and later.end is None else later
+    return replace(last, start=min(starts, default=None))

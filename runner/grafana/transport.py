@@ -17,19 +17,25 @@ from pydantic import SecretStr
 
 from probes.core import Clock, Failed, Reason
 from probes.http.standalone import StandaloneTransport
+from probes.text import age
 
 _MOST_BYTES = 4 * 2**20
+_NOBODY_THERE = (429, 502, 503, 504)  # Grafana has no time, or isn't behind its proxy: for whichever record
 _TELLS = 160  # characters of what a refusal says
 _Returned = TypeVar("_Returned")
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of Grafana, not an accident of ours
-    """Grafana can't be asked now: down, overloaded, or something else answered in its place. `again`: worth asking once more."""
+    """Grafana can't be asked now: down, overloaded, or something else answered in its place. `again`: worth asking once more.
 
-    def __init__(self, message: str, *, again: bool = True, after: float = 0.0) -> None:
+    `of_record`: it may be this record alone that goes wrong, and another one may be taken.
+    """
+
+    def __init__(self, message: str, *, again: bool = True, after: float = 0.0, of_record: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.again = again
+        self.of_record = of_record
         self.after = after  # seconds that Grafana asks us to wait
 
 
@@ -137,10 +143,12 @@ class Transport:
                 method, url, params=params, content=content, headers=headers, timeout=self._settings.timeout, follow_redirects=False
             )
         except httpx.TimeoutException:
-            raise Unavailable(f"{self.place} didn't respond to {method} {path} within {self._settings.timeout:g} s") from None
+            raise Unavailable(
+                f"{self.place} didn't respond to {method} {path} within {self._settings.timeout:g} s", of_record=True
+            ) from None
         except httpx.RequestError as error:
             if isinstance(error.__cause__, Failed) and error.__cause__.reason is Reason.SIZE:
-                raise Unavailable(f"{self.place} returned more than {_MOST_BYTES >> 20} MiB", again=False) from None
+                raise Unavailable(f"{self.place} returned more than {_MOST_BYTES >> 20} MiB", again=False, of_record=True) from None
             raise Unavailable(f"{self.place} can't be reached: {self._settings.discreet(str(error) or type(error).__name__)}") from None
         return self._understood(response)
 
@@ -153,11 +161,15 @@ class Transport:
                 raise Unavailable(
                     f"{self.place} answered {status} with something that is not JSON: a login page or a proxy, not Grafana's API",
                     again=False,
+                    of_record=True,
                 ) from None
         if response.is_redirect:
             raise Unavailable(f"{self.place} redirects ({status}) to {_elsewhere(response)}", again=False)
         if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-            raise Unavailable(f"{self.place} answered {status}{self._message(body)}", after=self._retry_after(response))
+            after = self._retry_after(response)
+            later = f"; it asks to come back in {age(after)}" if after else ""
+            of_record = status not in _NOBODY_THERE
+            raise Unavailable(f"{self.place} answered {status}{self._message(body)}{later}", after=after, of_record=of_record)
         raise Refused(f"{self.place} answered {status}{self._message(body)}{_advice(status)}", status)
 
     def _message(self, body: bytes) -> str:
@@ -214,7 +226,7 @@ async def persist(
             async with asyncio.timeout(max(ends - clock.monotonic(), 0.0)):
                 return await attempt()
         except TimeoutError:
-            raise Unavailable(f"Grafana took longer than {patience.total:g} s", again=False) from None
+            raise Unavailable(f"Grafana took longer than {patience.total:g} s", again=False, of_record=True) from None
         except Unavailable as error:
             wait = max(error.after, rng.uniform(0.0, min(patience.most, patience.first * 2.0 ** (number - 1))))
             if not error.again or number == patience.tries or clock.monotonic() + wait > ends:

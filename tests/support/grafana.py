@@ -99,8 +99,10 @@ class StandInGrafana:
             return RedirectResponse("/login", 302)
         if fault == "page":
             return Response(_PAGE, media_type="text/html")
-        if fault == "slow-down":
-            return JSONResponse({"message": "too many requests"}, 429, {"Retry-After": "7"})
+        if str(fault).startswith("slow-down"):  # in so many seconds
+            return JSONResponse({"message": "too many requests"}, 429, {"Retry-After": str(fault).removeprefix("slow-down") or "7"})
+        if fault == "huge":
+            return Response(b"[" + b" " * (5 << 20) + b"]", media_type="application/json")
         return Response(_PAGE, int(fault), media_type="text/html")
 
     def _denied(self, request: Request) -> Response | None:

@@ -270,6 +270,146 @@ async def test_one_that_is_down_stops_the_flush_and_one_that_is_refused_does_not
         assert await at.waiting() == ()
 
 
+@pytest.mark.parametrize("fault", [500, 400, 413, "page", "huge", "reset"])
+@pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1), (0, 3)])
+async def test_one_bad_record_holds_up_nobody(grafana: StandInGrafana, tmp_path: Path, fault: str | int, bad: tuple[int, ...]) -> None:
+    """G7: whatever goes wrong with some records, the others are sent by the first flush; the bad ones are given up after a while."""
+    grafana.always = 503
+    async with desk(grafana.url, tmp_path, patience=Patience(tries=1)) as at:
+        for number in range(5):
+            await at.recorder.finish(done(number, version=f"poison-{number}" if number in bad else "1.4.2"))
+        grafana.always = None
+
+        def poisoned(method: str) -> None:
+            grafana.faults = [fault] if method == "POST" and b"poison" in grafana.sent[-1] else []
+
+        grafana.before = poisoned
+        first = await at.recorder.flush()
+        if fault == "reset":  # nobody can tell whose fault that is: those who come later are sent by the next flushes
+            for _ in range(3):
+                await at.recorder.flush()
+        else:
+            assert (len(first.sent), len(first.waiting)) == (5 - len(bad), len(bad))
+        assert len(grafana.regions()) == 5 - len(bad)
+        given_up = len(first.given_up)
+        for number in range(10, 18):
+            await at.recorder.start(release(number))  # what comes new is taken meanwhile, and shows that Grafana is up
+            await asyncio.to_thread(at.spool.add, done(number).event(), STARTED)
+            given_up += len((await at.recorder.flush()).given_up)
+        assert (given_up, await at.waiting()) == (len(bad), ()) if fault != "reset" else (given_up <= len(bad), True)
+
+
+async def test_a_grafana_that_takes_nothing_loses_no_record(grafana: StandInGrafana, tmp_path: Path) -> None:
+    """G7: however often everything goes wrong, no record is blamed; each flush asks a few, and begins with others than the one before."""
+    grafana.always = 500
+    async with desk(grafana.url, tmp_path, patience=Patience(tries=1)) as at:
+        for number in range(6):
+            await at.recorder.finish(done(number))
+        for _ in range(20):
+            grafana.asked.clear()
+            assert len((await at.recorder.flush()).waiting) == 6
+            assert len(grafana.asked) == 3
+        assert {kept.tries for kept in await at.waiting()} == {11}
+        grafana.always = None
+        assert len((await at.recorder.flush()).sent) == 6
+
+
+async def test_when_to_come_back_is_said(grafana: StandInGrafana, tmp_path: Path) -> None:
+    """GM13: Retry-After is longer than a deployment may wait: given up at once, with the time that Grafana asks for."""
+    grafana.always = "slow-down3600"
+    async with desk(grafana.url, tmp_path) as at:
+        outcome = await at.recorder.finish(done())
+    assert "answered 429 (too many requests); it asks to come back in 1 h; it is kept" in outcome.message
+    assert (len(grafana.asked), at.waits) == (1, [])
+
+
+@pytest.mark.parametrize("odd", [{"no-delete"}, {"no-delete", "no-patch"}])
+async def test_a_duplicate_that_can_not_be_removed_is_closed(grafana: StandInGrafana, tmp_path: Path, odd: set[str]) -> None:
+    """GM11: a lagging replica led to four annotations of one start, and the token may not delete: none stays open."""
+    async with desk(grafana.url, tmp_path) as at:
+        await at.recorder.start(release())
+        for number in range(3):
+            grafana.annotations.append({**grafana.annotations[0], "id": 100 + number})
+        grafana.odd = odd
+        outcome = await at.recorder.finish(done())
+    assert outcome.state is RecordState.WRITTEN
+    assert [one for one in grafana.regions() if "state:open" in one["tags"]] == []
+    assert [tags for *_, tags in shown(grafana) if "verdict:pass" in tags] == [TAGS | {"verdict:pass"}]
+
+
+CI = "feedface" * 5
+START: dict[str, Any] = {"revision": "0123456789abcdef", "version": "2.0.0", "link": "https://ci/1", "commit": CI, "id": "d1"}
+FINISH: dict[str, Any] = {"revision": "", "version": "", "link": "https://ci/2", "commit": CI, "id": "d1", "started": None}
+
+
+@BOTH
+@pytest.mark.parametrize("route", ["told", "spooled", "start spooled", "finish spooled", "late start"])
+async def test_a_finish_keeps_what_the_start_said(grafana: StandInGrafana, tmp_path: Path, api: str, route: str) -> None:
+    """G4, GM14: revision, version, title, link and tags of others stand, by whichever way and order the two records come.
+
+    The CI's own commit beats nothing that was said.
+    """
+    async with desk(grafana.url, tmp_path / "one", api=api) as one, desk(grafana.url, tmp_path / "two", api=api) as two:
+        finisher = two if route in ("finish spooled", "late start") else one
+        grafana.always = 503 if route in ("spooled", "start spooled", "late start") else None
+        await one.recorder.start(release(**START))
+        grafana.always = 503 if route in ("spooled", "finish spooled") else None
+        for standing in grafana.regions():
+            standing["tags"].append("team:blue")
+        outcome = await finisher.recorder.finish(done(**FINISH))
+        grafana.always = None
+        await one.recorder.flush()
+        flushed = await two.recorder.flush()
+        again = await finisher.recorder.finish(done(**FINISH))
+    [region] = grafana.regions()
+    assert region["text"] == "Deployment 0123456789ab (2.0.0) of roadtrip to production: pass\nhttps://ci/1" or route == "late start"
+    tags = {
+        "deployment",
+        "service:roadtrip",
+        "environment:production",
+        "id:d1",
+        "verdict:pass",
+        "version:2.0.0",
+        "revision:0123456789abcdef",
+    }
+    assert set(region["tags"]) == tags | ({"team:blue"} if route in ("told", "finish spooled") else set())
+    assert (region["time"] / 1000, region["timeEnd"] / 1000) == (STARTED, FINISHED)
+    assert again.state is RecordState.THERE
+    assert again.message == "Grafana: region 'deployment 0123456789ab' was already there"
+    if route == "finish spooled":
+        assert flushed.sent == ("Grafana: region 'deployment 0123456789ab' written and read back",)
+    if route == "told":
+        assert outcome.message == "Grafana: region 'deployment 0123456789ab' written and read back"
+        assert outcome.deployment is not None
+        assert outcome.deployment.deployed == "0123456789abcdef"
+
+
+@BOTH
+async def test_a_finish_that_is_told_others_says_others(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
+    """G4: a revision or version that the finish itself is given counts; what it isn't given stands."""
+    async with desk(grafana.url, tmp_path, api=api) as at:
+        await at.recorder.start(release(**START))
+        await at.recorder.finish(done(**{**FINISH, "revision": "fedcba9876543210"}))
+        assert grafana.regions()[-1]["text"].startswith("Deployment fedcba987654 (2.0.0) of roadtrip to production: pass")
+        await at.recorder.finish(done(**{**FINISH, "version": "2.0.1", "verdict": "fail", "detail": "it broke"}))
+    [region] = grafana.regions()
+    assert region["text"] == "Deployment fedcba987654 (2.0.1) of roadtrip to production: fail\nit broke\nhttps://ci/1"
+    assert {"version:2.0.1", "revision:fedcba9876543210", "verdict:fail"} <= set(region["tags"])
+    assert "verdict:pass" not in region["tags"]
+
+
+@BOTH
+async def test_without_any_word_the_cis_commit_is_the_revision(grafana: StandInGrafana, tmp_path: Path, api: str) -> None:
+    """G4: neither start nor finish is given one: the commit of the start's CI, also where the finish runs at another commit."""
+    plain = {**START, "revision": "", "version": ""}
+    async with desk(grafana.url, tmp_path, api=api) as at:
+        await at.recorder.start(release(**plain))
+        await at.recorder.finish(done(**{**FINISH, "commit": "abad1dea" * 5}))
+    [region] = grafana.regions()
+    assert f"revision:{CI}" in region["tags"]
+    assert region["text"].startswith("Deployment feedfacefeed of roadtrip")
+
+
 async def test_a_second_flush_leaves_it_to_the_first(grafana: StandInGrafana, tmp_path: Path) -> None:
     """Two processes don't send the same records at the same time."""
     grafana.always = 413

@@ -29,6 +29,28 @@ def test_start_and_finish_become_one(tmp_path: Path) -> None:
         assert [(k.event.start, k.event.end) for k in spool.waiting()] == [(STARTED, FINISHED)]
 
 
+def test_a_finish_keeps_what_the_start_said(tmp_path: Path) -> None:
+    """G4: in the spool as in Grafana, in either order: the start's revision, version and link, and the finish's verdict."""
+    start = release(revision="0123456", version="2.0.0", link="https://ci/1", commit="feedface")
+    finish = done(revision="", version="", link="https://ci/2", commit="feedface", started=None, detail="well")
+    for name, events in {"one": [start, finish], "two": [finish, start]}.items():
+        spool = Spool(tmp_path / name)
+        for event in events:
+            spool.add(event.event(), STARTED)
+        [kept] = spool.waiting()
+        assert kept.event.text == "Deployment 0123456 (2.0.0) of roadtrip to production: pass\nwell\nhttps://ci/1"
+        assert {"revision:0123456", "version:2.0.0", "verdict:pass"} <= set(kept.event.tags)
+        assert kept.event.title == "deployment 0123456"
+
+
+def test_what_an_older_version_kept_is_read(tmp_path: Path) -> None:
+    """A record without what it was made of waits on, and is sent as it is."""
+    old = '{"event": {"identity": ["id:1"], "text": "x", "start": 1.0, "end": 2.0}, "since": 1.0, "tries": 3, "why": "down"}\n'
+    (tmp_path / "annotations.jsonl").write_text(old)
+    [kept] = Spool(tmp_path).waiting()
+    assert (kept.event.text, kept.event.deployment, kept.tries, kept.blamed) == ("x", None, 3, 0)
+
+
 def test_one_that_was_told_more_of_stays(tmp_path: Path) -> None:
     """The start was being sent while the finish came: only what was sent goes."""
     spool = Spool(tmp_path)

@@ -72,6 +72,21 @@ async def test_start_and_finish_by_different_jobs_of_a_run(folder: Path, grafana
     assert TOKEN not in err
 
 
+async def test_a_finish_in_the_ci_says_what_the_start_said(folder: Path, grafana: StandInGrafana) -> None:
+    """G4, GM14: a tag is deployed, so that the CI's commit is another one: neither the region nor the finish's output names it."""
+    given = {"GRAFANA_URL": grafana.url, "TOKEN_FILE": "token", "GITHUB_RUN_ID": "7", "GITHUB_SHA": "feedface" * 5}
+    put_out = folder / "outputs"
+    words = ("annotate", "start", "--revision", "0123456789abcdef", "--version", "2.0.0")
+    code, _, err = await outrider(*words, folder=folder, **given)
+    assert (code, "start of deployment 0123456789ab" in err) == (0, True), err
+    code, _, err = await outrider("annotate", "finish", "--verdict", "pass", folder=folder, GITHUB_OUTPUT=str(put_out), **given)
+    assert (code, "region 'deployment 0123456789ab'" in err) == (0, True), err
+    [region] = grafana.regions()
+    assert region["text"].startswith("Deployment 0123456789ab (2.0.0) of trips to test: pass")
+    assert {"revision:0123456789abcdef", "version:2.0.0"} <= set(region["tags"])
+    assert (await asyncio.to_thread(put_out.read_text)).splitlines()[-1] == "revision=0123456789abcdef"
+
+
 async def test_a_grafana_that_is_down_stops_no_deployment(folder: Path) -> None:
     """Exit 0, with a warning and the record kept; 1 where the mark is required."""
     given = {"GRAFANA_URL": "http://127.0.0.1:9", "TOKEN_FILE": "token"}
