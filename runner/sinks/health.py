@@ -75,6 +75,7 @@ class Health:
         self._prints: dict[str, str] = {}
         self._found: dict[str, str] = {}  # findings of diagnoses of the checks that fail now
         self._service = ""
+        self.version = 0  # rises with everything that this sink takes, so that what was shown of it can be kept until then
         self.plan(plan)
 
     def plan(self, plan: Plan) -> None:
@@ -83,6 +84,7 @@ class Health:
         A restart restores nothing: a check is pending until its first run, which comes within ten seconds of the start or, if the
         state knows of a recent run, at its own slot.
         """
+        self.version += 1
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
         self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}
@@ -96,6 +98,7 @@ class Health:
 
     def __call__(self, seen: Observation) -> None:
         """Takes an observation. One of a check that the plan no longer has is ignored."""
+        self.version += 1
         before = self._states.get(seen.check.name)
         if before is None or not seen.confirmed:
             return
@@ -112,6 +115,7 @@ class Health:
 
     def found(self, diagnosis: DiagnosisFinding) -> None:
         """Takes the finding of a diagnosis, which is shown while its check goes on failing."""
+        self.version += 1
         state = self._states.get(diagnosis.check.name)
         if state and state.latest and state.latest.verdict is Verdict.FAIL:
             self._found[diagnosis.check.name] = diagnosis.text

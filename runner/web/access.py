@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from probes.text import is_address
 from runner.config.plan import Server
 from runner.web.connections import Refused
+from runner.web.readers import Pace
 
 OPEN = ("/-/healthy", "/-/ready")
 _OWN_SUFFIXES = (".localhost", ".internal", ".svc", ".svc.cluster.local")
@@ -128,16 +129,20 @@ class Guard:
     A wrong token is counted by `refused`, and its response comes a second late by `wait`, so that guessing takes long.
     """
 
-    def __init__(self, app: ASGIApp, server: Callable[[], Server], refused: Refused, wait: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, server: Callable[[], Server], refused: Refused, wait: Callable[[float], Awaitable[None]], pace: Pace
+    ) -> None:
         self._app = app
         self._server = server
         self._refused = refused
         self._wait = wait
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request; anything but HTTP is ignored."""
         if scope["type"] != "http":
             return
+        await self._pace.turn()
         app = self._refusal(scope) or self._app
         # A browser asks without a token first. A webhook of Flagger has its token in the body.
         has_token = scope["method"] not in {"GET", "HEAD"} or "authorization" in Headers(scope=scope)

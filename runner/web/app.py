@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,7 @@ from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
 from runner.web.negotiation import wants_gzip, wants_openmetrics
 from runner.web.pages import Pages
+from runner.web.readers import Pace, Rendered
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
 _DAY = "public, max-age=3600"
@@ -57,7 +59,7 @@ def app(
     routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages())
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
     inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing})
-    return Guard(inside, lambda: plan().server, refused, wait)
+    return Guard(inside, lambda: plan().server, refused, wait, Pace())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class _Routes:
     clock: Clock
     version: str
     pages: Pages
+    shown: Rendered = field(default_factory=Rendered)
+    scraped: Rendered = field(default_factory=Rendered)  # of its own: no page keeps a scrape waiting
 
     def all(self) -> list[Route]:
         return [
@@ -95,14 +99,19 @@ class _Routes:
             text = render(self.registry, content_type)
             return gzip.compress(text, 1) if packed else text
 
-        body = await asyncio.to_thread(page)
+        body = await self.scraped.get((content_type, packed), lambda: page)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"} | ({"content-encoding": "gzip"} if packed else {})
         return Response(body, headers=headers)
 
     async def health_report(self, _: Request) -> Response:
         """/health/metrics: runner.sinks.health describes its fields and status codes."""
-        status, body = self.health.report()
-        return JSONResponse(body, status)
+
+        def begin() -> Callable[[], bytes]:
+            status, report = self.health.report()
+            return lambda: b"%d" % status + JSONResponse(report).body
+
+        made = await self.shown.get("health", begin, self._version)
+        return Response(made[3:], int(made[:3]), media_type="application/json")
 
     async def healthy(self, _: Request) -> Response:
         """200 while the process responds, whatever the targets do."""
@@ -121,33 +130,51 @@ class _Routes:
 
     async def overview(self, _: Request) -> Response:
         """The page at /."""
-        states, plan, now = self.health.states(), self.plan(), self.clock.time()
-        return HTMLResponse(await asyncio.to_thread(self._overview, states, plan, now))
 
-    def _overview(self, states: tuple[State, ...], plan: Plan, now: float) -> str:
+        def begin() -> Callable[[], bytes]:
+            return partial(self._overview, self.health.states(), self.plan(), self.clock.time())
+
+        return HTMLResponse(await self.shown.get("/", begin, self._version))
+
+    def _overview(self, states: tuple[State, ...], plan: Plan, now: float) -> bytes:
         page = view.overview(states, _file(plan), now)
-        return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, version=self.version)
+        return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, version=self.version).encode()
 
     async def check(self, request: Request) -> Response:
         """One check's page."""
-        state = self._state(request)
-        seen = self.health.states(), self.evidence.failures(state.check.name), self.plan(), self.clock.time()
-        return HTMLResponse(await asyncio.to_thread(self._check, state, *seen))
+        name = self._known(request)
 
-    def _check(self, state: State, states: tuple[State, ...], failures: tuple[Any, ...], plan: Plan, now: float) -> str:
+        def begin() -> Callable[[], bytes]:
+            return partial(self._check, name, self.health.states(), self.evidence.failures(name), self.plan(), self.clock.time())
+
+        return HTMLResponse(await self.shown.get(f"/checks/{name}", begin, self._version))
+
+    def _check(self, name: str, states: tuple[State, ...], failures: tuple[Any, ...], plan: Plan, now: float) -> bytes:
+        state = next(state for state in states if state.check.name == name)
         page = view.detail(state, states, failures, _file(plan), now)
         parent = view.href(state.check.part_of)
-        return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, parent=parent)
+        return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, parent=parent).encode()
 
     async def api_checks(self, _: Request) -> Response:
         """Every check as JSON."""
-        now = self.clock.time()
-        return JSONResponse([api.summary(state, now) for state in self.health.states()])
+
+        def begin() -> Callable[[], bytes]:
+            states, now = self.health.states(), self.clock.time()
+            return lambda: bytes(JSONResponse([api.summary(state, now) for state in states]).body)
+
+        return Response(await self.shown.get("/api/checks", begin, self._version), media_type="application/json")
 
     async def api_check(self, request: Request) -> Response:
         """One check as JSON, with its recent runs and its last failures."""
-        state = self._state(request)
-        return JSONResponse(api.detail(state, self.evidence.failures(state.check.name), self.clock.time()))
+        name = self._known(request)
+
+        def begin() -> Callable[[], bytes]:
+            state, failures, now = self.health.state(name), self.evidence.failures(name), self.clock.time()
+            if state is None:
+                raise HTTPException(404)
+            return lambda: bytes(JSONResponse(api.detail(state, failures, now)).body)
+
+        return Response(await self.shown.get(f"/api/checks/{name}", begin, self._version), media_type="application/json")
 
     async def static(self, request: Request) -> Response:
         """A file that the pages refer to."""
@@ -156,11 +183,15 @@ class _Routes:
             raise HTTPException(404)
         return Response(found[0], headers={"content-type": found[1], "cache-control": _DAY})
 
-    def _state(self, request: Request) -> State:
-        state = self.health.state(request.path_params["name"])
-        if state is None:
+    def _version(self) -> tuple[object, ...]:
+        """What changes whenever a page would: the plan, what was observed, and the second."""
+        return id(self.plan()), self.health.version, int(self.clock.time())
+
+    def _known(self, request: Request) -> str:
+        name: str = request.path_params["name"]
+        if self.health.state(name) is None:
             raise HTTPException(404)
-        return state
+        return name
 
 
 def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:
