@@ -25,11 +25,11 @@ def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:
     """What the latest observations of other checks say of this one, in a sentence; empty where they say nothing."""
     check, texts = observation.check, list[str]()
     if observation.reason is Reason.TIMEOUT:
-        hanging = [other.check.name for other in latest.values() if other.check.name != check.name and _hangs(other)]
+        hanging = [other.check.name for other in latest.values() if other.check.name != check.name and hangs(other)]
         texts += [f"{name} accepts but doesn't answer" for name in hanging]
     if observation.verdict is Verdict.FAIL:
         above = [latest[parent] for parent in check.depends_on if parent in latest]
-        texts += [f"shares the failure of {one.check.name}" for one in above if one.verdict is Verdict.FAIL and not _hangs(one)]
+        texts += [f"shares the failure of {one.check.name}" for one in above if one.verdict is Verdict.FAIL and not hangs(one)]
     if same := latest.get(check.compare_with):  # the check that measures the same by itself
         comparison = {
             (Verdict.FAIL, Verdict.FAIL): f"{same.check.name} fails too",
@@ -40,8 +40,8 @@ def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:
     return "; ".join(dict.fromkeys(texts))
 
 
-def _hangs(other: Observation) -> bool:
-    """A service behind the application that takes connections and then says nothing: a stopped process, not a dead one."""
+def hangs(other: Observation) -> bool:
+    """Whether it is a service behind the application that takes connections and then says nothing: a stopped process, not a dead one."""
     return other.reason is Reason.TIMEOUT and not other.check.target and not other.check.part_of and "connect" in other.phases
 
 

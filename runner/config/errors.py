@@ -70,6 +70,14 @@ class PlanError(Exception):
         return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}"])
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that was refused: the moment of the first of its refusals without a success between them, and the present errors."""
+
+    since: float
+    errors: tuple[str, ...]
+
+
 def spoken(path: Path) -> str:
     """A path for a person: `checks.plan-a-trip, step 3, expect.within`; items count from 1."""
     pieces: list[str] = [""]

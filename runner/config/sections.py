@@ -63,7 +63,7 @@ class General(Section):
 
     version: Literal[1] = Field(description="The version of this file's format: 1.")
     service: str = Field(default="outrider", min_length=1, description="The service under observation; a label of probe_check_info.")
-    environment: str = Field(default="production", description="The service's environment, such as production.")
+    environment: str = Field(default="", description="The service's environment, such as production; empty when it has none.")
     location: str = Field(default="local", description="Where this runner runs, such as a region.")
     references: tuple[Reference, ...] = Field(
         default=(),

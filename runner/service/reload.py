@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from runner.config.errors import PlanError
+from runner.config.errors import PlanError, RefusedFile
 from runner.config.plan import Plan
 from runner.log import Log
 
@@ -19,8 +19,9 @@ class Reload:
     """Reloads when it is called, and when `look` finds that the file or a secret's file has changed. One reload at a time.
 
     `load` reads the plan (it is called in a thread and raises PlanError or OSError). `apply` makes it the plan that runs, or raises
-    ValueError and changes nothing. `report` is called after each reload with its success. `path` is the file, which may be a link
-    that is switched (Kubernetes); `files` returns the files that values of the present plan were read from.
+    ValueError and changes nothing. `report` is called after each reload with its success. `time` returns the seconds since the epoch.
+    `path` is the file, which may be a link that is switched (Kubernetes); `files` returns the files that values of the present plan
+    were read from. `refused` is the file that isn't in use because of its errors.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Reload:
         load: Callable[[], Plan],
         apply: Callable[[Plan], Awaitable[None]],
         report: Callable[[bool], None],
+        time: Callable[[], float],
         files: Callable[[], Iterable[Path]] = lambda: (),
         log: Log | None = None,
     ) -> None:
@@ -37,6 +39,8 @@ class Reload:
         self._load = load
         self._apply = apply
         self._report = report
+        self._time = time
+        self.refused: RefusedFile | None = None
         self._files = files
         self._log = log or logging.getLogger("outrider.engine").log
         self._one = asyncio.Lock()
@@ -53,8 +57,11 @@ class Reload:
             except (PlanError, OSError, ValueError) as error:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
                 self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{problems}")
+                since = self.refused.since if self.refused else self._time()
+                self.refused = RefusedFile(since, tuple(problems.splitlines()))
                 self._report(False)  # noqa: FBT003 - the callback's only argument
-                return str(error)
+                return problems
+            self.refused = None
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")
             self._report(True)  # noqa: FBT003 - as above
             return ""

@@ -10,6 +10,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ from judge.observation import Observation
 from judge.redact import Redactor
 from probes.core import Clock, QuotaRefused
 from probes.wire.wire import Wire
+from runner.config.errors import RefusedFile
 from runner.config.plan import Plan
 from runner.config.rates import windows
 from runner.engine.cadences import APSchedulerCadences, LoopTimer
@@ -198,6 +200,10 @@ class Service:
         async def problems() -> Sequence[str]:
             return (await reload()).splitlines()
 
+        def refused_file() -> RefusedFile | None:
+            refused = reload.refused
+            return refused and replace(refused, errors=tuple(self._redactor.tree(list(refused.errors))))
+
         return app(
             plan=lambda: self.plan,
             registry=self.registry,
@@ -209,6 +215,7 @@ class Service:
             version=self._version,
             gates=self.gates,
             refused=self.refusals,
+            refused_file=refused_file,
         )
 
     async def drain(self) -> None:
@@ -264,6 +271,7 @@ async def running(
             load=load,
             apply=service.apply,
             report=service.metrics.reloaded,
+            time=clock.time,
             files=lambda: service.plan.files,
             log=service.log,
         )

@@ -5,11 +5,10 @@
     {"db_healthy": true, "redis_healthy": true, "ai_service_healthy": null, "booking_providers_healthy": false,
      "status": "unhealthy", "timestamp": "2026-11-24T12:00:00.000Z", "service": "roadtrip", "checks": {"database": {...}, ...}}
 
-A flag is true when every check that `reports_as` it has passed, and is not stale; false when one of them has failed; else null: a check
-has not run, is unknown, is stale (its latest run ended more than three intervals ago, without the pauses of a cron expression), or no
-check reports the flag.
-The status code never contradicts the body: 200 when every flag that some check reports is true, else 503. (If no check
-reports a flag, all checks decide.) It describes the targets, not the runner: for a container's health use /-/healthy.
+A flag is there when some check reports it (`reports_as`). It is true when every such check has passed, and is not stale; false when
+one of them has failed; else null: a check has not run, is unknown, or is stale (its latest run ended more than three intervals ago,
+without the pauses of a cron expression). The status code never contradicts the body: 200 when every flag is true, else 503. (If no
+check reports a flag, all checks decide.) It describes the targets, not the runner: for a container's health use /-/healthy.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from probes.text import iso
 from runner.config.plan import After, Plan
 from runner.config.slots import slots
 
-FLAGS = ("db_healthy", "redis_healthy", "ai_service_healthy", "booking_providers_healthy")
 _STALE_AFTER = 3  # intervals
 
 
@@ -144,13 +142,12 @@ class Health:
     def report(self) -> tuple[int, dict[str, Any]]:
         """The status code and the body of /health/metrics, as described at the top of this file."""
         now = self._clock.time()
-        by_flag: dict[str, list[bool | None]] = {flag: [] for flag in FLAGS}
+        by_flag: dict[str, list[bool | None]] = {}
         for state in self._states.values():
             if state.check.reports_as:
                 by_flag.setdefault(state.check.reports_as, []).append(state.healthy(now))
         flags = {flag: all_of(values) for flag, values in by_flag.items()}
-        reported = [flags[flag] for flag, values in by_flag.items() if values]
-        healthy = all_of(reported or [state.healthy(now) for state in self._states.values()])
+        healthy = all_of(flags.values() or [state.healthy(now) for state in self._states.values()])
         status = {True: "healthy", False: "unhealthy", None: "unknown"}[healthy]
         checks = {name: _row(state, now) for name, state in self._states.items()}
         body = {**flags, "status": status, "timestamp": iso(now), "service": self._service, "checks": checks}

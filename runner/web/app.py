@@ -18,6 +18,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from probes.core import Clock
+from probes.text import iso
+from runner.config.errors import RefusedFile
 from runner.config.plan import Plan, Server
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
@@ -48,6 +50,7 @@ def app(
     pages: Pages | None = None,
     gates: Gates | None = None,
     refused: Refused = lambda *_: None,
+    refused_file: Callable[[], RefusedFile | None] = lambda: None,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
@@ -55,10 +58,11 @@ def app(
     `plan` returns the plan that runs now; /metrics shows what is in `registry`. `reload` reads checks.yaml again and returns its
     errors, or nothing when the new plan runs. `ready` returns whether the schedule runs. Without `pages` the templates are read here:
     call it in a thread then. `refused` counts refused requests, and `wait` slows the response to a wrong token.
+    `refused_file` returns the checks.yaml that is not in use because of its errors.
     """
-    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages())
+    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file)
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
-    inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: _missing})
+    inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: routes.missing})
     return Guard(inside, lambda: plan().server, refused, wait, Pace())
 
 
@@ -73,6 +77,7 @@ class _Routes:
     clock: Clock
     version: str
     pages: Pages
+    refused_file: Callable[[], RefusedFile | None]
     shown: Rendered = field(default_factory=Rendered)
     scraped: Rendered = field(default_factory=Rendered)  # of its own: no page keeps a scrape waiting
 
@@ -108,6 +113,9 @@ class _Routes:
 
         def begin() -> Callable[[], bytes]:
             status, report = self.health.report()
+            refused = self.refused_file()
+            since = {"refused_since": iso(refused.since), "errors": list(refused.errors)} if refused else {}
+            report["configuration"] = {"loaded": not refused, **since}
             return lambda: b"%d" % status + JSONResponse(report).body
 
         made = await self.shown.get("health", begin, self._version)
@@ -132,28 +140,41 @@ class _Routes:
         """The page at /."""
 
         def begin() -> Callable[[], bytes]:
-            return partial(self._overview, self.health.states(), self.plan(), self.clock.time())
+            return partial(self._overview, self.health.states(), self.plan(), self.refused_file(), self.clock.time())
 
         return HTMLResponse(await self.shown.get("/", begin, self._version))
 
-    def _overview(self, states: tuple[State, ...], plan: Plan, now: float) -> bytes:
+    def _overview(self, states: tuple[State, ...], plan: Plan, refused: RefusedFile | None, now: float) -> bytes:
         page = view.overview(states, _file(plan), now)
-        return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, version=self.version).encode()
+        banner = view.banner(refused, _file(plan), now)
+        return self.pages.render("overview.html", page=page, plan=plan, banner=banner, shape=page.shape, version=self.version)
 
     async def check(self, request: Request) -> Response:
         """One check's page."""
-        name = self._known(request)
+        name, still = self._known(request), "still" in request.query_params
 
         def begin() -> Callable[[], bytes]:
-            return partial(self._check, name, self.health.states(), self.evidence.failures(name), self.plan(), self.clock.time())
+            if self.health.state(name) is None:
+                raise HTTPException(404)  # a reload removed it while this request waited
+            seen = self.health.states(), self.evidence.failures(name), self.plan(), self.refused_file(), self.clock.time()
+            return partial(self._check, name, still, *seen)
 
-        return HTMLResponse(await self.shown.get(f"/checks/{name}", begin, self._version))
+        return HTMLResponse(await self.shown.get(("check", name, still), begin, self._version))
 
-    def _check(self, name: str, states: tuple[State, ...], failures: tuple[Any, ...], plan: Plan, now: float) -> bytes:
+    def _check(
+        self,
+        name: str,
+        still: bool,  # noqa: FBT001 - as above
+        states: tuple[State, ...],
+        failures: tuple[Any, ...],
+        plan: Plan,
+        refused: RefusedFile | None,
+        now: float,
+    ) -> bytes:
         state = next(state for state in states if state.check.name == name)
         page = view.detail(state, states, failures, _file(plan), now)
-        parent = view.href(state.check.part_of)
-        return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, parent=parent).encode()
+        around = {"parent": view.href(state.check.part_of), "banner": view.banner(refused, _file(plan), now), "still": still}
+        return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, **around)
 
     async def api_checks(self, _: Request) -> Response:
         """Every check as JSON."""
@@ -176,6 +197,18 @@ class _Routes:
 
         return Response(await self.shown.get(f"/api/checks/{name}", begin, self._version), media_type="application/json")
 
+    async def missing(self, request: Request, _: Exception) -> Response:
+        """404: a page where a page was asked for, with the names that are near; JSON below /api; else a line."""
+        path = request.url.path
+        if path.startswith("/api/"):
+            return JSONResponse({"error": "not found; /api/checks lists all checks"}, 404)
+        if not path.startswith("/checks/") or path == "/checks/":
+            return PlainTextResponse("Not found. All checks are listed at /\n", 404)
+        name, plan, now = request.path_params["name"], self.plan(), self.clock.time()
+        page = view.missing(name, [state.check.name for state in self.health.states()], now)
+        around = {"plan": plan, "banner": view.banner(self.refused_file(), _file(plan), now), "version": self.version}
+        return Response(self.pages.render("missing.html", page=page, shape="pending", **around), 404, media_type="text/html")
+
     async def static(self, request: Request) -> Response:
         """A file that the pages refer to."""
         found = self.pages.static(request.path_params["name"])
@@ -185,7 +218,7 @@ class _Routes:
 
     def _version(self) -> tuple[object, ...]:
         """What changes whenever a page would: the plan, what was observed, and the second."""
-        return id(self.plan()), self.health.version, int(self.clock.time())
+        return id(self.plan()), self.health.version, self.refused_file(), int(self.clock.time())
 
     def _known(self, request: Request) -> str:
         name: str = request.path_params["name"]
@@ -213,7 +246,3 @@ def _header(request: Request, name: str) -> str:
 
 def _file(plan: Plan) -> str:
     return plan.path.name if plan.path else "checks.yaml"
-
-
-async def _missing(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("Not found. All checks are listed at /\n", 404)

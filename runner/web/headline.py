@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from judge.findings import hangs
 from probes.core import Verdict
 from probes.text import listed
 from runner.sinks.health import State
@@ -90,15 +91,19 @@ def _down(down: Sequence[str], by_name: Mapping[str, State]) -> str:
     others = [name for name in down if name not in roots]
     start = f"{_of_all(len(down), len(by_name))} down"
     if not roots or not others:
-        return f"{start}: {listed(down, _MOST)}."
+        return f"{start}: {listed(roots or down, _MOST)}."
     depended_on = [root for root in roots if any(root in above(name, by_name) for name in others)]
     whom = listed(depended_on, _MOST) if len(depended_on) < len(roots) else "it" if len(roots) == 1 else "them"
     return f"{start}: {listed(roots, _MOST)}, and {listed(others, _MOST)} which {'depends' if len(others) == 1 else 'depend'} on {whom}."
 
 
 def causes(down: Sequence[str], by_name: Mapping[str, State]) -> list[str]:
-    """The checks that are down and depend on no other check that is down: where to look first."""
-    return [name for name in down if not (set(above(name, by_name)) & set(down))]
+    """The checks that are down and depend on no other check that is down: where to look first.
+
+    What hangs stands before the others: a service behind the application that hangs makes the application's checks time out.
+    """
+    roots = [name for name in down if not (set(above(name, by_name)) & set(down))]
+    return sorted(roots, key=lambda name: not ((seen := by_name[name].latest) and hangs(seen)))
 
 
 def above(name: str, by_name: Mapping[str, State]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from urllib.parse import quote, urlsplit
 from judge.observation import Observation, Slo
 from probes.core import Verdict
 from probes.text import age, iso, latency
+from runner.config.errors import RefusedFile
 from runner.sinks.health import State
 from runner.web import drawing
 from runner.web.headline import DOWN, PENDING, STALE, UNKNOWN, UP, Headline, causes, headline, word
 from runner.web.words import moment
 
 _RECENT = 40
+_LONGEST, _MOST_COMPARED = 100, 1000  # of a mistyped name, and of names that it is compared with
 _AT_RISK = Decimal("0.75")  # of an SLO's error budget: what is left is a warning
 _SHAPES = {UP: UP, DOWN: DOWN, UNKNOWN: UNKNOWN, STALE: UNKNOWN, PENDING: PENDING}
 
@@ -110,6 +113,39 @@ class Detail:
     facts: tuple[tuple[str, str], ...]
     width: float
     now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """What stands above a page while checks.yaml is refused."""
+
+    since: str
+    since_iso: str
+    file: str
+    errors: tuple[str, ...]
+
+
+def banner(refused: RefusedFile | None, file: str, now: float) -> Banner | None:
+    """The banner for a file that was refused; None while the file is in use."""
+    if refused is None:
+        return None
+    since = f"{moment(refused.since, now)} UTC ({age(now - refused.since)} ago)"
+    return Banner(since, iso(refused.since), file, refused.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The page of a check that isn't there, with the names that are near."""
+
+    name: str
+    near: tuple[tuple[str, str], ...]
+    now: str
+
+
+def missing(name: str, names: Sequence[str], now: float) -> Missing:
+    """A page for somebody who mistyped a name, or follows the link of a check that was removed."""
+    near = difflib.get_close_matches(name[:_LONGEST], names, n=5, cutoff=0.5) if len(names) <= _MOST_COMPARED else []
+    return Missing(name, tuple((one, href(one)) for one in near), f"{moment(now, now)} UTC")
 
 
 def href(name: str) -> str:

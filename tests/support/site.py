@@ -10,6 +10,7 @@ import httpx
 from prometheus_client.process_collector import ProcessCollector
 
 from judge.observation import Check, Observation
+from runner.config.errors import RefusedFile
 from runner.config.plan import Plan, Server
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
@@ -33,6 +34,7 @@ class Site:
     clock: Hands = field(default_factory=Hands)
     is_ready: bool = True
     wrong: Sequence[str] = ()  # what a reload finds wrong
+    refused_file: RefusedFile | None = None
     reloads: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)  # seconds by which responses were slowed
@@ -55,6 +57,7 @@ class Site:
             pages=_pages(),
             refused=lambda *refusal: self.refused.append(refusal),
             wait=self._wait,
+            refused_file=lambda: self.refused_file,
         )
 
     async def _wait(self, seconds: float) -> None:

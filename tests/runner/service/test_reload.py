@@ -27,6 +27,7 @@ class Station:
         self.path = path
         self.applied: list[str] = []
         self.told: list[bool] = []
+        self.now = 1000.0
         self.logged: list[str] = []
         self.applying: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.files: tuple[Path, ...] = ()
@@ -35,6 +36,7 @@ class Station:
             load=self.load,
             apply=self.apply,
             report=self.told.append,
+            time=lambda: self.now,
             files=lambda: self.files,
             log=lambda _, text: self.logged.append(text),
         )
@@ -215,3 +217,18 @@ async def test_apscheduler_wakes_after_the_clock_is_set_back() -> None:
     await asyncio.wait_for(came.wait(), 5)
     cadences.stop()
     await asyncio.sleep(0)
+
+
+async def test_a_refused_file_is_known_until_it_is_mended(station: Station) -> None:
+    """U12: since the first refusal, with the present errors, and no word of a start; a good file ends it."""
+    await station.write("bad")
+    assert await station.reload() == "checks.yaml  is bad\n1 error"
+    station.now = 1060.0
+    await asyncio.to_thread(station.path.unlink)
+    await station.reload()
+    assert station.reload.refused is not None
+    assert station.reload.refused.since == 1000.0
+    assert "No such file" in station.reload.refused.errors[0]
+    await station.write("two")
+    await station.reload()
+    assert station.reload.refused is None

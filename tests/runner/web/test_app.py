@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.registry import Collector
 
 from probes.core import Reason
-from tests.support.observations import AVAILABILITY, TRACE, failed, made_check, passed
+from runner.config.errors import RefusedFile
+from tests.support.observations import AVAILABILITY, NOON, TRACE, failed, made_check, passed
 from tests.support.site import Site, site
 
 API = made_check(slos=(AVAILABILITY,), tags=("smoke",))
@@ -187,9 +188,29 @@ async def test_the_checks_as_json(here: Site) -> None:
     assert whole["failures"][0]["trace_id"] == TRACE
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/checks/none", "/api/checks/none", "/static/../app.py", "/static/base.html", "/checks/"])
+@pytest.mark.parametrize("path", ["/nothing", "/static/../app.py", "/static/base.html", "/checks/"])
 async def test_what_is_not_there_is_404(here: Site, path: str) -> None:
     """Plain words, and no echo of what was asked."""
     answer = await here.ask(path)
     assert answer.status_code == 404
     assert answer.text == "Not found. All checks are listed at /\n"
+
+
+async def test_a_program_gets_json_for_a_check_that_is_not_there(here: Site) -> None:
+    """U22: below /api a 404 is JSON, too."""
+    answer = await here.ask("/api/checks/none")
+    assert (answer.status_code, answer.json()) == (404, {"error": "not found; /api/checks lists all checks"})
+
+
+async def test_health_metrics_tells_of_a_refused_file(here: Site) -> None:
+    """U12: whether the file on disk is in use, since when it isn't, and why; the status code speaks of the targets alone."""
+    before = await here.ask("/health/metrics")
+    assert before.json()["configuration"] == {"loaded": True}
+    here.refused_file = RefusedFile(NOON, ("checks.yaml:3:22  checks.api.interval: 5 has no unit; write 5s",))
+    told = await here.ask("/health/metrics")
+    assert told.status_code == before.status_code
+    assert told.json()["configuration"] == {
+        "loaded": False,
+        "refused_since": "2026-11-24T12:00:00.000Z",
+        "errors": ["checks.yaml:3:22  checks.api.interval: 5 has no unit; write 5s"],
+    }

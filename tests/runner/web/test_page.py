@@ -10,6 +10,7 @@ import pytest
 
 from judge.observation import DiagnosisFinding
 from probes.core import Reason
+from runner.config.errors import RefusedFile
 from tests.support.observations import AVAILABILITY, NOON, P95, TRACE, failed, made_check, passed, unknown
 from tests.support.site import Site, site
 
@@ -137,7 +138,7 @@ async def test_a_checks_page_shows_what_was_seen(here: Site) -> None:
     assert "plan-a-trip, api-report/db_healthy" in text
     assert "outrider probe database --json" in text
     assert "the last 4 runs" in text
-    assert not any(attrs.get("http-equiv") == "refresh" for _, attrs in page.seen)
+    assert any(attrs.get("http-equiv") == "refresh" for _, attrs in page.seen)
     assert [tag for tag, attrs in page.seen if tag == "details" and "open" in attrs] == ["details"]
 
 
@@ -228,3 +229,69 @@ async def test_the_icon_shows_the_state(here: Site) -> None:
     [icon] = [attrs["href"] for tag, attrs in page.seen if tag == "link" and attrs.get("rel") == "icon"]
     assert icon == "/static/down.svg"
     assert (await here.ask(icon)).headers["content-type"] == "image/svg+xml"
+
+
+@pytest.mark.parametrize("path", ["/", "/checks/api", "/checks/nope"])
+async def test_a_refused_file_is_a_banner(here: Site, path: str) -> None:
+    """U12: on every page: that the file is refused, since when, and each error with its line and column; as text."""
+    assert 'class="banner"' not in (await here.ask(path)).text
+    here.refused_file = RefusedFile(NOON - 90, ("checks.yaml:3:22  checks.api.interval: 5 has no unit; write 5s", HOSTILE))
+    text = Tags((await here.ask(path)).text).text
+    assert "checks.yaml is refused" in text
+    assert "errors since 11:58:30 UTC (1 min ago)" in squeezed(text)
+    assert "checks.yaml:3:22  checks.api.interval: 5 has no unit; write 5s" in text
+    assert HOSTILE in text
+
+
+async def test_a_wrong_name_is_a_page_with_the_near_names(here: Site) -> None:
+    """U22: a mistyped check leads to the right one; foreign markup in the address stays text."""
+    answer = await here.ask("/checks/databse")
+    page = Tags(answer.text)
+    assert answer.status_code == 404
+    assert "There is no check databse" in squeezed(page.text)
+    assert ("a", {"href": "/checks/database"}) in page.seen
+    hostile = Tags((await here.ask("/checks/%3Cscript%3Ealert(1)%3C/script%3E")).text)
+    assert "script" not in {tag for tag, _ in hostile.seen}
+    assert "<script>alert(1)</script>" in hostile.text
+
+
+async def test_a_checks_page_refreshes_unless_it_is_told_to_stay(here: Site) -> None:
+    """U22: during an outage a page is never stale unknowingly: it refreshes, or says from when it is."""
+    still = Tags((await here.ask("/checks/api?still")).text)
+    assert not any(attrs.get("http-equiv") == "refresh" for _, attrs in still.seen)
+    assert "This page shows 12:00:00 UTC and doesn't refresh by itself" in squeezed(still.text)
+    moving = Tags((await here.ask("/checks/api")).text)
+    assert any(attrs.get("http-equiv") == "refresh" for _, attrs in moving.seen)
+    assert ("a", {"href": "/checks/api?still"}) in moving.seen
+
+
+async def test_failed_runs_are_red_in_the_chart() -> None:
+    """U9: a run that failed is a full red column whatever its phases took, and an unknown one is hollow."""
+    html = (await FAILING.ask("/checks/api")).text
+    chart = html[html.index('class="columns"') :]
+    chart = chart[: chart.index("</svg>")]
+    groups = chart.split("<g>")[1:]
+    assert [re.findall(r'rect class="(\w+)"', group) for group in groups] == [["tint0"], ["fail"], ["unknown"]]
+    assert 'y="0" width="4" height="100"' in groups[1]
+
+
+FAILING = site(API).saw(
+    passed(API, 0.5, phases={"processing": 0.5}),
+    failed(API, Reason.TIMEOUT, "no answer within 5s", seconds=5.0, phases={"processing": 5.0}),
+    unknown(API, phases={"processing": 0.2}),
+)
+
+
+async def test_the_cause_stands_first() -> None:
+    """U22: with a frozen database the application's checks time out too; what hangs behind it is named first."""
+    app = [made_check(name, target="api") for name in ("api", "ready", "api-report")]
+    here = site(*app, DATABASE)
+    here.saw(*(failed(check, Reason.TIMEOUT, phases={"connect": 0.01}) for check in (*app, DATABASE)))
+    page = Tags((await here.ask("/")).text)
+    assert "4 of 4 checks are down: database, api, ready and api-report." in squeezed(page.text)
+
+
+async def test_names_are_not_broken_at_their_hyphens() -> None:
+    """U22: a name stays whole in the heading unless it is longer than a line."""
+    check = made_check("team-2-service/7")
+    assert '<span class="whole">team-2-service/7.</span>' in (await site(check).saw(failed(check)).ask("/")).text
