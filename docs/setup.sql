@@ -20,7 +20,8 @@ SELECT 'CREATE ROLE outrider' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolna
 -- faulty probe can't take the application's connections away.
 ALTER ROLE outrider WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 4 PASSWORD :'password';
 
--- The probe sets these itself. They are set here as well, for anybody else who uses its password.
+-- The probe makes its transactions read-only itself, and its limits are the smaller ones of these and of the check's
+-- timeout. They hold for anybody else who uses its password, too.
 ALTER ROLE outrider SET default_transaction_read_only = on;
 ALTER ROLE outrider SET statement_timeout = '5s';
 ALTER ROLE outrider SET lock_timeout = '1s';

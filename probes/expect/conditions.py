@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
@@ -149,7 +150,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "exists": lambda wanted, _: bool(wanted),
     "type": _of_type,
     "equals": same,
-    "not_": lambda wanted, actual: not same(wanted, actual),
+    "not_": lambda wanted, actual: not same(wanted, actual) and not (isinstance(actual, float) and math.isnan(actual)),
     "in_": lambda wanted, actual: any(same(each, actual) for each in wanted),
     "matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is not None,
     "contains": _contains,

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import struct
-from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -14,7 +12,7 @@ import uvloop
 from demo import servers as real
 from judge.observation import Observation
 from probes.core import Reason, Verdict
-from probes.kinds.postgres import Postgres, plain
+from probes.kinds.postgres import Postgres
 from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import Authority
@@ -329,10 +327,3 @@ def test_the_same_on_uvloop(postgres: real.PostgresServer, authority: Authority)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert all(message.startswith("select 1 → 1") for message in runner.run(both()))
-
-
-def test_values_become_what_conditions_compare() -> None:
-    """A whole Decimal is an integer, dates are ISO texts, arrays are lists, the rest is text."""
-    moment = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
-    given_values = [Decimal("2.00"), Decimal("1.5"), True, None, moment, (1, Decimal(3)), b"x"]
-    assert [plain(value) for value in given_values] == [2, 1.5, True, None, "2026-11-24T12:00:00+00:00", [1, 3], "b'x'"]

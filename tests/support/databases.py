@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from demo import servers as real
+from demo._process import Server
 from tests.support import servers
 
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +90,32 @@ def postgres_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextMa
         await join(reader, writer, port)
 
     return servers.speaking(talk)
+
+
+class PgBouncer(Server):
+    """PgBouncer in transaction mode before a PostgreSQL, for all its roles."""
+
+    ready = b"process up"
+    farewell = goodbye = signal.SIGTERM
+
+    def __init__(self, behind: real.PostgresServer) -> None:
+        super().__init__()
+        self._behind = behind
+
+    def prepare(self, folder: Path) -> None:
+        """Writes the roles and their passwords."""
+        users = "".join(f'"{role}" "{password}"\n' for role, password in self._behind.passwords.items())
+        (folder / "users.txt").write_text(users)
+
+    def command(self, folder: Path, port: int) -> list[str]:
+        """Writes its configuration."""
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\nroadtrip = host={self._behind.host} port={self._behind.port} dbname=roadtrip\n[pgbouncer]\n"
+            f"listen_addr = {self.host}\nlisten_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {folder}/users.txt\n"
+            "pool_mode = transaction\n"
+        )
+        return [str(PGBOUNCER), str(folder / "pgbouncer.ini")]
+
+    def log(self) -> str:
+        """What it has written so far."""
+        return (self.folder / "server.log").read_text() if self.folder else ""

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import asyncio
+import contextlib
 from typing import Any, ClassVar, Self
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.expect.conditions import Condition
 from probes.expect.patterns import shown
 from probes.kinds.postgres.connection import SILENCE, OneConnectionLoop, authenticate, open_connection, translate_errors
 from probes.kinds.postgres.dsn import Dsn, read_dsn
-from probes.text import one_line
+from probes.kinds.postgres.expected import ExpectedResult, in_seconds, statement
+from probes.kinds.postgres.frames import BROKEN
+from probes.kinds.postgres.session import Outcome, Session, lock_limit
+from probes.kinds.postgres.values import ELEMENT_OF, INTERVAL, is_binary, may_be_array, read_array, read_value
+from probes.text import count, one_line, setting
 from probes.wire.endpoint import Endpoint
 from probes.wire.tls import Tls, tls_families
 
 _QUERY_SHOWN = 60  # characters of the query in a message
-
-
-class ExpectedResult(BaseModel):
-    """Conditions for the query's result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    value: Condition | None = Field(default=None, description="The first column of the first row: a value, or operators.")
-    rows: Condition | None = Field(default=None, description="How many rows, such as 1 or {at_least: 1}.")
+_MARGIN = 0.05  # share of the remaining time, at most 0.1 s: the server stops the query before the deadline and can report it
+_LEAVE = 0.5  # seconds that the end of the transaction may take, after the verdict
 
 
 class Postgres(Probe):
@@ -68,6 +66,11 @@ class Postgres(Probe):
         read_dsn(dsn.get_secret_value())
         return dsn
 
+    @field_validator("query")
+    @classmethod
+    def _query_returns_something(cls, query: str) -> str:
+        return statement(query)
+
     @model_validator(mode="after")
     def _tls_and_sslmode_agree(self) -> Self:
         self._read()
@@ -84,6 +87,9 @@ class Postgres(Probe):
         dsn = self._read()
         return Endpoint(dsn.host, dsn.port)
 
+    def cleanup_seconds(self) -> float:
+        return _LEAVE
+
     async def run(self, ctx: Context) -> Result:
         dsn = self._read()
         if dsn.password:
@@ -94,52 +100,91 @@ class Postgres(Probe):
         try:
             with translate_errors(ctx, dsn, loop):
                 connection = await authenticate(ctx, dsn, loop)
-                rows = await self._fetch(ctx, connection, loop)
+                session = Session(loop.transport, loop.frames, loop.unread)
+                try:
+                    with ctx.phase("query") as interval:
+                        outcome, columns = await self._fetch(ctx, session, dsn)
+                        interval.end = loop.transport.last_read_at
+                    value = await _value(session, columns, outcome)
+                except (asyncpg.PostgresError, Failed):
+                    await _leave(ctx, session)
+                    raise
+                await _leave(ctx, session)
         finally:
             if loop.received_any:
                 ctx.evidence.pop(SILENCE, None)
             if connection is not None:
                 connection.terminate()
             loop.close()
-        return self._judge(ctx, rows)
+        return self._judge(ctx, outcome, columns, value)
 
-    async def _fetch(self, ctx: Context, connection: Any, loop: OneConnectionLoop) -> list[Any]:
-        """Runs the query and returns its rows. The statement timeout is set in the transaction, since PgBouncer refuses it at start-up."""
-        with ctx.phase("query") as interval:
-            milliseconds = loop.limit(ctx.remaining())
-            ctx.evidence |= {"query": self.query, "statement_timeout_ms": milliseconds}
-            await connection.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}")
-            rows: list[Any] = await connection.fetch(self.query)
-            interval.end = loop.transport.last_read_at
-        return rows
+    async def _fetch(self, ctx: Context, session: Session, dsn: Dsn) -> tuple[Outcome, list[int]]:
+        """Runs the query within the time that is left; what it returned, and the types of its columns."""
+        milliseconds = max(1, int((ctx.remaining() - min(ctx.remaining() * _MARGIN, 0.1)) * 1000))
+        ctx.evidence["query"] = self.query
+        limits = await session.begin(milliseconds, dsn.settings)
+        ctx.evidence["statement_timeout_ms"] = limits.statement
+        started = ctx.clock.monotonic()
+        try:
+            columns, parameters = await session.prepare(self.query)
+            if parameters:
+                raise Failed(Reason.STATUS, f"the query has {count(parameters, 'parameter')} ($1), for which a check gives no value")
+            outcome = await session.execute([is_binary(column) for column in columns])
+        except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
+            waited = isinstance(error, asyncpg.LockNotAvailableError)
+            limit, most = (limits.lock, lock_limit(milliseconds)) if waited else (limits.statement, milliseconds)
+            if ctx.clock.monotonic() - started < limit / 1000 - 0.01:  # the server's clock counts in whole milliseconds
+                raise
+            where = "in query, which waited for a lock" if waited else "in query"
+            if limit < most:
+                name = "lock_timeout" if waited else "statement_timeout"
+                raise Failed(
+                    Reason.TIMEOUT, f"no answer within {setting(limit / 1000)} {where}; the server stopped it by the role's own {name}"
+                ) from error
+            raise Failed(
+                Reason.TIMEOUT, f"no answer within {setting(ctx.deadline - ctx.started)} {where}; the server stopped it"
+            ) from error
+        if outcome.copies:
+            raise Failed(Reason.BODY, "the query is a COPY, which returns no rows to judge; write a SELECT")
+        return outcome, columns
 
-    def _judge(self, ctx: Context, rows: list[Any]) -> Result:
+    def _judge(self, ctx: Context, outcome: Outcome, columns: list[int], value: Any) -> Result:
         query = one_line(self.query)
         query = query if len(query) <= _QUERY_SHOWN else f"{query[: _QUERY_SHOWN - 3]}..."
-        value = plain(rows[0][0]) if rows and len(rows[0]) else None
-        ctx.facts["rows"] = len(rows)
-        ctx.evidence |= {"rows": len(rows), "value": shown(value)}
+        ctx.facts["rows"] = outcome.rows
+        ctx.evidence |= {"rows": outcome.rows, "value": shown(value)}
         if self.expect.rows is not None:
-            for _, fault in self.expect.rows.faults(len(rows)):
+            for _, fault in self.expect.rows.faults(outcome.rows):
                 raise Failed(Reason.BODY, f"{query} returned {fault} rows")
-        wanted = self.expect.value
+        wanted: Condition | None = self.expect.value
         if wanted is None and "value" in self.expect.model_fields_set:
             wanted = Condition(equals=None)  # `value: null` is a condition, too
         if wanted is not None:
-            if not rows and not wanted.wants_none:
+            if not outcome.rows and not wanted.wants_none:
                 raise Failed(Reason.BODY, f"{query} returned no row, expected {wanted.expected()}")
-            for reason, fault in wanted.faults(value) if rows else ():
+            if columns[:1] == [INTERVAL]:
+                wanted = in_seconds(wanted)
+            for reason, fault in wanted.faults(value) if outcome.rows else ():
                 raise Failed(reason, f"{query} → {fault}")
         version = f" · PostgreSQL {ctx.facts['version']}" if "version" in ctx.facts else ""
-        return Result.passed(f"{query} → {shown(value) if rows else 'no row'}{version}")
+        return Result.passed(f"{query} → {shown(value) if outcome.rows else 'no row'}{version}")
 
 
-def plain(value: Any) -> Any:
-    """A column's value for conditions: JSON's types unchanged, a Decimal as a number, everything else as text."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+async def _value(session: Session, columns: list[int], outcome: Outcome) -> Any:
+    """The first column of the first row. An array of a type that is not known here is looked up in pg_type."""
+    if not columns or not outcome.rows:
+        return None
+    value = read_value(columns[0], outcome.first)
+    if may_be_array(columns[0], value):
+        with contextlib.suppress(asyncpg.PostgresError):  # the role may not look: then it is a text
+            for element, delimiter in await session.simple(ELEMENT_OF.format(oid=columns[0])):
+                return read_array(value, int(element or 0), delimiter or ",")
+    return value
+
+
+async def _leave(ctx: Context, session: Session) -> None:
+    """Ends the transaction. The verdict is known before: a server that doesn't answer now has answered all the same."""
+    ctx.decided = ctx.clock.monotonic()
+    with contextlib.suppress(asyncpg.PostgresError, TimeoutError, *BROKEN):
+        async with asyncio.timeout(_LEAVE):
+            await session.leave()

@@ -12,15 +12,17 @@ from asyncpg.connect_utils import SessionAttribute
 
 from probes import Context, Failed, Reason
 from probes.kinds.postgres.dsn import Dsn
-from probes.kinds.postgres.frames import BROKEN, MessageGuard
-from probes.text import setting
+from probes.kinds.postgres.frames import BROKEN, Frames, MessageGuard, error_fields
+from probes.text import one_line
 from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.wire import open_stream
 
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+_HEADER = 5  # a message's type and its length
+_WORDS = 300  # characters of one text of the server in a message
+_ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, *BROKEN)
 SILENCE = "silence"  # evidence where the server accepts the connection but doesn't respond
-MARGIN = 0.05  # share of the remaining time, at most 0.1 s: the server stops the query before the deadline and can report it
 
 
 class OneConnectionLoop:
@@ -31,8 +33,8 @@ class OneConnectionLoop:
         self._stream: Stream | None = stream
         self._monotonic = monotonic
         self.transport: StreamTransport
-        self.guard: MessageGuard
-        self.times_out_at = float("inf")  # the statement timeout's end, by the run's clock
+        self.frames = Frames(CAP)
+        self.guard: MessageGuard | None = None  # once asyncpg has taken the connection
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -45,7 +47,7 @@ class OneConnectionLoop:
             raise asyncpg.InternalClientError("one run has one connection")
         stream, self._stream = self._stream, None
         protocol = factory()
-        self.guard = MessageGuard(protocol, CAP)
+        self.guard = MessageGuard(protocol, self.frames)
         self.transport = StreamTransport(stream, self.guard, self._monotonic)
         return self.transport, protocol
 
@@ -54,11 +56,15 @@ class OneConnectionLoop:
         """Whether asyncpg has received anything from the server."""
         return self._stream is None and self.transport.received_any
 
-    def limit(self, seconds: float) -> int:
-        """The statement timeout in milliseconds for a run with this many seconds left; it is also kept in `times_out_at`."""
-        milliseconds = max(1, int((seconds - min(seconds * MARGIN, 0.1)) * 1000))
-        self.times_out_at = self._monotonic() + milliseconds / 1000
-        return milliseconds
+    @property
+    def broken(self) -> Exception | None:
+        """The first error in what the server sent during the login."""
+        return self.guard.error if self.guard else None
+
+    @property
+    def unread(self) -> bytes:
+        """Whole messages that came behind the end of the login."""
+        return self.guard.unread if self.guard else b""
 
     def close(self) -> None:
         """Aborts the connection, whether asyncpg has taken it or not."""
@@ -93,6 +99,8 @@ async def _server_offers_tls(ctx: Context, stream: Stream, dsn: Dsn) -> bool:
             interval.start = interval.end  # the time counts as phase tls instead
     if response:
         ctx.evidence.pop(SILENCE, None)
+    if response[:1] == b"E":
+        raise await _refused_before_tls(ctx, stream, dsn, response)
     if response == b"S":
         ctx.mark("tls", start, stream.last_read_at)
         return True
@@ -103,6 +111,23 @@ async def _server_offers_tls(ctx: Context, stream: Stream, dsn: Dsn) -> bool:
     if not response:
         raise Failed(Reason.TRUNCATED, "the connection was closed before any response, in auth")
     raise Failed(Reason.PROTOCOL, "the response to the TLS request is not PostgreSQL's")
+
+
+async def _refused_before_tls(ctx: Context, stream: Stream, dsn: Dsn, response: bytes) -> Failed:
+    """The failure for an error in answer to the TLS request: a server that is full or a proxy says it so, in plain.
+
+    A process that could not be started is said as in protocol 2: E and a text up to a NUL.
+    """
+    with ctx.phase("auth"):
+        while len(response) < _HEADER and (more := await stream.read()):
+            response += more
+        length = int.from_bytes(response[1:_HEADER])
+        is_text = length > CAP
+        while (b"\0" not in response if is_text else len(response) < 1 + length) and len(response) <= CAP and (more := await stream.read()):
+            response += more
+    if is_text:
+        return Failed(Reason.STATUS, f"in answer to the TLS request: {server_words(response[1:].partition(bytes(1))[0])}")
+    return _refusal(ctx, asyncpg.PostgresError.new(error_fields(response[_HEADER:])), dsn)
 
 
 async def authenticate(ctx: Context, dsn: Dsn, loop: OneConnectionLoop) -> Any:
@@ -117,7 +142,7 @@ async def authenticate(ctx: Context, dsn: Dsn, loop: OneConnectionLoop) -> Any:
             ssl=False,  # the stream has TLS already
             direct_tls=False,
             target_session_attrs=SessionAttribute.any,
-            server_settings={"application_name": "outrider", **dsn.settings},
+            server_settings={"application_name": "outrider", **dsn.startup},
             statement_cache_size=0,
             timeout=ctx.remaining() + 60,  # the run's deadline is the engine's, not asyncpg's
             loop=cast("asyncio.AbstractEventLoop", loop),  # it delegates all but create_connection
@@ -134,36 +159,32 @@ async def authenticate(ctx: Context, dsn: Dsn, loop: OneConnectionLoop) -> Any:
 
 @contextmanager
 def translate_errors(ctx: Context, dsn: Dsn, loop: OneConnectionLoop) -> Iterator[None]:
-    """Turns errors of the server and of asyncpg into Failed with a reason and a message."""
+    """Turns errors of the server and of asyncpg into Failed with a reason and a message. What the server said itself comes first."""
     try:
         yield
-    except asyncpg.ConnectionDoesNotExistError as error:
-        if loop.guard.fatal_error:
-            ctx.evidence["sqlstate"] = loop.guard.fatal_error.get("C")
-            raise _refusal(asyncpg.PostgresError.new(loop.guard.fatal_error), dsn) from error
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise _closed_failure(ctx, loop) from error
-    except asyncpg.QueryCanceledError as error:
-        if ctx.clock.monotonic() >= loop.times_out_at - 0.01:  # the server's clock counts in whole milliseconds
-            raise Failed(
-                Reason.TIMEOUT, f"no answer within {setting(ctx.deadline - ctx.started)} in query; the server stopped it"
-            ) from error
-        raise Failed(Reason.STATUS, f"the query was cancelled: {error}") from error
-    except asyncpg.PostgresError as error:
-        ctx.evidence["sqlstate"] = error.sqlstate
-        raise _refusal(error, dsn) from error
-    except asyncpg.InterfaceError as error:
-        raise Failed(Reason.PROTOCOL, f"the client can't continue: {error}") from error
-    except BROKEN as error:
-        raise _closed_failure(ctx, loop) if loop.transport.overflowed else _protocol_failure(loop.guard.error or error) from error
+    except _ERRORS as error:
+        failure = _failure(ctx, dsn, loop, error)
+        raise failure from (None if failure is error.__cause__ else error)
+
+
+def _failure(ctx: Context, dsn: Dsn, loop: OneConnectionLoop, error: Exception) -> Exception:
+    closed = isinstance(error, asyncpg.ConnectionDoesNotExistError)
+    if isinstance(error, asyncpg.PostgresError) and not closed:
+        return _refusal(ctx, error, dsn)
+    if last_error := loop.frames.fatal_error or (closed and loop.frames.farewell):
+        return _refusal(ctx, asyncpg.PostgresError.new(last_error), dsn)
+    if closed:
+        return error.__cause__ if isinstance(error.__cause__, OSError) else _closed_failure(ctx, loop)
+    if isinstance(error, asyncpg.InterfaceError):
+        return Failed(Reason.PROTOCOL, f"the client can't continue: {error}")
+    return _closed_failure(ctx, loop) if loop.transport.overflowed else _protocol_failure(loop.broken or error)
 
 
 def _closed_failure(ctx: Context, loop: OneConnectionLoop) -> Failed:
     if loop.transport.overflowed:
         return Failed(Reason.SIZE, f"the response is longer than {CAP // 1024} KiB; ask for less")
-    if loop.guard.error is not None:
-        return _protocol_failure(loop.guard.error)
+    if loop.broken is not None:
+        return _protocol_failure(loop.broken)
     where = ctx.halted_in or "auth"
     return Failed(
         Reason.TRUNCATED, f"the connection was closed before {'the' if loop.transport.received_any else 'any'} response, in {where}"
@@ -175,18 +196,27 @@ def _protocol_failure(error: Exception) -> Failed:
     return Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {'messages that cannot be read' if internal else error}")
 
 
-def _refusal(error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
+def _refusal(ctx: Context, error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
     """The failure for an error of the server, by the class of its SQLSTATE."""
-    text = f"{error} ({error.sqlstate})" if error.sqlstate else "an error without a message"
+    ctx.evidence["sqlstate"] = error.sqlstate
+    words = server_words(str(error.args[0] if error.args else ""))
+    extra = "".join(f"; {name}: {server_words(text)}" for name, text in (("detail", error.detail), ("hint", error.hint)) if text)
+    text = f"{words} ({error.sqlstate}){extra}" if error.sqlstate else "an error without a message"
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
             return Failed(Reason.AUTH, f"login refused for role {dsn.user}: {text}")
         case asyncpg.InsufficientPrivilegeError():
-            return Failed(Reason.AUTH, f"Permission denied for role {dsn.user}: {str(error).removeprefix('permission denied for ')}")
+            return Failed(Reason.AUTH, f"Permission denied for role {dsn.user}: {text.removeprefix('permission denied for ')}")
         case asyncpg.ReadOnlySQLTransactionError():
             return Failed(Reason.POLICY, f"the query writes, but a probe may only read: {text}")
         case asyncpg.TooManyConnectionsError():
             return Failed(Reason.STATUS, f"no connection is left: {text}")
         case asyncpg.CannotConnectNowError():
             return Failed(Reason.STATUS, f"the server lets nobody in now: {text}")
-    return Failed(Reason.STATUS, text)
+    return Failed(Reason.STATUS, f"the query was cancelled: {text}" if isinstance(error, asyncpg.QueryCanceledError) else text)
+
+
+def server_words(text: str | bytes) -> str:
+    """What a server says, in one line and bounded."""
+    words = one_line(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+    return words if len(words) <= _WORDS else f"{words[: _WORDS - 1]}…"

@@ -6,13 +6,16 @@ The parser is written in C: a message with a negative length ends the process, a
 from __future__ import annotations
 
 import asyncio
+import struct
+from collections.abc import Iterator
 
 import asyncpg
 from asyncpg.pgproto import pgproto
 
 _BACKEND = frozenset(b"123ACDEGHIKNRSTVWZcdnstv")  # the types of messages that a server sends (protocol 3, "Message Formats")
-_ERROR = ord("E")
+_ERROR, _NOTICE = ord("E"), ord("N")
 _ROW = ord("D")  # a row may be long; the transport's own cap bounds it
+_READY = b"Z\0\0\0\5"  # how ReadyForQuery begins
 _HEADER = 5  # a type and a length, which counts itself and not the type
 BROKEN: tuple[type[Exception], ...] = (  # what the parser raises on messages with an invalid content
     asyncpg.InternalClientError,
@@ -24,6 +27,7 @@ BROKEN: tuple[type[Exception], ...] = (  # what the parser raises on messages wi
     OverflowError,
     TypeError,
     ValueError,
+    struct.error,
 )
 
 
@@ -38,6 +42,7 @@ class Frames:
         self._cap = cap
         self._rest = bytearray()
         self.fatal_error: dict[str, str] = {}  # the fields of the error with which the server ended the session
+        self.farewell: dict[str, str] = {}  # those of a notice that it ends the session: another process crashed (57P02)
 
     def feed(self, data: bytes) -> bytes:
         """Adds data and returns the messages that are complete, as bytes. Raises Malformed."""
@@ -51,10 +56,11 @@ class Frames:
                 raise Malformed(f"a message can't be {length} bytes long")
             if len(self._rest) - end < 1 + length:
                 break
-            if kind == _ERROR:
-                error = bytes(self._rest[end + _HEADER : end + 1 + length])
-                fields = {chr(field[0]): field[1:].decode("utf-8", "replace") for field in error.split(b"\0") if field}
-                if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            if kind in (_ERROR, _NOTICE):
+                fields = error_fields(bytes(self._rest[end + _HEADER : end + 1 + length]))
+                if kind == _NOTICE and fields.get("C", "").startswith("57P"):
+                    self.farewell = fields
+                elif kind == _ERROR and is_fatal(fields):
                     self.fatal_error = fields
             end += 1 + length
         messages = bytes(self._rest[:end])
@@ -62,19 +68,38 @@ class Frames:
         return messages
 
 
-class MessageGuard(asyncio.Protocol):
-    """asyncpg's protocol behind Frames. `error` is the first error in the received data; it ends the connection."""
+def messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The type and the content of each message in what `Frames.feed` returned."""
+    at = 0
+    while at < len(data):
+        end = at + 1 + int.from_bytes(data[at + 1 : at + _HEADER])
+        yield data[at : at + 1], data[at + _HEADER : end]
+        at = end
 
-    def __init__(self, inner: asyncio.Protocol, cap: int) -> None:
+
+def error_fields(content: bytes) -> dict[str, str]:
+    """The fields of an error or a notice by their letters: C is the SQLSTATE, M the text. Before login a server may use any charset."""
+    return {chr(field[0]): field[1:].decode("utf-8", "replace") for field in content.split(b"\0") if field}
+
+
+def is_fatal(fields: dict[str, str]) -> bool:
+    """Whether an error with these fields ends the session. S may be in the server's language, V is not (PostgreSQL 9.6 and later)."""
+    return fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
+
+
+class MessageGuard(asyncio.Protocol):
+    """asyncpg's protocol behind Frames, up to the end of the login: `unread` is what came behind it.
+
+    `error` is the first error in the received data; it ends the connection.
+    """
+
+    def __init__(self, inner: asyncio.Protocol, frames: Frames) -> None:
         self._inner = inner
-        self._frames = Frames(cap)
+        self._frames = frames
         self._transport: asyncio.BaseTransport | None = None
         self.error: Exception | None = None
-
-    @property
-    def fatal_error(self) -> dict[str, str]:
-        """The fields of the error with which the server ended the session. asyncpg drops it during a query."""
-        return self._frames.fatal_error
+        self.unread = b""  # whole messages
+        self._logged_in = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -85,8 +110,20 @@ class MessageGuard(asyncio.Protocol):
         if self.error is not None:
             return
         try:
-            if messages := self._frames.feed(data):
-                self._inner.data_received(messages)
+            whole = self._frames.feed(data)
+            if not self._logged_in and _READY in whole:  # only a look: the letters may stand within another message
+                at = 0
+                for kind, content in messages(whole):
+                    at += _HEADER + len(content)
+                    if kind == b"Z":
+                        self._logged_in = True
+                        self._inner.data_received(whole[:at])
+                        whole = whole[at:]
+                        break
+            if self._logged_in:
+                self.unread += whole
+            elif whole:
+                self._inner.data_received(whole)
         except BROKEN as error:
             self.error = error
             if isinstance(self._transport, asyncio.Transport):

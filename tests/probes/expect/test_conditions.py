@@ -52,6 +52,7 @@ def test_condition_holds(condition: Any, value: Any) -> None:
         (True, 1, "1, expected true"),
         ({"equals": 0}, False, "false, expected 0"),
         ({"not": "x"}, "x", '"x", expected anything but "x"'),
+        ({"not": 5}, float("nan"), "NaN, expected anything but 5"),  # S10e: a NaN passes no comparison
         ({"in": ["a", "b"]}, "c", '"c", expected one of ["a", "b"]'),
         ({"matches": "^b"}, "a", '"a", expected a text that matches ^b'),
         ({"matches": "1"}, 1, "1, expected a text that matches 1"),
