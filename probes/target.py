@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, model_validator
 
-from probes.expect.patterns import JsonPath, Pattern
+from probes.core import Failed
+from probes.expect.json_path import JsonPath
+from probes.expect.patterns import Pattern
 from probes.fields import Rate, Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
@@ -104,7 +106,7 @@ class Revision(BaseModel):
             return self.taken_from(response.header(self.header))
         try:
             found = self.json_.find(response.json()) if self.json_ else []
-        except ValueError:
+        except (ValueError, Failed):
             return ""
         of_text = bool(found) and isinstance(found[0], str | int | float) and not isinstance(found[0], bool)
         return self.taken_from(str(found[0])) if of_text else ""

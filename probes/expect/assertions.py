@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from probes.core import Failed, Reason
 from probes.expect.conditions import Condition
-from probes.expect.patterns import JsonPath, Pattern, shown
+from probes.expect.json_path import Found, JsonPath
+from probes.expect.patterns import Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.fields import Duration
 from probes.http.message import Response
@@ -23,6 +24,7 @@ def version(value: Any) -> Any:
 
 Version = Annotated[Literal["1.0", "1.1", "2"], BeforeValidator(version), WithJsonSchema({"enum": [1.0, 1.1, 2, "1.0", "1.1", "2"]})]
 _FALLBACK = frozenset({"is_fallback", "fallback", "from_cache", "is_cached", "cached"})
+_NAMED = 3  # places of values that a message names
 _MOCK = frozenset({"is_mock", "mock", "mocked", "is_mocked", "mock_mode"})
 
 
@@ -73,11 +75,11 @@ class Expect(BaseModel):
             return
         body = response.text()
         for text in self.text:
-            _require(text in body, f"the body doesn't contain {shown(text)}; {_beginning(body)}")
+            _require(text in body, f"the body doesn't contain {shown(text)}; {beginning(body)}")
         for text in self.not_text:
             _require(text not in body, f"the body contains {shown(text)}")
         for pattern in self.regex:
-            _require(pattern.search(body) is not None, f"nothing in the body matches {pattern}; {_beginning(body)}")
+            _require(pattern.search(body) is not None, f"nothing in the body matches {pattern}; {beginning(body)}")
         for pattern in self.not_regex:
             if found := pattern.search(body):
                 raise Failed(Reason.BODY, f"{shown(found.group())} in the body matches {pattern}")
@@ -99,27 +101,29 @@ def judge_json(found: Any, wanted: Mapping[JsonPath, Condition], status: int) ->
 def json_faults(body: Any, path: JsonPath, condition: Condition, status: int) -> Iterator[tuple[Reason, str]]:
     """What is wrong with the values that a path selects. A path that selects nothing is a fault unless the condition allows it."""
     try:
-        found = path.find(body)
-    except ValueError as error:
-        yield Reason.BODY, str(error)
+        found = path.locate(body)
+    except Failed as failed:
+        yield failed.reason, failed.message
         return
     if condition.count is not None:
         for _, message in condition.count.faults(len(found)):
-            yield condition.reason or Reason.BODY, f"{path} selects {message}"
+            more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+            where = f": {', '.join(map(str, found[:_NAMED]))}{more}" if found else ""
+            yield condition.reason or Reason.BODY, f"{path} selects {message}{where}"
     elif not found and not condition.wants_none:
         usual = Reason.SCHEMA if condition.is_form else Reason.BODY
         yield condition.reason or usual, _absent_message(body, path, condition, status)
-    for actual in found:
-        for reason, message in condition.faults(actual):
-            yield condition.reason or _marked_reason(path, condition, actual) or reason, f"{path} is {message}"
+    for each in found:
+        for reason, message in condition.faults(each.value):
+            place = str(path if path.selects_one else each)
+            yield condition.reason or _marked_reason(each, condition) or reason, f"{place} is {message}"
 
 
-def _marked_reason(path: JsonPath, condition: Condition, actual: Any) -> Reason | None:
+def _marked_reason(found: Found, condition: Condition) -> Reason | None:
     """Reason fallback or mock, where the response itself says that it is one and the check says that it must not be."""
-    last = path.names[-1:] or ("",)
-    if actual is not True or condition.equals is not False:
+    if found.value is not True or condition.equals is not False:
         return None
-    return Reason.FALLBACK if last[0] in _FALLBACK else Reason.MOCK if last[0] in _MOCK else None
+    return Reason.FALLBACK if found.name in _FALLBACK else Reason.MOCK if found.name in _MOCK else None
 
 
 def _absent_message(body: Any, path: JsonPath, condition: Condition, status: int) -> str:
@@ -157,7 +161,7 @@ def document(response: Response) -> Any:
         return response.json()
     except ValueError as error:
         kind = (response.header("content-type") or "").partition(";")[0]
-        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {_beginning(response.text())}") from None
+        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {beginning(response.text())}") from None
 
 
 def _judge_header(name: str, condition: Condition, response: Response) -> None:
@@ -175,5 +179,6 @@ def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a condition, 
         raise Failed(Reason.BODY, message)
 
 
-def _beginning(body: str) -> str:
+def beginning(body: str) -> str:
+    """How a body begins, for a message: `it begins "<html>"`, or `it is empty`."""
     return f"it begins {shown(body.lstrip())}" if body.strip() else "it is empty"

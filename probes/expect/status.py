@@ -123,7 +123,7 @@ def error_text(response: Response) -> str:
     """The application's own error text from the usual JSON forms, shortened; "" where the body has none."""
     try:
         text = _first_text(response.json(), 3)
-    except ValueError:
+    except (ValueError, Failed):
         return ""
     return clipped(whole_characters(text), _ERROR_TEXT_CAP)
 

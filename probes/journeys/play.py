@@ -34,6 +34,14 @@ class Sending:
 Moves = Generator[Sending, Response, None]
 
 
+def following(moves: Moves, response: Response) -> Sending | None:
+    """What is sent after this response; None where all steps have passed. Raises Failed where it is not as expected."""
+    try:
+        return moves.send(response)
+    except StopIteration:
+        return None
+
+
 class Play:
     """One run of a journey: its variables, and the seconds that each step took.
 

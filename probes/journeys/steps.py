@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from probes.core import Failed, Reason
 from probes.expect.assertions import Expect, document
-from probes.expect.patterns import JsonPath, Pattern, shown
+from probes.expect.json_path import JsonPath
+from probes.expect.patterns import Pattern, shown
 from probes.expect.template import fill, fill_json, fill_path, variables
 from probes.fields import Secret
 from probes.http.message import Response

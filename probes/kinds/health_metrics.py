@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from probes import Ask, Context, Failed, Family, Reason, Result
-from probes.expect.assertions import body_and_status, json_faults, status_mismatch
+from probes.expect.assertions import beginning, body_and_status, json_faults, status_mismatch
+from probes.expect.beside import beside_the_loop
 from probes.expect.conditions import Condition
-from probes.expect.patterns import JsonPath, shown
+from probes.expect.json_path import JsonPath
+from probes.expect.patterns import shown
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
+from probes.text import count
 
-_WELL = frozenset({"healthy", "ok", "ready", "up", "pass", "alive"})
-_UNWELL = frozenset({"unhealthy", "not_ready", "not ready", "error", "down", "fail", "failed", "critical", "shutdown"})
+# In lower case, with _ between words. A word that only warns (degraded, warn, unknown) contradicts no status code.
+_WELL = re.compile("healthy|ok|ready|up|pass(ed|ing)?|alive|available|serving|operational")
+_UNWELL = re.compile(
+    "(not_|un)(healthy|ready|ok|available|alive|serving)|errors?|down|fail(ed|ing|ure)?|critical|fatal|shut(ting)?_?down"
+    "|out_of_service|offline|stop(ped|ping)|terminat(ed|ing)|dead|broken|((major|partial)_)?outage"
+)
 
 
 class ReportPart(Condition):
@@ -75,13 +83,16 @@ class HealthMetrics(HttpProbe):
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
             response = await session.send(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
+        return await beside_the_loop(response.body, self._judge, response)
+
+    def _judge(self, response: Response) -> Result:
         report = self._report(response)
         wrong = self._report_fault(response, report)
         parts, present = self._judge_parts(report, response.status)
         if wrong is None and not present:
             wrong = Failed(Reason.SCHEMA, f"the report has none of the declared parts: {shown(report)}")
         if wrong is None:
-            return Result.passed(f"{len(parts)} parts reported", parts)
+            return Result.passed(f"{count(len(parts), 'part')} reported", parts)
         if not present:
             raise wrong
         return Result.failed(wrong.reason, wrong.message, parts)
@@ -92,17 +103,17 @@ class HealthMetrics(HttpProbe):
             return response.json()
         except ValueError as error:
             judge_status(response, self.status)
-            raise Failed(Reason.BODY, f"the report is not JSON: {error}; it begins {shown(response.text())}") from None
+            raise Failed(Reason.BODY, f"the report is not JSON: {error}; {beginning(response.text())}") from None
 
     def _report_fault(self, response: Response, report: Any) -> Failed | None:
         """What is wrong with the report as a whole: the body contradicts the status code, or the status is not expected."""
         if (pair := body_and_status(report)) and pair[1] != response.status:
             return Failed(Reason.BODY, f"{status_mismatch(response.status, pair[1])}.")
         state = report.get("status") if isinstance(report, dict) else None
-        word = state.lower() if isinstance(state, str) else ""
+        word = "_".join(re.findall("[a-z]+", state.lower())) if isinstance(state, str) else ""
         declared = any(path.names == ("status",) for path in self.parts)
         well = 200 <= response.status < 400  # noqa: PLR2004 - HTTP's own numbers
-        if (word in _UNWELL and well and not declared) or (word in _WELL and not well):
+        if (_UNWELL.fullmatch(word) and well and not declared) or (_WELL.fullmatch(word) and not well):
             return Failed(Reason.BODY, f"$.status is {shown(state)}, but the HTTP status is {response.status}")
         try:
             judge_status(response, self.status)
@@ -116,14 +127,16 @@ class HealthMetrics(HttpProbe):
         results, present = {}, False
         for name, (path, part) in self._parts_by_name().items():
             whole = pair[0] if pair and not path.find(report) else report
-            present = present or bool(path.find(whole))
-            results[name] = _judge_part(whole, path, part, status)
+            results[name], found = _judge_part(whole, path, part, status)
+            present = present or found
         return results, present
 
 
-def _judge_part(whole: Any, path: JsonPath, part: ReportPart, status: int) -> Result:
-    if not part.wants_none and not path.find(whole):
-        return Result.failed(Reason.SCHEMA, f"{path} is absent, expected {part.expected()}")
+def _judge_part(whole: Any, path: JsonPath, part: ReportPart, status: int) -> tuple[Result, bool]:
+    """The part's result, and whether the report has it."""
+    found = path.find(whole)
+    if not found and not part.wants_none:
+        return Result.failed(Reason.SCHEMA, f"{path} is absent, expected {part.expected()}"), False
     for reason, message in json_faults(whole, path, part, status):
-        return Result.failed(reason, message)
-    return Result.passed(f"{path} is {shown(next(iter(path.find(whole)), None))}")
+        return Result.failed(reason, message), bool(found)
+    return Result.passed(f"{path} is {shown(found[0])}" if found else f"{path} is absent, as expected"), bool(found)

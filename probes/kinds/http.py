@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from probes import Ask, Context, Family, Result, Size
 from probes.expect.assertions import Expect
+from probes.expect.beside import beside_the_loop
 from probes.http.message import Request
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
 from probes.text import latency
@@ -76,7 +77,7 @@ class Http(HttpProbe):
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
             response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
-        self.expect.judge(response)
+        await beside_the_loop(response.body, self.expect.judge, response)
         return Result.passed(f"{response.status} in {latency(response.seconds)}")
 
     def _request(self) -> Request:

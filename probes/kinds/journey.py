@@ -9,9 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, keyed_family
+from probes.expect.beside import beside_the_loop
 from probes.facts import step as step_fact
 from probes.http.probe import HttpProbe, HttpSession, http_families
-from probes.journeys.play import Moves, Play
+from probes.journeys.play import Moves, Play, following
 from probes.journeys.script import Script
 from probes.journeys.steps import Step, check_steps
 from probes.target import FREE_METHODS
@@ -116,9 +117,7 @@ class Journey(HttpProbe):
                 raise
             ctx.facts[step_fact(step.name)] = response.seconds
             try:
-                sending = moves.send(response)
-            except StopIteration:
-                return
+                sending = await beside_the_loop(response.body, following, moves, response)
             except Failed as failed:
                 if failed.reason is Reason.AUTH and step.logs_in:
                     await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({response.status})")

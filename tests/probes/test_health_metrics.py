@@ -109,6 +109,31 @@ async def test_a_word_against_its_status(wire: Wire, body: Any, status: int, mes
     assert (result.verdict, result.reason, result.message) == (Verdict.FAIL, Reason.BODY, message)
 
 
+@pytest.mark.parametrize(
+    "word", ["OUT_OF_SERVICE", "Out of service", "not-ready", "UNAVAILABLE", "failing", "shutting down", "NOT_SERVING"]
+)
+async def test_a_word_for_unwell_in_any_form(wire: Wire, word: str) -> None:
+    """S15i: a status that says unwell in whatever form contradicts a 200."""
+    result = await report(wire, {"status": word, "db_healthy": True}, {"$.db_healthy": True})
+
+    assert (result.verdict, result.reason) == (Verdict.FAIL, Reason.BODY)
+    assert word in result.message
+
+
+@pytest.mark.parametrize("word", ["degraded", "warn", "UNKNOWN", "healthy", "Passing", "out", "downtown"])
+async def test_other_words_contradict_nothing(wire: Wire, word: str) -> None:
+    """S15i: a word that only warns, or that isn't known, fails nothing; one part is a part."""
+    result = await report(wire, {"status": word, "db_healthy": True}, {"$.db_healthy": True})
+
+    assert (result.verdict, result.message) == (Verdict.PASS, "1 part reported")
+
+
+async def test_an_empty_report(wire: Wire) -> None:
+    """S15i: an empty body is called empty."""
+    with pytest.raises(Failed, match=r"the report is not JSON: .*; it is empty"):
+        await report(wire, Response(""), {"$.db_healthy": True})
+
+
 async def test_a_declared_status_is_no_contradiction(wire: Wire) -> None:
     """Where the check declares $.status as a part, the part says what is wrong, not the report."""
     result = await report(wire, {"status": "unhealthy"}, {"$.status": "healthy"})

