@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from probes.core import Failed, Reason
 from probes.expect.conditions import Condition
@@ -32,8 +32,16 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed, json_schema_input_type=Pattern | list[Pattern])]
+def _not_empty(text: str | Pattern) -> str | Pattern:
+    if not str(text):
+        raise ValueError("an empty text is in everything; write what to look for")
+    return text
+
+
+Texts = Annotated[tuple[Annotated[str, AfterValidator(_not_empty)], ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+Patterns = Annotated[
+    tuple[Annotated[Pattern, AfterValidator(_not_empty)], ...], BeforeValidator(_listed, json_schema_input_type=Pattern | list[Pattern])
+]
 
 
 class Expect(BaseModel):

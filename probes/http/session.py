@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
@@ -24,7 +25,7 @@ from probes.probe import Context
 
 __all__ = ["BODY_CAP", "HttpSession", "OnData"]
 
-OnData = Callable[[bytes, float], None]  # a piece of the body, and when it came (`clock.monotonic()`)
+OnData = Callable[[bytes, float], bool]  # a piece of the body, and when it came (`clock.monotonic()`); True: no more is needed
 _UNAUTHORIZED = 401
 
 
@@ -50,6 +51,8 @@ class HttpSession:
         self, ctx: Context, request: Request, *, cap: int = BODY_CAP, redirects: int = 0, on_data: OnData | None = None
     ) -> Response:
         """Sends one request and returns the whole response; `on_data` gets each piece of the body and the moment it came.
+
+        Where it returns True the rest of the body isn't waited for.
 
         Follows at most `redirects` redirects; with 0, the redirect itself is the response.
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the connection ends before the response does,
@@ -80,10 +83,12 @@ class HttpSession:
         response = await self._pool.send(ctx, self._build_request(ctx, request), request.body or b"")
         body = bytearray()
         try:
-            async for piece in response.body(cap):
-                if on_data:
-                    on_data(piece, response.last_read_at)
-                body += piece
+            async with aclosing(response.body(cap)) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if on_data and on_data(piece, response.last_read_at):
+                        response.abort()
+                        break
         except BaseException:
             response.abort()
             raise

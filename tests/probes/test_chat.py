@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.kinds.ai.budget import Price
-from probes.kinds.ai.chat import Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
-from probes.kinds.ai.events import EventReader
+from probes.kinds.ai.chat import Gemini, OpenAI, Usage, most_prompt_tokens
+from probes.kinds.ai.events import EventReader, ServerEvent
+from probes.kinds.ai.transcript import Transcript
 
 TEXT = 'data: {"a": "é€😀"}\r\n\r\n: a comment\ndata: one\ndata:two\rid: 7\r\rdata\n\nevent: x\n\ndata: lost'.encode()
 
@@ -21,7 +22,7 @@ def test_events_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     """A stream cut anywhere, inside a character or between CR and LF, gives the same events; an unfinished one never comes."""
     bounds = [0, *sorted(cuts), len(TEXT)]
     reader = EventReader()
-    events = [data for start, end in pairwise(bounds) for data in reader.feed(TEXT[start:end])]
+    events = [event.data for start, end in pairwise(bounds) for event in reader.feed(TEXT[start:end])]
 
     assert events == ['{"a": "é€😀"}', "one\ntwo", ""]
     assert reader.events == 3
@@ -29,7 +30,7 @@ def test_events_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
 
 def test_a_byte_order_mark_is_ignored() -> None:
     """A stream may begin with a byte order mark."""
-    assert list(EventReader().feed(b"\xef\xbb\xbfdata: x\n\n")) == ["x"]
+    assert list(EventReader().feed(b"\xef\xbb\xbfdata: x\n\n")) == [ServerEvent("x")]
 
 
 json_like = st.recursive(

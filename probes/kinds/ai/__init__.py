@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal, Self
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
 from probes.expect.assertions import Patterns, Texts, judge_latency
@@ -15,11 +16,22 @@ from probes.expect.status import Statuses, error_text, judge_status
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
 from probes.kinds.ai.budget import Prices, TokenBudget, TokenQuota
-from probes.kinds.ai.chat import Chat, ChatApi, Gemini, OpenAI, Transcript, Usage, most_prompt_tokens
-from probes.text import latency
+from probes.kinds.ai.chat import Chat, ChatApi, Gemini, OpenAI, Usage, most_prompt_tokens
+from probes.kinds.ai.transcript import Transcript
+from probes.text import clipped, count, latency
 
-_REASONS = {401: Reason.AUTH, 403: Reason.AUTH, 429: Reason.THROTTLED}
+_REFUSES = re.compile("401|403|auth|api_?key|permission|forbidden|access_?denied", re.IGNORECASE)  # in an error's code
+_THROTTLES = re.compile("429|rate_?limit|too_?many|quota|exhausted|throttl", re.IGNORECASE)
 _BAD_REQUEST = 400
+# The words of services for a reply that the model itself ended. All others (length, SAFETY, tool_calls, ...) are asked for in `finish`.
+_WHOLE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"})
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Finishes = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class ExpectReply(BaseModel):
@@ -30,15 +42,27 @@ class ExpectReply(BaseModel):
     text: Texts = Field(default=(), description="A text that the reply must contain, or several; case doesn't matter.")
     not_text: Texts = Field(default=(), description="A text that the reply must not contain, or several; case doesn't matter.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the reply, or several.")
+    finish: Finishes = Field(
+        default=(), description="How the reply may end, in the service's words: length, or several. Default: the model itself ended it."
+    )
     first_token: Duration | None = Field(default=None, description="The longest time until the first token; only for a stream.")
     gap: Duration | None = Field(default=None, description="The longest time between two pieces of the stream.")
     within: Duration | None = Field(default=None, description="The longest time until the reply is complete.")
     tokens_per_second: float | None = Field(default=None, gt=0, description="The lowest rate of tokens after the first one.")
 
     def judge_text(self, transcript: Transcript) -> None:
-        """Raises Failed(body) where the reply's text is not as expected."""
+        """Raises Failed(body) where there is no reply, or where it didn't end or its text is not as expected."""
+        _require_reply(transcript)
         reply, plain = transcript.text, transcript.text.casefold()
-        how = f"; the reply is {shown(reply, 120)}" + (f" and ended by {transcript.finish}" if transcript.finish else "")
+        how = f"; the reply is {shown(reply, 120)}{transcript.ending}"
+        wanted = {word.casefold() for word in self.finish} or (_WHOLE if transcript.finish else {""})
+        if transcript.finish.casefold() not in wanted:
+            expected = " or ".join(self.finish) or "stop"
+            end = clipped(transcript.finish, 40) or "no reason"
+            hint = "" if self.finish else f"; write finish: {end} under expect if it may end so"
+            raise Failed(
+                Reason.BODY, f"the reply ended by {end}, expected {expected}{hint}; it is {shown(reply, 120)}"
+            )
         for text in self.text:
             if text.casefold() not in plain:
                 raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")
@@ -52,7 +76,7 @@ class ExpectReply(BaseModel):
     def judge_pace(self, facts: dict[str, Any], seconds: float) -> None:
         """Raises Failed(latency) where the reply was too slow."""
         if self.first_token is not None:
-            judge_latency("the first token took", facts.get("first_token", seconds), self.first_token)
+            judge_latency("the first token took", facts["first_token"], self.first_token)
         if self.gap is not None:
             judge_latency("a gap between two pieces took", facts.get("gap_max", 0.0), self.gap)
         if self.within is not None:
@@ -60,6 +84,21 @@ class ExpectReply(BaseModel):
         pace = facts.get("tokens_per_second")
         if self.tokens_per_second is not None and pace is not None and pace < self.tokens_per_second:
             raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, expected at least {self.tokens_per_second:g}")
+
+
+def _require_reply(transcript: Transcript) -> None:
+    """Raises Failed(body) for a refusal and for a reply without a word, whatever its end says."""
+    ended = transcript.ending
+    if transcript.refusal:
+        raise Failed(Reason.BODY, f"the model gave no reply: {shown(transcript.refusal, 120)}{ended}")
+    if transcript.has_words:
+        return
+    usage = transcript.usage
+    if transcript.thought or (usage and usage.thoughts):
+        tokens = f" ({usage.thoughts} of {count(usage.reply, 'token')})" if usage and usage.thoughts else ""
+        raise Failed(Reason.BODY, f"the reply has no text, only thoughts{tokens}{ended}; raise max_tokens")
+    instead = ", only a call of a tool" if transcript.tool_call else ""
+    raise Failed(Reason.BODY, f"the reply has no text{instead}{ended}")
 
 
 class Ai(HttpProbe):
@@ -92,7 +131,7 @@ class Ai(HttpProbe):
     families: ClassVar[tuple[Family, ...]] = (
         fact_family("probe_ai_first_token_seconds", "Seconds from the send's start to the reply's first words", "first_token"),
         fact_family("probe_ai_longest_gap_seconds", "Longest time between two pieces of the reply, in seconds", "gap_max"),
-        fact_family("probe_ai_tokens_per_second", "Tokens a second after the first one", "tokens_per_second"),
+        fact_family("probe_ai_tokens_per_second", "Tokens a second after the first one, without thoughts", "tokens_per_second"),
         fact_family("probe_ai_tokens_total", "Tokens of prompts and replies, as the service counts them", "tokens", "counter"),
         *http_families(),
     )
@@ -168,7 +207,7 @@ class Ai(HttpProbe):
             if isinstance(error, Failed) and error.reason is Reason.TRUNCATED and transcript.pieces:
                 raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
-        if not self.stream and response.status in _GOOD:
+        if response.status in _GOOD and not self.stream:
             transcript.read_whole(_json(response))
         _record_facts(ctx, transcript)
         if (usage := _billed_usage(response, transcript)) is not None:
@@ -182,23 +221,32 @@ class Ai(HttpProbe):
         request = Request("POST", self.location(), headers, json.dumps(self._api().body(self._chat())).encode())
         first_span = len(ctx.spans)
 
-        def read_piece(piece: bytes, moment: float) -> None:
+        def began() -> float:
+            return ctx.started + next(span.start for span in ctx.spans[first_span:] if span.name != "token")
+
+        def read_piece(piece: bytes, moment: float) -> bool:
             transcript.feed(piece, moment)
             if transcript.first_at is not None:  # recorded at once, so that a run that is cut short keeps it
-                began = next(span.start for span in ctx.spans[first_span:] if span.name != "token")
-                ctx.facts["first_token"] = transcript.first_at - ctx.started - began
+                ctx.facts["first_token"] = transcript.first_at - began()
                 ctx.facts["gap_max"] = transcript.longest_gap
+            return transcript.marked
 
         async with self.session() as session:
-            return await session.send(ctx, request, on_data=read_piece if self.stream else None)
+            response = await session.send(ctx, request, on_data=read_piece if self.stream else None)
+        if self.stream and response.status in _GOOD:
+            transcript.close(began() + response.seconds)
+            if transcript.first_at is not None:
+                ctx.facts |= {"first_token": transcript.first_at - began(), "gap_max": transcript.longest_gap}
+        return response
 
     def _judge(self, ctx: Context, response: Response, transcript: Transcript) -> None:
         if response.status == _BAD_REQUEST and "api key" in (text := error_text(response)).lower():
             raise Failed(Reason.AUTH, f"400, expected {_GOOD}: {text}")  # Gemini's response to an invalid key
         judge_status(response, _GOOD)
         if transcript.error:
-            reason = _REASONS.get(transcript.error_code, Reason.STATUS)
-            raise Failed(reason, f"the response reports an error {transcript.error_code or ''}: {shown(transcript.error, 160)}")
+            code = transcript.error.code
+            reason = Reason.THROTTLED if _THROTTLES.search(code) else Reason.AUTH if _REFUSES.search(code) else Reason.STATUS
+            raise Failed(reason, str(transcript.error))
         kind = (response.header("content-type") or "nothing").partition(";")[0]
         if self.stream and response.body and not transcript.events and kind != "text/event-stream":
             raise Failed(Reason.PROTOCOL, f"expected a stream of events, got {kind}; it begins {shown(response.text())}")
@@ -228,6 +276,8 @@ def _record_facts(ctx: Context, transcript: Transcript) -> None:
     usage = transcript.usage
     if usage:
         ctx.facts |= {"tokens": usage.total, "prompt_tokens": usage.prompt, "answer_tokens": usage.reply}
+        if usage.thoughts:
+            ctx.facts["thought_tokens"] = usage.thoughts
     if transcript.finish:
         ctx.facts["finish"] = transcript.finish
     if transcript.model:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from probes.kinds.ai.events import EventReader
+from probes.expect.patterns import shown
 from probes.text import clipped
 
 _PER_MESSAGE = 8  # tokens, at most, that a service adds around a message
@@ -25,8 +24,20 @@ class Usage:
     """Tokens as the service counts them."""
 
     prompt: int
-    reply: int
+    reply: int  # with the thoughts
     total: int
+    thoughts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedError:
+    """An error that a response with status 200 reports: its text, and the service's number or word for it."""
+
+    text: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"the response reports an error{' ' if self.code else ''}{self.code}: {shown(self.text, 160)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +48,10 @@ class ReplyPiece:
     finish: str = ""
     usage: Usage | None = None
     model: str = ""
-    error: str = ""
-    error_code: int = 0
-    end: bool = False
+    error: ReportedError | None = None
+    refusal: str = ""  # the model's words, or why the service blocked the prompt
+    thought: bool = False  # it contains a piece of a thought
+    tool_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ class ChatApi(ABC):
 
     @abstractmethod
     def read(self, value: Any) -> ReplyPiece:
-        """Reads the JSON of an event or of a whole response."""
+        """Reads the JSON of an event or of a whole response. A reply is complete where a piece has a finish."""
 
     def is_end_marker(self, data: str) -> bool:
         """Whether an event's data is the marker of the stream's end, which is not JSON."""
@@ -121,16 +133,25 @@ class OpenAI(ChatApi):
 
     def read(self, value: Any) -> ReplyPiece:
         choice = value_at(value, "choices", 0)
-        finish = _text(value_at(choice, "finish_reason"))
-        whole = value_at(choice, "message", "content")
+        message = value_at(choice, "message") or value_at(choice, "delta")
+        content = value_at(message, "content")
+        parts = content if isinstance(content, list) else [{"type": "text", "text": content}]  # Mistral's form is a list
         return ReplyPiece(
-            text=_text(value_at(choice, "delta", "content") if whole is None else whole),
-            finish=finish,
-            usage=_usage(value_at(value, "usage"), "prompt_tokens", ("completion_tokens",), "total_tokens"),
+            text="".join(_text(value_at(part, "text")) for part in parts if value_at(part, "type") in ("text", None)),
+            finish=_text(value_at(choice, "finish_reason")),
+            usage=_usage(
+                value_at(value, "usage"),
+                "prompt_tokens",
+                ("completion_tokens",),
+                "total_tokens",
+                value_at(value, "usage", "completion_tokens_details", "reasoning_tokens"),
+            ),
             model=_text(value_at(value, "model")),
-            error=_text(value_at(value, "error", "message")) or _text(value_at(value, "error")),
-            error_code=_count(value_at(value, "error", "code")),
-            end=whole is not None and bool(finish),
+            error=reported_error(value) or reported_error({"error": value_at(choice, "error")}),
+            refusal=_text(value_at(message, "refusal")) or "".join(_text(value_at(part, "refusal")) for part in parts),
+            thought=any(map(bool, (value_at(message, "reasoning_content"), value_at(message, "reasoning"), value_at(message, "thinking"))))
+            or any(value_at(part, "type") in ("thinking", "reasoning") for part in parts),
+            tool_call=bool(value_at(message, "tool_calls") or value_at(message, "function_call")),
         )
 
 
@@ -157,90 +178,48 @@ class Gemini(ChatApi):
         candidate, usage = value_at(value, "candidates", 0), value_at(value, "usageMetadata")
         content = value_at(candidate, "content", "parts")
         parts = content if isinstance(content, list) else []
-        finish = _text(value_at(candidate, "finishReason")) or _text(value_at(value, "promptFeedback", "blockReason"))
+        blocked = _text(value_at(value, "promptFeedback", "blockReason"))
         return ReplyPiece(
             text="".join(_text(value_at(part, "text")) for part in parts if value_at(part, "thought") is not True),
-            finish=finish,
-            usage=_usage(usage, "promptTokenCount", ("candidatesTokenCount", "thoughtsTokenCount"), "totalTokenCount"),
+            finish=_text(value_at(candidate, "finishReason")) or blocked,
+            usage=_usage(
+                usage,
+                "promptTokenCount",
+                ("candidatesTokenCount", "thoughtsTokenCount"),
+                "totalTokenCount",
+                value_at(usage, "thoughtsTokenCount"),
+            ),
             model=_text(value_at(value, "modelVersion")),
-            error=_text(value_at(value, "error", "message")),
-            error_code=_count(value_at(value, "error", "code")),
-            end=bool(finish),
+            error=reported_error(value),
+            refusal=f"the prompt was blocked by {blocked}" if blocked else "",
+            thought=any(value_at(part, "thought") is True for part in parts),
+            tool_call=any(value_at(part, "functionCall") is not None for part in parts),
         )
 
 
-def _usage(value: Any, prompt: str, reply: tuple[str, ...], total: str) -> Usage | None:
+def _usage(value: Any, prompt: str, reply: tuple[str, ...], total: str, thoughts: Any) -> Usage | None:
     """The tokens, if the service reports them. If its total and its parts differ, the larger number counts."""
     if not isinstance(value, Mapping) or not isinstance(value.get(prompt), int):
         return None
     prompt_tokens, reply_tokens = _count(value[prompt]), sum(_count(value.get(name)) for name in reply)
-    return Usage(prompt_tokens, reply_tokens, max(prompt_tokens + reply_tokens, _count(value.get(total))))
+    whole = max(prompt_tokens + reply_tokens, _count(value.get(total)))
+    return Usage(prompt_tokens, reply_tokens, whole, min(_count(thoughts), reply_tokens))
 
 
-@dataclass(slots=True)
-class Transcript:
-    """The reply so far, and when its pieces came (monotonic seconds of the socket's events)."""
+def reported_error(value: Any, *, certain: bool = False) -> ReportedError | None:
+    """The error that a JSON value reports in one of the services' forms; None where it reports none.
 
-    api: ChatApi
-    text: str = ""
-    finish: str = ""
-    model: str = ""
-    usage: Usage | None = None
-    error: str = ""
-    error_code: int = 0
-    unreadable: str = ""  # the beginning of the first event that is not JSON
-    ended: bool = False
-    pieces: int = 0
-    first_at: float | None = None
-    last_at: float | None = None
-    longest_gap: float = 0.0
-    _reader: EventReader = field(default_factory=EventReader)
-
-    @property
-    def events(self) -> int:
-        """How many complete events were received."""
-        return self._reader.events
-
-    @property
-    def pace(self) -> float | None:
-        """Tokens per second after the first one; None where the reply came in one piece."""
-        if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
+    `certain`: it is known to be an error (its event is named so), whatever its form.
+    """
+    error = value_at(value, "error")
+    if not error:
+        names = value.keys() if isinstance(value, dict) else frozenset()
+        is_error = certain or value_at(value, "object") == "error" or value_at(value, "type") == "error"
+        is_error = is_error or ("message" in names and not names & {"choices", "candidates", "usage", "usageMetadata"})
+        if not is_error:
             return None
-        tokens = self.usage.reply if self.usage and self.usage.reply else self.pieces
-        return (tokens - 1) / (self.last_at - self.first_at)
-
-    def feed(self, piece: bytes, moment: float) -> None:
-        """Reads bytes of a stream that were received at this moment."""
-        for data in self._reader.feed(piece):
-            if self.api.is_end_marker(data):
-                self.ended = True
-            else:
-                self._read_event(data, moment)
-
-    def read_whole(self, value: Any) -> None:
-        """Reads a response that was not streamed."""
-        self._add(self.api.read(value))
-
-    def _read_event(self, data: str, moment: float) -> None:
-        try:
-            piece = self.api.read(json.loads(data))
-        except (ValueError, RecursionError):
-            self.unreadable = self.unreadable or clipped(data, 80)
-            return
-        if piece.text:
-            self.pieces += 1
-            if self.first_at is None:
-                self.first_at = moment
-            elif self.last_at is not None:
-                self.longest_gap = max(self.longest_gap, moment - self.last_at)
-            self.last_at = moment
-        self._add(piece)
-
-    def _add(self, piece: ReplyPiece) -> None:
-        self.text += piece.text
-        self.finish = piece.finish or self.finish
-        self.model = piece.model or self.model
-        self.usage = piece.usage or self.usage
-        self.ended = self.ended or piece.end
-        if piece.error and not self.error:
-            self.error, self.error_code = piece.error, piece.error_code
+        error = value
+    text = _text(error) or next((_text(value_at(error, name)) for name in ("message", "detail", "msg") if value_at(error, name)), "")
+    codes = (value_at(error, "code"), value_at(error, "type"), value_at(error, "status"), value_at(value, "type"))
+    code = next((str(code) for code in codes if isinstance(code, int | str) and code and code is not True and code != "error"), "")
+    return ReportedError(text or shown(error), clipped(code, 80))
