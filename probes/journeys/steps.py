@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -21,6 +22,10 @@ from probes.text import did_you_mean
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
+_CREDENTIAL = re.compile(r"pass(word|wd|phrase|code)|^pw$|pwd|secret|credential|^otp|^pin$|grant_type|assertion", re.IGNORECASE)
+_LOGIN_PATH = re.compile(r"(log|sign)[-_]?(in|on)|authenticat|/token/?(\?|$)|/sessions?/?(\?|$)")
+_WORD = re.compile(r"[A-Za-z_]+")
+_NO_LOGIN_THERE = frozenset({404, 405, 408, 421, 425})  # no login was tried: the route is gone, or the request wasn't read
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"  # a step's name becomes a metric's label and a part of a fact's name
 
 
@@ -91,6 +96,10 @@ class Step(BaseModel):
     capture: dict[str, CaptureField] = Field(
         default={}, description="Values to take from the response, by name, for {{name}} in later steps."
     )
+    login: bool | None = Field(
+        default=None,
+        description="Whether this step is a login: after a refused one none is tried for `lockout`. Default: whether it looks like one.",
+    )
     always: bool = Field(default=False, description="Send this step also after a failure, with 5 s of its own: for a logout or a clean-up.")
 
     @model_validator(mode="after")
@@ -121,8 +130,23 @@ class Step(BaseModel):
 
     @property
     def logs_in(self) -> bool:
-        """Whether this step is a login: it sends credentials of the configuration and captures a value for later steps."""
-        return self.method in ("POST", "PUT") and bool(self.capture) and not self.uses()
+        """Whether this step is a login: as it is written, else as it looks."""
+        return self.looks_like_login if self.login is None else self.login
+
+    @property
+    def looks_like_login(self) -> bool:
+        """Whether it sends a password or something like it, goes where logins go, or captures what a first request is answered with."""
+        if self.method not in ("POST", "PUT", "PATCH"):
+            return False
+        raw = _WORD.findall(self.body.get_secret_value()) if self.body is not None else ()
+        names = [*(self.form or {}), *_member_names(self.json_), *self.query, *raw]
+        takes_first_response = bool(self.capture) and not self.uses() and self.method != "PATCH"
+        return takes_first_response or any(map(_CREDENTIAL.search, names)) or _LOGIN_PATH.search(self.path.lower()) is not None
+
+    def refused(self, response: Response, failed: Failed) -> bool:
+        """Whether this failure says that the login was refused, in whatever form, and not that the server is unwell or slow."""
+        unwell = response.status >= 500 or response.status in _NO_LOGIN_THERE  # noqa: PLR2004 - HTTP's own numbers
+        return self.logs_in and not unwell and failed.reason is not Reason.LATENCY
 
     def uses(self) -> frozenset[str]:
         """The variables of the request. Raises ValueError for a `{{` that begins no variable."""
@@ -149,6 +173,15 @@ class Step(BaseModel):
         if self.json_ is not None:
             return _JSON_TYPE, json.dumps(fill_json(self.json_, values)).encode()
         return "", fill(self.body.get_secret_value(), values).encode() if self.body is not None else None
+
+
+def _member_names(value: Any) -> Iterator[str]:
+    """The names of all members in a JSON value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        yield from map(str, value)
+    for each in inner:
+        yield from _member_names(each)
 
 
 def _revealed(secrets: Mapping[str, SecretStr], values: Mapping[str, Any]) -> dict[str, str]:

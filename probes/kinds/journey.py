@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, keyed_family
+from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, keyed_family
 from probes.expect.beside import beside_the_loop
 from probes.facts import step as step_fact
 from probes.http.probe import HttpProbe, HttpSession, http_families
@@ -119,7 +119,7 @@ class Journey(HttpProbe):
             try:
                 sending = await beside_the_loop(response.body, following, moves, response)
             except Failed as failed:
-                if failed.reason is Reason.AUTH and step.logs_in:
+                if step.refused(response, failed):
                     await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({response.status})")
                 raise
 

@@ -103,7 +103,8 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
     timeouts = {p.check.name: p.timeout for p in plan.checks if p.check.name in mixed}
     judge_connections(mixed)
     headers = {name: value.get_secret_value() for name, value in target.headers.items()}
-    login = next((step for script in scripts.values() for step in script.steps if step.logs_in), None)
+    every_step = (step for script in scripts.values() for step in script.steps)
+    login = next((step for step in every_step if step.logs_in and step.capture and not step.uses()), None)
     try:
         journeys = {}
         for name, script in mixed.items():

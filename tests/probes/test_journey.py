@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from probes.core import Failed, QuotaRefused, Reason, Result
 from probes.kinds.journey import Journey
@@ -188,6 +188,75 @@ async def test_a_refused_login_is_not_tried_again(wire: Wire) -> None:
     assert failed.message == "login: 401, expected 2xx: Incorrect email or password. 4 attempts left"
     assert len(web.asked) == 2  # nothing was left, since nobody had logged in
     assert ctx.evidence["cleanup"] == "nothing to clean up"
+
+
+CSRF = {"name": "form", "get": "/form", "capture": {"csrf": {"header": "x-csrf"}}}
+SECRETS = {"username": "probe@x.test", "password": "open sesame"}
+REFUSED_LOGINS: dict[str, tuple[dict[str, Any], Response]] = {
+    "401 with a capture": ({}, JSONResponse({}, 401)),
+    "cookie session": ({"capture": {}}, JSONResponse({}, 401)),
+    "CSRF form": ({"form": {**SECRETS, "csrf": "{{csrf}}"}}, JSONResponse({}, 401)),
+    "OAuth's 400": ({"form": {**SECRETS, "grant_type": "password"}}, JSONResponse({"error": "invalid_grant"}, 400)),
+    "422": ({}, JSONResponse({"detail": "Incorrect email or password"}, 422)),
+    "200 that says no": ({"capture": {}, "expect": {"json": {"$.success": True}}}, JSONResponse({"success": False})),
+    "200 without a token": ({}, JSONResponse({"success": False})),
+    "the form again": ({"capture": {}, "expect": {"not_text": "Wrong password"}}, Response("<p>Wrong password</p>")),
+    "a redirect to the form": (
+        {"capture": {}, "expect": {"status": 302, "headers": {"location": "/home"}}},
+        RedirectResponse("/login?error=1", 302),
+    ),
+    "JSON body": ({"form": None, "json": {"user": {"email": "a", "password": "b"}}, "capture": {}}, JSONResponse({}, 403)),
+    "raw body": ({"form": None, "body": "user=a&password=b", "capture": {}}, JSONResponse({}, 403)),
+    "locked": ({}, JSONResponse({}, 423)),
+    "too many attempts": ({}, JSONResponse({}, 429)),
+    "by its path": ({"form": None, "json": {"code": "1"}, "post": "/api/login", "capture": {}}, JSONResponse({}, 400)),
+    "as it is written": ({"form": {"user": "a", "word": "b"}, "post": "/enter", "capture": {}, "login": True}, JSONResponse({}, 400)),
+}
+
+
+@pytest.mark.parametrize(("written", "refusal"), REFUSED_LOGINS.values(), ids=REFUSED_LOGINS.keys())
+async def test_a_login_refused_in_any_form_is_not_tried_again(wire: Wire, written: dict[str, Any], refusal: Response) -> None:
+    """S2: three runs with one shared state send a refused login once, whatever its form and the form of its refusal."""
+    ledger = LedgerInMemory(FakeClock())
+    login = {key: value for key, value in {**LOGIN, **written}.items() if value is not None}
+    routes: dict[str, Any] = {f"POST {login['post']}": refusal, "GET /form": Response("", headers={"x-csrf": "c-123456"})}
+    async with serving(routes) as web:
+        probe = journey(web.url, CSRF, login)
+        await failure(probe, make_context(wire, ledger=ledger))
+        for _ in range(2):
+            with pytest.raises(QuotaRefused, match=r"its login was refused \("):
+                await probe.run(make_context(wire, ledger=ledger))
+
+    assert [path for method, path in web.asked if method == "POST"] == [login["post"]]
+
+
+@pytest.mark.parametrize(
+    ("written", "response"),
+    [
+        ({}, JSONResponse({}, 500)),
+        ({}, JSONResponse({}, 503)),
+        ({}, JSONResponse({}, 404)),
+        ({"expect": {"within": "1ms"}}, "slow"),
+        ({"login": False}, JSONResponse({}, 401)),
+        ({"post": "/things", "form": {"name": "x"}, "capture": {}}, JSONResponse({}, 401)),
+    ],
+    ids=["500", "503", "404", "slow", "login: false", "no login"],
+)
+async def test_what_refuses_no_login_holds_none(wire: Wire, written: dict[str, Any], response: Any) -> None:
+    """S2: a server that is unwell or slow has refused nobody: the next run logs in again, and an outage stays a failure."""
+    ledger = LedgerInMemory(FakeClock())
+
+    async def slow(_: Request) -> Response:
+        waited = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.02, waited.set_result, None)
+        await waited
+        return JSONResponse(TOKEN)
+
+    login = {**LOGIN, **written}
+    async with serving({f"POST {login['post']}": slow if response == "slow" else response}) as web:
+        await failure(journey(web.url, login), make_context(wire, ledger=ledger))
+
+    assert not ledger.holds
 
 
 async def test_a_token_that_is_refused_locks_nothing(wire: Wire) -> None:

@@ -60,9 +60,7 @@ class ExpectReply(BaseModel):
             expected = " or ".join(self.finish) or "stop"
             end = clipped(transcript.finish, 40) or "no reason"
             hint = "" if self.finish else f"; write finish: {end} under expect if it may end so"
-            raise Failed(
-                Reason.BODY, f"the reply ended by {end}, expected {expected}{hint}; it is {shown(reply, 120)}"
-            )
+            raise Failed(Reason.BODY, f"the reply ended by {end}, expected {expected}{hint}; it is {shown(reply, 120)}")
         for text in self.text:
             if text.casefold() not in plain:
                 raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")

@@ -1,0 +1,56 @@
+"""What `outrider validate` says of a plan, without a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.cli.validate import summary
+from runner.config.read import read_plan
+
+FILE = """\
+version: 1
+targets: {{api: {{url: "http://127.0.0.1:9", allow: [POST /*, PUT /*, PATCH /*]}}}}
+checks:
+  trip:
+    kind: journey
+    target: api
+    steps:
+      - {{name: enter, {step}}}
+"""
+
+
+def said(tmp_path: Path, step: str) -> list[str]:
+    """The lines about logins for a journey with this step."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(FILE.format(step=step))
+    return [line for line in summary(read_plan(file, environ={})) if "login" in line]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "post: /x, form: {user: a, password: b}",
+        "post: /x, json: {auth: {userPassword: b}}",
+        "put: /x, json: [{client_secret: b}]",
+        "post: /x, body: 'user=a&passwd=b'",
+        "post: /oauth/token, form: {refresh: x}",
+        "post: /users/sign_in, json: {}",
+        "post: /session, body: x",
+        "post: /x, form: {grant_type: client_credentials}",
+        "post: /x, json: {}, capture: {token: $.token}",
+    ],
+)
+def test_a_step_that_looks_like_a_login_is_told(tmp_path: Path, step: str) -> None:
+    """S2: validate says that a step is taken for a login, and how to write whether it is one."""
+    (line,) = said(tmp_path, step)
+    assert line.startswith("trip: step enter looks like a login, so that after a refused one none is tried for a while; ")
+    assert line.endswith("write login: true, or login: false if it is none")
+    assert said(tmp_path, f"{step}, login: true") == said(tmp_path, f"{step}, login: false") == []
+
+
+@pytest.mark.parametrize("step", ["get: /login", "post: /things, json: {name: x}", "patch: /things/1, json: {a: 1}, capture: {x: $.x}"])
+def test_other_steps_are_not(tmp_path: Path, step: str) -> None:
+    """S2: a step that sends nothing like a password is no login."""
+    assert said(tmp_path, step) == []
