@@ -47,7 +47,7 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], deploy
 
         plan = plan_from(config, Purpose.ANNOTATE) if given.annotate else None  # for Grafana alone: the runner has the checks
         request = request_of(given.settings, before, tags=list(tags), checks=list(checks), since=given.since)
-        run = partial(gate_via, given.via, given.token, request, say=_say)
+        run = partial(gate_via, given.via, given.token, request, wait=given.settings.wait, say=_say)
     else:
         from rich.console import Console
 

@@ -13,6 +13,7 @@ from judge.baseline import Before
 from judge.report import Report, from_json, report
 from judge.verdict import Finding, Outcome, decide
 from probes.http.standalone import StandaloneTransport, environment_proxy
+from probes.text import age
 from runner import our_version
 from runner.clock import SystemClock
 from runner.gate.gate import sleep_unless
@@ -26,8 +27,11 @@ _PAUSE = 1.0
 _MOST_BYTES = 64 * 2**20  # of a report
 
 
-async def gate_via(url: str, token: str, request: Mapping[str, Any], *, say: Callable[[str], None]) -> Report:
-    """The runner's report. Ends the command with exit 2 for a request that it refuses; what it can't tell is inconclusive."""
+async def gate_via(url: str, token: str, request: Mapping[str, Any], *, wait: float, say: Callable[[str], None]) -> Report:
+    """The runner's report. Ends the command with exit 2 for a request that it refuses; what it can't tell is inconclusive.
+
+    A runner carries out one gate at a time: while it is busy with another, this one waits for its turn, for `wait` seconds at most.
+    """
     try:
         environment_proxy(httpx.URL(url))
     except (ValueError, httpx.InvalidURL) as error:
@@ -36,7 +40,7 @@ async def gate_via(url: str, token: str, request: Mapping[str, Any], *, say: Cal
     version = await asyncio.to_thread(our_version)  # it reads the installed metadata
     transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{version}", cap=_MOST_BYTES)
     async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers, timeout=_LOOK + 10.0) as client:
-        return await _RemoteGate(client, request, say).run()
+        return await _RemoteGate(client, request, wait, say).run()
 
 
 def request_of(settings: GateSettings, before: Before | None, **more: Any) -> dict[str, Any]:
@@ -48,6 +52,10 @@ def request_of(settings: GateSettings, before: Before | None, **more: Any) -> di
     return request | {name: value for name, value in more.items() if value}
 
 
+class _BusyError(Exception):
+    """The runner carries out another gate; its id is the message."""
+
+
 class _LostError(Exception):
     """The runner can't be reached, or doesn't answer as one."""
 
@@ -55,9 +63,10 @@ class _LostError(Exception):
 class _RemoteGate:
     """Asks one runner for one gate."""
 
-    def __init__(self, client: httpx.AsyncClient, request: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(self, client: httpx.AsyncClient, request: Mapping[str, Any], wait: float, say: Callable[[str], None]) -> None:
         self._client = client
         self._request = request
+        self._wait = wait  # seconds
         self._say = say
         self._id = ""
         self._lines = 0  # how many lines of the gate were shown
@@ -67,6 +76,7 @@ class _RemoteGate:
         """The report, or one that says that nothing is proven."""
         clock, stop = SystemClock(), asyncio.Event()
         started, reached_at = clock.time(), clock.monotonic()
+        queued_at, busy_with = None, ""
         with interruptible(stop, self._say):
             while True:
                 try:
@@ -75,14 +85,27 @@ class _RemoteGate:
                         self._say(f"gate {self._id} runs at {self._client.base_url}")
                     elif (found := await self._news(stop)) is not None:
                         return found
+                    reached_at, queued_at = clock.monotonic(), None
+                    continue
+                except _BusyError as busy:
                     reached_at = clock.monotonic()
+                    queued_at = reached_at if queued_at is None else queued_at
+                    left = self._wait - (reached_at - queued_at)
+                    why, is_over = f"{self._client.base_url} runs another gate ({busy}), which did not end in time; run again", left <= 0
+                    if str(busy) != busy_with:
+                        busy_with = str(busy)
+                        self._say(
+                            f"{self._client.base_url} runs another gate ({busy}); waiting for its end, for {age(left)} at most (--wait)"
+                        )
                 except _LostError as lost:
-                    if stop.is_set() or clock.monotonic() - reached_at > _PATIENCE:
-                        decision = decide((), also=[Finding(Outcome.INCONCLUSIVE, str(lost))])
-                        expect = str(self._request.get("expect_revision", ""))
-                        return report(decision, (), started=started, finished=clock.time(), revision=expect)
-                    self._say(f"{lost}; trying again")
-                    await sleep_unless(stop, _PAUSE)
+                    why, is_over = str(lost), clock.monotonic() - reached_at > _PATIENCE
+                    if not is_over:
+                        self._say(f"{lost}; trying again")
+                if is_over or stop.is_set():
+                    expect = str(self._request.get("expect_revision", ""))
+                    decision = decide((), also=[Finding(Outcome.INCONCLUSIVE, why)])
+                    return report(decision, (), started=started, finished=clock.time(), revision=expect)
+                await sleep_unless(stop, _PAUSE)
 
     async def _news(self, stop: asyncio.Event) -> Report | None:
         """Shows the lines since the last look. The report, once there is one."""
@@ -115,18 +138,21 @@ class _RemoteGate:
             raise _LostError(f"{self._client.base_url} can't be reached: {str(error) or type(error).__name__}") from None
         if response.status_code == httpx.codes.NOT_FOUND:
             self._id, self._lines = "", 0  # the runner was restarted, and knows this gate no more: it is begun anew
-        if response.is_server_error or response.status_code == httpx.codes.NOT_FOUND:
+        if response.status_code == httpx.codes.CONFLICT and method == "POST":
+            raise _BusyError(_field_of(response, "id"))
+        if response.is_server_error or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS):
             raise _LostError(f"{self._client.base_url} answered {response.status_code} to {method} {path}")
         if not response.is_success:
-            unusable(f"{self._client.base_url} refused the gate: {response.status_code}, {_error_of(response)}")
+            unusable(f"{self._client.base_url} refused the gate: {response.status_code}, {_field_of(response, 'error')}")
         try:
             return response.json()
         except ValueError:
             raise _LostError(f"{self._client.base_url} did not return JSON: is it an Outrider runner?") from None
 
 
-def _error_of(response: httpx.Response) -> str:
+def _field_of(response: httpx.Response, name: str) -> str:
+    """A text of the runner's JSON; the beginning of what it responded where that is none."""
     try:
-        return str(response.json()["error"])
+        return str(response.json()[name])
     except (ValueError, KeyError, TypeError):
         return response.text.strip()[:200]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from judge.report import Report
@@ -27,13 +27,15 @@ class Appended:
 class Format:
     """How a report is written. `write` gives the whole text, with its last line's end.
 
-    `beside` says that its lines may stand on standard output beside the table.
+    `beside` says that its lines may stand on standard output beside the table. `paths_from` is the environment variable of the folder
+    from which its reader takes the path of checks.yaml.
     """
 
     help: str
     write: Callable[[Report], str]
     appended: Mapping[str, Appended] = field(default_factory=dict)  # by environment variable
     beside: bool = False
+    paths_from: str = ""
 
 
 def formats() -> dict[str, Format]:
@@ -45,6 +47,8 @@ def formats() -> dict[str, Format]:
 
 def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:
     """Writes a report to a file, or to `out` where the file is `-`, and into the files that the environment names. Raises OSError."""
+    if folder := environ.get(form.paths_from, ""):
+        report = replace(report, file=_path_from(folder, report.file))
     text = form.write(report)
     if file == "-":
         out(text)
@@ -57,3 +61,9 @@ def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, st
             room = appended.cap - (shared.stat().st_size if shared.exists() else 0)
             with shared.open("a", encoding="utf-8") as opened:
                 opened.write(appended.write(report, room))
+
+
+def _path_from(folder: str, file: str) -> str:
+    """The path of a file from a folder above it; as it is where it lies elsewhere, or isn't on this machine (a runner's own file)."""
+    path, above = Path(file).resolve(), Path(folder).resolve()
+    return path.relative_to(above).as_posix() if path.exists() and path.is_relative_to(above) else file

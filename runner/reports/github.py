@@ -71,4 +71,5 @@ FORMAT = Format(
     write,
     appended={"GITHUB_STEP_SUMMARY": Appended(summary, CAP)},
     beside=True,
+    paths_from="GITHUB_WORKSPACE",
 )

@@ -174,6 +174,34 @@ def test_a_check_that_is_slower_than_before_is_in_every_report(good: Report) -> 
         assert ("not ok 3 - gate: api +900 %" in written["tap"]) == (outcome is Outcome.FAIL)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("checks.yaml", "deploy/checks.yaml"), ("../checks.yaml", "checks.yaml"), ("{}/deploy/checks.yaml", "deploy/checks.yaml")],
+)
+def test_an_error_line_names_the_file_from_the_workspace(
+    mixed: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, shown: str
+) -> None:
+    """GM7: GitHub takes paths from the workspace, wherever the step runs; so does the step's summary."""
+    workspace = tmp_path / "work"
+    (workspace / "deploy").mkdir(parents=True)
+    for folder in (workspace, workspace / "deploy"):
+        (folder / "checks.yaml").touch()
+    monkeypatch.chdir(workspace / "deploy")
+    said: list[str] = []
+    environ = {"GITHUB_WORKSPACE": str(workspace), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    deliver(formats()["github"], replace(mixed, file=given.format(workspace)), "-", environ=environ, out=said.append)
+    assert f"::error file={shown},line=29," in said[0]
+    assert f"`{shown}:29`" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["/etc/outrider/checks.yaml", "nowhere/checks.yaml"])
+def test_a_file_of_another_machine_is_named_as_it_is(mixed: Report, tmp_path: Path, file: str) -> None:
+    """GM7: with --via the checks are the runner's, and its file isn't in the workspace."""
+    said: list[str] = []
+    deliver(formats()["github"], replace(mixed, file=file), "-", environ={"GITHUB_WORKSPACE": str(tmp_path)}, out=said.append)
+    assert f"::error file={file},line=29," in said[0]
+
+
 def test_an_error_line_stays_one_line() -> None:
     """Per cent, CR and LF are escaped in a message, colon and comma in a property besides."""
     report = of_texts(["100 %\r\n::error::x"] * 7)
