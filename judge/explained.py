@@ -22,6 +22,7 @@ class Explained:
         self._below: dict[str, frozenset[str]] = {}  # by check: those that may explain its failure
         self._failing: set[str] = set()
         self._awaited: dict[str, set[str]] = {}  # by failing check: those below it that haven't been asked since
+        self._waiting: dict[str, set[str]] = {}  # the same by the check below: those that wait for its run
 
     def plan(self, checks: Iterable[Check], changed: Collection[str] = ()) -> None:
         """Follows a load or reload; what is known of checks that are gone or `changed` is forgotten."""
@@ -30,6 +31,10 @@ class Explained:
         self._failing = (self._failing & by_name.keys()).difference(changed)
         known = self._below.keys() - set(changed)
         self._awaited = {name: awaited & self._below[name] for name, awaited in self._awaited.items() if name in known}
+        self._waiting = {}
+        for name, awaited in self._awaited.items():
+            for other in awaited:
+                self._waiting.setdefault(other, set()).add(name)
 
     def observed(self, seen: Observation) -> Mapping[str, bool]:
         """What an observation changes: for each check of which something new is known, whether its failure is explained."""
@@ -39,16 +44,25 @@ class Explained:
         failed = seen.verdict is Verdict.FAIL
         (self._failing.add if failed else self._failing.discard)(name)
         changed: dict[str, bool] = {}
-        if failed:  # it explains the failures of those that still waited for its run
-            changed = dict.fromkeys((check for check, awaited in self._awaited.items() if name in awaited), True)
-            self._awaited |= {check: set() for check in changed}
-        for awaited in self._awaited.values():
-            awaited.discard(name)
+        for check in sorted(self._waiting.get(name, ())):
+            if failed:  # it explains the failures of those that still waited for its run
+                changed[check] = True
+                self._await(check, frozenset())
+            else:
+                self._await(check, self._awaited[check] - {name})
         if below := self._below.get(name):
             explained = failed and not below.isdisjoint(self._failing)
-            self._awaited[name] = set(below) if failed and not explained else set()
+            self._await(name, below if failed and not explained else frozenset())
             changed[name] = explained
         return changed
+
+    def _await(self, check: str, below: Collection[str]) -> None:
+        """Notes which runs a failing check waits for."""
+        for name in self._awaited.get(check, ()):
+            self._waiting[name].discard(check)
+        self._awaited[check] = set(below)
+        for name in below:
+            self._waiting.setdefault(name, set()).add(check)
 
 
 def _alerting_below(name: str, by_name: Mapping[str, Check]) -> frozenset[str]:

@@ -5,9 +5,10 @@ Pure: records in, sentences out. A finding changes no verdict. Each trial did on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from judge.observation import Observation
 from probes.core import Reason, Verdict
@@ -16,20 +17,30 @@ from probes.text import listed
 TLS = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.HOSTNAME, Reason.UNTRUSTED, Reason.CHAIN, Reason.TLS})
 _ONE = {Reason.REFUSED: "refuses", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "resets", Reason.TIMEOUT: "doesn't respond"}
 _MANY = {Reason.REFUSED: "refuse", Reason.UNREACHABLE: "can't be reached", Reason.RESET: "reset", Reason.TIMEOUT: "don't respond"}
-_LISTED = 3  # addresses that a sentence names
+_LISTED = 3  # addresses or checks that a sentence names
 
 # What other checks measured
 
 
-def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:
-    """What the latest observations of other checks say of this one, in a sentence; empty where they say nothing."""
+def finding(observation: Observation, latest: Mapping[str, Observation], hanging: Collection[str] | None = None) -> str:
+    """What the latest observations of other checks say of this one, in a sentence; empty where they say nothing.
+
+    `hanging` are the checks of `latest` that hang (`hangs`): who asks for many observations looks for them once. An outage that many
+    checks share is told with three of their names and a count, so that neither the text nor the work grows with their number.
+    """
     check, texts = observation.check, list[str]()
     if observation.reason is Reason.TIMEOUT:
-        hanging = [other.check.name for other in latest.values() if other.check.name != check.name and hangs(other)]
-        texts += [f"{name} accepts but doesn't answer" for name in hanging]
+        if hanging is None:
+            hanging = [other.check.name for other in latest.values() if hangs(other)]
+        names = [name for name in islice(hanging, _LISTED + 1) if name != check.name][:_LISTED]
+        more = len(hanging) - (check.name in hanging) - len(names)
+        if names:
+            each = "accepts but doesn't" if len(names) == 1 else "accept but don't"
+            texts.append(f"{_and_more(names, more)} {each} answer")
     if observation.verdict is Verdict.FAIL:
         above = [latest[parent] for parent in check.depends_on if parent in latest]
-        texts += [f"shares the failure of {one.check.name}" for one in above if one.verdict is Verdict.FAIL and not hangs(one)]
+        failing = [one.check.name for one in above if one.verdict is Verdict.FAIL and not hangs(one)]
+        texts += [f"shares the failure of {_and_more(failing[:_LISTED], len(failing) - _LISTED)}"] if failing else []
     if same := latest.get(check.compare_with):  # the check that measures the same by itself
         comparison = {
             (Verdict.FAIL, Verdict.FAIL): f"{same.check.name} fails too",
@@ -41,8 +52,19 @@ def finding(observation: Observation, latest: Mapping[str, Observation]) -> str:
 
 
 def hangs(other: Observation) -> bool:
-    """Whether it is a service behind the application that takes connections and then says nothing: a stopped process, not a dead one."""
-    return other.reason is Reason.TIMEOUT and not other.check.target and not other.check.part_of and "connect" in other.phases
+    """A service behind the application that takes connections and then says nothing: a stopped process, not a dead one."""
+    return _was_silent(other) and not other.check.target and not other.check.part_of
+
+
+def _was_silent(seen: Observation) -> bool:
+    """Whether the run had connected, and timed out before anything came back."""
+    names = list(seen.phases)
+    connected = seen.reason is Reason.TIMEOUT and "connect" in names
+    return connected and not seen.responded and len(names) - names.index("connect") <= 2  # noqa: PLR2004 - one phase is under way
+
+
+def _and_more(names: list[str], more: int) -> str:
+    return f"{', '.join(names)} and {more:,} more" if more > 0 else listed(names)
 
 
 # What a diagnosis tried
@@ -118,8 +140,10 @@ def _of_one_address(seen: Observation, address: str, outcome: TrialOutcome, *, a
         yield f"on an immediate retry {address} {_does(outcome)}"
     elif outcome.ok and seen.reason in {Reason.REFUSED, Reason.UNREACHABLE}:
         yield f"on an immediate retry {address} accepts the connection"
-    elif outcome.ok and seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
+    elif outcome.ok and _was_silent(seen):
         yield f"{address} accepts connections but doesn't respond"
+    elif outcome.ok and seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
+        yield f"{address} accepts connections, and had responded in this run{_stopped(seen)}"
     elif outcome.ok and seen.reason is Reason.TIMEOUT:
         yield f"on an immediate retry {address} accepts the connection"
 
@@ -157,9 +181,16 @@ def _all_pass(seen: Observation, count: int, *, asked: bool) -> str:
     which = f"{_all_of(count)} addresses"
     if asked:
         return f"on an immediate retry {which} respond as expected"
-    if seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
+    if _was_silent(seen):
         return f"{which} accept connections but don't respond"
+    if seen.reason is Reason.TIMEOUT and "connect" in seen.phases:
+        return f"{which} accept connections, and the one that was asked had responded in this run{_stopped(seen)}"
     return f"{which} accept connections"
+
+
+def _stopped(seen: Observation) -> str:
+    stood = [name for name in seen.phases if name not in ("resolve", seen.halted_in)]
+    return f": {listed(stood)} worked, and it stopped in {seen.halted_in}" if stood and seen.halted_in else ""
 
 
 def _all_of(count: int) -> str:

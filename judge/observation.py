@@ -64,6 +64,8 @@ class Observation:
     lag: float = 0.0  # how late the run started, seconds
     finding: str = ""  # where to look next: what a diagnosis found, and what other checks say
     maintenance: bool = False
+    responded: bool = False  # whether the target had sent anything over a connection of this run
+    halted_in: str = ""  # the phase in which the run stopped, where it was cut short or broke
     confirmed: bool = True  # False: a failure that a re-check (`confirm`) didn't see again; it counts as the run that passed
 
     @property

@@ -43,7 +43,7 @@ async def _probe(plan: Plan) -> list[Observation]:
     import random
     from dataclasses import replace
 
-    from judge.findings import finding
+    from judge.findings import finding, hangs
     from probes.wire.wire import Wire
     from runner.clock import SystemClock
     from runner.config.rates import windows
@@ -62,7 +62,8 @@ async def _probe(plan: Plan) -> list[Observation]:
         await wire.aclose()
         await ledger.aclose()
     latest = {one.check.name: one for run in runs for one in run}
-    return [replace(one, finding="; ".join(filter(None, (one.finding, finding(one, latest))))) for one in latest.values()]
+    hanging = dict.fromkeys(name for name, seen in latest.items() if hangs(seen))
+    return [replace(one, finding="; ".join(filter(None, (one.finding, finding(one, latest, hanging))))) for one in latest.values()]
 
 
 async def _run_check(execute: Execute, planned: Planned, clock: Clock) -> tuple[Observation, ...]:

@@ -41,8 +41,18 @@ def observations(
         trace_id=ctx.sender.trace_id,
         request_id=ctx.sender.request_id,
         lag=lag,
+        responded=_responded(ctx),
+        halted_in=ctx.halted_in,
     )
     return (observation, *(_part(part, result, observation, redact) for part in planned.parts))
+
+
+def _responded(ctx: Context) -> bool:
+    """Whether the target had sent anything: a phase on its connection had ended, a line had come, or the kind says so itself."""
+    if "silence" in ctx.evidence:  # of the kinds that know it
+        return False
+    names = [span.name for span in ctx.spans if span.name != "token"]
+    return "connect" in names and (len(names) - names.index("connect") > 2 or bool(ctx.evidence.get("received")))  # noqa: PLR2004 - one is under way
 
 
 def _part(part: Check, result: Result, observation: Observation, redact: Redactor) -> Observation:

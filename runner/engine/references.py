@@ -109,7 +109,7 @@ class Uplink:
         if self._neighbour_passed(result, way(measured), began):
             self._at_fault[address] = True
             return result
-        others = self._at_fault.keys() - {address}
+        others = len(self._at_fault) > (address in self._at_fault)
         if not self._references or (not others and self._at_fault.get(address)):
             self._at_fault.setdefault(address, True)
             return result

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from judge.findings import finding
+from judge.findings import finding, hangs
 from judge.observation import Check, Observation
 from judge.verdict import Rules, Run, Runs, can_change
 from probes.core import Clock, Reason, Verdict
@@ -87,10 +87,11 @@ class Rounds:
         if self._stopped():
             round_ = [attempts for attempts in round_ if attempts[-1][0].reason is not Reason.CANCELLED]
         latest = {seen.check.name: seen for attempts in round_ for seen in attempts[-1]}
+        hanging = dict.fromkeys(name for name, seen in latest.items() if hangs(seen))
         for attempts in round_:
             revision = self._revisions.revision_of([seen[0] for seen in attempts])
             for same in zip(*attempts, strict=True):  # the attempts of the check, then those of each of its parts
-                seen = tuple(replace(one, finding=finding(one, latest)) for one in same)
+                seen = tuple(replace(one, finding=finding(one, latest, hanging)) for one in same)
                 self._runs[seen[0].check].append(Run(seen, revision))
                 self._display.ran(seen[-1])
         self._revisions.next_round()

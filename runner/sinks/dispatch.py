@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from judge.findings import finding
+from judge.findings import finding, hangs
 from judge.observation import DiagnosisFinding, Observation
 from runner.config.plan import ByCheck, Plan
 from runner.log import Log
@@ -47,6 +47,7 @@ class Emit:
         self._log = log or logging.getLogger("outrider.engine").log
         self._failures: dict[str, int] = {}
         self.latest: ByCheck[Observation] = ByCheck()
+        self._hanging: dict[str, None] = {}  # the checks among them that hang, the longest first
 
     def __call__(self, observation: Observation) -> None:
         """Adds the finding and gives the observation to every sink.
@@ -54,12 +55,17 @@ class Emit:
         A sink that can't take it gets the bare verdict: a failure stays one, and all else is unknown / internal.
         """
         try:
-            if text := finding(observation, self.latest):
+            if text := finding(observation, self.latest, self._hanging):
                 observation = replace(observation, finding=text)
         except Exception as error:  # noqa: BLE001 - as below
             self._count("finding", error)
         if observation.confirmed:
-            self.latest[observation.check.name] = observation
+            name = observation.check.name
+            self.latest[name] = observation
+            if hangs(observation):
+                self._hanging.setdefault(name)
+            else:
+                self._hanging.pop(name, None)
         for name, sink in self.sinks.items():
             try:
                 sink(observation)
@@ -84,6 +90,7 @@ class Emit:
         for sink in self.sinks.values():
             sink.plan(plan)
         self.latest.plan(plan)
+        self._hanging = {name: None for name in self._hanging if name in self.latest}
 
     def _count(self, name: str, error: Exception) -> None:
         failures = self._failures[name] = self._failures.get(name, 0) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import deque
 from dataclasses import replace
@@ -25,6 +26,8 @@ class Evidence:
         self._most = most_bytes
         self._failures: dict[str, deque[tuple[int, Observation]]] = {}
         self._sizes: dict[str, int] = {}
+        self._total = 0
+        self._largest: list[tuple[int, str]] = []  # a heap of (-size, check), in which sizes of before are passed over
         self._others: ByCheck[dict[Verdict, Observation]] = ByCheck()
 
     def __call__(self, seen: Observation) -> None:
@@ -35,11 +38,13 @@ class Evidence:
         size, kept = _cut(seen, self._most // 8)
         held = self._failures.setdefault(seen.check.name, deque())
         held.append((size, kept))
-        self._sizes[seen.check.name] = self._sizes.get(seen.check.name, 0) + size
+        self._resize(seen.check.name, size)
         while len(held) > self._keep:
             self._drop_oldest(seen.check.name)
-        while sum(self._sizes.values()) > self._most:
-            self._drop_oldest(max(self._sizes, key=self._sizes.__getitem__))
+        while self._total > self._most:
+            size, name = heapq.heappop(self._largest)
+            if self._sizes.get(name) == -size:
+                self._drop_oldest(name)
 
     def found(self, diagnosis: DiagnosisFinding) -> None:
         """Adds the finding of a diagnosis to its failure, if that is still kept."""
@@ -48,7 +53,7 @@ class Evidence:
             if seen.trace_id == diagnosis.trace_id:
                 text = "; ".join(filter(None, (diagnosis.text, seen.finding)))
                 size, joined = _cut(replace(seen, finding=text, evidence={**seen.evidence, "diagnosis": diagnosis.trials}), self._most // 8)
-                self._sizes[diagnosis.check.name] += size - before
+                self._resize(diagnosis.check.name, size - before)
                 held[index] = size, joined
 
     def plan(self, plan: Plan) -> None:
@@ -59,6 +64,7 @@ class Evidence:
         is never written to disk.
         """
         for name in [name for name in self._failures if name not in plan.fingerprints]:
+            self._resize(name, -self._sizes[name])
             del self._failures[name], self._sizes[name]
         self._others.plan(plan)
 
@@ -72,7 +78,16 @@ class Evidence:
 
     def _drop_oldest(self, check: str) -> None:
         size, _ = self._failures[check].popleft()
-        self._sizes[check] -= size
+        self._resize(check, -size)
+
+    def _resize(self, check: str, by: int) -> None:
+        """Notes that a check's evidence has grown or shrunk. The work doesn't grow with the number of checks that fail."""
+        self._sizes[check] = self._sizes.get(check, 0) + by
+        self._total += by
+        heapq.heappush(self._largest, (-self._sizes[check], check))
+        if len(self._largest) > 4 * len(self._sizes) + 64:
+            self._largest = [(-size, name) for name, size in self._sizes.items()]
+            heapq.heapify(self._largest)
 
 
 def _size(seen: Observation) -> int:

@@ -14,11 +14,11 @@ check reports a flag, all checks decide.) It describes the targets, not the runn
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from judge.findings import finding
+from judge.findings import finding, hangs
 from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import count_events
 from probes.core import Clock, Verdict
@@ -121,7 +121,8 @@ class Health:
     def states(self) -> tuple[State, ...]:
         """Every check of the plan in its order, each followed by its parts, with findings from the latest runs of all checks."""
         latest = self._latest()
-        return tuple(self._with_findings(state, latest) for state in self._states.values())
+        hanging = dict.fromkeys(name for name, seen in latest.items() if hangs(seen))
+        return tuple(self._with_findings(state, latest, hanging) for state in self._states.values())
 
     def state(self, name: str) -> State | None:
         """One check, or None if the plan has no such check."""
@@ -131,11 +132,11 @@ class Health:
     def _latest(self) -> dict[str, Observation]:
         return {name: state.latest for name, state in self._states.items() if state.latest}
 
-    def _with_findings(self, state: State, latest: Mapping[str, Observation]) -> State:
+    def _with_findings(self, state: State, latest: Mapping[str, Observation], hanging: Collection[str] | None = None) -> State:
         """The state with its findings. They depend on the latest runs of other checks, so they are made when they are read."""
         name, seen = state.check.name, state.latest
         if seen is not None:
-            text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest))))
+            text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest, hanging))))
             seen = replace(seen, finding=text)
         return replace(state, latest=seen, recent=tuple(self._recent[name]))
 

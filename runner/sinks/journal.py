@@ -27,6 +27,8 @@ from runner.config.plan import ByCheck, Plan
 from runner.log import LEVELS, level_name
 from runner.sinks.values import plain
 
+LINE = 2048  # bytes of the line of a run, or of a finding, at most
+_EVENT = 16 * 1024  # bytes of a line of the runner's own, which may hold a traceback or the errors of a file
 _FRAMES = 12  # of a traceback: where it happened, without the values of any local
 
 
@@ -40,6 +42,7 @@ class Entry:
     metadata: Mapping[str, Any]
     request_id: str = ""
     user_id: str = ""
+    most: int = LINE  # bytes of its line
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ class Journal:
         """Writes an event of the runner itself, from any thread; `level` is one of the logging module."""
         name = level_name(level)
         if self._writes(name):
-            self._put(Entry(self._clock.time(), name, self._redact(message), self._redact(metadata)))
+            self._put(Entry(self._clock.time(), name, self._redact(message), self._redact(metadata), most=_EVENT))
 
     def close(self, grace: float = 5.0) -> None:
         """Writes the entries that wait, for at most `grace` seconds, and ends the thread. It blocks: on the loop, call it in a thread."""
@@ -163,7 +166,7 @@ class Journal:
 
     def _write(self, entries: list[Entry], taken: int) -> None:
         try:
-            self._stream.write("".join(render(entry, self.service) for entry in entries))
+            self._stream.write("".join(self._lines(entries)))
             self._stream.flush()
         except (OSError, ValueError):  # a full disk, a closed pipe: the probing goes on, and the metric tells
             for _ in entries:
@@ -171,6 +174,15 @@ class Journal:
         finally:
             with self._counts.lock:
                 self._counts.waiting -= taken
+
+    def _lines(self, entries: list[Entry]) -> Iterator[str]:
+        for entry in entries:
+            try:
+                yield render(entry, self.service)
+            except Exception as error:  # noqa: BLE001 - a value that can't be written must not end the thread
+                self._failed()
+                what = Entry(entry.at, "error", "a line of the journal can't be written", {"error": type(error).__name__})
+                yield render(what, self.service)
 
 
 class Bridge(logging.Handler):
@@ -191,12 +203,33 @@ class Bridge(logging.Handler):
 
 
 def render(entry: Entry, service: str) -> str:
-    """The entry's line: always one line of valid JSON in UTF-8, whatever a run noted."""
+    """The entry's line: always one line of valid JSON in UTF-8, whatever a run noted, of at most `entry.most` bytes."""
     line: dict[str, Any] = {"timestamp": iso(entry.at), "level": entry.level, "service": service}
     line |= {name: value for name, value in (("request_id", entry.request_id), ("user_id", entry.user_id)) if value}
     line |= {"message": entry.message, "metadata": plain(entry.metadata)}
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"  # a lone surrogate becomes its JSON escape
+    text = b""
+    for smaller in _ever_smaller(line):
+        text = json.dumps(smaller, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")  # of a lone surrogate
+        if len(text) < entry.most:
+            break
+    return text.decode("utf-8") + "\n"
+
+
+def _ever_smaller(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The line, then with less and less in it: without its lists and mappings, then with shorter and shorter texts."""
+    yield line
+    metadata = line["metadata"]
+    for name in sorted(metadata, key=lambda name: len(str(metadata[name])), reverse=True):
+        if isinstance(metadata[name], dict | list):
+            metadata = metadata | {name: "left out, since the line would be too long"}
+            yield line | {"metadata": metadata}
+    for most in (4000, 1000, 300, 80, 20):
+        texts = {name: _cut(value, most) for name, value in metadata.items()}
+        yield {name: _cut(value, most) for name, value in line.items()} | {"metadata": texts}
+
+
+def _cut(value: Any, most: int) -> Any:
+    return f"{value[:most]}…" if isinstance(value, str) and len(value) > most else value
 
 
 def _level(before: Verdict | None, now: Verdict) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,10 @@ from judge.observation import Check, DiagnosisFinding, Observation
 from probes.core import Reason, Verdict
 from runner.config.plan import Plan
 from runner.sinks.dispatch import Emit
-from tests.support.observations import made_plan
+from runner.sinks.evidence import Evidence
+from runner.sinks.health import Health
+from tests.support.metrics import Counted
+from tests.support.observations import Hands, made_plan
 from tests.support.sinks import Calling, Kept
 
 DATABASE = Check("database", "postgres", 1)
@@ -155,3 +159,42 @@ def test_a_plan_that_the_first_sink_refuses_changes_nothing() -> None:
         emit.plan(planned(READY))
     assert second.plans == [before]
     assert set(emit.latest) == {"database"}
+
+
+def hung(number: int) -> Observation:
+    """A check that accepts and is silent."""
+    return seen(Check(f"c{number}", "redis", 1), Reason.TIMEOUT, connect=0.1, ping=2.0)
+
+
+def test_a_shared_outage_keeps_its_texts_short() -> None:
+    """XM13: a thousand checks hang: each observation names three others and a count, and one that recovers isn't named any more."""
+    got = Kept()
+    emit = Emit({"a": got}, failed=lambda _: None)
+    for number in range(1000):
+        emit(hung(number))
+    assert max(len(one.finding) for one in got.seen) < 100
+    assert got.seen[-1].finding == "c0, c1, c2 and 996 more accept but don't answer"
+    emit(seen(Check("c1", "redis", 1)))
+    emit(hung(5))
+    assert got.seen[-1].finding == "c0, c2, c3 and 995 more accept but don't answer"
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_work_per_failure_does_not_grow_with_the_failures() -> None:
+    """XM13: of 10,000 checks that hang each costs about what it costs among 1,000: sinks, findings, evidence and what explains it."""
+
+    def cost(count: int) -> float:
+        plan = made_plan(*(Check(f"c{number}", "made", 1, depends_on=("c0",)) for number in range(count)))
+        metrics, health, evidence = Counted(), Health(plan, Hands()), Evidence(most_bytes=count * 600)
+        emit = Emit({"metrics": metrics, "health": health, "evidence": evidence}, failed=lambda _: None)
+        emit.plan(plan)
+        rows = [replace(hung(number), check=planned.check) for number, planned in enumerate(plan.checks)]
+        for row in (*rows, *rows):
+            emit(row)
+        began = time.thread_time()
+        for row in rows[:500]:
+            emit(row)
+        return time.thread_time() - began
+
+    assert min(cost(10_000), cost(10_000)) < 3 * cost(1000)

@@ -271,3 +271,43 @@ def test_a_reload_takes_the_services_name_over() -> None:
 
     [line] = written(use)
     assert line["service"] == "trips"
+
+
+@pytest.mark.parametrize("finding", ["", "x" * 35_000, "\x00" * 10_000, "😀" * 3000])
+@pytest.mark.parametrize("facts", [{}, {f"step.{n}": "\x1b" * 500 for n in range(200)}, {"version": "é" * 5000}])
+def test_no_line_of_a_run_is_longer_than_2_kb(finding: str, facts: dict[str, Any]) -> None:
+    """XM13: whatever a target sent and however many checks fail, a run's line stays below 2 KB, and names the check and the reason."""
+    seen = failed(API, message="\x01" * 500, finding=finding, facts=facts)
+    [entry] = written(lambda kept: kept(seen))
+    found = {"trials": {f"connect to {n}": "timeout: " + "y" * 400 for n in range(8)}, "text": finding or "z" * 3000}
+    [told] = written(lambda kept: kept.found(DiagnosisFinding(API, TRACE, NOON, str(found["text"]), found["trials"])))  # type: ignore[arg-type]
+    for line in (entry, told):
+        assert len(json.dumps(line, ensure_ascii=False).encode()) < 2048
+    assert (entry["metadata"]["check"], entry["metadata"]["reason"]) == ("api", "status")
+
+
+def test_a_traceback_is_whole() -> None:
+    """XM13: a line of the runner's own may be longer, up to 16 KB: it says what broke."""
+    [short] = written(lambda kept: kept.log(logging.ERROR, "frame\n" * 1000))
+    [long] = written(lambda kept: kept.log(logging.ERROR, "frame\n" * 10_000))
+    assert short["message"] == "frame\n" * 1000
+    assert len(json.dumps(long)) < 16 * 1024
+
+
+class Unwritable(dict[str, Any]):
+    """What breaks whoever reads it."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_a_line_that_can_not_be_written_ends_no_journal() -> None:
+    """XM5: it is counted and told by a line of its own, and the lines after it are written."""
+    lost: list[int] = []
+    stream = io.StringIO()
+    kept = journal(stream, failed=lambda: lost.append(1))
+    kept._put(Entry(NOON, "error", "broken", Unwritable(a=1)))
+    kept.log(logging.ERROR, "the next one")
+    kept.close()
+    assert [line["message"] for line in lines(stream)] == ["a line of the journal can't be written", "the next one"]
+    assert lost == [1]
