@@ -13,7 +13,9 @@ from probes.expect.dialogue import Dialogue, DialogueStep, ReceiveBuffer, judge_
 from probes.expect.template import fill
 from probes.facts import IP, TLS_VERSION
 from probes.text import clipped
+from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.route import Route
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -52,6 +54,7 @@ class Tcp(Probe):
     host: Host = Field(description="A name or an address.")
     port: Port
     tls: Tls | None = Field(default=None, description="Use TLS; {} takes the defaults. With starttls in the dialogue, TLS starts there.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     dialogue: Dialogue = Field(default=(), description="The lines to expect and to send, in order.")
     newline: Literal["crlf", "lf", "none"] = Field(default="crlf", description="What ends each line that is sent.")
 
@@ -71,11 +74,11 @@ class Tcp(Probe):
 
     def endpoint(self) -> Endpoint:
         later = any(step.starttls for step in self.dialogue)
-        return Endpoint.of(self.host, self.port, None if later else self.tls)
+        return Endpoint.of(self.host, self.port, None if later else self.tls, self.ip)
 
     async def run(self, ctx: Context) -> Result:
         later = any(step.starttls for step in self.dialogue)
-        stream = await ctx.wire.stream(ctx, self.host, self.port, None if later else self.tls)
+        stream = await ctx.wire.stream(ctx, self.host, self.port, None if later else self.tls, route=Route(ip=self.ip))
         try:
             if self.dialogue:
                 await _TcpDialogue(self, ctx, stream).run()

@@ -26,7 +26,9 @@ from probes import (
     phase_family,
 )
 from probes.facts import TLS_VERSION
+from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.route import Route
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, broken, day, tls_families
 
@@ -55,17 +57,18 @@ class Handshake(Probe):
     host: Host = Field(description="A name or an address; the certificate must be for it, unless tls.server_name is another name.")
     port: Port = 443
     tls: Tls = Field(default=Tls(), description="TLS settings: authorities, server name and oldest version.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     expect: Validity = Field(default=Validity(), description="Further conditions for the certificate.")
 
     def address(self) -> str:
         return host_and_port(self.host, self.port)
 
     def endpoint(self) -> Endpoint:
-        return Endpoint.of(self.host, self.port, self.tls)
+        return Endpoint.of(self.host, self.port, self.tls, self.ip)
 
     async def run(self, ctx: Context) -> Result:
         try:
-            stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls)
+            stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, route=Route(ip=self.ip))
         finally:
             # By the verified chain: a presented chain may contain an expired cross-signature that nobody needs.
             expiry = ctx.facts.get("chain_expiry", ctx.facts.get("cert_expiry"))

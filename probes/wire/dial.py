@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from probes.core import Failed, Reason
 from probes.text import host_and_port
 
+_WITHOUT_ROUTE = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: seconds after which the next address is tried, too
 
 
@@ -20,7 +21,7 @@ async def first_to_connect(monotonic: Callable[[], float], addresses: Sequence[s
         try:
             return await connect(monotonic, addresses[0], port)
         except OSError as error:
-            raise _none_connected({addresses[0]: error}, port) from error
+            raise none_connected({addresses[0]: error}, port) from error
     errors: dict[str, OSError] = {}
     running: dict[asyncio.Task[tuple[socket.socket, float]], str] = {}
     waiting = list(addresses)
@@ -39,7 +40,7 @@ async def first_to_connect(monotonic: Callable[[], float], addresses: Sequence[s
                 errors[address] = failed
     finally:
         await _cancel(running)
-    raise _none_connected(errors, port)
+    raise none_connected(errors, port)
 
 
 async def _cancel(attempts: Collection[asyncio.Task[tuple[socket.socket, float]]]) -> None:
@@ -89,11 +90,14 @@ async def _when_writable(sock: socket.socket, monotonic: Callable[[], float]) ->
         loop.remove_writer(sock)
 
 
-def _none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
-    """One error about all addresses: the class and number of the first one, the messages of all."""
+def none_connected(errors: dict[str, OSError], port: int) -> OSError | Failed:
+    """One error about all addresses: the messages of all, the class and number of the first one that says something of the target.
+
+    Where the system itself has no route for a family, the other family's error says more.
+    """
     if not errors:
         return Failed(Reason.DNS, "the name has no address")
-    first = next(iter(errors.values()))
+    first = next((e for e in errors.values() if e.errno not in _WITHOUT_ROUTE), next(iter(errors.values())))
     messages = [f"{host_and_port(address, port)}: {os.strerror(e.errno) if e.errno else e}" for address, e in errors.items()]
     if first.errno == errno.ECONNREFUSED and all(e.errno == errno.ECONNREFUSED for e in errors.values()):
         where = " and ".join(host_and_port(address, port) for address in errors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from probes.wire.addresses import Family
 from probes.wire.route import Route
 from probes.wire.tls import Tls
 
@@ -18,9 +19,9 @@ class Endpoint:
     secure: bool = False
 
     @classmethod
-    def of(cls, host: str, port: int, tls: Tls | None) -> Endpoint:
+    def of(cls, host: str, port: int, tls: Tls | None, ip: Family = "any") -> Endpoint:
         """An endpoint by a kind's own settings; without `tls` the connection uses no TLS, or only later."""
-        return cls(host, port, Route(tls=tls or Tls()), tls is not None)
+        return cls(host, port, Route(tls=tls or Tls(), ip=ip), tls is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
 from probes.kinds.icmp import Icmp
 from probes.kinds.icmp.echo import V4, V6, Echoes, Version, checksum, open_socket
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 from tests.support.clock import RealClock
 from tests.support.context import context
 from tests.support.engine import Observer
@@ -84,6 +86,26 @@ def test_the_socket_without_privilege_is_tried_first() -> None:
     sock, raw = open_socket(V6, make)
     sock.close()
     assert (asked, raw) == ([socket.SOCK_DGRAM, socket.SOCK_RAW], True)
+
+
+NO_ROUTE = "255.255.255.255"  # a socket can't be connected to the broadcast address
+
+
+@pytest.mark.parametrize("settings", [{}, {"count": 3, "every": "1ms"}, {"ip": "prefer4"}])
+async def test_an_address_without_a_route(runs: Observer, tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) -> None:
+    """W4: an address that the system can't send to is passed over for the next; where none is left, the message names all."""
+    hosts = await asyncio.to_thread(tmp_path_factory.mktemp, "hosts") / "hosts"
+    await asyncio.to_thread(hosts.write_text, f"{NO_ROUTE} two.test none.test\n127.0.0.1 two.test\n::1 both.test\n127.0.0.1 both.test\n")
+    runs.wire = Wire(resolver=Resolver(hosts=hosts, servers=("127.0.0.1",), port=9))
+    if not may_ping():
+        pytest.skip("this machine lets nobody ping")
+    seen = await runs.observe(Icmp.model_validate({"host": "two.test"} | settings))
+    assert (seen.verdict, seen.facts["ip"]) == (Verdict.PASS, "127.0.0.1"), seen.message
+    seen = await runs.observe(Icmp.model_validate({"host": "none.test"} | settings))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.UNREACHABLE)
+    assert seen.message.startswith(f"{NO_ROUTE}: ")
+    seen = await runs.observe(Icmp.model_validate({"host": "both.test", "ip": "prefer4"}))
+    assert (seen.verdict, seen.facts["ip_protocol"]) == (Verdict.PASS, 4)
 
 
 async def test_a_name_that_is_none(runs: Observer) -> None:

@@ -28,7 +28,9 @@ from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
 from probes.http.message import Response
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
+from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.route import Route
 from probes.wire.tls import Tls, tls_families
 
 BODY_CAP = 64 * 1024  # bytes: a HealthCheckResponse has two
@@ -88,6 +90,7 @@ class Grpc(Probe):
     host: Host = Field(description="A name or an address.")
     port: Port
     tls: Tls | None = Field(default=None, description="Use TLS; {} takes the defaults. Without it the check uses plain HTTP/2 (h2c).")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     service: str = Field(default="", description="The service to check, such as roadtrip.v1.Stories; empty means the whole server.")
     metadata: dict[Annotated[str, AfterValidator(_metadata_name)], SecretStr] = Field(default={}, description="Metadata of the call.")
     expect: Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN", "UNKNOWN"] = Field(
@@ -102,7 +105,7 @@ class Grpc(Probe):
         return True
 
     def endpoint(self) -> Endpoint:
-        return Endpoint.of(self.host, self.port, self.tls)
+        return Endpoint.of(self.host, self.port, self.tls, self.ip)
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self._url()),)
@@ -114,7 +117,7 @@ class Grpc(Probe):
         request = self._build_request(ctx)
         refuse_line_breaks(request)
         await ctx.permit("POST", self._url())
-        stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, ("h2",))
+        stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, ("h2",), Route(ip=self.ip))
         try:
             if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
                 raise Failed(Reason.PROTOCOL, "the server didn't agree to HTTP/2 in the TLS handshake; gRPC needs it")

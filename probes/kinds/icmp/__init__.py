@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -36,7 +36,7 @@ def _round_trip_samples(_phases: Mapping[str, float], facts: Mapping[str, Any]) 
 
 
 class Icmp(Probe):
-    """Sends echo requests to one address of a host, and expects a reply to each.
+    """Sends echo requests to the first address of a host that the system has a route to, and expects a reply to each.
 
     Reasons: timeout (no reply), unreachable (a router reports an error, such as time exceeded), size (too long for one packet),
     latency. Where the runner may not send ICMP the verdict is unknown.
@@ -73,10 +73,10 @@ class Icmp(Probe):
         return self.host
 
     async def run(self, ctx: Context) -> Result:
-        address = (await ctx.wire.resolve(ctx, self.host, Route(ip=self.ip)))[0]
-        ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4, "sent": 0, "received": 0}
+        addresses = await ctx.wire.resolve(ctx, self.host, Route(ip=self.ip))
         with ctx.phase("setup"):
-            echoes = self._open(ctx, address)
+            address, echoes = self._open_first(ctx, addresses)
+        ctx.facts |= {"sent": 0, "received": 0}
         trips: dict[int, float] = {}
         try:
             await (self.ping_once(ctx, echoes, trips) if self.count == 1 else self.ping_repeatedly(ctx, echoes, trips))
@@ -89,6 +89,18 @@ class Icmp(Probe):
             judge_latency("the round trip took", mean, self.within)
         answered = f"{len(trips)} of {self.count} answered, " if self.count > 1 else ""
         return Result.passed(f"{address}: {answered}{latency(mean)}")
+
+    def _open_first(self, ctx: Context, addresses: Sequence[str]) -> tuple[str, Echoes]:
+        """The first address to which the system has a route, and its socket. Raises the first OSError, with all addresses."""
+        errors: dict[str, OSError] = {}
+        for address in addresses:
+            ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4}
+            try:
+                return address, self._open(ctx, address)
+            except OSError as error:
+                errors[address] = error
+        first = next(iter(errors.values()))
+        raise OSError(first.errno, "; ".join(f"{address}: {error.strerror or error}" for address, error in errors.items())) from first
 
     def _open(self, ctx: Context, address: str) -> Echoes:
         version = V6 if ":" in address else V4

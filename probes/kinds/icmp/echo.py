@@ -139,7 +139,7 @@ class Echoes:
                 raise failure from error
             if error.errno == errno.EMSGSIZE:
                 raise Failed(Reason.SIZE, f"the request of {len(packet)} bytes is too long to be sent in one piece") from error
-            raise type(error)(error.errno, f"the request can't be sent: {error.strerror}") from error
+            raise type(error)(error.errno, f"the request to {self._sock.getpeername()[0]} can't be sent: {error.strerror}") from error
         return at
 
     def packet(self, sequence: int) -> bytes:

@@ -36,7 +36,9 @@ from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
 from probes.text import clipped
+from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.route import Route
 from probes.wire.stream import Stream
 from probes.wire.tls import Tls, tls_families
 
@@ -136,6 +138,7 @@ class WebSocket(Probe):
     origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
     subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
     tls: Tls = Field(default=Tls(), description="TLS settings for wss: authorities, name and versions.")
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     ping: bool = Field(default=True, description="Send a ping after the handshake, and wait for its pong.")
     dialogue: tuple[Turn, ...] = Field(default=(), max_length=50, description="The messages to send and to expect, in order.")
 
@@ -180,7 +183,7 @@ class WebSocket(Probe):
     def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         tls = self.tls if split.scheme == "https" else None
-        return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls)
+        return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls, self.ip)
 
     def cleanup_seconds(self) -> float:
         return _CLOSE_TIMEOUT
@@ -190,16 +193,21 @@ class WebSocket(Probe):
         request = self._request(ctx, url)
         await ctx.permit("GET", str(url))
         tls = self.tls if url.scheme == "https" else None
-        stream = await ctx.wire.stream(ctx, url.host, url.port or (443 if tls else 80), tls, ("http/1.1",))
+        host = url.raw_host.decode("ascii").strip("[]")
+        stream = await ctx.wire.stream(ctx, host, url.port or (443 if tls else 80), tls, ("http/1.1",), Route(ip=self.ip))
         try:
             socket = Socket(ctx, stream)
             with ctx.phase("handshake") as interval:
-                await self._open(ctx, socket, request)
+                try:
+                    await self._open(ctx, socket, request)
+                except Failed:
+                    interval.end = max(interval.start, stream.last_read_at)
+                    raise
                 interval.end = stream.last_read_at
             if self.ping:
                 with ctx.phase("ping") as interval:
-                    await socket.ping(ctx.rng.randbytes(8))
-                    interval.end = stream.last_read_at
+                    await socket.ping(ctx.rng.randbytes(8), may_close=any(turn.close is not None for turn in self.dialogue))
+                    interval.end = max(interval.start, stream.last_read_at)
             if self.dialogue:
                 await _WebSocketDialogue(ctx, socket, stream).run(self.dialogue)
             await _close(ctx, socket)
@@ -267,8 +275,9 @@ class _WebSocketDialogue:
         for left in range(among - 1, -1, -1):
             message = await self._socket.receive()
             self._ctx.facts["messages"] += 1
-            text = message if isinstance(message, str) else message.hex(" ")
+            text = message if isinstance(message, str) else message[:_KEPT_LENGTH].hex(" ")
             self._received[:] = [*self._received[1 - _KEPT :], clipped(text, _KEPT_LENGTH)]
+            await asyncio.sleep(0)  # of many messages at once each is judged on the loop
             try:
                 body = message.encode() if isinstance(message, str) else message
                 await beside_the_loop(body, wanted.judge, body)

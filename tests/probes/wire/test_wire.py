@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -14,8 +16,13 @@ from typing import NoReturn
 
 import pytest
 
+from probes.core import Failed, Reason
+from probes.kinds.grpc import Grpc
+from probes.kinds.tcp import Tcp
+from probes.kinds.tls import Handshake
+from probes.probe import Probe
 from probes.wire.certificate import Certificate
-from probes.wire.dial import connect, first_to_connect
+from probes.wire.dial import connect, first_to_connect, none_connected
 from probes.wire.resolver import Resolver
 from probes.wire.wire import CERTIFICATES_CAP, Wire, open_stream
 from tests.support import odd_certificates as odd
@@ -127,3 +134,32 @@ async def test_a_connection_that_is_given_up_leaves_nothing() -> None:
     if isinstance(outcome, tuple):  # the kernel was quicker
         outcome[0].close()
     gc.collect()  # a socket that was left open is a warning, and so an error
+
+
+@pytest.mark.parametrize("without_route", [errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_the_family_without_a_route_decides_nothing(without_route: int) -> None:
+    """W4: where the system has no IPv6 route and IPv4 is refused, the failure is the refusal; the message has both."""
+    errors = {"2001:db8::1": OSError(without_route, os.strerror(without_route)), "192.0.2.1": OSError(errno.ECONNREFUSED, "refused")}
+    failure = none_connected(errors, 80)
+    assert isinstance(failure, ConnectionRefusedError)
+    assert "[2001:db8::1]:80: " in str(failure)
+    assert "192.0.2.1:80: Connection refused" in str(failure)
+
+
+@pytest.mark.parametrize("kind", [Tcp, Handshake, Grpc])
+@pytest.mark.parametrize(("family", "reason"), [(4, None), ("prefer6", None), (6, Reason.DNS)])
+async def test_a_family_for_every_kind(
+    tmp_path_factory: pytest.TempPathFactory, kind: type[Probe], family: object, reason: Reason | None
+) -> None:
+    """W4: `ip` holds for tcp, tls and grpc as for http: 6 alone finds no address, prefer6 falls back."""
+    hosts = await asyncio.to_thread(tmp_path_factory.mktemp, "hosts") / "hosts"
+    await asyncio.to_thread(hosts.write_text, "127.0.0.1 four.test\n")
+    wire = Wire(resolver=Resolver(hosts=hosts, servers=("127.0.0.1",), port=9))
+    async with servers.closing() as server:
+        ctx = make_context(wire)
+        probe = kind.model_validate({"host": "four.test", "port": server.port, "ip": family})
+        with contextlib.suppress(Failed, OSError) if reason is None else pytest.raises(Failed, match=r"four\.test has no IPv6 address"):
+            await probe.run(ctx)
+    assert ctx.facts.get("ip_protocol") == (None if reason else 4)
+    assert (endpoint := probe.endpoint())
+    assert endpoint.route.ip == str(family)
