@@ -51,7 +51,7 @@ async def gate_here(
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=version)
     board = Board(console, tuple(one.check for one in plan.checks), rounds=settings.rounds)
     try:
-        with interruptible(stop, say, execute), board:
+        with interruptible(stop, lambda text: None if board.above(text) else say(text), execute), board:
             gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=stop, display=board, before=before)
             result = await gate.run()
     finally:

@@ -21,6 +21,7 @@ from judge.verdict import Outcome
 from probes.core import Verdict
 from probes.text import one_line
 from runner.reports import Format
+from runner.reports.lines import write_line
 
 _STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "unknown": "yellow", "": "dim"}
 _INDENT = " " * 6
@@ -38,7 +39,7 @@ def write(report: Report) -> str:
 def draw(console: Console, report: Report) -> None:
     """The report on a console, in colour where the console has colour."""
     for line in _lines(report):
-        console.print(line, soft_wrap=True, markup=False)
+        write_line(console, Text(), line, indent=len(_INDENT))
 
 
 def _lines(report: Report) -> Iterator[Text]:
@@ -87,6 +88,12 @@ class Board:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Clears the live table: the report is drawn in its place."""
         self._live.stop()
+
+    def above(self, text: str) -> bool:
+        """Writes a line above the live table, which would be torn by another writer; False where there is no such table."""
+        if self._live.is_started:
+            self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        return self._live.is_started
 
     def say(self, text: str) -> None:
         """What is going on now: `waiting for revision 3f2c91a: 2 of 5 answers in a row`."""

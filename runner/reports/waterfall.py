@@ -10,9 +10,11 @@ from rich.text import Text
 
 from judge.observation import Observation
 from probes.core import Span, Verdict
+from runner.reports.lines import room, write_line
 
 _STYLE = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
-_BAR = 30  # characters for the whole run's time
+_BAR = 30  # columns for the whole run's time, where the console has so many
+_SHORTEST_BAR = 5  # columns
 _ROWS = 40  # of one waterfall
 _SAME = 0.0005  # seconds by which two spans that follow one another may overlap
 
@@ -28,15 +30,15 @@ def write(console: Console, seen: Iterable[Observation], *, file: str) -> None:
 def write_one(console: Console, seen: Observation, *, width: int, file: str) -> None:
     """Draws one observation; names are padded to `width`."""
     passed = seen.verdict is Verdict.PASS
+    indent = 8 + width + 2
     head = Text.assemble((f"{seen.verdict.upper():<8}", _STYLE[seen.verdict]), (f"{seen.check.name:<{width}}  ", "bold"))
-    if not passed:
-        head.append(f"{seen.reason or '':<11} ", style=_STYLE[seen.verdict])
-    head.append(seen.message)
-    head.append(f"  {_ms(seen.seconds)}" if passed else f"  {file}:{seen.check.line}", style="dim")
-    console.print(head, soft_wrap=True)
+    reason = ("" if passed else f"{seen.reason or '':<11} ", _STYLE[seen.verdict])
+    tail = f"  {_ms(seen.seconds)}" if passed else f"  {file}:{seen.check.line}"
+    write_line(console, head, Text.assemble(reason, seen.message, (tail, "dim")), indent=indent)
     if seen.check.part_of:
         return
-    lines = _times(seen, colour=console.is_terminal)
+    indent, columns = room(console, indent)
+    lines = _times(seen, columns=columns if console.is_terminal else 0)
     if seen.suspect:
         busy = _ms(min(seen.stalled, seen.seconds))
         lines.append(Text(f"The runner was busy for {busy} during this run, so the times may be up to {busy} too high.", style="yellow"))
@@ -44,25 +46,32 @@ def write_one(console: Console, seen: Observation, *, width: int, file: str) -> 
         evidence = f"evidence: outrider probe {seen.check.name} --json · trace {seen.trace_id[:16]}"
         lines += [Text(line) for line in (seen.finding, evidence) if line]
     for line in lines:
-        console.print(Text(" " * (8 + width + 2)) + line, soft_wrap=True)
+        write_line(console, Text(" " * indent), line, indent=indent)
 
 
-def _times(seen: Observation, *, colour: bool) -> list[Text]:
-    """Where the time went: on a line, or at a terminal a row for each span where they overlap, repeat or belong to steps."""
+def _times(seen: Observation, *, columns: int) -> list[Text]:
+    """Where the time went: on a line, or a row for each span where they overlap, repeat or belong to steps.
+
+    `columns` are those of a terminal; 0 without one: a line without bars.
+    """
     if not seen.phases:
         return []
-    rows = _rows(seen) if colour else []
+    rows = _rows(seen) if columns else []
     if not rows:
-        return [_bars(seen, colour=colour)]
+        return [_bars(seen, columns=columns)]
     whole = max(seen.seconds, *(row.end for row in rows), 1e-9)
-    width = max(len(row.name) for row in rows)
+    numbers = [_number(row.end - row.start) for row in rows]
+    around = len("_▏▏_") + max(map(len, numbers))
+    width = min(max(len(row.name) for row in rows), max(1, columns - around - _SHORTEST_BAR))
+    columns = max(_SHORTEST_BAR, min(_BAR, columns - around - width))
     style = "cyan" if seen.verdict is Verdict.PASS else "red"
     lines = []
-    for row in rows:
-        before = min(_BAR - 1, int(_BAR * row.start / whole))
-        length = max(1, min(_BAR - before, round(_BAR * (row.end - row.start) / whole)))
-        bar = Text.assemble(" " * before, ("█" * length, style), " " * (_BAR - before - length))
-        lines.append(Text.assemble(f"{row.name:<{width}} ", ("▏", "dim"), bar, ("▏", "dim"), f" {_number(row.end - row.start)}"))
+    for row, number in zip(rows, numbers, strict=True):
+        name = row.name if len(row.name) <= width else f"{row.name[: width - 1]}…"
+        before = min(columns - 1, int(columns * row.start / whole))
+        length = max(1, min(columns - before, round(columns * (row.end - row.start) / whole)))
+        bar = Text.assemble(" " * before, ("█" * length, style), " " * (columns - before - length))
+        lines.append(Text.assemble(f"{name:<{width}} ", ("▏", "dim"), bar, ("▏", "dim"), f" {number}"))
     return [*lines, Text(_ms(seen.seconds), style="dim")]
 
 
@@ -95,18 +104,24 @@ def _step_rows(seen: Observation, spans: Sequence[Span]) -> list[Span]:
     return rows
 
 
-def _bars(seen: Observation, *, colour: bool) -> Text:
-    """The steps of a run, or its phases, on one line: with a bar for each where there is a terminal."""
+def _bars(seen: Observation, *, columns: int) -> Text:
+    """The steps of a run, or its phases, on one line: with a bar for each where a terminal has the columns for it."""
     steps = [(name.removeprefix("step."), float(value)) for name, value in seen.facts.items() if name.startswith("step.")]
     times = steps or list(seen.phases.items())
     whole = max(seen.seconds, sum(seconds for _, seconds in times), 1e-9)
-    line = Text()
-    for i, (name, seconds) in enumerate(times):
-        line.append("▏" if i and colour else ", " if i else "", style="dim")
-        line.append(f"{name} {_number(seconds)}")
-        if colour and (length := round(_BAR * seconds / whole)):
+    tail = f"  {_ms(seen.seconds)}" if seen.verdict is not Verdict.PASS else "  (ms)"
+    labels = [f"{name} {_number(seconds)}" for name, seconds in times]
+    bar = min(_BAR, columns - len(tail) - sum(len(label) + len(" ▏") for label in labels))
+    with_bars = bar >= _SHORTEST_BAR
+    line, passed, drawn = Text(), 0.0, 0
+    for i, (label, (_, seconds)) in enumerate(zip(labels, times, strict=True)):
+        line.append("▏" if i and with_bars else ", " if i else "", style="dim")
+        line.append(label)
+        passed += seconds
+        if with_bars and (length := round(bar * passed / whole) - drawn):
             line.append(" " + "█" * length, style="cyan" if seen.verdict is Verdict.PASS else "red")
-    line.append(f"  {_ms(seen.seconds)}" if seen.verdict is not Verdict.PASS else "  (ms)", style="dim")
+            drawn += length
+    line.append(tail, style="dim")
     return line
 
 

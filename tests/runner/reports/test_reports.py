@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -18,7 +19,7 @@ from judge.redact import Redactor
 from judge.report import CheckRow, Report, from_json, redacted, to_json
 from judge.verdict import Finding, Outcome
 from probes.core import Verdict
-from runner.reports import deliver, formats
+from runner.reports import deliver, formats, table
 from runner.reports import github as actions
 from runner.reports.markdown import escaped
 from runner.reports.table import Board
@@ -228,6 +229,56 @@ def test_the_board_is_plain_without_a_terminal() -> None:
         board.ran(Observation(check, Verdict.PASS, None, "200", 0.0, 0.042))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == "waiting\nPASS    api  250 ms  warm-up\nPASS    api  42 ms\n"
+
+
+def on_screen(written: str, width: int) -> list[str]:
+    """What is left on a terminal after these characters: line feeds, and rich's controls of the cursor and the line."""
+    rows, row, column = [""], 0, 0
+    for control, count, kind, text in re.findall(r"(\x1b\[\??(\d*)[\d;]*([A-Za-z]))|([^\x1b])", written):
+        if control:
+            row = max(0, row - int(count or 1)) if kind == "A" else row
+            rows[row] = "" if kind == "K" else rows[row]
+        elif text == "\r":
+            column = 0
+        elif text == "\n" or column == width:
+            row, column = row + 1, 0
+            rows += [""] * (row + 1 - len(rows))
+        if text not in ("", "\r", "\n"):
+            rows[row] = rows[row].ljust(column)[:column] + text + rows[row][column + 1 :]
+            column += 1
+    return [one.rstrip() for one in rows if one.strip()]
+
+
+def test_an_interrupted_board_leaves_no_row() -> None:
+    """U21: Ctrl-C says so above the live table, which is gone afterwards, whole."""
+    checks = tuple(Check(name, "http", 29) for name in ("api", "ready", "web"))
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None)
+    with Board(console, checks, rounds=100) as board:
+        for number in range(4):
+            for check in checks:
+                board.ran(Observation(check, Verdict.PASS, None, "200", 0.0, 0.042))
+            board.say(f"round {number}")
+            board._live.refresh()
+        assert board.above("ending the gate: the verdict so far follows")
+        board.ran(Observation(checks[0], Verdict.PASS, None, "200", 0.0, 0.042))
+        board._live.refresh()
+    assert isinstance(console.file, io.StringIO)
+    assert "4/100" in console.file.getvalue()
+    assert on_screen(console.file.getvalue(), 80) == ["ending the gate: the verdict so far follows"]
+    with Board(Console(file=io.StringIO(), force_terminal=False), checks, rounds=1) as board:
+        assert not board.above("said elsewhere")
+
+
+def test_a_report_wraps_with_its_indentation(mixed: Report) -> None:
+    """U19: at a terminal of 40 columns no line is longer, and reasons and notes go on below themselves."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system=None, highlight=False)
+    table.draw(console, mixed)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= 40 for line in lines), lines
+    first = next(number for number, line in enumerate(lines) if "api: status" in line)
+    assert lines[first].startswith("      api: status")
+    assert lines[first + 1].startswith("      ")
 
 
 def test_the_board_is_live_on_a_terminal() -> None:

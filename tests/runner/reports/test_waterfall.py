@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from judge.observation import Observation
@@ -64,6 +66,42 @@ def test_without_a_terminal_the_words_are_plain() -> None:
     """No bar, no box: a line that a log can keep."""
     seen = passed(API, 0.3, **spans(("connect", 0.0, 0.3, ""), ("connect", 0.25, 0.3, "")))
     assert drawn(seen, terminal=False)[1] == "connect 350  (ms)"
+
+
+PHASES = ("resolve", "connect", "tls", "auth", "round_trip", "processing", "transfer")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("name", ["api", "a-check-with-quite-a-long-name"])
+@pytest.mark.parametrize("kind", ["in a row", "side by side", "by steps"])
+def test_bars_and_messages_fit_the_console(width: int, name: str, kind: str) -> None:
+    """U19: nothing is wider than the terminal, no bar is broken in its middle, and what wraps is indented."""
+    made = [
+        (phase, i / 10 if kind == "in a row" else i / 20, (i + 1) / 10, f"a-step-of-the-journey-{i}" if kind == "by steps" else "")
+        for i, phase in enumerate(PHASES)
+    ]
+    message = "503, expected 200; the first bytes of the body were <html><head><title>503 Service Temporarily Unavailable</title></head>"
+    seen = failed(made_check(name), Reason.STATUS, message, seconds=0.7, **spans(*made))
+    out = io.StringIO()
+    waterfall.write(Console(file=out, force_terminal=True, width=width, highlight=False, color_system=None), [seen], file="checks.yaml")
+    lines = out.getvalue().splitlines()
+    assert all(cell_len(line) <= width for line in lines), lines
+    indent = 8 + len(name) + 2 if width - (8 + len(name) + 2) >= 20 else 4
+    assert all(line.startswith(" " * indent) for line in lines[1:]), lines
+    assert all(line.count("▏") == 2 for line in lines if "▏" in line) or kind == "in a row"
+    assert sum("█" in line for line in lines) == {"in a row": int(width >= 100), "side by side": 7}.get(kind, 14) or kind != "side by side"
+
+
+def test_a_narrow_console_has_words_without_bars() -> None:
+    """U19: the numbers are what counts: where bars have no room, the phases wrap between two of them."""
+    seen = passed(API, 0.7, **spans(*((phase, i / 10, (i + 1) / 10, "") for i, phase in enumerate(PHASES))))
+    out = io.StringIO()
+    waterfall.write(Console(file=out, force_terminal=True, width=50, highlight=False, color_system=None), [seen], file="checks.yaml")
+    assert [line.strip() for line in out.getvalue().splitlines()[1:]] == [
+        "resolve 100, connect 100, tls 100,",
+        "auth 100, round_trip 100, processing",
+        "100, transfer 100  (ms)",
+    ]
 
 
 def test_times_that_may_be_ours_are_said_to_be() -> None:
