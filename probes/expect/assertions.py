@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -12,6 +13,7 @@ from probes.expect.conditions import Condition
 from probes.expect.json_path import Found, JsonPath
 from probes.expect.patterns import Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
+from probes.expect.template import expected_variables, fill
 from probes.fields import Duration
 from probes.http.message import Response
 from probes.text import latency
@@ -64,6 +66,23 @@ class Expect(BaseModel):
     within: Duration | None = Field(
         default=None, description="The longest time that the response may take; a slower one fails with reason latency."
     )
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The names of its variables. Raises ValueError for one where none can be filled in."""
+        return frozenset(expected_variables(self))
+
+    def filled(self, values: Mapping[str, Any]) -> Expect:
+        """The same with the variables filled in. Raises Failed(schema) for a text of which nothing is left."""
+        if not self.variables:
+            return self
+        texts = {name: tuple(fill(text, values) for text in getattr(self, name)) for name in ("text", "not_text")}
+        if "" in (*texts["text"], *texts["not_text"]):
+            raise Failed(Reason.SCHEMA, "the text to look for is empty once the captured value is filled in")
+        json_ = {path: condition.filled(values) for path, condition in self.json_.items()}
+        return self.model_copy(
+            update={**texts, "json_": json_, "headers": {name: each.filled(values) for name, each in self.headers.items()}}
+        )
 
     def judge(self, response: Response) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""

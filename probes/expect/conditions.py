@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from probes.core import Reason
 from probes.expect.patterns import Pattern, shown
+from probes.expect.template import fill_json
 
 JsonType = Literal["string", "number", "integer", "boolean", "array", "object", "null"]
 
@@ -65,6 +66,12 @@ class Condition(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"type": ["string", "number", "boolean", "null", "array"]}, handler(schema)]}
+
+    def filled(self, values: Mapping[str, Any]) -> Self:
+        """The same with the variables in its values filled in; a text that is one variable becomes the value with its type."""
+        own = {name: fill_json(getattr(self, name), values) for name in _FILLED if name in self.model_fields_set}
+        inner = {name: each.filled(values) for name in ("length", "count") if (each := getattr(self, name)) is not None}
+        return self.model_copy(update=own | inner)
 
     @property
     def wants_none(self) -> bool:
@@ -161,6 +168,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "length": _length,
 }
 _ORDER = tuple(_HOLDS)
+_FILLED = ("equals", "not_", "in_", "contains")  # may hold variables
 _FORM = frozenset({"exists", "type"})  # about the response's form, not its content: reason schema
 _WORDS = {
     "type": "",

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from probes.core import Failed, Reason
+from probes.fields import TextSetting
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _OPENING = re.compile(r"\{\{.{0,20}")
@@ -33,6 +34,35 @@ def variables(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from variables(inner)
+
+
+def expected_variables(value: Any) -> Iterator[str]:
+    """The names of the variables in expectations, where a `{{` that begins no variable is a text like any other.
+
+    Raises ValueError for a variable in a regular expression or a JSONPath: those are compiled as the configuration is read.
+    """
+    if isinstance(value, str | SecretStr):
+        yield from _VARIABLE.findall(value if isinstance(value, str) else value.get_secret_value())
+    elif isinstance(value, TextSetting):
+        if found := _VARIABLE.search(value.text):
+            raise ValueError(f"{found[0]} can't be filled in within {value.text}; write it into text, or into the value that is expected")
+    elif isinstance(value, BaseModel):
+        for name in value.model_fields_set:
+            yield from expected_variables(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from expected_variables(key)
+            yield from expected_variables(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from expected_variables(inner)
+
+
+def refuse_variables(value: Any) -> Any:
+    """The value, where nothing fills in variables. Raises ValueError for one."""
+    if name := next(expected_variables(value), None):
+        raise ValueError(f"{{{{{name}}}}} is a value that a step of a journey captures; nothing fills it in here")
+    return value
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
+from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
 from probes.fields import Secret
@@ -72,6 +73,11 @@ class HttpProbe(Probe):
     allow_addresses: tuple[AddressField, ...] = Field(
         default=(), description="Link-local or metadata addresses that checks may connect to in spite of the general rule."
     )
+
+    @field_validator("path", "headers", "expect", "parts", check_fields=False)
+    @classmethod
+    def _fills_nothing_in(cls, value: Any) -> Any:
+        return refuse_variables(value)
 
     @field_validator("proxy")
     @classmethod

@@ -97,7 +97,8 @@ class HttpSession:
 
     def _build_request(self, ctx: Context, request: Request) -> httpx.Request:
         encodings = ", ".join(self._route.encodings) or "identity"
-        headers = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
+        named = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
+        headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in named.items()]  # as curl sends them
         try:
             built = httpx.Request(request.method, request.url, headers=headers, content=request.body)
         except httpx.InvalidURL as error:

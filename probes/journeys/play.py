@@ -12,7 +12,7 @@ asyncio drives it in probes/kinds/journey.py, gevent in loadtests: both play the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +72,12 @@ class Play:
         """The steps that are `always`, without those that need a value that was never captured."""
         return self._moves(step for step in self._steps if step.always and step.uses() <= self._values.keys())
 
+    def cleanups(self) -> Iterator[Moves]:
+        """The same steps one by one: one that fails holds up none of the others."""
+        for step in self._steps:
+            if step.always and step.uses() <= self._values.keys():
+                yield self._moves([step])
+
     def _moves(self, steps: Iterable[Step]) -> Moves:
         for step in steps:
             try:
@@ -90,7 +96,7 @@ class Play:
 
     def _judge(self, step: Step, response: Response) -> None:
         try:
-            step.expect.judge(response)
+            step.expect.filled(self._values).judge(response)
         except Failed:
             with suppress(Failed):  # a login that was only too slow has opened a session, and the clean-up must be able to close it
                 self._capture(step, response)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from probes.core import Failed, Reason
 from probes.expect.assertions import Expect, document
 from probes.expect.json_path import JsonPath
-from probes.expect.patterns import Pattern, shown
+from probes.expect.patterns import Pattern, shown, whole_characters
 from probes.expect.template import fill, fill_json, fill_path, variables
 from probes.fields import Secret
 from probes.http.message import Response
@@ -24,6 +24,7 @@ _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
 _CREDENTIAL = re.compile(r"pass(word|wd|phrase|code)|^pw$|pwd|secret|credential|^otp|^pin$|grant_type|assertion", re.IGNORECASE)
 _LOGIN_PATH = re.compile(r"(log|sign)[-_]?(in|on)|authenticat|/token/?(\?|$)|/sessions?/?(\?|$)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WORD = re.compile(r"[A-Za-z_]+")
 _NO_LOGIN_THERE = frozenset({404, 405, 408, 421, 425})  # no login was tried: the route is gone, or the request wasn't read
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"  # a step's name becomes a metric's label and a part of a fact's name
@@ -55,7 +56,7 @@ class Capture(BaseModel):
             found = self.json_.find(document(response))
             if not found or found[0] is None or isinstance(found[0], dict | list):
                 raise Failed(Reason.SCHEMA, f"{self.json_} is {shown(found[0]) if found else 'absent'}; nothing to capture as {name}")
-            return found[0]
+            return whole_characters(found[0]) if isinstance(found[0], str) else found[0]
         text = response.text() if self.header is None else response.header(self.header)
         where = "the body" if self.header is None else f"header {self.header}"
         if text is None:
@@ -149,8 +150,9 @@ class Step(BaseModel):
         return self.logs_in and not unwell and failed.reason is not Reason.LATENCY
 
     def uses(self) -> frozenset[str]:
-        """The variables of the request. Raises ValueError for a `{{` that begins no variable."""
-        return frozenset(variables([self.path, self.query, self.headers, self.form or {}, self.json_, self.body or ""]))
+        """The variables of the request and of what is expected. Raises ValueError for a `{{` in the request that begins no variable."""
+        request = [self.path, self.query, self.headers, self.form or {}, self.json_, self.body or ""]
+        return frozenset(variables(request)) | self.expect.variables
 
     def filled_path(self, values: Mapping[str, Any]) -> str:
         """Path and query with the variables filled in and escaped."""
@@ -162,7 +164,7 @@ class Step(BaseModel):
     def filled_headers(self, values: Mapping[str, Any]) -> dict[str, str]:
         """The headers with the variables filled in. Raises Failed(body) for a captured value that can't be sent in a header."""
         headers = _revealed(self.headers, values)
-        if bad := [name for name, value in headers.items() if not value.isprintable()]:
+        if bad := [name for name, value in headers.items() if _CONTROL.search(value)]:
             raise Failed(Reason.BODY, f"header {bad[0]} can't be sent: the captured value has a line break or a control character")
         return headers
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, keyed_family
+from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, fact_family, keyed_family
 from probes.expect.beside import beside_the_loop
 from probes.facts import step as step_fact
 from probes.http.probe import HttpProbe, HttpSession, http_families
@@ -56,6 +57,7 @@ class Journey(HttpProbe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         keyed_family("probe_journey_step_duration_seconds", "Seconds from sending a step to the last byte of its response", "step", "step"),
+        fact_family("probe_cleanup_failures_total", "Runs whose steps with `always` failed", "cleanup_failures", "counter"),
         *http_families(),
     )
 
@@ -94,15 +96,20 @@ class Journey(HttpProbe):
             if step.logs_in:
                 await ctx.ledger.held(self._lock(step))
         play = Play(self.steps, locate=self.location, headers=self.base_headers(), conceal=ctx.conceal)
+        left, failure = "", None
         async with self.session() as session:
             try:
                 await self._play(ctx, session, play.steps())
+            except Failed as failed:
+                failure = failed
             finally:
                 ctx.decided = ctx.clock.monotonic()
                 if self.cleanup_seconds():
-                    ctx.evidence["cleanup"] = await self._clean_up(ctx, session, play)
+                    left = await self._clean_up(ctx, session, play)
+        if failure:
+            raise Failed(failure.reason, failure.message + left) from failure
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
-        return Result.passed(f"{count(len(taken), 'step')} in {latency(sum(taken))}")
+        return Result.passed(f"{count(len(taken), 'step')} in {latency(sum(taken))}{left}")
 
     async def _play(self, ctx: Context, session: HttpSession, moves: Moves) -> None:
         """Sends each request of the journey and returns its response to it, until its end."""
@@ -124,18 +131,26 @@ class Journey(HttpProbe):
                 raise
 
     async def _clean_up(self, ctx: Context, session: HttpSession, play: Play) -> str:
-        """Plays the steps with `always` within CLEANUP seconds, and returns a message for the evidence. The verdict stays."""
+        """Plays the steps with `always` within CLEANUP seconds, and notes how that went. The verdict stays.
+
+        Returns what to add to the run's message: "" where nothing failed.
+        """
         side = ctx.side_context(deadline=ctx.clock.monotonic() + CLEANUP)
+        failures = []
         try:
             async with asyncio.timeout(CLEANUP):
-                await self._play(side, session, play.cleanup())
+                for moves in play.cleanups():
+                    try:
+                        await self._play(side, session, moves)
+                    except (Failed, PolicyRefused, QuotaRefused, OSError, ssl.SSLError) as error:
+                        failures.append(str(error))
         except TimeoutError:
-            return f"{side.step}: no answer within {setting(CLEANUP)}"
-        except (Failed, PolicyRefused, QuotaRefused, OSError) as error:
-            return str(error)
+            failures.append(f"{side.step}: no answer within {setting(CLEANUP)}")
         finally:
             ctx.secrets |= side.secrets
-        return "cleaned up" if side.step else "nothing to clean up"
+            ctx.facts["cleanup_failures"] = int(bool(failures))
+            ctx.evidence["cleanup"] = "; ".join(failures) or ("cleaned up" if side.step else "nothing to clean up")
+        return f"; its clean-up failed: {'; '.join(failures)}" if failures else ""
 
     def _lock(self, step: Step) -> str:
         """The key of the hold after a refused login: its address, since an application locks the account and the sender's address."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,13 +10,15 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from probes.core import Failed, QuotaRefused, Reason, Result
+from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
+from probes.kinds.http import Http
 from probes.kinds.journey import Journey
 from probes.probe import Context
 from probes.wire.wire import Wire
-from tests.support import servers
+from tests.support import http2, servers
 from tests.support.clock import FakeClock
 from tests.support.context import LedgerInMemory, Permit, make_context
+from tests.support.engine import Observer
 from tests.support.web import serving
 
 LOGIN = {
@@ -45,7 +48,7 @@ async def _wire() -> AsyncIterator[Wire]:
 
 def journey(url: str, *steps: dict[str, Any], **settings: Any) -> Journey:
     """A journey to a target that allows every POST."""
-    target = {"name": "api", "url": url, "headers": {"X-Forwarded-Proto": "https"}, "allow": ["POST /*"]}
+    target = {"name": "api", "url": url, "headers": {"X-Forwarded-Proto": "https"}, "allow": ["POST /*", "DELETE /*"]}
     return Journey.model_validate({"target": target, "steps": list(steps), **settings})
 
 
@@ -81,6 +84,15 @@ def wrong(*steps: dict[str, Any], **settings: Any) -> str:
         ([], "write at least one step that is not always"),
         ([{"name": "a", "get": "/", "capture": {"x": {"secret": True}}}], "write a JSONPath, or header: or regex:"),
         ([{"name": "a", "get": "/", "capture": {"x-y": "$.x"}}], "x-y is no name for a captured value"),
+        ([{"name": "a", "get": "/", "expect": {"json": {"$.a": "{{x}}"}}}], "step 1 (a): no step before it captures {{x}}"),
+        ([{"name": "a", "get": "/", "capture": {"x": "$.x"}, "expect": {"text": "{{x}}"}}], "no step before it captures {{x}}"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"not_text": ["{{tokn}}"]}}], "captures {{tokn}}; did you mean token?"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"headers": {"etag": {"in": ["{{x}}"]}}}}], "no step before it captures {{x}}"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"json": {"$.a": {"length": {"equals": "{{x}}"}}}}}], "captures {{x}}"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"regex": "^{{token}}"}}], "{{token}} can't be filled in within ^{{token}}"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"json": {"$[?@.id=='{{token}}']": {"count": 1}}}}], "can't be filled in within $"),
+        ([LOGIN, {"name": "a", "get": "/", "expect": {"json": {"$.a": {"matches": "{{token}}"}}}}], "can't be filled in within {{token}}"),
+        ([LOGIN, {"name": "a", "get": "/"}, {**LEAVE, "expect": {"text": "{{x}}"}}], "no step before it captures {{x}}"),
     ],
 )
 def test_wrong_steps(steps: list[dict[str, Any]], message: str) -> None:
@@ -293,13 +305,42 @@ async def test_leaving_in_order_after_the_deadline(wire: Wire) -> None:
     assert (ctx.halted_step, ctx.halted_in) == ("story", "processing")
 
 
-async def test_what_leaving_fails_on_changes_no_verdict(wire: Wire) -> None:
-    """A session that can't be left in order is noted as evidence; the verdict stands."""
-    ctx = make_context(wire)
-    async with serving({"POST /api/auth/token": TOKEN, "POST /api/auth/revoke": JSONResponse({}, 500)}) as web:
-        await journey(web.url, LOGIN, LEAVE).run(ctx)
+async def test_a_failed_clean_up_is_told(wire: Wire) -> None:
+    """R5: a session that can't be left in order changes no verdict; the message, the evidence and a counter say that it lives on."""
+    family = next(each for each in Journey.families if each.name == "probe_cleanup_failures_total")
+    for response, failures, text in ((JSONResponse({}, 422), 1, "leave: 422, expected 2xx"), (JSONResponse({}), 0, "cleaned up")):
+        ctx = make_context(wire)
+        async with serving({"POST /api/auth/token": TOKEN, "POST /api/auth/revoke": response}) as web:
+            result = await journey(web.url, LOGIN, LEAVE).run(ctx)
+        assert result.verdict is Verdict.PASS
+        assert ctx.evidence["cleanup"] == text
+        assert result.message.endswith(f"; its clean-up failed: {text}") is bool(failures)
+        assert list(family.read({}, ctx.facts)) == [((), failures)]
 
-    assert ctx.evidence["cleanup"] == "leave: 500, expected 2xx"
+
+async def test_a_failed_clean_up_beside_a_failure(wire: Wire) -> None:
+    """R5: a run that failed says that its clean-up failed, too."""
+    responses = {
+        "POST /api/auth/token": TOKEN,
+        "POST /api/stories/generate": JSONResponse({}, 500),
+        "POST /api/auth/revoke": JSONResponse({}, 500),
+    }
+    async with serving(responses) as web:
+        failed = await failure(journey(web.url, LOGIN, STORY, LEAVE), make_context(wire))
+
+    assert failed.message == "story: 500, expected 2xx; its clean-up failed: leave: 500, expected 2xx"
+
+
+async def test_each_clean_up_is_tried(wire: Wire) -> None:
+    """R5: a clean-up step that fails holds up none of the others."""
+    ctx = make_context(wire)
+    delete = {"name": "delete", "delete": "/thing", "always": True}
+    responses = {"POST /api/auth/token": TOKEN, "DELETE /thing": JSONResponse({}, 500), "POST /api/auth/revoke": {}}
+    async with serving(responses) as web:
+        await journey(web.url, LOGIN, delete, LEAVE).run(ctx)
+
+    assert [path for _, path in web.asked] == ["/api/auth/token", "/thing", "/api/auth/revoke"]
+    assert ctx.evidence["cleanup"] == "delete: 500, expected 2xx"
 
 
 async def test_a_slow_login_is_left_in_order(wire: Wire) -> None:
@@ -327,3 +368,99 @@ async def test_half_an_answer_names_its_step(wire: Wire) -> None:
 
     assert failed.reason is Reason.TRUNCATED
     assert failed.message.startswith("login: ")
+
+
+# -- what was captured, in what is expected
+
+
+PUT = {"name": "put", "get": "/put", "capture": {"x": {"json": "$.x", "secret": False}}}
+
+
+@pytest.mark.parametrize(
+    ("value", "expect", "body", "message"),
+    [
+        ("2", {"json": {"$.rev": "{{x}}"}}, {"rev": "2"}, ""),
+        ("2", {"json": {"$.rev": "{{x}}"}}, {"rev": 2}, 'get: $.rev is 2, expected "2"'),
+        (2, {"json": {"$.rev": "{{x}}"}}, {"rev": 2}, ""),
+        (2, {"json": {"$.rev": "{{x}}"}}, {"rev": 3}, "get: $.rev is 3, expected 2"),
+        (True, {"json": {"$.ok": {"equals": "{{x}}"}}}, {"ok": True}, ""),
+        (7, {"json": {"$.path": "/things/{{x}}"}}, {"path": "/things/7"}, ""),
+        (7, {"json": {"$.ids": {"contains": "{{x}}"}}}, {"ids": [6, 7]}, ""),
+        (7, {"json": {"$.id": {"in": [1, "{{ x }}"]}}}, {"id": 7}, ""),
+        (7, {"json": {"$.id": {"not": "{{x}}"}}}, {"id": 7}, "get: $.id is 7, expected anything but 7"),
+        (2, {"json": {"$.ids": {"length": {"equals": "{{x}}"}}}}, {"ids": [1, 2]}, ""),
+        (2, {"json": {"$.ids[*]": {"count": "{{x}}"}}}, {"ids": [1, 2]}, ""),
+        (1, {"json": {"$.a": {"equals": {"b": ["{{x}}"]}}}}, {"a": {"b": [1]}}, ""),
+        ("bridge", {"text": "a {{x}}"}, {"text": "a bridge"}, ""),
+        ("bridge", {"text": ["a {{x}}", "road"]}, {"text": "a bridge"}, 'get: the body doesn\'t contain "road"'),
+        ("bridge", {"not_text": "{{x}}"}, {"text": "a bridge"}, 'get: the body contains "bridge"'),
+        ("", {"text": "{{x}}"}, {}, "get: the text to look for is empty once the captured value is filled in"),
+        ("application/json", {"headers": {"content-type": "{{x}}"}}, {}, ""),
+        (2, {"headers": {"content-length": "{{x}}"}}, {}, ""),
+        ("x", {"not_text": "{{"}, {"template": "{{ user }}"}, 'get: the body contains "{{"'),
+    ],
+)
+async def test_what_was_captured_is_expected(wire: Wire, value: Any, expect: dict[str, Any], body: Any, message: str) -> None:
+    """R6: a captured value is filled in in what a later step expects, with its type: what I wrote is what I read."""
+    probe_steps = (PUT, {"name": "get", "get": "/get", "expect": expect})
+    async with serving({"GET /put": {"x": value}, "GET /get": body}) as web:
+        if message:
+            assert (await failure(journey(web.url, *probe_steps), make_context(wire))).message.startswith(message)
+        else:
+            await journey(web.url, *probe_steps).run(make_context(wire))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"expect": {"json": {"$.a": "{{nothing}}"}}},
+        {"expect": {"text": "a {{nothing}} b"}},
+        {"expect": {"regex": "{{nothing}}"}},
+        {"expect": {"headers": {"etag": {"not": "{{ nothing }}"}}}},
+        {"headers": {"Authorization": "Bearer {{nothing}}"}},
+    ],
+)
+def test_nothing_is_filled_in_outside_of_journeys(settings: dict[str, Any]) -> None:
+    """R6: a variable where nothing fills it in is an error as the configuration is read; a {{ alone is a text."""
+    with pytest.raises(ValidationError, match=r"\{\{nothing\}\}"):
+        Http.model_validate({"url": "http://127.0.0.1:9/", **settings})
+    Http.model_validate({"url": "http://127.0.0.1:9/", "expect": {"not_text": ["{{", "{{ }}", "{% if %}"]}})
+
+
+# -- captured values in requests
+
+
+@pytest.mark.parametrize("value", ["日本", "José", "\ufeffkey", "a—b", "\x80", "\xa0", "\ud800", "😀", " blanks ", "Ω" * 100, 5, True])
+@pytest.mark.parametrize("version", [1.1, 2])
+async def test_any_captured_value_can_be_sent(runs: Observer, value: Any, version: float) -> None:
+    """XM8, S9: a captured value beyond ASCII is sent in UTF-8 in a header, and escaped in path, query and form: never `internal`."""
+    capture = {"name": "take", "get": "/take", "capture": {"x": "$.x"}}
+    send = {"name": "send", "post": "/p/a{{x}}", "query": {"q": "{{x}}"}, "headers": {"X-It": "{{x}}"}, "form": {"f": "{{x}}"}}
+
+    def respond(*_: Any) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({"x": value}).encode()
+
+    if version == 2:
+        async with http2.site(respond) as (server, _):
+            seen = await runs.observe(journey(server.url.rstrip("/"), capture, send, http=2), kind="journey")
+    else:
+        taken = Response(json.dumps({"x": value}))  # half of a pair is escaped
+        async with serving({"GET /take": taken, "POST /p/{rest:path}": {}}) as web:
+            seen = await runs.observe(journey(web.url, capture, send), kind="journey")
+        if value == "日本":
+            assert web.requests[1][0]["x-it"].encode("latin-1").decode() == value
+            assert web.asked[1][1].endswith("?q=%E6%97%A5%E6%9C%AC")
+            assert web.requests[1][1] == b"f=%E6%97%A5%E6%9C%AC"
+    assert seen.verdict is Verdict.PASS, seen.message
+
+
+@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\x00b", "\x1b[31m", "\t", "\x7f"])
+async def test_a_control_character_is_never_sent(runs: Observer, value: str) -> None:
+    """XM8: a captured value with a line break or a control character fails the step, with its word."""
+    capture = {"name": "take", "get": "/take", "capture": {"x": "$.x"}}
+    async with serving({"GET /take": {"x": value}}) as web:
+        seen = await runs.observe(journey(web.url, capture, {"name": "send", "get": "/", "headers": {"X-It": "{{x}}"}}), kind="journey")
+
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.BODY)
+    assert "send: header X-It can't be sent" in seen.message
+    assert len(web.asked) == 1
