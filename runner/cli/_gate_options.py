@@ -94,6 +94,8 @@ class GateOptions:
         from judge.verdict import Outcome
         from runner.gate.settings import GateSettings
 
+        if options["expect_revision"] is not None and not options["expect_revision"].strip():
+            unusable("--expect-revision is empty: is its variable set? Leave the option out to accept any revision")
         if options["for"] is not None and options["rounds"] is not None:
             unusable("give either --rounds or --for")
         via = options["via"]

@@ -57,7 +57,7 @@ class TargetProgress:
 
     def record_response(self, response: ProbeResponse, address: str) -> bool:
         """Counts a response. Whether it is right, so that the next one may be asked for at once."""
-        if response.seen.reason is _NO_ROUTE and any(self.streaks.values()):
+        if response.seen.reason is _NO_ROUTE and self._of_unknown_family(address):
             self.unrouted.add(address)
             self.streaks.pop(address, None)
             return True
@@ -71,6 +71,11 @@ class TargetProgress:
         right = response.answered and (not self.expect or (response.revision != "" and same_revision(response.revision, self.expect)))
         self.streaks[address] = self.streaks.get(address, 0) + 1 if right else 0
         return right
+
+    def _of_unknown_family(self, address: str) -> bool:
+        """Whether addresses of the other family respond and none of this one: this machine lacks it. Else the address itself is down."""
+        families = {":" in one for one, count in self.streaks.items() if count}
+        return families == {":" not in address}
 
     def hint(self) -> str:
         """What to change, where the revision that it reports can't be the expected one; "" where it may still come."""

@@ -56,7 +56,9 @@ class GateSettings(BaseModel):
 
     @field_validator("expect_revision")
     @classmethod
-    def _strip(cls, value: str) -> str:
+    def _named(cls, value: str) -> str:
+        if not value.strip():  # a variable that is not set must not turn "this revision" into "any"
+            raise ValueError("is empty; leave it out to accept any revision")
         return value.strip()
 
     def with_rules(self, rules: GateRules) -> Self:

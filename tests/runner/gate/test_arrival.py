@@ -97,6 +97,19 @@ async def test_an_address_family_that_this_machine_lacks_is_left_out() -> None:
     assert "no route to 2001:db8::1" in " ".join(result.report.preamble)
 
 
+@pytest.mark.parametrize("address", ["10.0.0.2", "2001:db8::2"])
+async def test_an_address_without_a_route_beside_one_of_its_family_is_down(address: str) -> None:
+    """G8: this machine has the family, since another address of it responds: users reach the dead one too, and it isn't left out."""
+    there = "10.0.0.1" if "." in address else "2001:db8::1"
+    road = Road(
+        addresses=(there, address),
+        asked=lambda _, asked: Reply(None, reason=Reason.UNREACHABLE) if asked == address else Reply(NEW, ip=there),
+    )
+    result = await gated(road, plan(), GateSettings(wait=5.0, rounds=1))
+    assert result.report.verdict is Outcome.FAIL
+    assert "not every address of api responded within 5 s" in texts(result.report.reasons)
+
+
 async def test_a_release_that_never_answers_fails_and_names_its_checks() -> None:
     """Nobody is there for the whole time: fail, and one run of each check tells which lines it is about."""
     road = Road(asked=lambda *_: Reply(None), ran=lambda *_: Reply(None))
@@ -177,7 +190,8 @@ async def test_a_gate_of_optional_checks_proves_nothing(expect: str) -> None:
     """G8: inconclusive, whatever they say; and no advice to set what is set already."""
     for reply in (Reply(NEW), Reply(None)):
         road = Road(asked=lambda *_: Reply(NEW), ran=lambda *_, reply=reply: reply)
-        result = await gated(road, plan(required=False), GateSettings(rounds=1, expect_revision=expect))
+        settings = GateSettings.model_validate({"rounds": 1, **({"expect_revision": expect} if expect else {})})
+        result = await gated(road, plan(required=False), settings)
         assert result.report.verdict is Outcome.INCONCLUSIVE
         assert "no required check was judged" in texts(result.report.reasons)
         assert "X-Revision" not in texts(result.report.reasons) + " ".join(result.report.preamble)

@@ -30,6 +30,7 @@ def test_the_words_are_those_of_the_command() -> None:
         ({"wait": 5}, "wait: 5 has no unit; write 5s"),
         ({"wait": "2d"}, "wait:"),
         ({"rounds": 0}, "rounds:"),
+        ({"expect_revision": " "}, "expect_revision: is empty; leave it out"),
         ({"since": "2026-11-24T12:00:00"}, "since: write the moment with its offset"),
         ({"baseline": {"seconds": {"api": [-1]}}}, "baseline.seconds.api.0:"),
     ],

@@ -140,6 +140,7 @@ async def test_no_word_of_grafana_is_a_usage_error(folder: Path, words: tuple[st
         (("gate", "--check", "databse"), "did you mean database?"),
         (("gate", "--rounds", "3", "--for", "1m"), "give either --rounds or --for"),
         (("gate", "--wait", "5"), "5 has no unit; write 5s"),
+        (("gate", "--expect-revision", " "), "--expect-revision is empty: is its variable set?"),
         (("gate", "--fail-on-slower", "30"), "write a percentage"),
         (("gate", "--fail-on-slower", "30%"), "--fail-on-slower needs a --baseline"),
         (("gate", "--baseline", "nowhere.json"), "--baseline nowhere.json: No such file"),
