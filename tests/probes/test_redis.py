@@ -7,14 +7,11 @@ from typing import Any
 import pytest
 import redis.asyncio
 import uvloop
-from pydantic import ValidationError
 
 from demo import servers as real
 from judge.observation import Observation
 from probes.core import Reason, Verdict
 from probes.kinds.redis import Redis
-from probes.kinds.redis.url import read_redis_url
-from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import Authority
@@ -126,7 +123,8 @@ async def test_a_run_that_is_cancelled_leaves_nothing() -> None:
     assert run.cancelled()
 
 
-OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
+OK, PONG = b"+OK\r\n", b"+PONG\r\n"
+UNKNOWN = b"-ERR unknown command 'HELLO'\r\n"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +156,15 @@ OK, PONG = b"+OK\r\n", b"+PONG\r\n-ERR unknown command 'HELLO'\r\n"
         ),
         ((b"-DENIED Redis is running in protected mode.\r\n",), Reason.AUTH, "the command was refused: DENIED"),
         ((OK, b"+HELLO\r\n+x\r\n"), Reason.PROTOCOL, "PING returned b'HELLO', expected PONG"),
+        ((b":1\r\n",), Reason.PROTOCOL, "AUTH returned 1, expected OK"),
+        (
+            (OK, b"-NOPERM this user has no permissions to run the 'ping' command\r\n"),
+            Reason.AUTH,
+            "user outrider lacks the permission for PING",
+        ),
+        ((OK, b"-MASTERDOWN Link with MASTER is down\r\n"), Reason.STATUS, "the command was refused: MASTERDOWN"),
+        ((OK, PONG, b"-CLUSTERDOWN Hash slot not served\r\n"), Reason.STATUS, "PING passes, but SET was refused: CLUSTERDOWN"),
+        ((OK, PONG, b"-ASK 3999 10.0.0.7:6381\r\n"), Reason.REDIRECT, "PING passes, but the key is on another node of the cluster: ASK"),
         ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), Reason.PROTOCOL, "not Redis's protocol, in auth"),
         ((b"$9999999999999\r\n",), Reason.TRUNCATED, "the connection was closed before the response, in auth"),
         ((b"$x\r\n",), Reason.PROTOCOL, "not Redis's protocol, in auth"),
@@ -175,7 +182,7 @@ async def test_what_a_server_may_answer(runs: Observer, responses: tuple[bytes, 
 
 async def test_an_old_server_without_hello_passes(runs: Observer) -> None:
     """HELLO only tells the version: a server that refuses it passes all the same."""
-    async with servers.canned(OK, PONG) as server:
+    async with servers.canned(OK, PONG, UNKNOWN) as server:
         seen = await runs.observe(at(server.port))
     assert (seen.verdict, seen.message) == (Verdict.PASS, "PING → PONG")
 
@@ -224,48 +231,47 @@ def test_the_same_on_uvloop(redis_server: real.RedisServer, authority: Authority
         assert all(message.startswith("PING → PONG") for message in runner.run(both()))
 
 
-# -- the url
+# -- rights
 
 
-@pytest.mark.parametrize(
-    ("url", "fault"),
-    [
-        ("http://u:secret-9@cache/0", "is no Redis URL; write redis://user:password@host:6379/0"),
-        ("redis://u:secret-9@cache:port/0", "is no Redis URL"),
-        ("redis://u:secret-9@cache/first", "is no Redis URL"),
-        ("redis://u:secret-9@cache/-1", "is no Redis URL"),
-        ("redis:///0", "is no Redis URL"),
-        ("unix:///run/redis.sock", "is no Redis URL"),
-        ("redis://u:secret-9@a:6379,b:6379/0", "names several hosts"),
-        ("rediss://u:secret-9@cache/0?ssl_certfile=x", "ssl_certfile is not supported"),
-        ("cache:6379", "is no Redis URL"),
-    ],
-)
-def test_a_wrong_url_says_what_to_write(url: str, fault: str) -> None:
-    """What can't be read is refused at load, in words that say what to write, and without the password."""
-    with pytest.raises(ValidationError) as error:
-        Redis.model_validate({"url": url})
-    (found,) = error.value.errors(include_input=False, include_context=False)
-    assert found["loc"] == ("url",)
-    assert fault in found["msg"]
-    assert "secret-9" not in str(error.value)
+async def test_a_refused_select_is_no_refused_login(runs: Observer, redis_server: real.RedisServer) -> None:
+    """S15f: a user who may not SELECT was let in, and the message names the command; so it does for a database that there isn't."""
+    port = redis_server.port
+    await redis_server._command("ACL", "SETUSER", "selectless", "reset", "on", ">pencil-1", "+ping", "+hello")
+    try:
+        seen = await runs.observe(Redis.model_validate({"url": f"redis://selectless:pencil-1@127.0.0.1:{port}/1"}))
+        assert verdict(seen) == (Verdict.FAIL, Reason.AUTH)
+        assert seen.message.startswith("the login passes, but user selectless lacks the permission for SELECT 1: NOPERM")
+        assert list(seen.phases) == ["resolve", "connect", "auth"]
+    finally:
+        await redis_server._command("ACL", "DELUSER", "selectless")
+    seen = await runs.observe(Redis.model_validate({"url": redis_server.app_url.replace("/0", "/99")}))
+    assert (seen.reason, seen.message) == (Reason.STATUS, "the login passes, but SELECT 99 was refused: DB index is out of range")
 
 
-def test_a_url_is_read_whole() -> None:
-    """Escapes are decoded, port and database have their defaults, redis-py's own words for TLS are understood."""
-    read = read_redis_url("redis://us%40er:p%2Fw@[::1]")
-    assert (read.user, read.password, read.host, read.port, read.db, read.tls) == ("us@er", "p/w", "::1", 6379, 0, None)
-    assert "p/w" not in repr(read)
-    assert read_redis_url("redis://h/3").db == read_redis_url("redis://h/?db=3&socket_timeout=5").db == 3
-    assert read_redis_url("rediss://h").tls == Tls()
-    assert read_redis_url("rediss://h?ssl_cert_reqs=none").tls == Tls(verify=False)
-    assert read_redis_url("redis://h", Tls(minimum="1.3")).tls == Tls(minimum="1.3")
+async def test_a_user_without_a_password_logs_in(runs: Observer, redis_server: real.RedisServer) -> None:
+    """S15f: AUTH with an empty password is phase auth, too."""
+    await redis_server._command("ACL", "SETUSER", "open", "reset", "on", "nopass", "+ping", "+hello")
+    try:
+        seen = await runs.observe(Redis.model_validate({"url": f"redis://open@127.0.0.1:{redis_server.port}"}))
+    finally:
+        await redis_server._command("ACL", "DELUSER", "open")
+    assert verdict(seen) == (Verdict.PASS, None), seen.message
+    assert list(seen.phases) == ["resolve", "connect", "auth", "ping"]
+
+
+async def test_a_server_before_users_takes_the_password_alone(runs: Observer) -> None:
+    """A Redis before version 6 refuses two words behind AUTH: it gets the password alone, as redis-py sends it."""
+    wrong = b"-ERR wrong number of arguments for 'auth' command\r\n"
+    async with servers.canned(wrong, OK, PONG, UNKNOWN) as server:
+        seen = await runs.observe(at(server.port))
+    assert seen.verdict is Verdict.PASS, seen.message
 
 
 @pytest.mark.parametrize(("within", "least", "most"), [(5.0, 60, 60), (90.0, 80, 90)])
 async def test_a_key_outlives_its_run(runs: Observer, within: float, least: int, most: int) -> None:
     """What is written lasts a minute, and where a run may take longer, as long as that: it must be there when it is read."""
-    async with servers.canned(PONG + b"-ERR no such command\r\n", OK, b"$-1\r\n", b":1\r\n") as server:
+    async with servers.canned(PONG, OK, b"$-1\r\n", b":1\r\n") as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         await runs.observe(Redis.model_validate({"url": url, "round_trip": True}), within=within)
     lasting = server.received.partition(b"\r\nEX\r\n$2\r\n")[2][:2]

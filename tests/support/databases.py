@@ -9,11 +9,12 @@ import asyncio
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from demo import servers as real
 from demo._process import Server
@@ -119,3 +120,37 @@ class PgBouncer(Server):
     def log(self) -> str:
         """What it has written so far."""
         return (self.folder / "server.log").read_text() if self.folder else ""
+
+
+class ClusterNode(real.RedisServer):
+    """A Redis in cluster mode that serves no slots yet."""
+
+    def _configuration(self, folder: Path, port: int) -> Sequence[str]:
+        return [*super()._configuration(folder, port), "cluster-enabled yes", "cluster-node-timeout 2000"]
+
+    async def ask(self, *words: str | int) -> str:
+        """What the node answers the application's user."""
+        client = redis.asyncio.Redis.from_url(self.app_url, socket_timeout=5, driver_info=None)
+        try:
+            response = await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        finally:
+            await client.aclose()
+        return response.decode() if isinstance(response, bytes) else str(response)
+
+
+@asynccontextmanager
+async def redis_cluster(*spans: tuple[int, int], password: str | None = None) -> AsyncIterator[list[ClusterNode]]:
+    """A cluster with a node for each span of slots; (0, -1) is none."""
+    async with AsyncExitStack() as kept:
+        nodes = [await kept.enter_async_context(ClusterNode(password=password)) for _ in spans]
+        for node, (first, last) in zip(nodes, spans, strict=True):
+            if first <= last:
+                await node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for node in nodes[1:]:
+            await node.ask("CLUSTER", "MEET", nodes[0].host, nodes[0].port)
+        for node in nodes:
+            while (
+                f"cluster_known_nodes:{len(nodes)}\r" not in (info := await node.ask("CLUSTER", "INFO")) or "cluster_state:ok" not in info
+            ):
+                pass
+        yield nodes

@@ -13,7 +13,7 @@ from asyncpg.connect_utils import SessionAttribute
 from probes import Context, Failed, Reason
 from probes.kinds.postgres.dsn import Dsn
 from probes.kinds.postgres.frames import BROKEN, Frames, MessageGuard, error_fields
-from probes.text import one_line
+from probes.text import clipped, one_line
 from probes.wire.handover import CAP, StreamTransport
 from probes.wire.stream import Stream
 from probes.wire.wire import open_stream
@@ -218,5 +218,4 @@ def _refusal(ctx: Context, error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
 
 def server_words(text: str | bytes) -> str:
     """What a server says, in one line and bounded."""
-    words = one_line(text if isinstance(text, str) else text.decode("utf-8", "replace"))
-    return words if len(words) <= _WORDS else f"{words[: _WORDS - 1]}…"
+    return clipped(one_line(text if isinstance(text, str) else text.decode("utf-8", "replace")), _WORDS)

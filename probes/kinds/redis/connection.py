@@ -1,0 +1,48 @@
+"""redis-py's connection on a stream of the wire, and the text of the server's errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+
+from probes.text import clipped, one_line
+from probes.wire.handover import StreamTransport
+from probes.wire.stream import Stream
+
+
+class Connection(AbstractConnection):
+    """redis-py's connection, on a stream that the wire has opened. It logs in when it is told to."""
+
+    def __init__(self, stream: Stream, address: str, monotonic: Callable[[], float]) -> None:
+        super().__init__(protocol=2, driver_info=None)
+        self._address = address
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        self.transport = StreamTransport(stream, protocol, monotonic)
+        self._pair = reader, asyncio.StreamWriter(self.transport, protocol, reader, asyncio.get_running_loop())
+        self.command = ""  # the last one that was sent, with what may be shown of it
+        self.logged_in = False  # whether AUTH has passed
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = self._pair
+
+    def _host_error(self) -> str:
+        return self._address
+
+    def repr_pieces(self) -> list[tuple[str, str]]:
+        return [("at", self._address)]
+
+    async def execute(self, *words: str | int) -> Any:
+        """Sends one command and returns its response. Raises redis-py's errors."""
+        self.command = f"SELECT {words[1]}" if words[0] == "SELECT" else str(words[0])
+        await self.send_command(*words)
+        return await self.read_response()
+
+
+def error_text(error: Exception) -> str:
+    """The server's error text in one line, with the code that redis-py removes, at most 200 characters."""
+    code, text = getattr(error, "status_code", None), one_line(str(error)).rstrip(".")
+    return clipped(f"{code} {text}" if code and code != "ERR" and not text.startswith(code) else text, 200)
