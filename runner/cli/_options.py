@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli._completion import CHECK, TAG
 from runner.config.purpose import Purpose
 from runner.usage import unusable
 
@@ -34,7 +35,10 @@ def config_option(command: Command) -> Command:
 def selection_options(command: Command) -> Command:
     """--tag and --check, each any number of times."""
     for name, help_text in (("check", "Only the check with this name."), ("tag", "Only the checks with this tag.")):
-        command = click.option(f"--{name}", f"{name}s", multiple=True, metavar=name.upper(), help=help_text)(command)
+        completing = {"check": CHECK, "tag": TAG}[name]
+        command = click.option(f"--{name}", f"{name}s", multiple=True, metavar=name.upper(), help=help_text, shell_complete=completing)(
+            command
+        )
     return config_option(command)
 
 

@@ -1,0 +1,58 @@
+"""What a shell completes after Tab: names of checks, parts, tags and scenarios of checks.yaml, and faults of the demo.
+
+The file is read as YAML alone: no variable is needed, and a file with errors completes as far as it can be read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def _completing(names: Callable[[dict[str, Any]], Iterable[str]]) -> Complete:
+    def complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+        path = ctx.params.get("config") or os.environ.get("OUTRIDER_CONFIG") or "checks.yaml"
+        return [name for name in dict.fromkeys(names(_read(Path(path)))) if name.startswith(begun)]
+
+    return complete
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        read = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _section(read: Any, name: str) -> dict[str, dict[str, Any]]:
+    section = read.get(name) if isinstance(read, dict) else None
+    return {str(key): value if isinstance(value, dict) else {} for key, value in section.items()} if isinstance(section, dict) else {}
+
+
+def _tags(read: dict[str, Any]) -> Iterable[str]:
+    for check in _section(read, "checks").values():
+        tags = check.get("tags")
+        yield from (str(tag) for tag in tags) if isinstance(tags, list) else ()
+
+
+def _faults(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    try:
+        from demo.faults import FAULTS
+    except ImportError:
+        return []
+    return [name for name in (*FAULTS, "all") if name.startswith(begun)]
+
+
+CHECK = _completing(lambda read: _section(read, "checks"))
+TAG = _completing(_tags)
+SCENARIO = _completing(lambda read: _section(read.get("load"), "scenarios"))
+FAULT: Complete = _faults
