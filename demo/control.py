@@ -1,4 +1,7 @@
-"""Faults by command: a control URL on loopback with a random token, and a file that tells the same user's commands where it is."""
+"""Faults by command: a control URL on loopback with a random token, and a file that tells the same user's commands where it is.
+
+Each running demo has a file of its own, named by its process. Where several run, a command says which one it means.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import os
 import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 from starlette.applications import Starlette
@@ -22,11 +26,12 @@ from demo._process import HOST
 from demo.faults import FAULTS, UnknownFault
 
 FOLDER = "outrider-demo-{uid}"
+DEMO = "OUTRIDER_DEMO"  # the variable with the process id of the demo that is meant
 Turn = Literal["on", "off"]
 
 
 class NoDemo(Exception):  # noqa: N818 - what is so: the command says it and ends with 1
-    """No demo of this user is running."""
+    """No demo of this user is running, or not the one that is meant, or several are and none was named."""
 
 
 class Declined(Exception):  # noqa: N818 - as above
@@ -34,9 +39,12 @@ class Declined(Exception):  # noqa: N818 - as above
 
 
 class Control:
-    """The control application. `switch` is awaited with the turn and the fault's name, and may raise RuntimeError or OSError."""
+    """The control application.
 
-    def __init__(self, switch: Callable[[Turn, str], Awaitable[None]], on: Callable[[], frozenset[str]]) -> None:
+    `switch` is awaited with the turn and the fault's name, returns whether that changed anything, and may raise RuntimeError or OSError.
+    """
+
+    def __init__(self, switch: Callable[[Turn, str], Awaitable[bool]], on: Callable[[], frozenset[str]]) -> None:
         self._switch, self._on = switch, on
         self.token = secrets.token_urlsafe(32)
 
@@ -76,18 +84,32 @@ class Control:
             return refusal
         name = request.path_params["name"]
         try:
-            await self._switch(turn, name)
+            changed = await self._switch(turn, name)
         except UnknownFault as problem:
             return JSONResponse({"error": str(problem)}, 404)
         except (RuntimeError, OSError) as problem:
             return JSONResponse({"error": f"{name} could not be switched {turn}: {problem}"}, 409)
-        return JSONResponse({"name": name, "on": turn == "on", "summary": FAULTS[name].summary})
+        return JSONResponse({"name": name, "on": turn == "on", "changed": changed, "summary": FAULTS[name].summary})
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo: its process, and how its faults are switched."""
+
+    pid: int
+    url: str
+    token: str = field(repr=False)
+
+
+def control_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Where this user's demos say how they are reached."""
+    where = os.environ if environment is None else environment
+    return Path(where.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / FOLDER.format(uid=os.getuid())
 
 
 def control_file(environment: Mapping[str, str] | None = None) -> Path:
-    """Where this user's demo says how it is reached."""
-    where = os.environ if environment is None else environment
-    return Path(where.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / FOLDER.format(uid=os.getuid()) / "control.json"
+    """Where the demo of this process says how it is reached."""
+    return control_folder(environment) / f"{os.getpid()}.json"
 
 
 def announce(file: Path, url: str, token: str) -> None:
@@ -114,21 +136,58 @@ def withdraw(file: Path, token: str) -> None:
                 file.parent.rmdir()
 
 
-def send(turn: Turn, name: str, file: Path | None = None) -> str:
-    """Switches a fault of the running demo on or off; returns a line that says what was done.
+def running_demos(folder: Path) -> tuple[Demo, ...]:
+    """The demos of this user whose processes live. What a killed one left is passed over."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
+            told = json.loads(file.read_text())
+            demo = Demo(int(told["pid"]), str(told["url"]), str(told["token"]))
+            os.kill(demo.pid, 0)
+            found.append(demo)
+    return tuple(found)
 
-    Blocks for as long as that takes. Raises NoDemo when none runs, Declined when it said no or no fault has this name.
+
+def find_demo(pid: int | None, folder: Path | None = None) -> Demo:
+    """The running demo; of several the one with this process id. Raises NoDemo."""
+    demos = running_demos(folder or control_folder())
+    for demo in demos:
+        if demo.pid == pid or (pid is None and len(demos) == 1):
+            return demo
+    known = ", ".join(str(demo.pid) for demo in demos)
+    if not demos:
+        raise NoDemo("no demo is running; start one with: outrider demo")
+    if pid is not None:
+        raise NoDemo(f"no demo with the process id {pid} is running; running: {known}")
+    raise NoDemo(f"{len(demos)} demos are running, with the process ids {known}; say which one is meant: --demo {demos[0].pid}")
+
+
+def send(turn: Turn, name: str, demo: Demo) -> str:
+    """Switches a fault of a running demo on or off; returns a line that says what was done, and in which demo.
+
+    Blocks for as long as that takes. Raises UnknownFault; NoDemo when it doesn't respond, Declined when it said no.
     """
     if name not in FAULTS:
-        raise Declined(str(UnknownFault(name)))
+        raise UnknownFault(name)
+    body = _ask(demo, "POST" if turn == "on" else "DELETE", f"/faults/{name}")
+    here = f"in the demo with the process id {demo.pid}"
+    if turn == "on":
+        return f"{name} is {'on' if body['changed'] else 'on already'} {here}: {body['summary']}"
+    return f"{name} is off {here}" if body["changed"] else f"{name} was not on {here}"
+
+
+def faults_on(demo: Demo) -> frozenset[str]:
+    """The faults that are on in a running demo. Raises NoDemo and Declined."""
+    return frozenset(fault["name"] for fault in _ask(demo, "GET", "/faults")["faults"] if fault["on"])
+
+
+def _ask(demo: Demo, method: str, path: str) -> Any:
     try:
-        where = json.loads((file or control_file()).read_text())
-        url, headers = f"{where['url']}/faults/{name}", {"Authorization": f"Bearer {where['token']}"}
         with httpx.Client(trust_env=False, timeout=60) as client:
-            response = client.request("POST" if turn == "on" else "DELETE", url, headers=headers)
-    except (OSError, ValueError, TypeError, LookupError, httpx.TransportError) as problem:
+            response = client.request(method, demo.url + path, headers={"Authorization": f"Bearer {demo.token}"})
+            body = response.json()
+    except (OSError, ValueError, httpx.TransportError) as problem:
         raise NoDemo("no demo is running; start one with: outrider demo") from problem
-    body = response.json()
     if not response.is_success:
         raise Declined(body["error"])
-    return f"{name} is on: {body['summary']}" if turn == "on" else f"{name} is off"
+    return body

@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from demo.control import Declined, NoDemo, control_file, send
+from demo.control import DEMO, Declined, NoDemo, control_file, faults_on, find_demo, send
 from demo.faults import FAULTS, UnknownFault
 from demo.standin import StandIn
 
-__all__ = ["ASK", "FAULTS", "TRY", "TRY_LOAD", "Declined", "Look", "NoDemo", "StandIn", "UnknownFault", "control_file", "look", "send"]
+__all__ = [
+    "ASK",
+    "DEMO",
+    "FAULTS",
+    "TRY",
+    "TRY_LOAD",
+    "Declined",
+    "Look",
+    "NoDemo",
+    "StandIn",
+    "UnknownFault",
+    "control_file",
+    "faults_on",
+    "find_demo",
+    "look",
+    "send",
+]
 
 
 @dataclass(frozen=True, slots=True)

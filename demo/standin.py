@@ -150,24 +150,30 @@ class StandIn:
             **({} if self.world.limits else {"API_LIMIT": "1000000/1h", "STORY_BUDGET": "1000000/1d"}),
         }
 
-    def write_environment(self) -> Path:
-        """`environment()` as a file that a shell reads (`. FILE`), so that other commands see this stand-in. Its owner's alone."""
+    def write_environment(self, programs: Path, **more: str) -> Path:
+        """`environment()` and `more` as a file that a shell reads (`. FILE`), so that other commands see this stand-in.
+
+        It puts the folder `programs` on the PATH. It is its owner's alone.
+        """
         file = self.folder / "environment"
         file.touch(mode=0o600)
-        file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()))
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in (self.environment() | more).items()]
+        file.write_text("".join([*lines, f'export PATH={shlex.quote(str(programs))}:"$PATH"\n']))
         return file
 
-    async def _switch(self, turn: Turn, name: str) -> None:
+    async def _switch(self, turn: Turn, name: str) -> bool:
+        """Returns whether that changed anything."""
         chosen = fault(name)
         async with self._switching:
             if (turn == "on") == (name in self.world.faults):
-                return
+                return False
             if turn == "on":
                 await chosen.on(self)
                 self.world.faults.add(name)
             else:
                 await chosen.off(self)
                 self.world.faults.discard(name)
+            return True
 
     async def _start(self) -> None:
         self.folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="outrider-standin-"))

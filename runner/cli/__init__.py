@@ -36,7 +36,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="outrider", message="outrider %(version)s")
+@click.version_option(None, "-v", "--version", package_name="outrider", message="outrider %(version)s")
 def outrider() -> None:
     """Synthetic monitoring and health probes for the AI Road Trip Storyteller.
 

@@ -6,13 +6,16 @@ import asyncio
 import os
 import shutil
 import sys
+import textwrap
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner import our_version
+from runner.cli._completion import FAULT
 from runner.cli._options import config_option
 from runner.usage import unusable
 
@@ -24,10 +27,20 @@ if TYPE_CHECKING:
 
 @click.command("demo", short_help="Run the stand-in for the Road Trip Storyteller and the runner together.")
 @click.option("--duration", default=None, metavar="TIME", help="End after this time, such as 20s.")
-@click.option("--with", "faults", multiple=True, metavar="FAULT", help="Switch a fault on at the start.")
-@click.option("--fault", "turned_on", default=None, metavar="FAULT", help="Switch a fault of the running demo on.")
-@click.option("--off", "turned_off", default=None, metavar="FAULT", help="Switch a fault of the running demo off.")
-@click.option("--faults", "listed", is_flag=True, help="List the faults.")
+@click.option("--with", "faults", multiple=True, metavar="FAULT", shell_complete=FAULT, help="Switch a fault on at the start.")
+@click.option("--fault", "turned_on", multiple=True, metavar="FAULT", shell_complete=FAULT, help="Switch a fault of the running demo on.")
+@click.option(
+    "--off",
+    "turned_off",
+    multiple=True,
+    metavar="FAULT",
+    shell_complete=FAULT,
+    help="Switch a fault of the running demo off; all of them: all.",
+)
+@click.option("--faults", "listed", is_flag=True, help="List the faults, and those that are on in the running demo.")
+@click.option(
+    "--demo", "pid", type=int, default=None, envvar="OUTRIDER_DEMO", help="The process id of the demo that is meant, if several run."
+)
 @click.option("--no-limits", is_flag=True, help="Switch off the application's own rate limit, for load tests.")
 @click.option("--embedded", is_flag=True, help="Use the packages' PostgreSQL and Redis, even if others are on the PATH.")
 @config_option
@@ -35,8 +48,9 @@ def command(
     config: Path,
     duration: str | None,
     faults: tuple[str, ...],
-    turned_on: str | None,
-    turned_off: str | None,
+    turned_on: tuple[str, ...],
+    turned_off: tuple[str, ...],
+    pid: int | None,
     *,
     listed: bool,
     no_limits: bool,
@@ -44,17 +58,21 @@ def command(
 ) -> None:
     """Run the stand-in for the Road Trip Storyteller (API, database, cache, AI service, booking partners) and the runner together.
 
-    --fault and --off change the running demo, and exit with 1 if there is none.
+    --fault and --off change the running demo, any number of faults at once, and exit with 1 if there is none.
     """
     try:
         from demo import introduction
     except ImportError as error:
         unusable(f"the demo needs {error.name}, which isn't installed here; in a clone: make install, then .venv/bin/outrider demo")
     if listed:
+        try:
+            on = introduction.faults_on(introduction.find_demo(pid))
+        except (introduction.NoDemo, introduction.Declined):
+            on = frozenset()
         for fault in introduction.FAULTS.values():
-            click.echo(f"{fault.name:<16} {fault.summary}")
+            click.echo(f"{'on' if fault.name in on else '':<3}{fault.name:<16} {fault.summary}")
     elif turned_on or turned_off:
-        _switch(turned_on, turned_off)
+        _switch(turned_on, turned_off, pid)
     else:
         _show(config, _seconds(duration), faults, limits=not no_limits, embedded=embedded)
 
@@ -68,14 +86,23 @@ def _seconds(duration: str | None) -> float | None:
         unusable(f"--duration: {error}")
 
 
-def _switch(turned_on: str | None, turned_off: str | None) -> None:
-    from demo.introduction import Declined, NoDemo, send
+def _switch(turned_on: tuple[str, ...], turned_off: tuple[str, ...], pid: int | None) -> None:
+    from demo.introduction import FAULTS, Declined, NoDemo, UnknownFault, faults_on, find_demo, send
 
     try:
-        if turned_off:
-            click.echo(send("off", turned_off))
-        if turned_on:
-            click.echo(send("on", turned_on))
+        for name in (*turned_on, *turned_off):
+            if name not in FAULTS and (name != "all" or name in turned_on):
+                raise UnknownFault(name)
+        demo = find_demo(pid)
+        off = faults_on(demo) if "all" in turned_off else turned_off
+        if not off and not turned_on:
+            click.echo(f"no fault was on in the demo with the process id {demo.pid}")
+        for name in sorted(off):
+            click.echo(send("off", name, demo))
+        for name in turned_on:
+            click.echo(send("on", name, demo))
+    except UnknownFault as error:
+        unusable(str(error))
     except (NoDemo, Declined) as error:
         click.echo(str(error), err=True)
         raise click.exceptions.Exit(1) from error
@@ -99,6 +126,7 @@ def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limit
 
 
 async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
+    from demo.introduction import DEMO
     from runner.clock import SystemClock
     from runner.config.read import read_plan
     from runner.service.service import running, signals
@@ -118,7 +146,10 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
                 journal=stream,
                 extra=(("terminal", printer),),
             ) as (_, listening, reload):
-                environment = await asyncio.to_thread(standin.write_environment)
+                more = {DEMO: str(os.getpid()), "OUTRIDER_CONFIG": str(await asyncio.to_thread(config.absolute))}
+                started = Path(sys.argv[0] if Path(sys.argv[0]).name == "outrider" else sys.executable)
+                programs = (await asyncio.to_thread(started.absolute)).parent
+                environment = await asyncio.to_thread(partial(standin.write_environment, programs, **more))
                 _print_addresses(standin, listening.url, str(journal), str(environment))
                 with signals(stop, reload), suppress(TimeoutError):  # the duration is over
                     await asyncio.wait_for(stop.wait(), seconds)
@@ -168,14 +199,10 @@ def _print_addresses(standin: StandIn, page: str, journal: str, environment: str
     )
     for page_of in look(standin):
         click.echo(f"  {page_of.what:<42} {page_of.where}")
-    outrider = "outrider" if shutil.which("outrider") else sys.argv[0]
-    trials = ASK if standin.world.limits else (*ASK, TRY_LOAD)
-    width = max(len(trial.where) for trial in (*TRY, *trials)) + len(outrider) - len("outrider")
-    click.echo("\n  try, in another terminal:")
-    for trial in TRY:
-        click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
-    click.echo(f"\n  to run other commands against the demo, first set its variables:\n    . {environment}")
-    for trial in trials:
-        click.echo(f"    {trial.where.replace('outrider', outrider, 1):<{width}}  {trial.what}")
-    click.echo("")
-    sys.stdout.flush()
+    click.echo("\n  In another terminal, set the demo's variables and put outrider on the PATH:\n")
+    click.echo(f"    . {environment}\n\n  and then try:\n")
+    width = min(100, shutil.get_terminal_size().columns)
+    for trial in (*TRY, *ASK, *(() if standin.world.limits else (TRY_LOAD,))):
+        click.echo(f"    {trial.where}\n{textwrap.fill(trial.what, width, initial_indent=' ' * 8, subsequent_indent=' ' * 8)}")
+    if standin.world.limits:
+        click.echo("\n  A load test needs the demo without its rate limit: outrider demo --no-limits")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner import our_version
+from runner.cli._completion import SCENARIO
 from runner.cli._options import config_option
 from runner.cli._reports import LOAD_FORMATS, deliver_load_reports, load_report_options
 from runner.usage import unusable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("load", short_help="Run a load test and judge it by its SLOs.")
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=SCENARIO)
 @click.option("--rate", default="10/s", show_default=True, help="Rate of arrivals, such as 50/s; the peak of the shape, except for spikes.")
 @click.option("--duration", default="60s", show_default=True, help="Length of the run.")
 @click.option("--shape", default="constant", show_default=True, help="Shape of the rate: constant, ramp, steps, spike, soak or breakpoint.")

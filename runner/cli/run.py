@@ -16,8 +16,15 @@ from runner.usage import unusable
 
 
 @click.command("run", short_help="Run all checks continuously; serve the page, the API and the metrics.")
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="text: changes in words; json: each line an object. auto is text on a terminal, else json.",
+)
 @config_option
-def command(config: Path) -> None:
+def command(config: Path, log: str) -> None:
     """Run all checks continuously, and serve the metrics, the health report, the API and a page for people.
 
     SIGHUP, POST /-/reload and a changed file reload checks.yaml; SIGTERM stops the runner after the runs in flight. Exit 2 for a
@@ -29,21 +36,31 @@ def command(config: Path) -> None:
     from runner.web.serve import CannotListenError
 
     try:
-        uvloop.run(_run(config))
+        uvloop.run(_run(config, log))
     except (PlanError, CannotListenError) as error:
         unusable(str(error))
 
 
-async def _run(config: Path) -> None:
+async def _run(config: Path, log: str) -> None:
+    from probes.text import count
     from runner.clock import SystemClock
     from runner.config.read import read_plan
     from runner.service.service import running, signals
+    from runner.sinks.journal import Form
 
     stop = asyncio.Event()
+    form = Form(log) if log != "auto" else Form.WORDS if sys.stdout.isatty() else Form.JSON
     async with running(
-        lambda: read_plan(config, environ=os.environ), path=config, clock=SystemClock(), version=our_version(), journal=sys.stdout
+        lambda: read_plan(config, environ=os.environ),
+        path=config,
+        clock=SystemClock(),
+        version=our_version(),
+        journal=sys.stdout,
+        form=form,
     ) as (service, listening, reload):
         with signals(stop, reload):
-            service.journal.log(logging.INFO, f"{len(service.plan.checks)} checks of {config} run; the page is at {listening.url}")
+            service.journal.log(
+                logging.INFO, f"{count(len(service.plan.checks), 'check')} of {config} run; times are UTC; the page is at {listening.url}"
+            )
             await stop.wait()
             service.journal.log(logging.INFO, "stopping: waiting for the runs in flight")

@@ -36,7 +36,7 @@ from runner.service.reload import Reload
 from runner.sinks.dispatch import Emit, LastingSink
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
-from runner.sinks.journal import Bridge, Journal
+from runner.sinks.journal import Bridge, Form, Journal
 from runner.sinks.metrics import Metrics
 from runner.sinks.registry import Registry
 from runner.state import LastSeen, StateLedger, open_ledger
@@ -53,7 +53,8 @@ _PRUNE = 3600.0  # seconds between two prunings of the state
 class Service:
     """What `outrider run` and `outrider demo` keep running: it is whole when it is made, and asks nothing before `start`. See `running`.
 
-    `file` is the absolute path of checks.yaml; `extra` sinks come after the runner's own. The caller closes the ledger.
+    `file` is the absolute path of checks.yaml; `extra` sinks come after the runner's own. `form` is how the journal is
+    written. The caller closes the ledger.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Service:
         *,
         file: str,
         extra: Sequence[tuple[str, LastingSink]] = (),
+        form: Form = Form.JSON,
     ) -> None:
         self.plan = plan
         self.ledger = ledger
@@ -84,6 +86,7 @@ class Service:
             stream,
             service=plan.service,
             clock=clock,
+            form=form,
             counted=self.metrics.logged,
             failed=lambda: self.metrics.sink_failed("journal"),
             redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
@@ -253,6 +256,7 @@ async def running(
     version: str,
     journal: TextIO,
     extra: Sequence[tuple[str, LastingSink]] = (),
+    form: Form = Form.JSON,
 ) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
     """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
 
@@ -263,7 +267,7 @@ async def running(
         ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
         stack.push_async_callback(ledger.aclose)
         file = str(await asyncio.to_thread(path.absolute))
-        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra)
+        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra, form=form)
         stack.push_async_callback(service.aclose)
         await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
         reload = Reload(

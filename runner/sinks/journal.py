@@ -5,17 +5,20 @@
 
 Levels: the first failure of a check at `error`; each further failure, and each unknown run, at `warning`; the first pass, also after
 failures, at `info`; each further pass at `debug`, below the usual level.
+A person at a terminal reads the same in words, a line for each change (`Form.WORDS`).
 `user_id` is written if a run noted one. A failure's evidence is not written: runner.sinks.evidence keeps it.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
@@ -30,6 +33,13 @@ from runner.sinks.values import plain
 LINE = 2048  # bytes of the line of a run, or of a finding, at most
 _EVENT = 16 * 1024  # bytes of a line of the runner's own, which may hold a traceback or the errors of a file
 _FRAMES = 12  # of a traceback: where it happened, without the values of any local
+
+
+class Form(enum.Enum):
+    """How the journal is written: as JSON, for programs, or in words, for a person; then only changes of a check are written."""
+
+    JSON = "json"
+    WORDS = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Journal:
         service: str,
         clock: Clock,
         level: str = "info",
+        form: Form = Form.JSON,
         counted: Callable[[str], None] = lambda _: None,
         failed: Callable[[], None] = lambda: None,
         redact: Callable[[Any], Any] = lambda value: value,
@@ -74,6 +85,7 @@ class Journal:
     ) -> None:
         self.service = service
         self._stream = stream
+        self._form = form
         self._clock = clock
         self._least = LEVELS.index(level)
         self._counted = counted
@@ -92,9 +104,12 @@ class Journal:
         if seen.confirmed:
             self._verdicts[seen.check.name] = seen.verdict
         level = _level(before, seen.verdict) if seen.confirmed else "warning"
+        if self._form is Form.WORDS and seen.confirmed and before is seen.verdict:
+            return
         if self._writes(level):
             user = str(seen.facts.get(USER_ID) or "")
-            self._put(Entry(self._clock.time(), level, _message(seen), dict(_metadata(seen)), seen.request_id, user))
+            message = _message(seen) if self._form is Form.JSON else _in_words(seen)
+            self._put(Entry(self._clock.time(), level, message, dict(_metadata(seen)), seen.request_id, user))
 
     def plan(self, plan: Plan) -> None:
         """Takes over the service's name. A reload forgets the last verdict of a removed or changed check.
@@ -176,13 +191,14 @@ class Journal:
                 self._counts.waiting -= taken
 
     def _lines(self, entries: list[Entry]) -> Iterator[str]:
+        write = words if self._form is Form.WORDS else partial(render, service=self.service)
         for entry in entries:
             try:
-                yield render(entry, self.service)
+                yield write(entry)
             except Exception as error:  # noqa: BLE001 - a value that can't be written must not end the thread
                 self._failed()
                 what = Entry(entry.at, "error", "a line of the journal can't be written", {"error": type(error).__name__})
-                yield render(what, self.service)
+                yield write(what)
 
 
 class Bridge(logging.Handler):
@@ -230,6 +246,22 @@ def _ever_smaller(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _cut(value: Any, most: int) -> Any:
     return f"{value[:most]}…" if isinstance(value, str) and len(value) > most else value
+
+
+def words(entry: Entry) -> str:
+    """The entry for a person: the time of day in UTC, and its message; what a terminal would obey is shown as an escape."""
+    moment = iso(entry.at)[11:19]
+    shown = "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in entry.message)
+    return f"{moment}  " + shown.replace("\n", f"\n{' ' * (len(moment) + 2)}") + "\n"
+
+
+def _in_words(seen: Observation) -> str:
+    """`database is down: timeout: no answer within 5s in connect`."""
+    if not seen.confirmed:
+        return _message(seen)
+    state = {Verdict.PASS: "up", Verdict.FAIL: "down", Verdict.UNKNOWN: "unknown"}[seen.verdict]
+    why = (seen.reason.value if seen.reason else "", seen.message) if seen.verdict is not Verdict.PASS else (seen.message,)
+    return ": ".join(filter(None, (f"{seen.check.name} is {state}", *why)))
 
 
 def _level(before: Verdict | None, now: Verdict) -> str:

@@ -82,7 +82,8 @@ def _why(error: OSError, host: str, port: int) -> str:
     where = host_and_port(host, port)
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{where} is busy: another outrider may be running; stop it, or set server: {{listen: ...}} in checks.yaml"
+            stop = f"{where} is busy: another outrider may be running; stop it, or set server: {{listen: ...}} in checks.yaml"
+            return f"{stop} (the variable LISTEN in the committed file, such as LISTEN={host_and_port(host, 9798)})"
         case errno.EADDRNOTAVAIL:
             return f"{where} is not an address of this machine; set server: {{listen: ...}} in checks.yaml"
         case errno.EACCES:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import asyncpg
@@ -9,7 +10,8 @@ import httpx
 import pytest
 import redis.asyncio
 
-from demo.control import Declined, NoDemo, announce, control_file, send, withdraw
+from demo.control import Declined, Demo, NoDemo, announce, control_file, faults_on, find_demo, running_demos, send, withdraw
+from demo.faults import UnknownFault
 from demo.introduction import ASK, FAULTS, TRY, look
 from demo.servers import HOST, PostgresServer, RedisServer
 from demo.standin import StandIn
@@ -82,20 +84,25 @@ async def test_the_next_standin_begins_afresh_on_the_same_servers(servers: tuple
 
 
 async def test_faults_are_switched_by_command(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
-    """send reaches the running demo by its file, says what it did, and says no to a wrong word."""
+    """U17: send reaches the running demo by its file, says what it did, also where that was nothing, and names the demo."""
     file = tmp_path / "control.json"
+    here = f"in the demo with the process id {os.getpid()}"
     async with StandIn(servers=servers, control=file) as standin:
-        assert await asyncio.to_thread(send, "on", "ai-down", file) == (
-            "ai-down is on: the model returns 503; the API hides it with a canned story and 200"
-        )
-        assert standin.on == {"ai-down"}
-        assert await asyncio.to_thread(send, "off", "ai-down", file) == "ai-down is off"
-        assert standin.on == frozenset()
-        with pytest.raises(Declined, match="there is no fault ai-dwon; the faults are"):
-            await asyncio.to_thread(send, "on", "ai-dwon", file)
+        demo = await asyncio.to_thread(find_demo, None, tmp_path)
+        summary = "the model returns 503; the API hides it with a canned story and 200"
+        assert await asyncio.to_thread(send, "on", "ai-down", demo) == f"ai-down is on {here}: {summary}"
+        assert await asyncio.to_thread(send, "on", "ai-down", demo) == f"ai-down is on already {here}: {summary}"
+        assert standin.on == await asyncio.to_thread(faults_on, demo) == {"ai-down"}
+        assert await asyncio.to_thread(send, "off", "ai-down", demo) == f"ai-down is off {here}"
+        assert await asyncio.to_thread(send, "off", "ai-down", demo) == f"ai-down was not on {here}"
+        assert standin.on == await asyncio.to_thread(faults_on, demo) == frozenset()
+        with pytest.raises(UnknownFault, match="there is no fault ai-dwon; the faults are"):
+            await asyncio.to_thread(send, "on", "ai-dwon", demo)
         assert (await asyncio.to_thread(file.stat)).st_mode & 0o077 == 0
     with pytest.raises(NoDemo, match="no demo is running"):
-        await asyncio.to_thread(send, "on", "ai-down", file)
+        await asyncio.to_thread(send, "on", "ai-down", demo)
+    with pytest.raises(NoDemo, match="no demo is running"):
+        await asyncio.to_thread(find_demo, None, tmp_path)
 
 
 async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[PostgresServer, RedisServer], tmp_path: Path) -> None:
@@ -103,7 +110,7 @@ async def test_a_fault_that_cannot_be_played_now_is_declined(servers: tuple[Post
     file = tmp_path / "control.json"
     async with StandIn(servers=servers, faults=["db-down"], control=file) as standin:
         with pytest.raises(Declined, match="db-locked-out could not be switched on"):
-            await asyncio.to_thread(send, "on", "db-locked-out", file)
+            await asyncio.to_thread(send, "on", "db-locked-out", await asyncio.to_thread(find_demo, None, tmp_path))
         assert standin.on == {"db-down"}
 
 
@@ -134,15 +141,29 @@ def test_a_later_demo_keeps_its_file(tmp_path: Path) -> None:
 
 def test_a_stale_or_broken_file_means_that_no_demo_runs(tmp_path: Path) -> None:
     """A file that a killed demo left, or that is no JSON, ends in the same plain sentence."""
-    file = tmp_path / "control.json"
-    for text in ("{", "[]", json.dumps({"url": "http://127.0.0.1:1", "token": "x"})):
+    file, where = tmp_path / "control.json", {"url": "http://127.0.0.1:1", "token": "x"}
+    for text in ("{", "[]", json.dumps(where), json.dumps({**where, "pid": 2**22 + 1})):
         file.write_text(text)
-        with pytest.raises(NoDemo):
-            send("on", "api-500", file)
+        with pytest.raises(NoDemo, match="no demo is running; start one"):
+            find_demo(None, tmp_path)
+    with pytest.raises(NoDemo, match="no demo is running; start one"):
+        send("on", "api-500", Demo(os.getpid(), "http://127.0.0.1:1", "x"))
+
+
+def test_of_two_demos_one_is_named(tmp_path: Path) -> None:
+    """U17: a fault is never switched in another demo than the one that is meant."""
+    for pid in (os.getpid(), os.getppid()):
+        (tmp_path / f"{pid}.json").write_text(json.dumps({"url": f"http://127.0.0.1:{pid % 1000}", "token": "x", "pid": pid}))
+    assert {demo.pid for demo in running_demos(tmp_path)} == {os.getpid(), os.getppid()}
+    with pytest.raises(NoDemo, match=r"2 demos are running, with the process ids .*; say which one is meant: --demo "):
+        find_demo(None, tmp_path)
+    assert find_demo(os.getppid(), tmp_path).pid == os.getppid()
+    with pytest.raises(NoDemo, match="no demo with the process id 1 is running; running: "):
+        find_demo(1, tmp_path)
 
 
 def test_the_file_is_the_users_own_and_goes_with_its_folder(tmp_path: Path) -> None:
-    """It lies in the runtime folder where there is one, readable for the user alone, and leaves nothing there."""
+    """It lies in the runtime folder where there is one, is the process's own, and leaves nothing there."""
     file = control_file({"XDG_RUNTIME_DIR": str(tmp_path)})
     announce(file, "http://127.0.0.1:1", "token")
     assert (file.parent.parent, file.parent.stat().st_mode & 0o077) == (tmp_path, 0)

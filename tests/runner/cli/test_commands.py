@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sqlite3
 import sys
@@ -324,3 +325,37 @@ async def test_a_demo_that_isnt_installed_says_what_works(tmp_path: Path) -> Non
 
     assert (process.returncode, out) == (2, b"")
     assert b"make install, then .venv/bin/outrider demo" in err
+
+
+@pytest.mark.slow
+async def test_a_person_reads_words_and_a_program_json(tmp_path: Path) -> None:
+    """U7: --log text writes a line of words for each change; without a terminal the journal is JSON."""
+    async with web() as server:
+        await write(tmp_path, http(server.url))
+        process = await start("run", "--log", "text", folder=tmp_path)
+        assert process.stdout
+        lines = [await process.stdout.readline() for _ in range(2)]
+        process.terminate()
+        rest, err = await process.communicate()
+    text = b"".join((*lines, rest)).decode()
+    assert (process.returncode, err) == (0, b"")
+    assert re.search(r"^\d\d:\d\d:\d\d  1 check of checks.yaml run; times are UTC; the page is at http://127", text, re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d  api is up", text, re.MULTILINE)
+    assert "{" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("-v",), 0, "outrider "),
+        (("demo", "--fault", "db-dwon"), 2, "there is no fault db-dwon; the faults are api-500"),
+        (("demo", "--fault", "all"), 2, "there is no fault all"),
+        (("demo", "--off", "all"), 1, "no demo is running"),
+        (("demo", "--faults"), 0, "   db-down          PostgreSQL is stopped"),
+    ],
+)
+async def test_small_words_of_the_command_line(tmp_path: Path, words: tuple[str, ...], code: int, text: str) -> None:
+    """U17, U23: an unknown fault is a usage error, all is for --off alone, and -v says the version."""
+    ended, out, err = await outrider(*words, folder=tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
+    assert (ended, text in out + err) == (code, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from runner.state import STATE_FILE
 from tests.runner.cli.test_commands import OK, outrider, web
 from tests.support import servers
-from tests.support.always_on import write
+from tests.support.always_on import start, write
 
 pytestmark = pytest.mark.slow  # each test starts the command
 
@@ -50,6 +51,52 @@ async def test_a_failure_comes_with_its_finding_and_its_evidence(tmp_path: Path)
     [seen] = json.loads(told)
     assert seen["evidence"]["diagnosis"] == {"connect to 127.0.0.1": "succeeded"}
     assert {"resolve", "connect"} <= {span["name"] for span in seen["spans"]}
+
+
+async def test_what_is_known_is_shown_before_the_end(tmp_path: Path) -> None:
+    """U11: a result is shown as soon as it is there; Ctrl-C ends with what is known, names what isn't, and exits with 3."""
+    async with web() as server, servers.silent() as silent:
+        stalled = f"  stalled: {{kind: http, url: '{silent.url}', interval: 2m, timeout: 60s}}\n"
+        await write(tmp_path, f"  api: {{kind: http, url: '{server.url}'}}\n{stalled}")
+        process = await start("probe", folder=tmp_path, PYTHONUNBUFFERED="1")
+        assert process.stdout
+        assert (await process.stdout.readline()).startswith(b"PASS    api")
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (3, "interrupted: no result of stalled\n")
+
+
+async def test_an_interrupted_probe_gives_its_json(tmp_path: Path) -> None:
+    """U11: a script that ends it gets what is known; a failure that is certain is exit 1."""
+    async with servers.refusing() as dead, servers.silent() as silent:
+        stalled = f"  stalled: {{kind: http, url: '{silent.url}', interval: 2m, timeout: 60s}}\n"
+        await write(tmp_path, f"  dead: {{kind: tcp, host: 127.0.0.1, port: {dead.port}}}\n{stalled}")
+        process = await start("probe", folder=tmp_path, PYTHONUNBUFFERED="1")
+        assert process.stdout
+        assert (await process.stdout.readline()).startswith(b"FAIL    dead")
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 1
+
+
+HEALTH = b'{"db_healthy": true, "redis_healthy": false}'
+
+
+async def test_a_part_is_asked_by_its_name(tmp_path: Path) -> None:
+    """U4: as the alert of a part says it: the whole report is asked, the part is shown and decides the exit code."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(HEALTH), HEALTH)
+    async with servers.canned(answer) as server:
+        parts = "parts: {$.db_healthy: true, $.redis_healthy: true}"
+        await write(tmp_path, f"  api-report: {{kind: health_metrics, url: '{server.url}', {parts}}}\n")
+        code, out, err = await outrider("probe", "api-report/db_healthy", folder=tmp_path)
+        down, told, _ = await outrider("probe", "--json", "api-report/redis_healthy", "api-report/db_healthy", folder=tmp_path)
+        wrong, _, said = await outrider("probe", "api-report/db_healty", folder=tmp_path)
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()] == [["PASS", "api-report/db_healthy"]]
+    assert down == 1
+    assert [one["check"] for one in json.loads(told)] == ["api-report/db_healthy", "api-report/redis_healthy"]
+    assert wrong == 2
+    assert "no such part of api-report: db_healty; did you mean db_healthy?" in said
 
 
 async def test_a_limit_over_a_week_is_kept_for_a_week(tmp_path: Path) -> None:

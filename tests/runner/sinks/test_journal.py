@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from judge.observation import DiagnosisFinding
 from probes.core import Reason
-from runner.sinks.journal import Bridge, Entry, Journal, render
+from runner.sinks.journal import Bridge, Entry, Form, Journal, render
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, made_plan, passed, unknown
 
 API = made_check()
@@ -311,3 +311,28 @@ def test_a_line_that_can_not_be_written_ends_no_journal() -> None:
     kept.close()
     assert [line["message"] for line in lines(stream)] == ["a line of the journal can't be written", "the next one"]
     assert lost == [1]
+
+
+def test_a_person_reads_changes_in_words() -> None:
+    """U7: on a terminal a line for each change, with the time of day; what a target says can't steer the terminal."""
+    stream, check = io.StringIO(), made_check("database")
+    journal = Journal(stream, service="trips", clock=Hands(), form=Form.WORDS)
+    for seen in (
+        passed(check, message="select 1"),
+        passed(check),
+        failed(check, Reason.TIMEOUT, "no answer within 5s \x1b[2J\u202e"),
+        failed(check, Reason.TIMEOUT, "no answer within 5s"),
+        unknown(check),
+        passed(check),
+    ):
+        journal(seen)
+    journal.log(logging.WARNING, "checks.yaml has errors:\nchecks.yaml:3:1  no check")
+    journal.close()
+    assert stream.getvalue().splitlines() == [
+        "12:00:00  database is up: select 1",
+        "12:00:00  database is down: timeout: no answer within 5s \\x1b[2J\\u202e",
+        "12:00:00  database is unknown: starved: the runner was starved",
+        "12:00:00  database is up",
+        "12:00:00  checks.yaml has errors:",
+        "          checks.yaml:3:1  no check",
+    ]
