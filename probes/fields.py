@@ -26,6 +26,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from probes.text import ascii_host
+
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
 UNITS = "x-units"  # in a field's JSON schema: the value of each unit as the field's number, so that a default can be written with a unit
@@ -83,9 +85,10 @@ def host(text: Any) -> str:
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
-        if not _HOST.match(bare):
+        name = bare if bare.isascii() else ascii_host(bare)
+        if not _HOST.match(name):
             raise ValueError(f"{text!r} is neither a name nor an address; leave out scheme, port and path") from None
-        return bare
+        return ascii_host(name)
 
 
 @dataclass(frozen=True, slots=True)

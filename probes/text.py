@@ -9,11 +9,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import idna
+
 _AGES = (("d", 86400, "h", 3600), ("h", 3600, "min", 60))
 _TENTHS = 0.00995  # seconds below which tenths of a millisecond are written
 _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
 _HUNDREDTHS = 9.995  # seconds below which hundredths are written
 _LONGEST_WORD = 100  # characters of a word that are compared
+_LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, with the last dot
 _MOST_KNOWN = 2000  # words that one is compared with
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: around a part that is shown in part, and in no text from outside
 _CLIPPED = re.compile(f"{_OPEN}([0-9]{{1,5}}):([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]")
@@ -83,6 +86,19 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ascii_host(host: str) -> str:
+    """A host as DNS, SNI and certificates have it: signs beyond ASCII by IDNA 2008. Raises ValueError for what can't be a name."""
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode("ascii")
+        except idna.IDNAError as error:
+            raise ValueError(f"{host!r} is no name by IDNA 2008 ({error}); write it in its form with xn--") from None
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _LONGEST_NAME or any(not 0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise ValueError(f"{host[:_LONGEST_NAME]!r} can't be a name: a part is empty, or has more than {_LONGEST_LABEL} characters")
+    return host
 
 
 def host_and_port(host: str, port: int) -> str:

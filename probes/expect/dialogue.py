@@ -11,10 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, W
 from probes.core import Failed, Reason
 from probes.expect.patterns import Pattern, shown
 from probes.expect.template import variables
+from probes.text import clipped, count
 
 LINE_CAP = 64 * 1024  # bytes of one line
 CAP = 1024 * 1024  # bytes of a whole dialogue
 LINES = 10_000  # lines of a whole dialogue: each is searched on the loop, and a megabyte of empty lines would block it for seconds
+UNFINISHED = 2048  # characters of an unfinished line that a failure keeps
 KEPT = 20  # lines that a failure keeps as evidence
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 
@@ -140,6 +142,13 @@ class ReceiveBuffer:
             came = f"after {len(self._left)} bytes of a response" if self._left else "before any response"
             return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
         return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
+
+    def received(self) -> list[str]:
+        """The last lines that were taken, and what has come of the next one, with how much that is."""
+        if not self._left:
+            return self.lines
+        came = clipped(self._left[:LINE_CAP].decode("utf-8", "replace"), UNFINISHED)
+        return [*self.lines[1 - KEPT :], f"{came} ({count(len(self._left), 'byte')} without a line end)"]
 
     def match(self, step: DialogueStep) -> Mapping[str, str] | None:
         """The groups of the expected line, or None before it is there. Raises Failed(status) for a rejected line before it."""

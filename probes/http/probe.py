@@ -21,8 +21,9 @@ from probes.target import Target, TargetRef
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint, Variation
+from probes.wire.handshake import tls_families
 from probes.wire.proxy import Proxy
-from probes.wire.tls import Tls, tls_families
+from probes.wire.tls import Tls
 
 __all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families"]
 

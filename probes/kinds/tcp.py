@@ -15,9 +15,10 @@ from probes.facts import IP, TLS_VERSION
 from probes.text import clipped
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.handshake import tls_families
 from probes.wire.route import Route
 from probes.wire.stream import Stream
-from probes.wire.tls import Tls, tls_families
+from probes.wire.tls import Tls
 
 _ENDS = {"crlf": b"\r\n", "lf": b"\n", "none": b""}
 _LABEL = 128  # characters of a label's value, which comes from the server
@@ -108,7 +109,7 @@ class _TcpDialogue:
             try:
                 await self._expect(step)
             finally:
-                self._ctx.evidence["received"] = self._buffer.lines
+                self._ctx.evidence["received"] = self._buffer.received()
             await self._send(step)
             if step.starttls:
                 await self._start_tls()

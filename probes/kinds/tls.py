@@ -28,9 +28,10 @@ from probes import (
 from probes.facts import TLS_VERSION
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.handshake import tls_families
 from probes.wire.route import Route
 from probes.wire.stream import Stream
-from probes.wire.tls import Tls, broken, day, tls_families
+from probes.wire.tls import Tls, broken, day
 
 _ALERT_WAIT = 0.5  # seconds; they don't count as the target's time
 

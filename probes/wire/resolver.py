@@ -18,7 +18,7 @@ import dns.rdatatype
 import dns.resolver
 
 from probes.core import Failed, Reason
-from probes.text import is_address
+from probes.text import ascii_host, is_address
 
 FRESH = 10.0  # seconds for which /etc/hosts and /etc/resolv.conf are used before they are read again
 ADDRESSES_CAP = 16  # addresses of a response that are used: more could not be tried within any timeout, and a server may name thousands
@@ -68,9 +68,13 @@ class Resolver:
 
         Raises Failed(DNS) where the name doesn't exist, has no address, or no server answers within `within` seconds.
         """
+        if is_address(host):
+            return (host.lower(),)
+        try:
+            host = ascii_host(host)
+        except ValueError as error:
+            raise Failed(Reason.DNS, f"can't resolve the name: {error}") from None
         name = host.lower().rstrip(".")
-        if is_address(name):
-            return (name,)
         names = await self._system_names()
         if name in names.hosts:
             return names.hosts[name]

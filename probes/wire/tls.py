@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from probes.core import Failed, Reason
-from probes.facts import TLS_VERSION
-from probes.families import Family, fact_family, info_family
 from probes.fields import Host, OptionalFile
 from probes.wire.certificate import Certificate
 
@@ -151,65 +148,6 @@ def _unusable(error: OSError, files: Mapping[str, Path | str | None]) -> str:
     return f"can't use tls{f': {named}' if named else ''}: {error.strerror or error}"
 
 
-def presented(tls: ssl.SSLObject) -> list[bytes]:
-    """The chain that the server presented, leaf first, in DER: also after a failed verification."""
-    return _chain(tls, "get_unverified_chain")
-
-
-def verified(tls: ssl.SSLObject) -> list[bytes]:
-    """The chain up to a trusted authority, leaf first, in DER; empty where none was built."""
-    return _chain(tls, "get_verified_chain")
-
-
-def _chain(tls: Any, method: str) -> list[bytes]:
-    if hasattr(tls, method):  # public since Python 3.13
-        return list(getattr(tls, method)() or ())
-    return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in getattr(tls._sslobj, method)() or ()]  # noqa: SLF001 - private until 3.13
-
-
-def version_facts(tls: ssl.SSLObject) -> dict[str, str]:
-    """The version and the cipher suite of a handshake, by OpenSSL's names."""
-    found = {TLS_VERSION: tls.version(), "tls_cipher": (tls.cipher() or (None,))[0]}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def certificate_facts(chain: Sequence[Certificate], trusted: Sequence[Certificate]) -> dict[str, Any]:
-    """The facts of a presented chain and of the verified one; none where the server presented no certificate."""
-    found: dict[str, Any] = {}
-    if chain:
-        leaf = chain[0]
-        found |= {
-            "cert_expiry": min((c.not_after for c in chain if c.not_after is not None), default=None),
-            "cert_not_before": leaf.not_before,
-            "cert_subject": leaf.subject,
-            "cert_issuer": leaf.issuer,
-            "cert_names": ", ".join(leaf.names),
-            "cert_serial": leaf.serial,
-            "cert_fingerprint": leaf.fingerprint,
-        }
-    if trusted:
-        found["chain_expiry"] = min((c.not_after for c in trusted if c.not_after is not None), default=None)
-    return {name: value for name, value in found.items() if value is not None}
-
-
-CERTIFICATE_FACTS = (
-    "cert_expiry",
-    "cert_not_before",
-    "cert_subject",
-    "cert_issuer",
-    "cert_names",
-    "cert_serial",
-    "cert_fingerprint",
-    "chain_expiry",
-)
-
-
-def expires(facts: Mapping[str, Any]) -> float:
-    """When the chain of these facts expires: the verified one, since a presented one may have a cross-signature that nobody needs."""
-    expiry: float = facts.get("chain_expiry", facts.get("cert_expiry", math.inf))
-    return expiry
-
-
 def _ago(seconds: float) -> str:
     """A duration in its largest unit alone, since the message gives the date as well: 40 s, 3 min, 5 h, 12 d."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -263,28 +201,3 @@ def broken(error: ssl.SSLError) -> Failed:
     if words := _OUR_CERTIFICATE.get(text):
         return Failed(Reason.AUTH, words)
     return Failed(Reason.TLS, _BROKEN.get(text, f"TLS failed: {text.lower().replace('_', ' ')}"))
-
-
-def tls_families() -> tuple[Family, ...]:
-    """The families of every kind that uses TLS, filled after a failed handshake, too; the names are the blackbox_exporter's."""
-    return (
-        fact_family(
-            "probe_ssl_earliest_cert_expiry", "When the first certificate of the presented chain expires, Unix time", "cert_expiry"
-        ),
-        fact_family(
-            "probe_ssl_last_chain_expiry_timestamp_seconds",
-            "When the verified chain expires, Unix time; absent where none was verified",
-            "chain_expiry",
-        ),
-        info_family(
-            "probe_ssl_last_chain_info",
-            "The leaf certificate",
-            fingerprint_sha256="cert_fingerprint",
-            subject="cert_subject",
-            issuer="cert_issuer",
-            subjectalternative="cert_names",
-            serialnumber="cert_serial",
-        ),
-        info_family("probe_tls_version_info", "The TLS version in use", version=TLS_VERSION),
-        info_family("probe_tls_cipher_info", "The cipher suite in use", cipher="tls_cipher"),
-    )

@@ -16,13 +16,15 @@ from typing import Protocol, TypeVar, cast
 
 from probes.core import Failed, Measurements, PolicyRefused, Reason
 from probes.facts import DNS_LOOKUP, IP, IP_PROTOCOL, TLS_VERSION
+from probes.text import ascii_host, is_address
 from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.certificate import Certificate
 from probes.wire.dial import first_to_connect
+from probes.wire.handshake import CERTIFICATE_FACTS, certificate_facts, expires, presented, verified, version_facts
 from probes.wire.resolver import Resolver
 from probes.wire.route import Route
 from probes.wire.stream import Stream
-from probes.wire.tls import CERTIFICATE_FACTS, Tls, certificate_facts, expires, failure, presented, verified, version_facts
+from probes.wire.tls import Tls, failure
 
 CERTIFICATES_CAP = 512 * 1024  # bytes in DER of the certificates that are kept
 FRESH = 10.0  # seconds after which a TLS context's files are looked at again
@@ -142,7 +144,10 @@ class Wire:
 
     async def secure(self, ctx: Measurements, stream: Stream, tls: Tls, context: ssl.SSLContext, host: str) -> None:
         """Makes the TLS handshake on an open connection. Raises Failed with the exact reason; facts and evidence have the certificates."""
-        name = (tls.server_name or host).rstrip(".")  # the last dot belongs to DNS: neither SNI (RFC 6066, 3) nor certificates have it
+        try:  # the last dot belongs to DNS: neither SNI (RFC 6066, section 3) nor certificates have it
+            name = host if is_address(host) and not tls.server_name else ascii_host(tls.server_name or host).rstrip(".")
+        except ValueError as error:
+            raise Failed(Reason.HOSTNAME, f"no certificate can be for the host: {error}") from None
         with ctx.phase("tls") as interval:
             try:
                 await stream.handshake(context, name)

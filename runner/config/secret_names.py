@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 _SECRET_NAME = re.compile(r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?|cookie|authorization|signature)\Z", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*).*", re.DOTALL)
 _PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
+_COMMAND = re.compile(r"(?:[A-Za-z]?[0-9]{1,4} )?(?:[A-Z]{1,16}|AUTH (?:TLS|SSL))\Z")
 _EVERYDAY = frozenset({"true", "false", "null", "none", "http", "https"})
 
 
@@ -56,7 +57,7 @@ def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
         for name in type(value).model_fields:
             item = getattr(value, name)
             if isinstance(item, SecretStr):
-                yield from _of_secret(item.get_secret_value())
+                yield from _of_secret(name, item.get_secret_value(), filled_in)
             elif name == "headers" and isinstance(item, Mapping):
                 for key, header in item.items():
                     yield from of_header(str(key), header.get_secret_value() if isinstance(header, SecretStr) else str(header))
@@ -70,7 +71,9 @@ def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
             yield from of_settings(item, filled_in)
 
 
-def _of_secret(text: str) -> Iterator[str]:
+def _of_secret(name: str, text: str, filled_in: Collection[str]) -> Iterator[str]:
+    if name == "send" and _COMMAND.match(text) and text not in filled_in:
+        return  # a bare command such as STARTTLS, which servers repeat
     inside = list(of_url(text))
     yield from inside
     if inside or "://" not in text:

@@ -141,16 +141,15 @@ class _Burst:
         """Makes all trials and returns their outcomes within WITHIN seconds."""
         if self._endpoint.route.proxy is not None:
             return Trials(direct=await self._try_variation(Variation(proxy=False)))
+        if self._seen.reason in TLS:
+            unverified, handshake_only = await self._try_unverified()
+            return Trials(unverified=unverified, handshake_only=handshake_only)
         addresses = await self._addresses()
-        mistrusted = self._seen.reason in TLS
-        others = addresses if len(addresses) > 1 and not mistrusted else ()
-        connected, requested, unverified = await asyncio.gather(
+        connected, requested = await asyncio.gather(
             self._try_each(addresses, self._try_connection),
-            self._try_each(others, lambda address: self._try_variation(Variation(address=address))),
-            self._try_unverified() if mistrusted else _nothing(),
+            self._try_each(addresses if len(addresses) > 1 else (), lambda address: self._try_variation(Variation(address=address))),
         )
-        without_verifying, handshake_only = unverified or (None, False)
-        return Trials(connected, requested, without_verifying, handshake_only)
+        return Trials(connected, requested)
 
     async def _addresses(self) -> Sequence[str]:
         ctx = self._context(_CONNECT)
@@ -177,14 +176,19 @@ class _Burst:
 
         return await self._attempt(dial)
 
-    async def _try_unverified(self) -> tuple[TrialOutcome, bool]:
-        """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake."""
+    async def _try_unverified(self) -> tuple[TrialOutcome | None, bool]:
+        """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake.
+
+        Where TLS begins after a dialogue (STARTTLS, PostgreSQL), a handshake at once is another protocol and would show nothing.
+        """
         if outcome := await self._try_variation(Variation(verify=False)):
             return outcome, False
+        if not self._endpoint.secure:
+            return None, False
         route = replace(self._endpoint.route, tls=self._endpoint.route.tls.model_copy(update={"verify": False}))
 
         async def handshake(ctx: Context) -> None:
-            stream = await ctx.wire.stream(ctx, self._endpoint.host, self._endpoint.port, route.tls, route.alpn(), route)
+            stream = await ctx.wire.stream(ctx, self._endpoint.host, self._endpoint.port, route.tls, self._endpoint.protocols(), route)
             stream.abort()
 
         return await self._attempt(handshake), True
@@ -217,7 +221,3 @@ class _Burst:
 
     def _context(self, seconds: float) -> Context:
         return self._execute.contexts.unlimited(self._planned.check.name, self._clock.monotonic() + seconds)
-
-
-async def _nothing() -> None:
-    """Stands for a trial that isn't needed."""

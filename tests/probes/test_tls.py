@@ -21,6 +21,7 @@ from probes.kinds.http import Http
 from probes.kinds.tls import Handshake, in_words
 from probes.kinds.websocket import WebSocket
 from probes.probe import Context
+from probes.wire.handshake import suite
 from probes.wire.tls import Tls
 from probes.wire.wire import Wire
 from tests.support import servers
@@ -60,7 +61,7 @@ async def test_a_good_certificate_passes(runs: Observer, authority: Authority) -
 
 
 async def test_what_the_certificate_says_fills_the_families(runs: Observer, authority: Authority) -> None:
-    """The blackbox_exporter's TLS families are filled, each with what its name says."""
+    """W16: the blackbox_exporter's TLS families are filled, each with what its name says, and labels as that writes them."""
     seen = await observed(runs, authority, "good")
     filled = {family.name: list(family.read(seen.phases, seen.facts)) for family in Handshake.families}
     (((), expiry),) = filled["probe_ssl_earliest_cert_expiry"]
@@ -68,12 +69,41 @@ async def test_what_the_certificate_says_fills_the_families(runs: Observer, auth
     assert filled["probe_ssl_last_chain_expiry_timestamp_seconds"] == [((), expiry)]
     (((fingerprint, subject, issuer, names, serial), one),) = filled["probe_ssl_last_chain_info"]
     assert (len(fingerprint), one, bool(subject), bool(issuer), bool(serial)) == (64, 1.0, True, True, True)
-    assert set(names.split(", ")) == set(NAMES)
-    assert filled["probe_tls_version_info"] == [(("TLSv1.3",), 1.0)]
+    assert names.split(",") == [name for name in NAMES if name != "127.0.0.1"]
+    assert len(serial) % 2 == 0
+    assert filled["probe_tls_version_info"] == [(("TLS 1.3",), 1.0)]
     assert filled["probe_tls_cipher_info"][0][0][0].startswith("TLS_")
     (((), left),) = filled["probe_tls_valid_seconds"]
     assert left == pytest.approx(90 * DAY, abs=600)
     assert {labels for labels, _ in filled["probe_tls_duration_seconds"]} == {("resolve",), ("connect",), ("tls",)}
+
+
+@pytest.mark.parametrize(
+    ("openssl", "standard"),
+    [
+        ("TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        ("ECDHE-RSA-AES256-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+        ("DHE-RSA-AES128-SHA256", "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"),
+        ("ECDHE-RSA-AES256-SHA", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
+        ("AES256-GCM-SHA384", "TLS_RSA_WITH_AES_256_GCM_SHA384"),
+        ("AES128-SHA", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("DHE-DSS-CAMELLIA256-SHA", "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA"),
+        ("PSK-AES256-CCM8", "PSK-AES256-CCM8"),
+    ],
+)
+def test_a_suite_by_its_standard_name(openssl: str, standard: str) -> None:
+    """W16: the cipher suites that a check can speak have the names of the standards, which the exporter writes."""
+    assert suite(openssl) == standard
+
+
+def test_the_default_suites_have_standard_names() -> None:
+    """W16: none that a check offers keeps OpenSSL's name."""
+    for minimum in ("1.0", "1.2"):
+        names = [suite(cipher["name"]) for cipher in Tls.model_validate({"minimum": minimum}).context().get_ciphers()]
+        assert [name for name in names if not name.startswith("TLS_") and "PSK" not in name and "SRP" not in name] == []
 
 
 async def test_a_certificate_that_ends_too_soon(runs: Observer, authority: Authority) -> None:

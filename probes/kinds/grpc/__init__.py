@@ -30,10 +30,12 @@ from probes.http.message import Response
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.handshake import tls_families
 from probes.wire.route import Route
-from probes.wire.tls import Tls, tls_families
+from probes.wire.tls import Tls
 
 BODY_CAP = 64 * 1024  # bytes: a HealthCheckResponse has two
+_ALPN = ("h2",)
 _OK = Statuses.parse(200)
 
 
@@ -105,7 +107,7 @@ class Grpc(Probe):
         return True
 
     def endpoint(self) -> Endpoint:
-        return Endpoint.of(self.host, self.port, self.tls, self.ip)
+        return Endpoint.of(self.host, self.port, self.tls, self.ip, _ALPN)
 
     def asks(self) -> tuple[Ask, ...]:
         return (Ask("POST", self._url()),)
@@ -117,7 +119,7 @@ class Grpc(Probe):
         request = self._build_request(ctx)
         refuse_line_breaks(request)
         await ctx.permit("POST", self._url())
-        stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, ("h2",), Route(ip=self.ip))
+        stream = await ctx.wire.stream(ctx, self.host, self.port, self.tls, _ALPN, Route(ip=self.ip))
         try:
             if stream.tls is not None and stream.tls.selected_alpn_protocol() != "h2":
                 raise Failed(Reason.PROTOCOL, "the server didn't agree to HTTP/2 in the TLS handshake; gRPC needs it")

@@ -20,7 +20,8 @@ from probes.kinds.postgres.session import Outcome, Session, lock_limit
 from probes.kinds.postgres.values import ELEMENT_OF, INTERVAL, is_binary, may_be_array, read_array, read_value
 from probes.text import count, one_line, setting
 from probes.wire.endpoint import Endpoint
-from probes.wire.tls import Tls, tls_families
+from probes.wire.handshake import tls_families
+from probes.wire.tls import Tls
 
 _QUERY_SHOWN = 60  # characters of the query in a message
 _MARGIN = 0.05  # share of the remaining time, at most 0.1 s: the server stops the query before the deadline and can report it

@@ -20,7 +20,8 @@ from probes.kinds.redis.url import RedisUrl, read_redis_url
 from probes.text import clipped
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP
-from probes.wire.tls import Tls, tls_families
+from probes.wire.handshake import tls_families
+from probes.wire.tls import Tls
 
 TTL = 60  # seconds after which Redis deletes a key that the probe could not delete; longer where the run may take longer
 

@@ -38,10 +38,12 @@ from probes.target import Target, TargetRef
 from probes.text import clipped
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
+from probes.wire.handshake import tls_families
 from probes.wire.route import Route
 from probes.wire.stream import Stream
-from probes.wire.tls import Tls, tls_families
+from probes.wire.tls import Tls
 
+_ALPN = ("http/1.1",)
 _CLOSE_TIMEOUT = 1.0  # seconds to wait for the server's close; the run passes also without it
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _SWITCHED = Statuses.parse(101)
@@ -183,7 +185,7 @@ class WebSocket(Probe):
     def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         tls = self.tls if split.scheme == "https" else None
-        return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls, self.ip)
+        return Endpoint.of(split.hostname or "", split.port or (443 if tls else 80), tls, self.ip, _ALPN)
 
     def cleanup_seconds(self) -> float:
         return _CLOSE_TIMEOUT
@@ -194,7 +196,7 @@ class WebSocket(Probe):
         await ctx.permit("GET", str(url))
         tls = self.tls if url.scheme == "https" else None
         host = url.raw_host.decode("ascii").strip("[]")
-        stream = await ctx.wire.stream(ctx, host, url.port or (443 if tls else 80), tls, ("http/1.1",), Route(ip=self.ip))
+        stream = await ctx.wire.stream(ctx, host, url.port or (443 if tls else 80), tls, _ALPN, Route(ip=self.ip))
         try:
             socket = Socket(ctx, stream)
             with ctx.phase("handshake") as interval:

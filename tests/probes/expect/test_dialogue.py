@@ -172,8 +172,34 @@ async def test_a_line_that_never_comes(runs: Observer) -> None:
     """At the deadline the step is named, and what was heard before is evidence."""
     seen = await observed(runs, _saying(b"hello\r\n220", stay=True), {"expect": "^hello"}, {"expect": "^220"}, within=0.2)
     assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in dialogue of step 2")
-    assert seen.evidence["received"] == ["hello"]
+    assert seen.evidence["received"] == ["hello", "220 (3 bytes without a line end)"]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
+
+
+async def test_a_prompt_without_a_line_end(runs: Observer) -> None:
+    """W16: what had come at the deadline is shown, though it is no line yet."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"welcome\r\nlogin: ")
+        await reader.read()
+
+    seen = await observed(runs, talk, {"expect": "^ready"}, within=0.3)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
+    assert seen.evidence["received"] == ["welcome", "login:  (7 bytes without a line end)"]
+
+
+@pytest.mark.parametrize("command", ["STARTTLS", "AUTH TLS", "a1 STARTTLS", "0042 CAPABILITY", "PING"])
+async def test_a_command_is_no_secret(runs: Observer, command: str) -> None:
+    """W16: a bare command that is sent isn't blotted out of what the server sends; other texts are."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"250 {command}\r\n".encode())
+        writer.write(b"250 you sent " + await reader.readline() + b"250 and " + await reader.readline())
+        await reader.read()
+
+    steps = [{"send": command}, {"send": "PASS HUNTER2"}, {"expect": "^250 and", "reject": "^550"}, {"expect": "^never"}]
+    seen = await observed(runs, talk, *steps, within=0.3)
+    assert seen.evidence["received"] == [f"250 {command}", f"250 you sent {command}", "250 and ***"]
 
 
 async def test_a_password_is_in_no_record(runs: Observer) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from probes.kinds.tcp import Tcp
 from runner.config.secret_names import is_secret_name, of_settings, of_url, worth_redacting
 
 
@@ -63,6 +64,12 @@ class _Settings(BaseModel):
         "client_secret": SecretStr("xyz"),
     }
     inner: tuple[_Inner, ...] = (_Inner(password="written-out"),)
+
+
+def test_a_command_from_a_variable_is_a_secret() -> None:
+    """W16: what a dialogue sends is a secret, but for a bare command that the file itself writes."""
+    probe = Tcp.model_validate({"host": "x", "port": 1, "dialogue": [{"send": "STARTTLS"}, {"send": "HUNTER"}, {"send": "PASS x"}]})
+    assert set(of_settings(probe, {"HUNTER"})) == {"HUNTER", "PASS x"}
 
 
 def test_secrets_are_found_in_settings_by_field_name_and_source() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from judge.findings import TLS
 from judge.observation import Check, DiagnosisFinding, Observation
 from probes.core import Reason, Verdict
 from probes.fields import Rate
+from probes.kinds.grpc import Grpc
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
+from probes.kinds.postgres import Postgres
 from probes.kinds.redis import Redis
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
@@ -111,6 +116,73 @@ async def test_what_is_no_http_is_shaken_hands_with(authority: Authority) -> Non
         _, told = await found(bench, made(Handshake, host="localhost", port=server.port, tls={"ca": authority.ca_file}))
     assert told is not None
     assert told.text == "certificate not trusted, but the TLS handshake works without verification"
+
+
+STARTTLS = [{"expect": "^220 "}, {"send": "STARTTLS"}, {"expect": "^220 ", "starttls": True}]
+
+
+async def _mail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext | None) -> None:
+    writer.write(b"220 mail\r\n")
+    if await reader.readline() != b"STARTTLS\r\n":
+        return
+    writer.write(b"220 go ahead\r\n")
+    if tls is not None:
+        with contextlib.suppress(OSError):
+            await writer.start_tls(tls)
+    else:
+        await reader.read(100)
+        writer.write(b"554 no TLS here\r\n")
+
+
+@pytest.mark.parametrize("which", ["self_signed", "expired", "wrong_host", "none"])
+async def test_tls_that_begins_after_a_dialogue(authority: Authority, which: str) -> None:
+    """S4b: a handshake at once is another protocol than STARTTLS: nothing is found by it, and the server doesn't see one."""
+    came: list[int] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(1)
+        await _mail(reader, writer, getattr(authority, which, None))
+
+    async with servers.speaking(talk) as server, lab() as bench:
+        tls = {"ca": authority.ca_file}
+        seen, told = await found(bench, made(Tcp, host="localhost", port=server.port, dialogue=STARTTLS, tls=tls))
+    assert seen.reason in TLS, seen.message
+    assert (told, len(came)) == (None, 1)
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "require"])
+@pytest.mark.parametrize("letter", [b"S", b"N"])
+async def test_postgres_tls_is_no_handshake_at_once(authority: Authority, mode: str, letter: bytes) -> None:
+    """S4b: PostgreSQL asks for TLS in its own words first; a trial without them shows nothing, and isn't made."""
+    came: list[int] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(1)
+        await reader.readexactly(8)
+        writer.write(letter)
+        if letter == b"S":
+            with contextlib.suppress(OSError):
+                await writer.start_tls(authority.self_signed if mode == "verify-full" else authority.ancient)
+
+    async with servers.speaking(talk) as server, lab() as bench:
+        seen, told = await found(bench, made(Postgres, dsn=f"postgresql://me:word@localhost:{server.port}/x?sslmode={mode}"))
+    assert seen.reason in TLS, seen.message
+    assert (told, len(came)) == (None, 1)
+
+
+async def test_a_handshake_offers_the_kinds_own_protocols(authority: Authority) -> None:
+    """S4b: a trial of gRPC offers h2, as its runs do: a server that speaks nothing else would refuse another offer."""
+    offered: list[str | None] = []
+
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        offered.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+
+    async with servers.speaking(talk, tls=authority.offering) as server, lab() as bench:
+        seen, told = await found(bench, made(Grpc, host="localhost", port=server.port, tls={}))
+    assert seen.reason is Reason.UNTRUSTED
+    assert told is not None
+    assert "the TLS handshake works without verification" in told.text
+    assert offered[-1] == "h2"
 
 
 async def test_a_service_that_accepts_and_says_nothing() -> None:
