@@ -89,7 +89,7 @@ def is_address(host: str) -> bool:
 
 
 def ascii_host(host: str) -> str:
-    """A host as DNS, SNI and certificates have it: signs beyond ASCII by IDNA 2008. Raises ValueError for what can't be a name."""
+    """A host as DNS, SNI and certificates have it: characters beyond ASCII by IDNA 2008. Raises ValueError for what can't be a name."""
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")

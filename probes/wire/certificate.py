@@ -126,7 +126,7 @@ def _text(data: bytes, tag: int) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else f"\\{ord(sign):02x}" for sign in text[:TEXT_CAP])[:TEXT_CAP]
+    return "".join(letter if letter.isprintable() else f"\\{ord(letter):02x}" for letter in text[:TEXT_CAP])[:TEXT_CAP]
 
 
 def _distinguished_name(data: bytes) -> str:
