@@ -94,6 +94,7 @@ _ALL = (
     Fault("cert-expired", "the certificate of the TLS front has expired", _show_expired, _show_good),
     Fault("cert-wrong-host", "the certificate of the TLS front names another host", _show_wrong_host, _show_good),
     Fault("login-refused", "the probe's user is refused with 401", off=_clear_lockout),
+    Fault("revoke-refused", "a token can't be revoked: 400, as the application is built"),
     Fault("metrics-silent", "required metric families are declared but have no sample"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,7 +13,7 @@ from starlette.routing import Route
 from demo._database import Database, User
 from demo._limits import Lockout
 from demo._meter import Meter
-from demo._responses import Trouble, fields_of
+from demo._responses import Trouble, body_of, fields_of
 from demo._world import PROBE_USER, World
 
 WEEK = 604800
@@ -22,6 +23,12 @@ WEEK = 604800
 class _Session:
     user: User
     until: float
+
+
+class RevokeForm(BaseModel):
+    """What a token is revoked with."""
+
+    token: str = Field(min_length=1)
 
 
 class Auth:
@@ -39,7 +46,7 @@ class Auth:
             Route("/api/auth/me", self.me),
             Route("/api/auth/revoke", self.revoke, methods=["POST"]),
             Route("/api/auth/account", self.account, methods=["DELETE"]),
-            Route("/api/csrf-token", self.csrf),
+            Route("/api/csrf-token", self.other_csrf),
             Route("/api/csrf/token", self.csrf),
         ]
 
@@ -49,20 +56,16 @@ class Auth:
         return len(self._sessions)
 
     def user_of(self, request: Request) -> User | None:
-        """The user whose token the request bears; None without a token. Raises Trouble 401 for a bad one."""
+        """The user whose token the request bears; None without a token, and for a bad one, as in the real one."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        session = self._sessions.get(token)
-        if session is None or session.until <= self._world.clock.time():
-            raise Trouble(401, "Could not validate credentials", headers={"WWW-Authenticate": "Bearer"})
-        return session.user
+        session = self._sessions.get(token) if scheme.lower() == "bearer" else None
+        return session.user if session and session.until > self._world.clock.time() else None
 
     def need_user(self, request: Request) -> User:
-        """As user_of; raises Trouble 401 without a token as well."""
+        """As user_of; raises Trouble 401 where that is nobody."""
         user = self.user_of(request)
         if user is None:
-            raise Trouble(401, "Not authenticated", headers={"WWW-Authenticate": "Bearer"})
+            raise Trouble(401, "Could not validate credentials", headers={"WWW-Authenticate": "Bearer"})
         return user
 
     async def token(self, request: Request) -> Response:
@@ -104,9 +107,10 @@ class Auth:
         return JSONResponse({"id": user.id, "email": user.email, "name": user.name})
 
     async def revoke(self, request: Request) -> Response:
-        """Makes the token worthless."""
-        self.need_user(request)
-        self._sessions.pop(request.headers["authorization"].partition(" ")[2], None)
+        """Makes the token in the body worthless."""
+        form = await body_of(request, RevokeForm)
+        if "revoke-refused" in self._world.faults or self._sessions.pop(form.token, None) is None:
+            raise Trouble(400, "Invalid token")
         return JSONResponse({"message": "Token revoked"})
 
     async def account(self, _request: Request) -> Response:
@@ -114,6 +118,14 @@ class Auth:
         self._world.forbidden.append("DELETE /api/auth/account")
         return JSONResponse({"message": "Account deleted"})
 
-    async def csrf(self, _request: Request) -> Response:
-        """A token for forms without a bearer token; nothing here asks for it back."""
-        return JSONResponse({"csrf_token": secrets.token_urlsafe(24)})
+    async def csrf(self, request: Request) -> Response:
+        """A token for requests without a bearer token: they send it back in its cookie and in X-CSRF-Token."""
+        token = f"{secrets.token_urlsafe(32)}.{int(self._world.clock.time())}.{secrets.token_hex(32)}"
+        response = JSONResponse({"csrf_token": token, "header_name": "X-CSRF-Token"})
+        secure = request.headers.get("x-forwarded-proto", "").lower() == "https"
+        response.set_cookie("csrf_token", token, max_age=14400, samesite="strict", secure=secure)
+        return response
+
+    async def other_csrf(self, _request: Request) -> Response:
+        """A token of another form, which nothing accepts."""
+        return JSONResponse({"success": True, "csrf_token": secrets.token_hex(32)})

@@ -85,7 +85,7 @@ class Trips:
         """A story for a place: kept ones first, unless force_refresh; ten new ones a user and day."""
         form, user = await body_of(request, StoryForm), self._auth.user_of(request)
         if user is None and (form.save or form.style not in ("default", "family")):
-            raise Trouble(401, "Sign in for other styles and to save stories", headers={"WWW-Authenticate": "Bearer"})
+            raise Trouble(403, "This storytelling style is only available for authenticated users.")
         key, lazy = _key(form), "story-cached" in self._world.faults
         kept = await self._cache.get(key) if lazy or not form.force_refresh else None
         if kept is not None:

@@ -17,8 +17,14 @@ from demo.api.auth import Auth
 
 ANONYMOUS_LETTERS = 500
 VOICES = [
-    {"id": f"en-US-Neural2-{letter}", "name": name, "language_code": "en-US", "gender": gender, "type": "Neural2"}
-    for letter, name, gender in (("A", "Dusty", "MALE"), ("C", "Juniper", "FEMALE"), ("D", "Marlow", "MALE"), ("F", "Sierra", "FEMALE"))
+    {"name": f"en-US-{name}", "language_code": "en-US", "gender": gender, "premium": premium, "description": description}
+    for name, gender, premium, description in (
+        ("Standard-C", "FEMALE", False, "A clear voice"),
+        ("Standard-D", "MALE", False, "A calm voice"),
+        ("Neural2-A", "MALE", True, "A warm voice"),
+        ("Neural2-C", "FEMALE", True, "A lively voice"),
+        ("Neural2-F", "FEMALE", True, "A deep voice"),
+    )
 ]
 
 
@@ -51,18 +57,18 @@ class Voice:
         ]
 
     async def voices(self, _request: Request) -> Response:
-        """A list that never changes: what a user asks for first."""
-        return JSONResponse(VOICES)
+        """A list that never changes, for users that don't pay: what a user asks for first."""
+        return JSONResponse([voice for voice in VOICES if not voice["premium"]])
 
     async def synthesize(self, request: Request) -> Response:
         """Where the audio of a text lies; 500 letters without a login."""
         form, user = await body_of(request, SpeechForm), self._auth.user_of(request)
         if user is None and len(form.text) > ANONYMOUS_LETTERS:
             raise Trouble(400, f"Sign in for texts above {ANONYMOUS_LETTERS} characters")
-        if form.voice_name is not None and form.voice_name not in {voice["id"] for voice in VOICES}:
+        if form.voice_name is not None and form.voice_name not in {voice["name"] for voice in VOICES}:
             raise Trouble(400, f"Unknown voice {form.voice_name}")
         place = f"https://storage.example/roadtrip-audio/{uuid.uuid4()}.mp3"
-        return JSONResponse({"audio_url": place, "expiration_minutes": 60, "is_permanent": form.permanent and user is not None})
+        return JSONResponse({"audio_url": place, "expiration_minutes": 30, "is_permanent": False})
 
     async def transcribe(self, request: Request) -> Response:
         """200 with an error text when it fails, as the real one."""

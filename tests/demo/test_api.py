@@ -13,6 +13,7 @@ from tests.support.clock import FakeClock
 STORY = {"location": {"latitude": 37.8, "longitude": -122.4}, "interests": ["history"], "force_refresh": True}
 TRIP = {"origin": "San Francisco, CA", "destination": "Los Angeles, CA"}
 SEARCH = {"location": {"lat": 37.8, "lng": -122.4}, "date": "2026-12-01", "party_size": 2}
+ANYONE = {"Authorization": "Bearer anonymous"}
 OF_THE_GUIDE = (
     "http_request_duration_seconds http_requests_total active_users_total ai_request_duration_seconds booking_conversion_rate "
     "booking_initiated_total booking_completed_total booking_failed_total revenue_total commission_earned_total auth_login_failed_total "
@@ -55,7 +56,7 @@ async def test_headers_are_those_of_the_real_one(api: httpx.AsyncClient) -> None
 
 async def test_an_error_has_the_real_ones_form(api: httpx.AsyncClient) -> None:
     """404 and 422 come as error{code, message, error_id, timestamp}."""
-    missing, invalid = await api.get("/api/nowhere"), await api.post("/api/directions", content=b"{")
+    missing, invalid = await api.get("/api/nowhere"), await api.post("/api/directions", content=b"{", headers=ANYONE)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "HTTP_404")
     assert (invalid.status_code, invalid.json()["error"]["code"]) == (422, "VALIDATION_ERROR")
     assert {"message", "error_id", "timestamp"} <= missing.json()["error"].keys()
@@ -80,7 +81,10 @@ async def test_the_thousand_and_first_request_of_an_hour_is_429(standin: StandIn
 async def test_a_login_opens_the_users_page_until_it_is_revoked(standin: StandIn, api: httpx.AsyncClient, bearer: dict[str, str]) -> None:
     """A token is good for /me, and worth nothing after revoke."""
     assert (await api.get("/api/auth/me", headers=bearer)).json()["email"] == standin.environment()["PROBE_USER"]
-    assert (await api.post("/api/auth/revoke", headers=bearer)).status_code == 200
+    token = {"token": bearer["Authorization"].removeprefix("Bearer ")}
+    assert (await api.post("/api/auth/revoke", headers=bearer)).status_code == 422
+    assert (await api.post("/api/auth/revoke", headers=bearer, json=token)).status_code == 200
+    assert (await api.post("/api/auth/revoke", headers=bearer, json=token)).status_code == 400
     assert (await api.get("/api/auth/me", headers=bearer)).status_code == 401
     assert (await api.get("/api/auth/me")).status_code == 401
 
@@ -99,7 +103,7 @@ async def test_five_bad_logins_lock_the_account(standin: StandIn, api: httpx.Asy
 
 async def test_directions_have_legs(api: httpx.AsyncClient) -> None:
     """A trip has a route of legs with distances and durations."""
-    legs = (await api.post("/api/directions", json={**TRIP, "waypoints": ["Monterey, CA"]})).json()["routes"][0]["legs"]
+    legs = (await api.post("/api/directions", json={**TRIP, "waypoints": ["Monterey, CA"]}, headers=ANYONE)).json()["routes"][0]["legs"]
     assert [leg["end_address"] for leg in legs] == ["Monterey, CA", "Los Angeles, CA"]
     assert all(leg["distance"]["value"] > 100_000 for leg in legs)
 
@@ -111,11 +115,11 @@ async def test_a_story_comes_from_the_model_and_then_from_the_cache(
     first = (await api.post("/api/stories/generate", json=STORY, headers=bearer)).json()
     assert (first["metadata"]["is_fallback"], first["from_cache"]) == (False, False)
     lazily = {**STORY, "force_refresh": False}
-    assert (await api.post("/api/stories/generate", json=lazily)).json()["from_cache"]
-    assert not (await api.post("/api/stories/generate", json=STORY)).json()["from_cache"]
+    assert (await api.post("/api/stories/generate", json=lazily, headers=ANYONE)).json()["from_cache"]
+    assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["from_cache"]
     assert standin.world.asked(part="ai") == 2
     standin.world.clock.advance(7 * 86400)  # type: ignore[attr-defined]
-    assert not (await api.post("/api/stories/generate", json=lazily)).json()["from_cache"]
+    assert not (await api.post("/api/stories/generate", json=lazily, headers=ANYONE)).json()["from_cache"]
 
 
 async def test_the_eleventh_story_of_a_day_is_429(
@@ -134,13 +138,13 @@ async def test_the_eleventh_story_of_a_day_is_429(
 @pytest.mark.parametrize("wrong", [{"interests": []}, {"interests": list("abcdef")}, {"location": {"latitude": 91, "longitude": 0}}])
 async def test_a_story_wants_one_to_five_interests_and_a_place(api: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
     """A story form that is out of bounds is 422."""
-    assert (await api.post("/api/stories/generate", json={**STORY, **wrong})).status_code == 422
+    assert (await api.post("/api/stories/generate", json={**STORY, **wrong}, headers=ANYONE)).status_code == 422
 
 
 async def test_an_anonymous_listener_gets_plain_styles_and_saves_nothing(api: httpx.AsyncClient) -> None:
     """Other styles and saving want a login."""
-    assert (await api.post("/api/stories/generate", json={**STORY, "style": "noir"})).status_code == 401
-    assert (await api.post("/api/stories/generate", json={**STORY, "save": True})).status_code == 401
+    assert (await api.post("/api/stories/generate", json={**STORY, "style": "noir"}, headers=ANYONE)).status_code == 403
+    assert (await api.post("/api/stories/generate", json={**STORY, "save": True}, headers=ANYONE)).status_code == 403
 
 
 async def test_reservations_are_searched_at_both_partners(standin: StandIn, api: httpx.AsyncClient, bearer: dict[str, str]) -> None:
@@ -152,7 +156,7 @@ async def test_reservations_are_searched_at_both_partners(standin: StandIn, api:
     place = {"provider": "opentable", "venue_id": results[0]["venueId"], "date": "2026-12-01", "party_size": 2}
     free = await api.post("/api/reservations/check-availability", json=place, headers=bearer)
     assert "19:00" in free.json()["available_times"]
-    assert (await api.post("/api/reservations/search", json=SEARCH)).status_code == 401
+    assert (await api.post("/api/reservations/search", json=SEARCH, headers=ANYONE)).status_code == 401
     assert standin.world.forbidden == []
 
 
@@ -171,10 +175,10 @@ async def test_a_booking_is_noted_as_forbidden(standin: StandIn, api: httpx.Asyn
 async def test_voice_routes(api: httpx.AsyncClient, bearer: dict[str, str]) -> None:
     """Speech for 500 letters without a login and for more with one; the assistant wants one."""
     long = {"text": "a" * 501}
-    assert (await api.post("/api/tts/synthesize", json={"text": "hello"})).json()["audio_url"].endswith(".mp3")
-    assert (await api.post("/api/tts/synthesize", json=long)).status_code == 400
+    assert (await api.post("/api/tts/synthesize", json={"text": "hello"}, headers=ANYONE)).json()["audio_url"].endswith(".mp3")
+    assert (await api.post("/api/tts/synthesize", json=long, headers=ANYONE)).status_code == 400
     assert (await api.post("/api/tts/synthesize", json=long, headers=bearer)).status_code == 200
-    assert (await api.post("/api/stt/transcribe", json={"audio_base64": "?"})).json()["error"]
+    assert (await api.post("/api/stt/transcribe", json={"audio_base64": "?"}, headers=ANYONE)).json()["error"]
     assert (await api.post("/api/voice-assistant/interact", json={"voice_input": {"text": "hi"}}, headers=bearer)).status_code == 200
     assert (await api.get("/api/voice/status")).status_code == 401
     assert (await api.get("/api/voice/metrics", headers=bearer)).json()["circuit_breakers"]["ai"] == "closed"
@@ -203,3 +207,24 @@ async def test_no_limits_lifts_the_limiter(standin: StandIn, api: httpx.AsyncCli
     for _ in range(1000):
         standin.api.front.hourly.take("127.0.0.1")
     assert (await api.get("/api/tts/voices")).status_code == 200
+
+
+async def test_a_change_wants_a_bearer_or_the_csrf_token(api: httpx.AsyncClient) -> None:
+    """R4: a POST with neither is the real one's 500; any bearer token will do, or the CSRF token in its cookie and in its header."""
+    refused = await api.post("/api/directions", json=TRIP)
+    assert (refused.status_code, refused.json()["error"]["message"]) == (500, "403: CSRF validation failed")
+    assert (await api.post("/api/directions", json=TRIP, headers=ANYONE)).status_code == 200
+    for route, status in (("/api/csrf/token", 200), ("/api/csrf-token", 500)):
+        token = (await api.get(route)).json()["csrf_token"]
+        both = {"X-CSRF-Token": token, "Cookie": f"csrf_token={token}"}
+        assert (await api.post("/api/directions", json=TRIP, headers=both)).status_code == status, route
+    for half in ({"X-CSRF-Token": "a.b.c"}, {"Cookie": "csrf_token=a.b.c"}, {"X-CSRF-Token": "a.b.c", "Cookie": "csrf_token=a.b.d"}):
+        assert (await api.post("/api/directions", json=TRIP, headers=half)).status_code == 500
+    assert (await api.get("/api/directions")).status_code == 405
+
+
+async def test_voices_have_a_name_and_no_id(api: httpx.AsyncClient) -> None:
+    """R4: a voice has the real one's members, and a bad token gets what an anonymous caller gets."""
+    voices = (await api.get("/api/tts/voices")).json()
+    assert {frozenset(voice) for voice in voices} == {frozenset({"name", "language_code", "gender", "premium", "description"})}
+    assert (await api.get("/api/tts/voices", headers=ANYONE)).json() == voices

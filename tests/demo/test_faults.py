@@ -17,7 +17,7 @@ from demo.faults import FAULTS, UnknownFault
 from demo.servers import HOST
 from demo.standin import StandIn
 from tests.demo.conftest import login
-from tests.demo.test_api import SEARCH, STORY, TRIP
+from tests.demo.test_api import ANYONE, SEARCH, STORY, TRIP
 
 pytestmark = pytest.mark.slow  # each waits for what it breaks
 APPLICATION = ("/health/", "/health/ready", "/health/metrics", "/api/tts/voices")
@@ -55,7 +55,7 @@ async def test_every_fault_goes_back(standin: StandIn, api: httpx.AsyncClient) -
     assert standin.on == frozenset()
     assert (await api.get("/health/ready")).json()["status"] == "ready"
     assert (await login(standin, api)).status_code == 200
-    assert not (await api.post("/api/stories/generate", json=STORY)).json()["metadata"]["is_fallback"]
+    assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["metadata"]["is_fallback"]
     assert (await tell(standin, api)).status_code == 200
     assert "mock" not in (await tables(standin, api)).json()
     await handshake(standin)
@@ -155,7 +155,7 @@ async def test_redis_down(standin: StandIn, api: httpx.AsyncClient) -> None:
             await client.ping()
     assert (await api.get("/health/ready")).json()[1] == 503
     assert not (await api.get("/health/metrics")).json()["redis_healthy"]
-    assert (await api.post("/api/stories/generate", json=STORY)).status_code == 200
+    assert (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).status_code == 200
     await standin.switch_off("redis-down")
     assert (await api.get("/health/metrics")).json()["redis_healthy"]
 
@@ -168,17 +168,19 @@ async def test_redis_readonly(standin: StandIn, api: httpx.AsyncClient) -> None:
         with pytest.raises(ReadOnlyError):
             await client.set("outrider:test", "1")
     assert (await api.get("/health/ready")).json()["status"] == "ready"
-    assert (await api.post("/api/stories/generate", json=STORY)).status_code == 200
+    assert (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).status_code == 200
 
 
 async def test_ai_down(standin: StandIn, api: httpx.AsyncClient) -> None:
     """The model answers 503, and the API a canned story with 200 that marks itself as fallback."""
     await standin.switch_on("ai-down")
     assert (await tell(standin, api)).status_code == 503
-    story = await api.post("/api/stories/generate", json=STORY)
+    story = await api.post("/api/stories/generate", json=STORY, headers=ANYONE)
     assert (story.status_code, story.json()["metadata"]["is_fallback"], story.json()["metadata"]["provider"]) == (200, True, "fallback")
     await standin.switch_off("ai-down")
-    assert not (await api.post("/api/stories/generate", json={**STORY, "force_refresh": False})).json()["metadata"]["is_fallback"]
+    assert not (await api.post("/api/stories/generate", json={**STORY, "force_refresh": False}, headers=ANYONE)).json()["metadata"][
+        "is_fallback"
+    ]
 
 
 async def test_ai_slow(standin: StandIn, api: httpx.AsyncClient) -> None:
@@ -186,7 +188,7 @@ async def test_ai_slow(standin: StandIn, api: httpx.AsyncClient) -> None:
     await standin.switch_on("ai-slow")
     answer = await tell(standin, api, stream=True)
     assert answer.elapsed.total_seconds() >= standin.world.delays.first_token
-    story = await api.post("/api/stories/generate", json=STORY)
+    story = await api.post("/api/stories/generate", json=STORY, headers=ANYONE)
     assert (story.json()["metadata"]["is_fallback"], story.elapsed.total_seconds() >= standin.world.delays.first_token) == (False, True)
 
 
@@ -196,7 +198,7 @@ async def test_ai_truncated(standin: StandIn, api: httpx.AsyncClient) -> None:
     events = [json.loads(line[6:]) for line in (await tell(standin, api, stream=True)).text.splitlines() if line]
     assert [event["candidates"][0]["content"]["parts"][0]["text"] for event in events] == ["bri"]
     assert "finishReason" not in events[-1]["candidates"][0]
-    assert not (await api.post("/api/stories/generate", json=STORY)).json()["metadata"]["is_fallback"]
+    assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["metadata"]["is_fallback"]
 
 
 async def test_ai_throttled(standin: StandIn, api: httpx.AsyncClient) -> None:
@@ -204,13 +206,13 @@ async def test_ai_throttled(standin: StandIn, api: httpx.AsyncClient) -> None:
     await standin.switch_on("ai-throttled")
     answer = await tell(standin, api)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
-    assert not (await api.post("/api/stories/generate", json=STORY)).json()["metadata"]["is_fallback"]
+    assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["metadata"]["is_fallback"]
 
 
 async def test_story_cached(standin: StandIn, api: httpx.AsyncClient) -> None:
     """From the first request on stories come from the cache, whatever force_refresh says, with 200."""
     await standin.switch_on("story-cached")
-    answers = [(await api.post("/api/stories/generate", json=STORY)).json() for _ in range(2)]
+    answers = [(await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json() for _ in range(2)]
     assert [answer["from_cache"] for answer in answers] == [True, True]
     assert answers[0]["id"] == answers[1]["id"]
 
@@ -268,7 +270,7 @@ async def test_login_refused(standin: StandIn, api: httpx.AsyncClient) -> None:
     assert [answer.status_code for answer in refused] == [401] * 5 + [423]
     other = {"username": "traveller@roadtrip.example", "password": "open-trip-2026"}
     assert (await api.post("/api/auth/token", data=other)).status_code == 200
-    assert (await api.post("/api/directions", json=TRIP)).status_code == 200
+    assert (await api.post("/api/directions", json=TRIP, headers=ANYONE)).status_code == 200
     await standin.switch_off("login-refused")
     assert (await login(standin, api)).status_code == 200
 
@@ -281,3 +283,14 @@ async def test_metrics_silent(standin: StandIn, api: httpx.AsyncClient) -> None:
     assert "# TYPE ai_request_duration_seconds histogram" in answer.text
     assert not re.search(r"^ai_request_duration_seconds", answer.text, re.MULTILINE)
     assert re.search(r"^revenue_total", answer.text, re.MULTILINE)
+
+
+async def test_a_token_that_cant_be_revoked(standin: StandIn, api: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    """R4: with revoke-refused the right token is 400 "Invalid token", as the application is built, and stays good."""
+    token = {"token": bearer["Authorization"].removeprefix("Bearer ")}
+    await standin.switch_on("revoke-refused")
+    refused = await api.post("/api/auth/revoke", json=token, headers=bearer)
+    assert (refused.status_code, refused.json()["error"]["message"]) == (400, "Invalid token")
+    assert (await api.get("/api/auth/me", headers=bearer)).status_code == 200
+    await standin.switch_off("revoke-refused")
+    assert (await api.post("/api/auth/revoke", json=token, headers=bearer)).status_code == 200

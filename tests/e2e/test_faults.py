@@ -71,6 +71,7 @@ ROWS = {
     "cert-expired": Row({"api-certificate": "expired"}, {"api-certificate": "ago"}),
     "cert-wrong-host": Row({"api-certificate": "hostname"}, {"api-certificate": "certificate is for"}),
     "login-refused": Row({"plan-a-trip": "auth"}, {"plan-a-trip": "login"}),
+    "revoke-refused": Row({}, {"plan-a-trip": "its clean-up failed: leave: 400, expected 2xx: Invalid token"}),
 }
 
 
@@ -186,6 +187,7 @@ async def test_a_monitor_of_status_codes_would_stay_green(fault: str, path: str)
             answer = await client.get(told["API_URL"] + path, headers={"X-Forwarded-Proto": "https"})
         else:
             story = {"location": {"latitude": 37.8, "longitude": -122.4}, "interests": ["history"], "force_refresh": True}
-            answer = await client.post(told["API_URL"] + path, json=story, headers={"X-Forwarded-Proto": "https"})
+            anyone = {"X-Forwarded-Proto": "https", "Authorization": "Bearer anonymous"}
+            answer = await client.post(told["API_URL"] + path, json=story, headers=anyone)
 
     assert answer.status_code == 200

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loadtests.tasks import TASKS
+from probes.core import Failed, Reason
+from probes.expect.assertions import Expect
+from probes.http.message import Response
+from probes.journeys.steps import Step
+from probes.kinds.http import Http
 from runner.config.plan import Plan
 from runner.config.purpose import Purpose
 from runner.config.rates import limits
@@ -93,3 +103,70 @@ def test_the_smoke_gate_needs_the_secrets_of_its_own_checks_alone() -> None:
     """Only what is selected is filled in: the gate knows nothing of models, partners and the probe's password."""
     environ = {name: SYSTEM[name] for name in ("DATABASE_URL", "REDIS_URL")}
     assert names(read_plan(ROOT / "checks.yaml", environ=environ, tags=["smoke"])) == ["api", "ready", "database", "cache"]
+
+
+# What the application answers, as it was recorded at its revision 15954b6.
+
+VOICE = {"name": "en-US-Standard-B", "language_code": "en-US", "gender": "MALE", "premium": False, "description": "Standard male voice"}
+READY = {"status": "ready", "checks": {"database": {"status": "healthy"}, "redis": {"status": "healthy"}}}
+NO_CSRF = ("/api/auth/token", "/api/auth/refresh", "/health", "/api/health", "/metrics")
+
+
+def step_expectations(system: dict[str, str]) -> dict[str, Expect]:
+    """What the committed checks expect, by check and by step of their journey."""
+    found = {}
+    for planned in read_plan(ROOT / "checks.yaml", environ=system).checks:
+        if isinstance(planned.probe, Http):
+            found[planned.check.name] = planned.probe.expect
+        elif script := planned.probe.script():
+            found |= {f"{planned.check.name}/{step.name}": step.expect for step in script.steps}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        ("api", [VOICE, VOICE], None),
+        ("api", [], Reason.SCHEMA),
+        ("ready", READY, None),
+        ("ready", [{**READY, "status": "not_ready"}, 503], Reason.BODY),
+        ("plan-a-trip/directions", {"routes": [{"legs": [{"distance": {"value": 1}}]}]}, None),
+        ("plan-a-trip/story", {"text": "A story", "metadata": {"is_fallback": False}, "from_cache": False}, None),
+        ("plan-a-trip/story", {"text": "A story", "metadata": {"is_fallback": True}, "from_cache": False}, Reason.FALLBACK),
+    ],
+)
+def test_the_committed_checks_fit_the_application(system: dict[str, str], name: str, body: Any, reason: Reason | None) -> None:
+    """R4: what the committed checks expect is what the application answers when it is well, and not what it answers when it isn't."""
+    response = Response(200, (("content-type", "application/json"),), json.dumps(body).encode(), 0.1, "http://api.test/")
+    if reason is None:
+        step_expectations(system)[name].judge(response)
+    else:
+        with pytest.raises(Failed) as failed:
+            step_expectations(system)[name].judge(response)
+        assert failed.value.reason is reason
+
+
+def every_step(system: dict[str, str]) -> Iterator[Step]:
+    """Every step of the committed journeys and of the load's tasks."""
+    for planned in read_plan(ROOT / "checks.yaml", environ=system).checks:
+        if script := planned.probe.script():
+            yield from script.steps
+    for task in TASKS.values():
+        for steps in task(date(2026, 11, 24)):
+            yield from map(Step.model_validate, steps)
+
+
+def test_every_change_has_a_bearer_token(system: dict[str, str]) -> None:
+    """R4: the application refuses every POST with neither a bearer token nor a CSRF token; a load's signed-in tasks have theirs."""
+    signed_in = {"places", "availability"}
+    for step in every_step(system):
+        if step.method != "GET" and not step.path.startswith(NO_CSRF) and step.name not in signed_in:
+            assert step.headers["Authorization"].get_secret_value().startswith("Bearer "), step.name
+        if step.path == "/api/auth/revoke":
+            assert step.json_ == {"token": "{{token}}"}
+
+
+def test_the_committed_login_is_marked_as_one(system: dict[str, str]) -> None:
+    """S2, R4: the committed login says that it is one, and the harmful query is not asked for."""
+    assert [step.login for step in every_step(system) if step.path == "/api/auth/token"] == [True]
+    assert "test-query" not in (ROOT / "checks.yaml").read_text()
