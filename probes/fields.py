@@ -5,7 +5,6 @@ Every number that has a unit is written with it; a number without one is an erro
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from probes.text import ascii_host
+from probes.text import address_text, ascii_host
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
@@ -83,7 +82,7 @@ def host(text: Any) -> str:
         raise ValueError("write a name or an address")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        return str(ipaddress.ip_address(bare))
+        return address_text(bare)
     except ValueError:
         name = bare if bare.isascii() else ascii_host(bare)
         if not _HOST.match(name):

@@ -101,6 +101,19 @@ def ascii_host(host: str) -> str:
     return host
 
 
+def address_text(value: str | bytes) -> str:
+    """An IP address in its usual form, on every version of Python: an IPv4-mapped one ends in its IPv4 address, as RFC 5952 has it.
+
+    Python before 3.13 writes ::ffff:7f00:1, and later versions and the system's library ::ffff:127.0.0.1. Raises ValueError.
+    """
+    ip = ipaddress.ip_address(value)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    if mapped is None:
+        return str(ip)
+    zone = f"%{ip.scope_id}" if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id else ""
+    return f"::ffff:{mapped}{zone}"
+
+
 def host_and_port(host: str, port: int) -> str:
     """host:port, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

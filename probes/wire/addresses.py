@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from probes.text import address_text
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _METADATA = frozenset(
     ipaddress.ip_address(address)
@@ -32,7 +34,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1: the 32 bits before 
 def read(text: Any) -> str:
     """An address in its usual form. Raises ValueError with what to write instead."""
     try:
-        return str(ipaddress.ip_address(str(text).strip("[]")))
+        return address_text(str(text).strip("[]"))
     except ValueError:
         raise ValueError(f"{text!r} is no address; write one like 10.0.3.7 or 2001:db8::7") from None
 
@@ -46,8 +48,9 @@ def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | Non
     An IPv4 address embedded in an IPv6 one (mapped, SIIT, NAT64, 6to4, Teredo, ISATAP) is judged, too. `allowed` names exceptions.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
+    exceptions = {ipaddress.ip_address(one) for one in allowed}  # values, since an address has several texts
     for one in (ip, *_embedded(ip)):
-        if (one.is_link_local or one in _METADATA) and not {str(ip), str(one)} & set(allowed):
+        if (one.is_link_local or one in _METADATA) and not {ip, one} & exceptions:
             leads = f"{host} leads to" if host != address else "the address is"
             return f"{leads} {address}, a link-local or metadata address; no check may connect to it unless allow_addresses lists it"
     return None
@@ -78,7 +81,7 @@ def literal(host: str) -> str | None:
     For hosts that a proxy resolves. The addresses that the runner dials itself are checked after resolution.
     """
     try:
-        return str(ipaddress.ip_address(host.strip("[]").partition("%")[0]))
+        return address_text(host.strip("[]").partition("%")[0])
     except ValueError:
         pass
     try:

@@ -6,11 +6,12 @@ The libraries refuse a whole certificate for one part that is against its standa
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from probes.text import address_text
 
 TEXT_CAP = 1024  # characters of a subject, an issuer or an address: a server may write anything into them
 NAMES_CAP = 500  # names
@@ -105,7 +106,7 @@ def _names(data: bytes) -> Iterator[str]:
     yield from (_text(value, _DNS_NAME)[:255] for tag, value in listed if tag == _DNS_NAME)
     for value in (value for tag, value in listed if tag == _IP_ADDRESS):
         if len(value) in (4, 16):
-            yield str(ipaddress.ip_address(value))
+            yield address_text(value)
 
 
 def _number(data: bytes) -> str:

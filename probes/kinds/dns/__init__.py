@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
 from probes.expect.patterns import Pattern
 from probes.kinds.dns.exchange import over_tcp, over_udp
-from probes.text import is_address
+from probes.text import address_text, is_address
 
 SHOWN = 20  # records kept as evidence
 
@@ -46,7 +45,7 @@ def address_and_port(text: str) -> tuple[str, int]:
         address, port = text, "53"
     try:
         number = int(port)
-        plain = str(ipaddress.ip_address(address.strip("[]")))
+        plain = address_text(address.strip("[]"))
     except ValueError:
         number, plain = 0, ""
     if not 0 < number <= 65535:  # noqa: PLR2004 - the largest port

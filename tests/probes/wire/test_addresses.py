@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.core import Failed, PolicyRefused, Reason, Verdict
+from probes.fields import host
+from probes.kinds.dns import address_and_port
 from probes.kinds.http import Http
 from probes.target import Target
-from probes.wire.addresses import in_order, literal, refusal
+from probes.text import address_text
+from probes.wire.addresses import in_order, literal, read, refusal
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
 from tests.support import servers
@@ -136,7 +139,7 @@ def test_a_target_or_a_check_makes_the_exception() -> None:
     """`allow_addresses` of both count; nothing else is opened by it."""
     target = Target(name="t", url=f"http://{METADATA}", allow_addresses=(METADATA,))
     of_target = Http.model_validate({"target": target, "allow_addresses": ["::ffff:127.0.0.1"]})
-    assert of_target.route.allowed == {METADATA, "::ffff:7f00:1"}
+    assert of_target.route.allowed == {METADATA, "::ffff:127.0.0.1"}
 
 
 async def test_an_address_of_one_s_own_stands_for_the_host(wire: Wire) -> None:
@@ -183,3 +186,27 @@ def test_what_is_no_address_is_refused_at_load(text: str) -> None:
     """With one to write instead."""
     with pytest.raises(ValueError, match="is no address; write one like"):
         Http.model_validate({"url": "http://api.test/", "resolve": text})
+
+
+@pytest.mark.parametrize("allowed", [METADATA, f"::ffff:{METADATA}", "::ffff:a9fe:a9fe", "::FFFF:A9FE:A9FE"])
+@pytest.mark.parametrize("address", [f"::ffff:{METADATA}", "::ffff:a9fe:a9fe", "0:0:0:0:0:ffff:a9fe:a9fe"])
+def test_the_text_of_an_address_decides_nothing(address: str, allowed: str) -> None:
+    """U25: versions of Python write an IPv4-mapped address in two ways; each is the same address, as a target and as an exception."""
+    assert refusal(address, "host.test", {allowed}) is None
+    assert refusal(address, "host.test", {"::ffff:10.0.0.1"})
+
+
+@given(st.ip_addresses())
+def test_an_address_is_written_in_one_way(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """U25: the written address is the same address, and writing it again changes nothing."""
+    text = address_text(str(ip))
+    assert ipaddress.ip_address(text) == ip
+    assert address_text(text) == text
+    assert address_text(ip.packed) == text
+
+
+@pytest.mark.parametrize("text", ["::ffff:7f00:1", "::ffff:127.0.0.1", "0:0:0:0:0:FFFF:127.0.0.1"])
+def test_a_mapped_address_ends_in_its_ipv4_form(text: str) -> None:
+    """U25: on Python 3.11 as on 3.13, and in every setting that takes an address."""
+    assert address_text(text) == read(text) == host(text) == literal(text) == "::ffff:127.0.0.1"
+    assert address_and_port(f"[{text}]:53") == ("::ffff:127.0.0.1", 53)
