@@ -75,7 +75,7 @@ class Resolver:
         except ValueError as error:
             raise Failed(Reason.DNS, f"can't resolve the name: {error}") from None
         name = host.lower().rstrip(".")
-        names = await self._system_names()
+        names = await self.system_names()
         if name in names.hosts:
             return names.hosts[name]
         if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
@@ -84,7 +84,8 @@ class Resolver:
             raise Failed(Reason.DNS, f"can't resolve {host}: this machine names no DNS server")
         return await _query(names.dns, host, within, kinds)
 
-    async def _system_names(self) -> SystemNames:
+    async def system_names(self) -> SystemNames:
+        """The machine's names, read again in a thread where they are old: do it before a phase begins, it is no work of the network."""
         now = self._monotonic()
         if self._names is None or now - self._read_at > FRESH:
             self._names, self._read_at = await asyncio.to_thread(self._read), now

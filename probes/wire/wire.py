@@ -97,6 +97,8 @@ class Wire:
 
     async def resolve(self, ctx: Measurements, host: str, route: Route | None = None) -> Sequence[str]:
         """The addresses of a host, in the order in which they are tried: phase `resolve`. Raises Failed(DNS) and PolicyRefused."""
+        if not is_address(host) and not (route and route.resolve and route.resolve[0] == host):
+            await self._resolver.system_names()
         with ctx.phase("resolve") as interval:
             addresses = await self._addresses(ctx, host, route)
         ctx.facts[DNS_LOOKUP] = ctx.facts.get(DNS_LOOKUP, 0.0) + ctx.clock.monotonic() - interval.start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -26,8 +27,18 @@ class Datagrams(asyncio.DatagramProtocol):
 
     @classmethod
     async def open(cls, address: str, port: int, monotonic: Callable[[], float]) -> Datagrams:
-        """Opens a socket that is connected to an IP address. Raises OSError."""
-        _, made = await asyncio.get_running_loop().create_datagram_endpoint(lambda: cls(monotonic), remote_addr=(address, port))
+        """Opens a socket that is connected to an IP address. Raises OSError.
+
+        The kernel connects it at once: uvloop's `remote_addr` asks a thread for the address, even for one in digits.
+        """
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            sock.connect((address, port))
+            _, made = await asyncio.get_running_loop().create_datagram_endpoint(lambda: cls(monotonic), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         return made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,24 +78,24 @@ async def over_udp(ctx: Context, question: dns.message.Message, server: str, por
     address, *_ = await ctx.wire.resolve(ctx, server)  # for its policy: the server is an address already
     ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4}
     with ctx.phase("connect"):
-        socket = await Datagrams.open(address, port, ctx.clock.monotonic)
+        datagrams = await Datagrams.open(address, port, ctx.clock.monotonic)
     try:
         with ctx.phase("request") as interval:
-            response = await _send_until_response(socket, question)
-            interval.end = socket.last_read_at
+            response = await _send_until_response(datagrams, question)
+            interval.end = datagrams.last_read_at
     except ConnectionRefusedError as error:
         raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {server}") from error
     finally:
-        socket.close()
+        datagrams.close()
     return response
 
 
-async def _send_until_response(socket: Datagrams, question: dns.message.Message) -> dns.message.Message:
+async def _send_until_response(datagrams: Datagrams, question: dns.message.Message) -> dns.message.Message:
     while True:
-        socket.send(question.to_wire())
+        datagrams.send(question.to_wire())
         try:
             async with asyncio.timeout(AGAIN):
-                while not question.is_response(response := read_message(await socket.receive())):
+                while not question.is_response(response := read_message(await datagrams.receive())):
                     pass  # a response to another query, or a forged one
                 return response
         except TimeoutError:

@@ -23,11 +23,11 @@ from probes.kinds.tls import Handshake
 from probes.probe import Probe
 from probes.wire.certificate import Certificate
 from probes.wire.dial import connect, first_to_connect, none_connected
-from probes.wire.resolver import Resolver
+from probes.wire.resolver import Resolver, SystemNames
 from probes.wire.wire import CERTIFICATES_CAP, Wire, open_stream
 from tests.support import odd_certificates as odd
 from tests.support import servers
-from tests.support.clock import RealClock
+from tests.support.clock import FakeClock, RealClock
 from tests.support.context import make_context
 
 
@@ -96,14 +96,48 @@ async def test_a_connection_to_an_address_needs_no_thread(monkeypatch: pytest.Mo
     assert "connect" in ctx.phases
 
 
+async def test_the_machines_names_are_read_before_the_phase() -> None:
+    """W17: the phase `resolve` holds no thread of ours: the hosts file is read before it begins."""
+    clock = FakeClock()
+
+    class Slow(Resolver):
+        async def system_names(self) -> SystemNames:
+            names = await super().system_names()
+            if not self.known:
+                clock.advance(3)
+                self.known = True
+            return names
+
+        known = False
+
+    wire = Wire(resolver=Slow())
+    ctx = make_context(wire, clock=clock)
+    await wire.resolve(ctx, "localhost")
+    assert ctx.phases["resolve"] < 1
+    assert ctx.facts["dns_lookup"] < 1
+
+
 THREADS = """
-import asyncio, os, uvloop
+import asyncio, os, socket, uvloop
+def bound():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+from probes.kinds.dns.exchange import Datagrams
 from probes.wire.dial import connect
 async def main():
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     port, before = server.sockets[0].getsockname()[1], len(os.listdir("/proc/self/task"))
     sock, _ = await connect(asyncio.get_running_loop().time, "127.0.0.1", port)
     sock.close()
+    receiver, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Datagrams(asyncio.get_running_loop().time), sock=bound())
+    datagrams = await Datagrams.open("127.0.0.1", receiver.get_extra_info("sockname")[1], asyncio.get_running_loop().time)
+    datagrams.send(b"query")
+    assert await receiver.get_protocol().receive() == b"query"
+    datagrams.close()
+    receiver.abort()
     print(len(os.listdir("/proc/self/task")) - before)
     server.close()
 uvloop.run(main())
@@ -111,7 +145,7 @@ uvloop.run(main())
 
 
 def test_uvloop_begins_no_thread() -> None:
-    """W17: the loop of the runner, uvloop, begins none of its threads for a connection to an address."""
+    """W17: the loop of the runner, uvloop, begins none of its threads for a connection or datagrams to an address."""
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]
 
