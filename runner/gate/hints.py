@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from judge.revision import SHORTEST, is_commit, same_revision
+from probes.expect.patterns import Pattern
 from probes.target import Revision
 from probes.text import listed
 from runner.config.plan import Planned
@@ -45,7 +46,7 @@ def revision_hint(target: str, where: Revision | None, expect: str, seen: Sequen
     if not reported:
         return f"{target} reports no revision ({where}); {ADVICE}"
     for one in reported:
-        if near := _near_miss(target, where, expect, one):
+        if near := _written_differently(target, where, expect, one):
             return near
     if before and all(same_revision(one, before) for one in reported):
         return f"{target} already reported revision {reported[0]} before the deployment; if it always does, {ADVICE}"
@@ -54,8 +55,8 @@ def revision_hint(target: str, where: Revision | None, expect: str, seen: Sequen
     return ""
 
 
-def _near_miss(target: str, where: Revision | None, expect: str, reported: str) -> str:
-    """Where both mean the same release and are written differently: which of the two to change, and how."""
+def _written_differently(target: str, where: Revision | None, expect: str, reported: str) -> str:
+    """Where both may mean the same release: which of the two to change, and how; "" elsewhere."""
     if _begins(reported, expect):
         return (
             f"the expected revision {expect} is too short: give at least {SHORTEST} characters of the commit ({target} reports {reported})"
@@ -64,10 +65,8 @@ def _near_miss(target: str, where: Revision | None, expect: str, reported: str) 
         return f"{target} reports {reported} ({where}), which is too short: let it report at least {SHORTEST} characters of its commit"
     if inside := _inside(reported, expect):
         setting = f"header: {where.header}" if where and where.header else f"path: {where.path}, json: {where.json_}" if where else "..."
-        return (
-            f"{target} reports {reported} ({where}), which contains the expected revision; "
-            f"take it out with revision: {{{setting}, regex: '{inside}'}}"
-        )
+        out = f"take it out with revision: {{{setting}, regex: '{inside}'}}"
+        return f"{target} reports {reported} ({where}), which contains the expected revision; {out}"
     if _inside(expect, reported):
         return f"{target} reports {reported} ({where}); expect that instead of {expect}"
     return ""
@@ -80,10 +79,12 @@ def _begins(commit: str, short: str) -> bool:
 
 def _inside(text: str, revision: str) -> str:
     """A regular expression that takes the revision out of a longer text (an ETag, git describe, an image's tag); "" if it isn't there."""
+    candidates = ['"([^"]+)"']
     for found in _HEXADECIMAL.finditer(text):
-        if is_commit(revision) and is_commit(found[0]) and same_revision(found[0], revision):
-            sign = text[found.start() - 1 : found.start()]
-            return f"{re.escape(sign) if sign in ('g', chr(34), '-', '@', ':', '/', '+') else ''}([0-9a-f]{{{SHORTEST},64}})"
-    if text.removeprefix("W/") == f'"{revision}"':
-        return '"([^"]+)"'
+        sign = text[found.start() - 1 : found.start()]
+        candidates.append(f"{sign if sign.isalnum() or sign.isspace() else re.escape(sign)}([0-9a-fA-F]{{{SHORTEST},64}})")
+    for regex in candidates:
+        taken = Pattern.parse(regex).search(text)
+        if taken and taken[0] != revision and same_revision(taken[1], revision):
+            return regex
     return ""

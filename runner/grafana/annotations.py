@@ -17,6 +17,7 @@ from runner.grafana.transport import Patience, Refused, Settings, Transport, Una
 
 _GONE = (404, 410)
 _LONG_AFTER = 3600.0  # seconds
+_OURS = ("version:", "revision:", "verdict:", "id:", "service:", "environment:")  # tags that records of a deployment write
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,9 @@ def joined(event: Event, found: Sequence[Annotation]) -> Event:
         together = event.deployment.with_earlier(told)
         adds = (together.deployed, together.version, together.link) != (told.deployed, told.version, told.link)
         if event.end is not None or ended is None or adds:
-            return _with_tags_of(found, replace(together, started=start).event())
+            made = replace(together, started=start).event()
+            theirs = [tag for one in found for tag in one.tags if tag != OPEN and not tag.startswith(_OURS)]
+            return replace(made, tags=tuple(dict.fromkeys([*made.tags, *theirs])))
     if event.end is None and ended is not None:
         others = tuple(t for t in ended.tags if t not in event.identity)
         return replace(event, text=ended.text, tags=others, start=start, end=ended.end / 1000)
@@ -188,13 +191,6 @@ def _told_before(deployment: Deployment, found: Sequence[Annotation]) -> Deploym
             read = replace(read, revision="", commit=read.revision)
         told = read if told is None else read.with_earlier(told)
     return told
-
-
-def _with_tags_of(found: Sequence[Annotation], event: Event) -> Event:
-    """The event with the tags that others gave it in Grafana: those that no record of a deployment writes."""
-    ours = ("version:", "revision:", "verdict:", "id:", "service:", "environment:")
-    theirs = [tag for one in found for tag in one.tags if tag != OPEN and not tag.startswith(ours)]
-    return replace(event, tags=tuple(dict.fromkeys([*event.tags, *theirs])))
 
 
 def _reuse_warning(event: Event, found: Sequence[Annotation]) -> list[str]:

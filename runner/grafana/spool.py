@@ -41,7 +41,7 @@ _LINES = TypeAdapter(Kept)
 
 
 class Spool:
-    """At most `most` records; one more pushes out the first."""
+    """At most `most` records; one more pushes out one that went wrong by its own fault, else the oldest."""
 
     def __init__(self, folder: Path, *, most: int = 1000) -> None:
         self.path = folder / FILE
@@ -62,8 +62,9 @@ class Spool:
                 joined = _joined(other.event, joined)
             kept = Kept(joined, min([k.since for k in same], default=now))
             records = [k for k in records if k not in same] + [kept]
-            self._write(records[-self._most :])
-            return kept, max(0, len(records) - self._most)
+            first_to_go = sorted(records, key=lambda k: (k is kept, -k.blamed, k.since))[: max(0, len(records) - self._most)]
+            self._write([k for k in records if k not in first_to_go])
+            return kept, len(first_to_go)
 
     def waiting(self) -> tuple[Kept, ...]:
         """What waits: the oldest first, then those that were tried in vain. Raises OSError."""

@@ -118,5 +118,5 @@ async def test_the_runner_marks_what_it_sees_by_itself(road: Road, grafana: Stan
         assert outage["timeEnd"] > outage["time"]
         async with httpx.AsyncClient(trust_env=False) as client:
             metrics = (await client.get(f"{watched.url}/metrics")).text
-    assert f'deployment_info{{revision="{NEW}",version="{NEW}"}} 1' in metrics
-    assert "\ndeployment_timestamp_seconds 1" in metrics
+    assert f'deployment_info{{revision="{NEW}",target="api",version="{NEW}"}} 1' in metrics
+    assert '\ndeployment_timestamp_seconds{target="api"} 1' in metrics

@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from judge.baseline import Before
 from judge.observation import Observation
@@ -15,6 +17,7 @@ from probes.kinds.tcp import Tcp
 from probes.target import Revision, Target
 from runner.config.plan import Planned
 from runner.gate.addresses import ReadinessProbe, gate_targets
+from runner.gate.hints import revision_hint
 from runner.gate.settings import GateSettings
 from tests.support.gating import BY_PATH, HEADER, Reply, Road, gated, plan
 
@@ -258,10 +261,10 @@ async def test_the_sentence_names_the_revision_that_answered() -> None:
     [
         ("abc1234def", "abc123", "the expected revision abc123 is too short: give at least 7 characters of the commit"),
         ("abc12", "abc1234def", "api reports abc12 (header X-Revision), which is too short: let it report at least 7 characters"),
-        ('"abc1234f"', "abc1234f", """regex: '"([0-9a-f]{7,64})'}"""),
-        ('W/"abc1234f"', "ABC1234FD", """revision: {header: X-Revision, regex: '"([0-9a-f]{7,64})'}"""),
-        ("v1.2.3-gabc1234", "abc1234def", "regex: 'g([0-9a-f]{7,64})'}"),
-        ("shop:abc1234", "abc1234", "regex: ':([0-9a-f]{7,64})'}"),
+        ('"abc1234f"', "abc1234f", """regex: '"([^"]+)"'}"""),
+        ('W/"abc1234f"', "ABC1234FD", """revision: {header: X-Revision, regex: '"([^"]+)"'}"""),
+        ("v1.2.3-gabc1234", "abc1234def", "regex: 'g([0-9a-fA-F]{7,64})'}"),
+        ("shop:abc1234", "abc1234", "regex: ':([0-9a-fA-F]{7,64})'}"),
         ('W/"v1.2.3"', "v1.2.3", """regex: '"([^"]+)"'}"""),
         ("abc1234", "v1.2.3-gabc1234", "expect that instead of v1.2.3-gabc1234"),
     ],
@@ -275,6 +278,15 @@ async def test_what_nearly_is_the_expected_revision_is_told_how(reports: str, ex
     if found := re.search(r"regex: '(.*)'}", road.said[0]):
         taken = Revision.model_validate({"header": "X-Revision", "regex": found[1]}).taken_from(reports)
         assert same_revision(taken, expect)
+
+
+@given(st.text(max_size=12), st.text("0123456789abcdefABCDEF", min_size=7, max_size=40), st.text(max_size=12))
+def test_the_regex_that_is_proposed_takes_the_commit_out(before: str, commit: str, after: str) -> None:
+    """GM9: whatever stands around the commit, a proposal is one that works, and no text raises."""
+    reported = before + commit + after
+    hint = revision_hint("api", HEADER, commit, [reported])
+    if found := re.search(r"regex: '(.*)'}\Z", hint, re.DOTALL):
+        assert same_revision(Revision.model_validate({"header": "X-Revision", "regex": found[1]}).taken_from(reported), commit)
 
 
 async def test_two_revisions_by_turns_are_told() -> None:

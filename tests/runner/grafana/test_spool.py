@@ -71,6 +71,18 @@ def test_it_is_bounded(tmp_path: Path) -> None:
     assert [k.event.id for k in spool.waiting()] == [f"github/acme/roadtrip/{n}/1" for n in (2, 3, 4)]
 
 
+def test_a_full_spool_lets_go_of_a_bad_record_first(tmp_path: Path) -> None:
+    """G7: one that Grafana refused goes before those that were never refused, though it stands at the end."""
+    spool = Spool(tmp_path, most=3)
+    bad, _ = spool.add(done(0).event(), STARTED)
+    for number in (1, 2):
+        spool.add(done(number).event(), STARTED + number)
+    spool.tried(bad, "answered 400", blamed=True)
+    assert [k.event.id for k in spool.waiting()] == [f"github/acme/roadtrip/{n}/1" for n in (1, 2, 0)]
+    assert spool.add(done(3).event(), STARTED + 3)[1] == 1
+    assert [k.event.id for k in spool.waiting()] == [f"github/acme/roadtrip/{n}/1" for n in (1, 2, 3)]
+
+
 def test_tries_are_counted(tmp_path: Path) -> None:
     """Each try in vain is noted with its reason."""
     spool = Spool(tmp_path)
