@@ -89,7 +89,7 @@ def _windows(folder: Path) -> list[tuple[str, float]]:
 
 @pytest.mark.slow
 async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
-    """SIGHUP takes a new file over; a bad one keeps the old plan running, and the log and the metric say so."""
+    """U12: SIGHUP takes a new file over; a bad one keeps the old plan running, and log, metric, page and health report say so."""
     async with web() as server:
         path = await write(tmp_path, http(server.url))
         async with run(tmp_path) as runner:
@@ -101,8 +101,14 @@ async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
             runner.process.send_signal(signal.SIGHUP)
             refused = await runner.until("so the runner keeps its present configuration:")
             metrics = await runner.scrape()
+            async with httpx.AsyncClient(trust_env=False) as client:
+                page, health = await client.get(runner.url), await client.get(f"{runner.url}health/metrics")
 
     assert "did you mean http" in refused["message"]
+    assert "nothing was started" not in refused["message"]
+    assert "checks.yaml is refused" in page.text
+    assert "did you mean http" in page.text
+    assert health.json()["configuration"]["loaded"] is False
     assert refused["level"] == "error"
     assert "outrider_config_last_reload_successful 0" in metrics
     assert 'probe_success{check="second",kind="http"} 1' in metrics
