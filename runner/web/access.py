@@ -31,6 +31,8 @@ from runner.web.connections import Refused
 from runner.web.readers import Pace
 
 OPEN = ("/-/healthy", "/-/ready")
+URGENT = (*OPEN, "/metrics")
+_URGENT_WAIT, _WAIT = 0.25, 1.0  # seconds for which a request waits for its turn
 _OWN_SUFFIXES = (".localhost", ".internal", ".svc", ".svc.cluster.local")
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?))(?::[0-9]{1,5})?", re.ASCII)
 _SLOW = 1.0  # seconds before the response to a wrong token
@@ -123,8 +125,13 @@ def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Re
     return PlainTextResponse(f"{text}\n", status, headers)
 
 
+_BUSY = refusal(503, "This runner gets too many requests", {"retry-after": "2"})
+
+
 class Guard:
     """Wraps the application: refuses foreign names and readers without the token, and adds the security headers.
+
+    Where more requests come than may begin, they wait, and are refused in the end; those that orchestrators and scrapers send are not.
 
     A wrong token is counted by `refused`, and its response comes a second late by `wait`, so that guessing takes long.
     """
@@ -142,14 +149,17 @@ class Guard:
         """Handles a request; anything but HTTP is ignored."""
         if scope["type"] != "http":
             return
-        await self._pace.turn()
-        app = self._refusal(scope) or self._app
+        urgent = scope["path"] in URGENT
+        in_turn = await self._pace.turn(_URGENT_WAIT if urgent else _WAIT)
+        app = self._refusal(scope) or (self._app if urgent or in_turn else _BUSY)
         # A browser asks without a token first. A webhook of Flagger has its token in the body.
         has_token = scope["method"] not in {"GET", "HEAD"} or "authorization" in Headers(scope=scope)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] == HTTPStatus.MISDIRECTED_REQUEST:
+                if app is _BUSY:
+                    self._refused("busy", _peer(scope))
+                elif message["status"] == HTTPStatus.MISDIRECTED_REQUEST:
                     self._refused("host", _peer(scope))
                 elif message["status"] == HTTPStatus.UNAUTHORIZED and has_token:
                     self._refused("token", _peer(scope))

@@ -64,9 +64,12 @@ class Pace:
         self._apart = 1 / most
         self._next = 0.0
 
-    async def turn(self) -> None:
-        """Waits for the turn of this request."""
+    async def turn(self, patience: float) -> bool:
+        """Waits for the turn of this request, for at most `patience` seconds. Returns whether it came: else it takes none from others."""
         now = asyncio.get_running_loop().time()
-        self._next = max(self._next, now) + self._apart
-        if (delay := self._next - self._apart - now) > 0:
-            await asyncio.sleep(delay)
+        delay = max(0.0, self._next - now)
+        if comes := delay <= patience:
+            self._next = max(self._next, now) + self._apart
+        if delay:
+            await asyncio.sleep(min(delay, patience))
+        return comes

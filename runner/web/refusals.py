@@ -10,6 +10,7 @@ from runner.sinks.metrics import Metrics
 
 EVERY = 60.0  # seconds between two reports
 _WHAT = {
+    "busy": "too many requests at once",
     "host": "the Host header names no host that this runner knows",
     "late": "the request took too long to arrive",
     "malformed": "no HTTP request",

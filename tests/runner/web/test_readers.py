@@ -86,14 +86,45 @@ async def test_requests_begin_one_after_another() -> None:
     """XM12: 500 requests begin in a second, however many come; after a pause none waits."""
     pace, loop = Pace(), asyncio.get_running_loop()
     began = loop.time()
-    await asyncio.gather(*(pace.turn() for _ in range(1001)))
+    assert set(await asyncio.gather(*(pace.turn(10.0) for _ in range(1001)))) == {True}
     assert loop.time() - began == pytest.approx(2.0, abs=0.01)
     over = asyncio.Event()
     loop.call_later(1, over.set)
     await over.wait()
     began = loop.time()
-    await pace.turn()
+    assert await pace.turn(0.0)
     assert loop.time() == began
+
+
+@virtually
+async def test_a_flood_makes_no_queue_without_end() -> None:
+    """XM12: of 10,000 requests in an instant 500 get their turn within a second, and the others take none from who comes later."""
+    pace, loop = Pace(), asyncio.get_running_loop()
+    began = loop.time()
+    came = await asyncio.gather(*(pace.turn(1.0) for _ in range(10_000)))
+    assert sum(came) == pytest.approx(500, abs=2)
+    assert loop.time() - began == pytest.approx(1.0, abs=0.01)
+    assert await pace.turn(0.1)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/-/healthy", 200), ("/metrics", 200), ("/", 503), ("/api/checks", 503)])
+def test_a_flood_keeps_no_orchestrator_out(path: str, status: int) -> None:
+    """XM1: while more comes than may begin, /-/healthy and /metrics respond after a moment; a page is refused with a time to ask again."""
+    here = site()
+
+    @virtually
+    async def run() -> None:
+        flood = [asyncio.create_task(here.ask("/static/page.css")) for _ in range(800)]
+        loop = asyncio.get_running_loop()
+        turn = asyncio.Event()
+        loop.call_later(0.001, turn.set)
+        await turn.wait()
+        answer = await here.ask(path)
+        assert (answer.status_code, answer.headers.get("retry-after")) == (status, "2" if status == 503 else None)
+        await asyncio.gather(*flood)
+
+    run()
+    assert {reason for reason, _ in here.refused} == {"busy"}
 
 
 @pytest.mark.parametrize("path", ["/", "/checks/api", "/api/checks", "/api/checks/api", "/health/metrics", "/metrics"])
