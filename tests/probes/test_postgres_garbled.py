@@ -61,6 +61,8 @@ async def test_the_dialogue_itself_passes(runs: Observer) -> None:
         ((message(b"R", struct.pack("!i", 99)),), "the client can't continue: unsupported authentication method"),
         ((ENTERED, BEGUN, message(b"T", b"\0\5abc")), ""),
         ((ENTERED + message(b"D", b"\0\1\0\0\0\1x"),), ""),
+        ((ENTERED, READY), "BEGIN began no transaction"),  # the query isn't sent: it could write
+        ((ENTERED, BEGUN, PREPARED, message(b"2") + message(b"Z", b"T")), "a message of type Z in response to Execute"),
     ],
 )
 async def test_messages_that_are_none(runs: Observer, responses: tuple[bytes, ...], message: str) -> None:
@@ -86,6 +88,45 @@ async def test_any_damage_is_survived(runs: Observer, seed: int) -> None:
         damaged.append([bytes(each) for each in dialogue])
     async with no_leaks():
         seen = await asyncio.gather(*(observed(runs, *each) for each in damaged))
+    assert {each.verdict for each in seen} <= {Verdict.PASS, Verdict.FAIL}
+    assert not runs.log
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
+async def test_any_order_of_messages_is_survived(runs: Observer, seed: int) -> None:
+    """S10: whole messages with odd contents, in any order and at any time, are a verdict on the server, and never an error of ours."""
+    rng = random.Random(seed)  # noqa: S311 - the same messages in every run of the test
+    contents = (
+        b"",
+        b"\0",
+        b"\0\1",
+        b"\0\1\xff\xff\xff\xff",
+        b"\0\2\0\0\0\0\0\0\0\1x",
+        COLUMN,
+        b"SFATAL\0C57P01\0Mbye\0\0",
+        b"C57P02\0\0",
+        b"T",
+        b"E",
+    )
+    types = (16, 20, 21, 26, 114, 700, 1082, 1114, 1186, 1007, 1009, 1187, 1231, 3802, 99999)
+
+    def chosen() -> bytes:
+        if rng.random() < 0.3:
+            return message(b"T", b"\0\1a\0" + bytes(6) + struct.pack("!ihih", rng.choice(types), 4, -1, 0))
+        if rng.random() < 0.3:
+            value = rng.randbytes(rng.randrange(24))
+            return message(b"D", struct.pack("!hi", 1, len(value)) + value)
+        return message(bytes([rng.choice(b"123ACDEGHIKNRSTVWZcdnstv")]), rng.choice(contents))
+
+    dialogues = []
+    for _ in range(60):
+        dialogue = list(DIALOGUE)
+        at = rng.randrange(1, 4)
+        dialogue[at] = b"".join(chosen() for _ in range(rng.randrange(4))) + rng.choice((b"", dialogue[at]))
+        dialogues.append(dialogue)
+    async with no_leaks():
+        seen = await asyncio.gather(*(observed(runs, *each) for each in dialogues))
     assert {each.verdict for each in seen} <= {Verdict.PASS, Verdict.FAIL}
     assert not runs.log
 

@@ -18,7 +18,7 @@ from probes.core import Reason, Verdict
 from probes.kinds.postgres import Postgres
 from tests.probes.test_postgres_garbled import ENTERED, READY, message
 from tests.support import servers
-from tests.support.databases import PGBOUNCER, PgBouncer
+from tests.support.databases import PGBOUNCER, PgBouncer, Standby
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
 
@@ -305,6 +305,33 @@ async def test_a_server_that_never_answers_the_commit_has_passed(runs: Observer)
     async with servers.canned(ENTERED, BEGUN, described, given) as server, no_leaks(serving=server.port):
         seen = await runs.observe(Postgres.model_validate({"dsn": f"postgresql://u:pencil-1@127.0.0.1:{server.port}/x?sslmode=disable"}))
     assert (seen.verdict, seen.reason) == (Verdict.PASS, None)
+
+
+@pytest.mark.slow
+async def test_a_replica_is_read_as_a_primary_is(runs: Observer) -> None:
+    """S3, S11: on a hot standby the transaction begins, ends and has its limits too; in_recovery says what it is."""
+    async with Standby() as server:
+        await server.follow()
+        seen = await runs.observe(probe(server, query="select pg_is_in_recovery()", expect={"value": True}))
+        assert seen.verdict is Verdict.PASS, seen.message
+        assert seen.facts["in_recovery"] is True
+        seen = await runs.observe(probe(server, query="select pg_sleep(60)"), within=0.4)
+        assert seen.reason is Reason.TIMEOUT
+        seen = await runs.observe(probe(server, query="create table mine (i int)"))
+        assert seen.reason is Reason.POLICY
+
+
+@pytest.mark.parametrize(
+    "own", ["default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on", "datestyle = 'German'"]
+)
+async def test_a_role_with_settings_of_its_own_works(runs: Observer, postgres: real.PostgresServer, own: str) -> None:
+    """S11: whatever a role's defaults are, the transaction begins, and values are the same."""
+    async with owned(postgres) as owner:
+        await owner.execute(f"alter role outrider set {own}")
+        await owner.execute("alter role outrider set intervalstyle = 'iso_8601'")
+        for query, value in (("select date '2026-11-24'", "2026-11-24"), ("select interval '1 minute'", "60s")):
+            seen = await runs.observe(probe(postgres, query=query, expect={"value": value}))
+            assert seen.verdict is Verdict.PASS, seen.message
 
 
 # -- PgBouncer

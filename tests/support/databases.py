@@ -93,6 +93,26 @@ def postgres_front(port: int, context: ssl.SSLContext) -> AbstractAsyncContextMa
     return servers.speaking(talk)
 
 
+class Standby(real.PostgresServer):
+    """A PostgreSQL that becomes a hot standby, whose primary is gone, by `follow`."""
+
+    ready = b"ready to accept"  # connections, or read-only connections
+
+    def command(self, folder: Path, port: int) -> list[str]:
+        """With what a standby needs to know of its past."""
+        return [*super().command(folder, port), "-c", "wal_level=replica", "-c", "hot_standby=on"]
+
+    async def follow(self) -> None:
+        """Restarts it in recovery."""
+        await self.stop()
+        await asyncio.to_thread(self._signal)
+        await self.start()
+
+    def _signal(self) -> None:
+        assert self.folder is not None
+        (self.folder / "data/standby.signal").touch()
+
+
 class PgBouncer(Server):
     """PgBouncer in transaction mode before a PostgreSQL, for all its roles."""
 

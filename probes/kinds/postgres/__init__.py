@@ -25,6 +25,7 @@ from probes.wire.tls import Tls
 
 _QUERY_SHOWN = 60  # characters of the query in a message
 _MARGIN = 0.05  # share of the remaining time, at most 0.1 s: the server stops the query before the deadline and can report it
+_LONG = 4096  # bytes of a value that takes a while to read
 _LEAVE = 0.5  # seconds that the end of the transaction may take, after the verdict
 
 
@@ -145,8 +146,9 @@ class Postgres(Probe):
             raise Failed(
                 Reason.TIMEOUT, f"no answer within {setting(ctx.deadline - ctx.started)} {where}; the server stopped it"
             ) from error
-        if outcome.copies:
-            raise Failed(Reason.BODY, "the query is a COPY, which returns no rows to judge; write a SELECT")
+        if outcome.copies or outcome.empty:
+            what = "a COPY" if outcome.copies else "no statement"
+            raise Failed(Reason.BODY, f"the query is {what}, which returns no rows to judge; write a SELECT")
         return outcome, columns
 
     def _judge(self, ctx: Context, outcome: Outcome, columns: list[int], value: Any) -> Result:
@@ -175,11 +177,12 @@ async def _value(session: Session, columns: list[int], outcome: Outcome) -> Any:
     """The first column of the first row. An array of a type that is not known here is looked up in pg_type."""
     if not columns or not outcome.rows:
         return None
-    value = read_value(columns[0], outcome.first)
+    long = outcome.first is not None and len(outcome.first) > _LONG  # read in a thread: the loop serves other runs
+    value = await asyncio.to_thread(read_value, columns[0], outcome.first) if long else read_value(columns[0], outcome.first)
     if may_be_array(columns[0], value):
         with contextlib.suppress(asyncpg.PostgresError):  # the role may not look: then it is a text
             for element, delimiter in await session.simple(ELEMENT_OF.format(oid=columns[0])):
-                return read_array(value, int(element or 0), delimiter or ",")
+                return await asyncio.to_thread(read_array, value, int(element or 0), delimiter or ",")
     return value
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import asyncpg
 from asyncpg.pgproto import pgproto
 
+_HEAD = struct.Struct("!Bi")
 _BACKEND = frozenset(b"123ACDEGHIKNRSTVWZcdnstv")  # the types of messages that a server sends (protocol 3, "Message Formats")
 _ERROR, _NOTICE = ord("E"), ord("N")
 _ROW = ord("D")  # a row may be long; the transport's own cap bounds it
@@ -47,25 +48,24 @@ class Frames:
     def feed(self, data: bytes) -> bytes:
         """Adds data and returns the messages that are complete, as bytes. Raises Malformed."""
         self._rest += data
-        end = 0
-        while len(self._rest) - end >= _HEADER:
-            kind, length = self._rest[end], int.from_bytes(self._rest[end + 1 : end + _HEADER], signed=True)
+        rest, end, size = self._rest, 0, len(self._rest)
+        while size - end >= _HEADER:
+            kind, length = _HEAD.unpack_from(rest, end)
             if kind not in _BACKEND:
                 raise Malformed(f"no server sends a message of type {kind:#04x}")
             if length < _HEADER - 1 or (length > self._cap and kind != _ROW):
                 raise Malformed(f"a message can't be {length} bytes long")
-            if len(self._rest) - end < 1 + length:
+            if size - end < 1 + length:
                 break
-            if kind in (_ERROR, _NOTICE):
-                fields = error_fields(bytes(self._rest[end + _HEADER : end + 1 + length]))
-                if kind == _NOTICE and fields.get("C", "").startswith("57P"):
-                    self.farewell = fields
-                elif kind == _ERROR and is_fatal(fields):
-                    self.fatal_error = fields
+            if kind == _ERROR and rest.find(b"\0C", end, end + 1 + length) > 0:
+                fields = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
+                self.fatal_error = fields if is_fatal(fields) else self.fatal_error
+            elif kind == _NOTICE and rest.find(b"\0C57P", end, end + 1 + length) > 0:
+                self.farewell = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
             end += 1 + length
-        messages = bytes(self._rest[:end])
-        del self._rest[:end]
-        return messages
+        whole = bytes(rest[:end])
+        del rest[:end]
+        return whole
 
 
 def messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -38,12 +38,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a query returned. `tag` names the command (`SELECT 1`); `copies` is set where it is a COPY."""
+    """What a query returned. `tag` names the command (`SELECT 1`); `copies` is set where it is a COPY, `empty` where it is none."""
 
     rows: int = 0
     first: bytes | None = None  # the first column of the first row; None for null
     tag: str = ""
     copies: bool = False
+    empty: bool = False
 
 
 class Session(asyncio.Protocol):
@@ -57,6 +58,7 @@ class Session(asyncio.Protocol):
         self._ended = transport.is_closing()
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._status = b"I"  # of the transaction: idle, in one (T), or in a failed one (E)
         self.ends_with = "COMMIT"
         transport.set_protocol(self)
 
@@ -89,6 +91,8 @@ class Session(asyncio.Protocol):
         applied = "".join(f", pg_catalog.set_config({_literal(name)}, {_literal(value)}, true)" for name, value in settings.items())
         own = {"own_statement": _OWN.format("statement_timeout"), "own_lock": _OWN.format("lock_timeout")}
         rows = await self.simple(_BEGIN.format(statement=milliseconds, lock=lock, applied=applied, **own))
+        if self._status != b"T":
+            raise Malformed("BEGIN began no transaction")  # without one the query could write
         return Limits(int(rows[0][0] or 0), int(rows[0][1] or 0)) if rows else Limits(milliseconds, lock)
 
     async def prepare(self, query: str) -> tuple[list[int], int]:
@@ -124,9 +128,11 @@ class Session(asyncio.Protocol):
             elif kind in (b"H", b"G", b"W"):
                 outcome.copies = True
                 return outcome
-            elif kind == b"Z":
+            elif kind == b"Z" and (outcome.tag or outcome.empty):
                 return outcome
-            elif kind not in (b"2", b"I"):
+            elif kind == b"I":
+                outcome.empty = True
+            elif kind != b"2":
                 raise Malformed(f"a message of type {kind.decode('latin-1')} in response to Execute")
 
     async def simple(self, statements: str) -> list[list[str | None]]:
@@ -163,6 +169,8 @@ class Session(asyncio.Protocol):
                 await self._more()
             if message[0] == b"E":
                 raise asyncpg.PostgresError.new(error_fields(message[1]))
+            if message[0] == b"Z":
+                self._status = message[1]
             if message[0] not in _BETWEEN:
                 return message
 

@@ -50,7 +50,6 @@ _MICROSECONDS = 1_000_000
 _DAY = 86_400 * _MICROSECONDS
 _YEAR, _MONTH = 365.25 * 86_400, 30 * 86_400  # seconds, as PostgreSQL's extract(epoch from interval) counts them
 _LONGEST_NUMBER = 300  # digits of a whole number that is kept exactly
-_LONGEST_ARRAY = 65_536  # characters of an array that is read as a list
 
 
 def is_binary(oid: int) -> bool:
@@ -74,9 +73,9 @@ def may_be_array(oid: int, value: Any) -> bool:
 
 
 def read_array(text: str, element: int, delimiter: str = ",") -> Any:
-    """An array in PostgreSQL's own words as a list; the text itself if it is no array, or a very long one."""
+    """An array in PostgreSQL's own words as a list; the text itself if it is no array."""
     body = text.partition("=")[2] if text.startswith("[") else text  # [0:1]={7,8}: the bounds are no value
-    if len(text) > _LONGEST_ARRAY or not body.startswith("{"):
+    if not body.startswith("{"):
         return text
     separator = re.escape(delimiter)
     tokens = re.compile(rf'"((?:[^"\\]|\\.)*)"|([{{}}{separator}])|((?:[^{{}}{separator}"\\]|\\.)+)', re.DOTALL)

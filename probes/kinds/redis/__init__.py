@@ -192,7 +192,12 @@ async def _look_around(ctx: Context, connection: Connection, *, wrote: bool) -> 
     ctx.decided = ctx.clock.monotonic()
     with contextlib.suppress(TimeoutError, redis_errors.RedisError, OSError, ValueError, RecursionError):
         async with asyncio.timeout(_LOOK):
-            hello = await connection.execute("HELLO")
+            try:
+                hello = await connection.execute("HELLO")
+            except redis_errors.NoPermissionError:
+                return
+            except redis_errors.ResponseError:
+                hello = [b"mode", b"cluster"]  # a server before Redis 6 may be in one
             pairs = zip(hello[::2], hello[1::2], strict=False) if isinstance(hello, list) else ()
             named = {
                 key: clipped(value.decode("utf-8", "replace"), 80)

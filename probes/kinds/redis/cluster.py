@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import redis.exceptions as redis_errors
 
 from probes.kinds.redis.connection import Connection, error_text
 from probes.text import clipped
+
+_FLAGS, _SLOTS = 2, 8  # fields of a line of CLUSTER NODES
 
 
 async def own_slots(connection: Connection) -> list[range] | None:
@@ -16,9 +20,9 @@ async def own_slots(connection: Connection) -> list[range] | None:
         return None  # the user may not ask
     for line in nodes.decode("utf-8", "replace").splitlines() if isinstance(nodes, bytes) else ():
         fields = line.split()
-        if "myself" in fields[2:3][0].split(",") if len(fields) > 2 else False:  # noqa: PLR2004 - id, address, flags
-            spans = [each.partition("-") for each in fields[8:] if not each.startswith("[")]  # [...]: a slot on its way to another node
-            return [range(int(first), int(last or first) + 1) for first, _, last in spans]
+        if len(fields) > _FLAGS and "myself" in fields[_FLAGS].split(","):
+            spans = (re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", each) for each in fields[_SLOTS:])  # [...] is a slot on its way elsewhere
+            return [range(int(found[1]), int(found[2] or found[1]) + 1) for found in spans if found]
     return None
 
 
@@ -26,7 +30,7 @@ async def cluster_state(connection: Connection, key: str) -> str:
     """Why the cluster serves no client, in the server's words; "" where it does, or where the user may not ask. `key` is only read."""
     try:
         info = await connection.execute("CLUSTER", "INFO")
-    except redis_errors.ResponseError:
+    except redis_errors.NoPermissionError:
         try:
             await connection.execute("GET", key)
         except redis_errors.ClusterDownError as error:
