@@ -16,6 +16,7 @@ from probes.expect.status import Statuses, any_success, judge_status
 from probes.expect.template import expected_variables, fill
 from probes.fields import Duration
 from probes.http.message import Response
+from probes.http.privacy import shown_header
 from probes.text import latency
 
 
@@ -87,6 +88,7 @@ class Expect(BaseModel):
     def judge(self, response: Response) -> None:
         """Raises Failed for the first thing that is not as expected: status, then headers and body, then latency."""
         judge_status(response, self.status)
+        response.check_body()
         if self.http_version is not None and response.http_version != self.http_version:
             raise Failed(Reason.PROTOCOL, f"HTTP/{response.http_version}, expected HTTP/{self.http_version}")
         for name, condition in self.headers.items():
@@ -197,8 +199,9 @@ def _judge_header(name: str, condition: Condition, response: Response) -> None:
         if not condition.wants_none:
             raise Failed(condition.reason or Reason.BODY, f"header {name} is absent, expected {condition.expected()}")
         return
-    for reason, message in condition.faults(condition.read_text(value)):
-        raise Failed(reason, f"header {name} is {message}")
+    public = shown_header(name, value)
+    for reason, seen, expected in condition.mismatches(condition.read_text(value)):
+        raise Failed(reason, f"header {name} is {seen if public == value else public}, expected {expected}")
 
 
 def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a condition, in the order of an assertion

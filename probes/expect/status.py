@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from probes.core import Failed, Reason
 from probes.expect.patterns import whole_characters
 from probes.http.message import Response
+from probes.http.privacy import hide_in_address
 from probes.text import clipped, one_line
 
 _CLASS = re.compile(r"([1-5])xx\Z")
@@ -86,7 +87,8 @@ def judge_status(response: Response, wanted: Statuses) -> None:
     if response.status == _THROTTLED:
         raise Failed(Reason.THROTTLED, f"429, {throttled_until(response)}")
     if 300 <= response.status < 400 and (location := response.header("location")):  # noqa: PLR2004 - HTTP's own numbers
-        raise Failed(Reason.REDIRECT, f"{response.status} to {clipped(location.partition('?')[0], 200)}, expected {wanted}")
+        shown = clipped(re.split("[?#]", hide_in_address(location))[0], 200)
+        raise Failed(Reason.REDIRECT, f"{response.status} to {shown}, expected {wanted}")
     text = error_text(response)
     message = f"{seen}: {text}" if text else seen
     raise Failed(Reason.AUTH if response.status in _AUTH else Reason.STATUS, message)

@@ -27,7 +27,7 @@ async def open_connection(ctx: Context, route: HttpRoute, origin: Origin) -> Con
     Raises what the wire raises, and Failed where a proxy opens no tunnel or the server doesn't agree to the only version allowed.
     """
     scheme, host, port = origin
-    secure = scheme == "https"
+    secure, strict = scheme == "https", route.framing == "strict"
     if route.proxy is None:
         stream = await ctx.wire.stream(ctx, host, port, route.tls if secure else None, route.alpn() if secure else (), route)
     elif is_relayed(route, origin):
@@ -35,14 +35,14 @@ async def open_connection(ctx: Context, route: HttpRoute, origin: Origin) -> Con
     else:
         stream = await _open_tunnel(ctx, route, route.proxy, origin)
     if not secure:
-        return Http2(stream) if route.http == "2" else Http1(stream)
+        return Http2(stream, strict=strict) if route.http == "2" else Http1(stream, strict=strict)
     chosen = stream.tls.selected_alpn_protocol() if stream.tls else None
     if chosen == "h2":
-        return Http2(stream)
+        return Http2(stream, strict=strict)
     if route.http == "2":
         stream.abort()
         raise Failed(Reason.PROTOCOL, f"the server didn't agree to HTTP/2: it chose {chosen or 'nothing'} in ALPN")
-    return Http1(stream)
+    return Http1(stream, strict=strict)
 
 
 async def _connect_to_proxy(ctx: Context, route: HttpRoute, proxy: Proxy, host: str) -> Stream:

@@ -15,38 +15,61 @@ from probes.text import clipped
 ENCODINGS = ("zstd", "br", "gzip", "deflate")  # the preferred one first
 _ALWAYS = frozenset({"gzip", "deflate"})  # servers send these even where they were not requested
 _WINDOW = 8 * 1024 * 1024  # bytes of memory that a zstd frame may need (RFC 9659)
+_SLACK = 64 * 1024  # bytes of an encoding beside its content
+_SLICE = 8 * 1024  # bytes, which decode to at most 8 MiB (gzip)
 _MOST_LAYERS = 2  # encodings of one body; more of them are a sign of a decompression bomb
+
+
+class WrongEncoding(Failed):
+    """The body is not encoded as the response says, or its content ends early. The connection itself did no wrong."""
 
 
 class Decoder:
     """Decodes a body of at most `cap` bytes: a decompression bomb ends as Failed(SIZE).
 
-    gzip and deflate are always decoded; br and zstd only where they were `requested`, since no server sends them otherwise.
+    As browsers do, it decodes what it knows and leaves a body as it is whose encoding it doesn't know (`utf-8`, `none`,
+    `aws-chunked`). Where `allowed` is given, only these encodings, gzip and deflate pass; any other is Failed(PROTOCOL).
     """
 
-    def __init__(self, encoding: str, cap: int, requested: Collection[str] = ()) -> None:
-        names = [name.strip().lower().removeprefix("x-") for name in encoding.split(",")]
-        self._layers = [_layer(name, {*_ALWAYS, *requested}) for name in reversed(names) if name not in ("", "identity")]
+    def __init__(self, encoding: str, cap: int, allowed: Collection[str] | None = None) -> None:
+        listed = [name.strip().lower().removeprefix("x-") for name in encoding.split(",")]
+        names = [name for name in listed if name not in ("", "identity")]
+        for name in names:
+            if allowed is not None and name not in _ALWAYS and name not in allowed:
+                raise WrongEncoding(Reason.PROTOCOL, f"the response is encoded as {name!r}, which the request didn't ask for")
+        self._layers = [_LAYERS[name]() for name in reversed(names) if name in _LAYERS]
         if len(self._layers) > _MOST_LAYERS:
-            raise Failed(Reason.PROTOCOL, f"the response is encoded {len(self._layers)} times over ({clipped(encoding, 100)})")
+            raise WrongEncoding(Reason.PROTOCOL, f"the response is encoded {len(self._layers)} times over ({clipped(encoding, 100)})")
         self._cap = cap
+        self._received = 0
         self._decoded = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """The decoded bytes of a piece. Raises Failed(PROTOCOL) where it isn't encoded so, Failed(SIZE) above the cap."""
+        """The decoded bytes of a piece. Raises Failed(PROTOCOL) where it isn't encoded so, Failed(SIZE) above the cap.
+
+        Above twice the cap as it is received, too: a stream may go on for ever that decodes to nothing.
+        """
+        self._received += len(piece)
         for layer in self._layers:
             piece = layer.feed(piece, self._cap - self._decoded + 1)
             if len(piece) > self._cap - self._decoded:
                 break
         self._decoded += len(piece)
-        if self._decoded > self._cap:
+        if self._decoded > self._cap or self._received > 2 * self._cap + _SLACK:
             raise Failed(Reason.SIZE, f"the response exceeds {self._cap:,} bytes")
         return piece
+
+    @property
+    def slice(self) -> int:
+        """How many bytes to feed before the loop gets its turn."""
+        return _SLICE if self._layers else 1 << 30
 
     def end(self) -> None:
         """Raises Failed(TRUNCATED) where the body is complete, but the decoded content isn't."""
         if any(layer.began and not layer.ended for layer in self._layers):
-            raise Failed(Reason.TRUNCATED, f"the response is complete, but its decoded content ends early, after {self._decoded} bytes")
+            raise WrongEncoding(
+                Reason.TRUNCATED, f"the response is complete, but its decoded content ends early, after {self._decoded} bytes"
+            )
 
 
 class _Layer(ABC):
@@ -57,17 +80,23 @@ class _Layer(ABC):
     def __init__(self) -> None:
         self.began = False
         self.ended = False
+        self.surplus = False  # what follows is no part of the content, and passed over as browsers do
 
     def feed(self, piece: bytes, most: int) -> bytes:
         """Decodes a piece to about `most` bytes at most; a caller that gets as many as that gives up."""
+        if self.surplus:
+            return b""
         self.began = self.began or bool(piece)
         try:
             return self._decode(piece, most)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
-            raise Failed(Reason.PROTOCOL, f"the response body doesn't match its Content-Encoding ({self.name}): {error}") from error
+            raise WrongEncoding(Reason.PROTOCOL, f"the response body doesn't match its Content-Encoding ({self.name}): {error}") from error
 
     @abstractmethod
     def _decode(self, piece: bytes, most: int) -> bytes: ...
+
+
+_MEMBER = b"\x1f\x8b\x08"  # how a member of gzip begins
 
 
 class _Gzip(_Layer):
@@ -78,13 +107,16 @@ class _Gzip(_Layer):
         self._zip = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
     def _decode(self, piece: bytes, most: int) -> bytes:
-        decoded = self._zip.decompress(piece, most)
-        while self._zip.eof and self._zip.unused_data and len(decoded) < most:  # several members are one body (RFC 1952, 2.2)
+        decoded = bytearray(self._zip.decompress(piece, most))
+        while self._zip.eof and len(decoded) < most:  # several members are one body (RFC 1952, 2.2)
             rest = self._zip.unused_data
+            if not rest.startswith(_MEMBER):
+                self.surplus = not _MEMBER.startswith(rest)
+                break
             self._zip = zlib.decompressobj(zlib.MAX_WBITS | 16)
             decoded += self._zip.decompress(rest, most - len(decoded))
         self.ended = self._zip.eof
-        return decoded
+        return bytes(decoded)
 
 
 class _Deflate(_Layer):
@@ -106,7 +138,7 @@ class _Deflate(_Layer):
             if piece[0] & 0x0F != zlib.DEFLATED or int.from_bytes(piece[:2]) % 31:  # RFC 1950, 2.2
                 self._zip = zlib.decompressobj(-zlib.MAX_WBITS)
         decoded = self._zip.decompress(piece, most)
-        self.ended = self._zip.eof
+        self.ended = self.surplus = self._zip.eof
         return decoded
 
 
@@ -121,8 +153,11 @@ class _Brotli(_Layer):
         decoded = bytearray(self._brotli.process(piece, output_buffer_limit=most))
         while len(decoded) < most and not self._brotli.can_accept_more_data():
             decoded += self._brotli.process(b"", output_buffer_limit=most - len(decoded))
-        self.ended = self._brotli.is_finished()
+        self.ended = self.surplus = self._brotli.is_finished()
         return bytes(decoded)
+
+
+_ZSTD_MAGIC = 4  # bytes with which a frame begins
 
 
 class _Zstd(_Layer):
@@ -135,6 +170,7 @@ class _Zstd(_Layer):
         super().__init__()
         self._library = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
         self._frame = self._library.decompressobj()
+        self._waiting = b""  # after a frame: too few bytes to know whether they begin another
 
     def _decode(self, piece: bytes, most: int) -> bytes:
         decoded = bytearray()
@@ -142,6 +178,13 @@ class _Zstd(_Layer):
             rest = piece[start : start + self.slice]
             while rest:
                 if self._frame.eof:  # several frames are one body (RFC 8878, 3)
+                    rest, self._waiting = self._waiting + rest, b""
+                    if len(rest) < _ZSTD_MAGIC:
+                        self._waiting = rest
+                        break
+                    if rest[:4] != zstandard.FRAME_HEADER and not (rest[0] & 0xF0 == 0x50 and rest[1:4] == b"\x2a\x4d\x18"):  # noqa: PLR2004 - a skippable frame (RFC 8878, 3.1.2)
+                        self.ended = self.surplus = True
+                        return bytes(decoded)
                     self._frame = self._library.decompressobj()
                 decoded += self._frame.decompress(rest)
                 rest = self._frame.unused_data if self._frame.eof else b""
@@ -151,8 +194,4 @@ class _Zstd(_Layer):
         return bytes(decoded)
 
 
-def _layer(name: str, known: Collection[str]) -> _Layer:
-    layers: dict[str, type[_Layer]] = {kind.name: kind for kind in (_Gzip, _Deflate, _Brotli, _Zstd)}
-    if name not in layers or name not in known:
-        raise Failed(Reason.PROTOCOL, f"the response is encoded as {name!r}, which the request didn't ask for")
-    return layers[name]()
+_LAYERS: dict[str, type[_Layer]] = {kind.name: kind for kind in (_Gzip, _Deflate, _Brotli, _Zstd)}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from probes.core import Failed, Measurements, Reason
+from probes.facts import STATUS_CODE
+from probes.http.privacy import shown_headers
 from probes.wire.stream import Stream
 
-HEAD_CAP = 64 * 1024  # bytes of a response's head
+HEAD_CAP = 64 * 1024  # bytes of a response's head, and as many beside its body
+_SLICE = 64 * 1024  # bytes after which the loop gets its turn
+_READ_COST = 512  # bytes that a read counts for beside its own: many short ones take time, too
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake begin
 Fields = tuple[tuple[str, str], ...]
 
 
@@ -35,6 +41,7 @@ class Exchange(ABC):
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.trailers: Fields = ()  # HTTP/2 alone
+        self.transfer_codings: tuple[str, ...] = ()  # encodings of the body that Transfer-Encoding names
         self.pieces: list[bytes] = []
         self.body_bytes = 0
         self.begun = False  # a byte of the response has come
@@ -43,6 +50,7 @@ class Exchange(ABC):
         self._head_only = method == "HEAD"
         self._bytes_before = stream.received_bytes  # of the TLS handshake and of earlier responses on this connection
         self._fields: Fields | None = None
+        self._unyielded = 0
 
     @abstractmethod
     async def feed(self, data: bytes) -> None:
@@ -56,8 +64,25 @@ class Exchange(ABC):
         """Whether the body lasts until the server closes the connection."""
         return False
 
+    def begins(self) -> str:
+        """How the response begins, for evidence, where its head never came whole; "" where its bytes aren't text."""
+        return ""
+
     async def receive_head(self) -> None:
-        """Reads the response's head. Phase `processing` lasts from the request written to the response's first byte."""
+        """Reads the response's head. Phase `processing` lasts from the request written to the response's first byte.
+
+        Where it fails, what came of the head is evidence.
+        """
+        try:
+            await self._receive_head()
+        except (Failed, OSError):
+            if self.begun:
+                known = {"status": self.status, "headers": shown_headers(self.fields())} if self.status else {}
+                self.ctx.evidence["response"] = known | ({"begins": self.begins()} if self.begins() else {})
+                self.ctx.facts |= {STATUS_CODE: self.status} if self.status else {}
+            raise
+
+    async def _receive_head(self) -> None:
         with self.ctx.phase("processing") as interval:
             data = await self._first_bytes()
             interval.end = self.stream.last_read_at
@@ -79,7 +104,13 @@ class Exchange(ABC):
     async def _first_bytes(self) -> bytes:
         data = await self._read()
         self.begun = True
+        self.refuse_tls(data)
         return data
+
+    def refuse_tls(self, beginning: bytes) -> None:
+        """Raises Failed where the server answers a plain request in TLS."""
+        if self.stream.tls is None and beginning[:2] in _TLS_RECORDS:
+            raise Failed(Reason.PROTOCOL, f"the server's response is a TLS record ({beginning[:8].hex(' ')}): the port speaks TLS")
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body's pieces as they come: phase `transfer`."""
@@ -103,17 +134,23 @@ class Exchange(ABC):
                 raise self.broken_off()
 
     async def _read(self, *, ending: bool = False) -> bytes:
+        """Reads from the socket. What is there at once is read without waiting, so the loop gets its turn now and then."""
+        if self._unyielded > _SLICE:
+            self._unyielded = 0
+            await asyncio.sleep(0)
         try:
             data = await self.stream.read()
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ConnectionResetError(error.errno or 104, f"the connection was reset {self.so_far()}") from error
         if not data and not ending:
             raise self.broken_off()
+        self._unyielded += len(data) + _READ_COST
         return data
 
     def broken_off(self) -> Failed:
         """The failure where the connection ended before the response did."""
-        return Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}")
+        hint = "" if self.begun or self.stream.tls or self.stream.received_bytes else "; does the port speak TLS?"
+        return Failed(Reason.TRUNCATED, f"the connection was closed {self.so_far()}{hint}")
 
     def so_far(self) -> str:
         """How much of the response had come, for a message."""
@@ -127,12 +164,21 @@ class Exchange(ABC):
     def fields(self) -> Fields:
         """The headers in the order received, names in lower case; known when the head is there."""
         if self._fields is None:
-            self._fields = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.headers)
+            self._fields = tuple((name.decode("latin-1").lower(), read_field(value)) for name, value in self.headers)
         return self._fields
 
     def header(self, name: str) -> str | None:
         """The first value of a header; None where it is absent."""
         return next((value for key, value in self.fields() if key == name), None)
+
+
+def read_field(value: bytes) -> str:
+    """The value of a header as text, without the blanks around it (RFC 9110, 5.5): UTF-8 where it is that, else ISO 8859-1."""
+    value = value.strip(b" \t")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class Connection(ABC):

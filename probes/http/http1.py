@@ -1,21 +1,27 @@
-"""HTTP/1.1 on a stream, parsed by httptools (the C parser of Node.js)."""
+"""HTTP/1.1 on a stream."""
 
 from __future__ import annotations
 
-import httptools
+import asyncio
 
-from probes.core import Failed, Measurements, PolicyRefused, Reason
+from probes.core import Failed, Measurements, PolicyRefused
+from probes.http.chunks import Chunks
 from probes.http.exchange import Connection, Exchange, OutgoingRequest
+from probes.http.head import Head, begins
 from probes.wire.stream import Stream
 
 _BODILESS = {204, 304}
 
 
 class Http1(Connection):
-    """A connection of HTTP/1.1."""
+    """A connection of HTTP/1.1. `strict`: nothing is taken that RFC 9112 doesn't allow."""
+
+    def __init__(self, stream: Stream, *, strict: bool = False) -> None:
+        super().__init__(stream)
+        self._strict = strict
 
     async def send(self, ctx: Measurements, request: OutgoingRequest) -> Exchange:
-        exchange = Exchange1(ctx, self.stream, request.method)
+        exchange = Exchange1(ctx, self.stream, request.method, strict=self._strict)
         lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.target)]
         lines += [name + b": " + value for name, value in request.headers]
         await self.stream.write(b"\r\n".join([*lines, b"", request.body]))
@@ -33,62 +39,86 @@ def refuse_line_breaks(request: OutgoingRequest) -> None:
 
 
 class Exchange1(Exchange):
-    """One request and its response; the C parser calls the `on_` methods."""
+    """One request and its response."""
 
-    def __init__(self, ctx: Measurements, stream: Stream, method: str) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream, method: str, *, strict: bool = False) -> None:
         super().__init__(ctx, stream, method)
-        self._keep = False
-        self._surplus = False
         self._is_tunnel = method == "CONNECT"  # what follows the response's head belongs to the tunnel (RFC 9110, 9.3.6)
-        self._parser = httptools.HttpResponseParser(self)
-
-    # -- the parser's calls
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.done:
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self.done:
-            return
-        self.status = self._parser.get_status_code()
-        self.version = self._parser.get_http_version()
-        if self.status >= 200:  # noqa: PLR2004 - below are interim responses (RFC 9110, 15.2)
-            self._keep = self._parser.should_keep_alive()
-            self.head_done = True
-            self.done = self._head_only or self.status in _BODILESS or self._is_tunnel
-
-    def on_message_begin(self) -> None:
-        self._surplus = self._surplus or self.done
-
-    def on_body(self, piece: bytes) -> None:
-        if self.done:
-            self._surplus = True
-            return
-        self.body_bytes += len(piece)
-        self.pieces.append(piece)
-
-    def on_message_complete(self) -> None:
-        if self.head_done:
-            self.done = True
-        else:
-            self.headers.clear()
-
-    # -- the probe's side
+        self._strict = strict
+        self._head = Head(strict=strict)
+        self._unread = bytearray()
+        self._scanned = 0  # bytes of `_unread` that hold no line's end
+        self._chunks: Chunks | None = None
+        self._left: int | None = None  # bytes of the body that are still to come; None: until the connection's end
+        self._keep = False
 
     async def feed(self, data: bytes) -> None:
-        self._surplus = self._surplus or self.done
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            raise Failed(Reason.PROTOCOL, f"the server switched protocols ({self.status}), which the request didn't ask for") from error
-        except httptools.HttpParserError as error:
-            self._surplus = True
-            if not self.done:  # bytes after a complete response don't make it wrong
-                raise Failed(Reason.PROTOCOL, f"the server's response is not HTTP/1.1: {str(error).rstrip('.').lower()}") from error
+        self._unread += data
+        if not self.head_done:
+            try:
+                self._read_head()
+            except Failed:
+                self.status, self.headers = self._head.status, self._head.fields  # as far as they are known
+                raise
+        if self.head_done and not self.done:
+            await self._read_body()
+
+    def _read_head(self) -> None:
+        self._head.check_beginning(bytes(self._unread[:100]))
+        while (end := self._unread.find(b"\n", self._scanned)) >= 0:
+            line = bytes(self._unread[: end + 1])
+            del self._unread[: end + 1]
+            self._scanned = 0
+            if self._head.add(line):
+                self._end_head()
+                return
+            self._head.check_beginning(bytes(self._unread[:100]))
+        self._scanned = len(self._unread)
+
+    def _end_head(self) -> None:
+        """Decides where the body ends (RFC 9112, 6.3)."""
+        head = self._head
+        self.status, self.version, self.headers = head.status, head.version, head.fields
+        self._keep = head.keeps_alive()
+        if self._head_only or self.status in _BODILESS or self._is_tunnel:
+            self.done = True
+        else:
+            codings = head.transfer_codings()
+            self.transfer_codings = tuple(coding for coding in codings if coding != "chunked")
+            if codings[-1:] == ("chunked",):
+                self._chunks = Chunks(head)
+                self._keep = self._keep and self.header("content-length") is None
+            else:
+                self._left = head.content_length()
+                self.done = self._left == 0
+                self._keep = self._keep and not codings
+        self.head_done = True
+
+    async def _read_body(self) -> None:
+        more = True
+        while more:
+            if self._chunks:
+                piece, more = self._chunks.take(self._unread)
+                self.done = self._chunks.ended
+            else:
+                piece, more = bytes(self._unread[: self._left]), False
+                del self._unread[: self._left]
+                if self._left is not None:
+                    self._left -= len(piece)
+                    self.done = not self._left
+            if piece:
+                self.body_bytes += len(piece)
+                self.pieces.append(piece)
+            if more:
+                await asyncio.sleep(0)
+
+    def begins(self) -> str:
+        return begins(self._head.first_line or bytes(self._unread))
 
     def ends_with_connection(self) -> bool:
-        return self.header("content-length") is None and "chunked" not in (self.header("transfer-encoding") or "").lower()
+        if self._chunks:  # the line end behind the last trailer may be missing
+            return self._chunks.complete and not self._strict
+        return self._left is None
 
     def reusable(self) -> bool:
-        return self.done and self._keep and not self._surplus and self.stream.is_idle()
+        return self.done and self._keep and not self._unread and self.stream.is_idle()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Iterator
+
 import hpack
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -19,14 +23,20 @@ from h2.exceptions import DenialOfServiceError, H2Error, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
 
 from probes.core import Failed, Measurements, Reason
-from probes.http.exchange import HEAD_CAP, Connection, Exchange, OutgoingRequest
+from probes.http.exchange import HEAD_CAP, Connection, Exchange, OutgoingRequest, read_field
+from probes.http.head import TOKEN
 from probes.text import clipped
 from probes.wire.stream import Stream
 
 WINDOW = 1024 * 1024  # bytes that a server may send before we acknowledge some
 _FRAME = 16 * 1024  # bytes of the longest frame that we accept (RFC 9113, 6.5.2: the smallest limit that is allowed)
 _HEADER = 9  # bytes of a frame's header
-_SETTINGS, _GOAWAY, _HEADERS = 0x4, 0x7, 0x1
+_DATA, _HEADERS, _SETTINGS, _GOAWAY, _CONTINUATION = 0x0, 0x1, 0x4, 0x7, 0x9
+_MOST_FRAMES = 1000  # frames of one response beside its body, and as many DATA frames of few bytes
+_LEAST_DATA = 16  # bytes that further DATA frames have on average
+_SLICE = 64 * 1024  # bytes of frames after which the loop gets its turn
+_FRAME_COST = 1024  # bytes that a frame counts for beside its own: each takes some 30 microseconds
+_STATUS = re.compile(rb"[1-9]\d\d")
 _CONNECTION_HEADERS = frozenset(
     {b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )  # RFC 9113, 8.2.2
@@ -35,9 +45,9 @@ _CONNECTION_HEADERS = frozenset(
 class Http2(Connection):
     """A connection of HTTP/2. GOAWAY is parsed here: a stream that it still allows may finish its response."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, strict: bool = False) -> None:
         super().__init__(stream)
-        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=False))
+        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=False, validate_inbound_headers=strict))
         self.h2.local_settings = Settings(
             client=True,
             initial_values={
@@ -52,6 +62,7 @@ class Http2(Connection):
         self._opened = False
         self._greeted = False  # the server's first frame (SETTINGS) has come
         self.go_away: GoAway | None = None
+        self.is_spoiled = False  # what came after a complete response was no HTTP/2, or a flood
 
     async def send(self, ctx: Measurements, request: OutgoingRequest) -> Exchange:
         if not self._opened:
@@ -86,13 +97,11 @@ class Http2(Connection):
             await self.stream.write(data)
 
     def alive(self) -> bool:
-        return self.stream.is_idle() and self.go_away is None
+        return self.stream.is_idle() and self.go_away is None and not self.is_spoiled
 
-    def receive(self, data: bytes) -> tuple[list[Event], bool]:
-        """Parses frames: their events, and whether one was a HEADERS frame. Raises Failed where the bytes are not HTTP/2."""
+    def receive(self, data: bytes) -> Iterator[bytes]:
+        """The frames that are complete. Raises Failed where the bytes are not HTTP/2."""
         self._unread += data
-        events: list[Event] = []
-        headers = False
         while len(self._unread) >= _HEADER:
             length, kind = int.from_bytes(self._unread[:3]), self._unread[3]
             if not self._greeted:
@@ -105,15 +114,17 @@ class Http2(Connection):
             if length > _FRAME:
                 raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: a frame of {length:,} bytes, at most {_FRAME:,} are allowed")
             if len(self._unread) < _HEADER + length:
-                break
+                return
             frame = bytes(self._unread[: _HEADER + length])
             del self._unread[: _HEADER + length]
-            headers = headers or kind == _HEADERS
-            if kind == _GOAWAY and length >= 8:  # noqa: PLR2004 - RFC 9113, 6.8
-                self.go_away = GoAway(frame[_HEADER:])
-            else:
-                events += self._decode(frame)
-        return events, headers
+            yield frame
+
+    def decode(self, frame: bytes) -> list[Event]:
+        """What a frame means for a response. A GOAWAY is only noted."""
+        if frame[3] == _GOAWAY and len(frame) >= _HEADER + 8:  # RFC 9113, 6.8
+            self.go_away = GoAway(frame[_HEADER:])
+            return []
+        return self._decode(frame)
 
     def _decode(self, frame: bytes) -> list[Event]:
         try:
@@ -173,12 +184,17 @@ class Exchange2(Exchange):
         super().__init__(ctx, connection.stream, method)
         self._connection = connection
         self._number = number
-        self._clean = True
+        self._frames = [0, 0]  # all but DATA, and DATA
+        self._head_bytes = 0  # of heads and trailers, as they were sent
+        self._beside = 0  # bytes of all other frames but DATA
 
     async def _first_bytes(self) -> bytes:
         """Waits for the HEADERS frame: SETTINGS and other frames may come before it."""
         while not self.begun:
-            await self.more()
+            data = await self._read()
+            if self.stream.received_bytes == len(data):
+                self.refuse_tls(data)
+            await self.feed(data)
         return b""
 
     async def more(self) -> None:
@@ -186,14 +202,43 @@ class Exchange2(Exchange):
         await self.feed(await self._read())
 
     async def feed(self, data: bytes) -> None:
-        if data:
-            events, headers = self._connection.receive(data)
-            self.begun = self.begun or headers
-            for event in events:
-                self._apply(event)
-            await self._connection.flush()
+        work = 0
+        try:
+            for frame in self._connection.receive(data):
+                self._count(frame[3], len(frame) - _HEADER)
+                for event in self._connection.decode(frame):
+                    self._apply(event)
+                work += _FRAME_COST + len(frame)
+                if work > _SLICE:
+                    work = 0
+                    await self._connection.flush()
+                    await asyncio.sleep(0)
+        except Failed:
+            self._connection.is_spoiled = True
+            if not self.done:  # frames after a complete response don't make it wrong
+                raise
+        await self._connection.flush()
         if (go_away := self._connection.go_away) and not self.done and (go_away.last_stream < self._number or go_away.code):
             raise self.broken_off()
+
+    def _count(self, kind: int, length: int) -> None:
+        """Bounds what isn't the body: frames of headers, other frames, and DATA frames of few bytes."""
+        self.begun = self.begun or kind == _HEADERS
+        self._frames[kind == _DATA] += 1
+        if kind in (_HEADERS, _CONTINUATION):
+            self._head_bytes += length
+            if self._head_bytes > (2 if self.head_done else 1) * HEAD_CAP:
+                raise Failed(Reason.SIZE, f"the response's {'trailers' if self.head_done else 'head'} exceeds {HEAD_CAP // 1024} KiB")
+        elif kind != _DATA:
+            self._beside += length
+        if self._frames[False] > _MOST_FRAMES or self._beside > HEAD_CAP:
+            raise Failed(
+                Reason.PROTOCOL, f"the server floods us: more than {_MOST_FRAMES:,} frames, or {HEAD_CAP // 1024} KiB, beside the body"
+            )
+        if self._frames[True] > _MOST_FRAMES + self.body_bytes // _LEAST_DATA:
+            raise Failed(
+                Reason.PROTOCOL, f"the server floods us: DATA frames of fewer than {_LEAST_DATA} bytes, more than {_MOST_FRAMES:,}"
+            )
 
     def broken_off(self) -> Failed:
         """A GOAWAY frame may say why the server ends the connection."""
@@ -206,10 +251,7 @@ class Exchange2(Exchange):
         if getattr(event, "stream_id", self._number) != self._number:
             return
         if isinstance(event, ResponseReceived):
-            fields = [(bytes(name), bytes(value)) for name, value in event.headers]
-            status = next((value for name, value in fields if name == b":status"), b"")
-            self.status = int(status) if status.isdigit() else 0
-            self.headers = [(name, value) for name, value in fields if not name.startswith(b":")]
+            self._read_head([(bytes(name), bytes(value)) for name, value in event.headers])
             self.head_done = True
         elif isinstance(event, DataReceived):
             self.body_bytes += len(event.data)
@@ -224,9 +266,19 @@ class Exchange2(Exchange):
             reason = Reason.TRUNCATED if self.head_done else Reason.RESET
             raise Failed(reason, f"the server reset the stream {self.so_far()}: {code_name(code)}")
         elif isinstance(event, TrailersReceived):
-            self.trailers = tuple((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in event.headers)
+            self.trailers = tuple((bytes(name).decode("latin-1"), read_field(bytes(value))) for name, value in event.headers)
         elif isinstance(event, InformationalResponseReceived):
             pass  # the head is still to come
+
+    def _read_head(self, fields: list[tuple[bytes, bytes]]) -> None:
+        statuses = [value for name, value in fields if name == b":status"]
+        if len(statuses) != 1 or not _STATUS.fullmatch(statuses[0]):
+            found = clipped(repr(b", ".join(statuses))[1:], 40) if statuses else "missing"
+            raise Failed(Reason.PROTOCOL, f"the server broke HTTP/2: the :status of its response is {found}")
+        if any(character in name + value for name, value in fields for character in (b"\0", b"\r", b"\n")):
+            raise Failed(Reason.PROTOCOL, "the server broke HTTP/2: a header has a line break or a NUL")
+        self.status = int(statuses[0])
+        self.headers = [(name, value) for name, value in fields if TOKEN.fullmatch(name)]
 
     def reusable(self) -> bool:
         return self.done and self._connection.alive()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from probes.core import Failed, Reason
+from probes.http.charset import declared, decode
 
 MOST_CONTAINERS = 50_000  # objects and arrays of a body: to read a mebibyte of empty ones stops the whole process for a tenth of a second
 
@@ -32,6 +33,8 @@ class Response:
     seconds: float
     url: str
     http_version: str = "1.1"
+    charset: str = ""  # the check's own word for what the body is written in, instead of the server's
+    fault: Failed | None = None  # why the body can't be read
     _json: Any = field(default=None, repr=False)
 
     def header(self, name: str) -> str | None:
@@ -39,28 +42,54 @@ class Response:
         found = [value for key, value in self.headers if key == name.lower()]
         return ", ".join(found) if found else None
 
+    def check_body(self) -> None:
+        """Raises the `fault` of the body, if it has one."""
+        if self.fault:
+            raise self.fault
+
     def text(self) -> str:
-        """The body as text in the charset that it declares, else UTF-8; bytes that can't be decoded are replaced."""
-        declared = (self.header("content-type") or "").lower().partition("charset=")[2].split(";")[0].strip(' "')
-        try:
-            return self.body.decode(declared or "utf-8", "replace")
-        except LookupError:
-            return self.body.decode("utf-8", "replace")
+        """The body as text, in the charset that the web's rules find (see probes.http.charset); what can't be decoded is replaced.
+
+        Raises the `fault` of the body.
+        """
+        self.check_body()
+        return decode(self.body, self.header("content-type") or "", self.charset)
 
     def json(self) -> Any:
         """The body as JSON, read once.
 
-        Raises ValueError with the place of the mistake, and Failed(size) for more than MOST_CONTAINERS objects and arrays.
+        JSON is UTF-8, -16 or -32 (RFC 8259, 8.1); only what isn't is read in the charset that it declares.
+        Raises ValueError with the place of the mistake, Failed(size) for more than MOST_CONTAINERS objects and arrays, and the
+        `fault` of the body.
         """
+        self.check_body()
         if self._json is None:
             if self.body.count(b"{") + self.body.count(b"[") > MOST_CONTAINERS:  # brackets inside texts count too
                 raise Failed(Reason.SIZE, f"the body has more than {MOST_CONTAINERS:,} opening brackets, too many to be read as JSON")
             try:
-                self._json = json.loads(self.body, parse_constant=_refuse_constant)
-            except RecursionError:
-                raise ValueError("it is nested too deeply") from None
+                self._json = _read_json(self.body)
+            except UnicodeDecodeError as error:
+                if not (self.charset or declared(self.header("content-type") or "")):
+                    raise ValueError(f"its byte {error.start + 1:,} is not {error.encoding.upper()}") from None
+                self._json = _read_json(self.text())
         return self._json
 
 
+def _read_json(text: bytes | str) -> Any:
+    try:
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (json.JSONDecodeError, UnicodeDecodeError, _NotJsonError):
+            raise
+        except ValueError:  # an integer of more than 4,300 digits; all numbers are then read as JavaScript reads them
+            return json.loads(text, parse_constant=_refuse_constant, parse_int=float)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+class _NotJsonError(ValueError):
+    """What Python's parser takes for JSON, and no other does."""
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise _NotJsonError(f"{name} is not JSON")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+import asyncio
+from collections.abc import AsyncGenerator
 
 import httpx
 
@@ -11,8 +12,10 @@ from probes.facts import CONNECTION_REUSED, NO_REVISION, REVISION, STATUS_CODE
 from probes.http.connect import Origin, is_relayed, open_connection
 from probes.http.decoding import Decoder
 from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
+from probes.http.head import LONGEST_LENGTH
 from probes.http.http1 import refuse_line_breaks
 from probes.http.kept import ConnectionKey, KeptConnections
+from probes.http.privacy import hide_in_address, shown_headers
 from probes.http.route import HttpRoute
 from probes.probe import Context
 from probes.text import MARGIN, clipped
@@ -23,7 +26,6 @@ PORTS = {"http": 80, "https": 443}
 _MOST_KEPT = 4  # connections that one run keeps: a check sends requests to few origins
 _ENDED = (Reason.TRUNCATED, Reason.RESET)
 _REPEATABLE = frozenset({"GET", "HEAD"})
-_PRIVATE = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "apikey", "proxy-authorization"})
 
 
 class StreamingResponse:
@@ -45,6 +47,11 @@ class StreamingResponse:
         return self._exchange.fields()
 
     @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they were sent, for what is not text: names in lower case, no blanks around the values."""
+        return [(name.lower(), value.strip(b" \t")) for name, value in self._exchange.headers]
+
+    @property
     def last_read_at(self) -> float:
         """When the socket last gave bytes or its end (`clock.monotonic()`)."""
         return self._exchange.stream.last_read_at
@@ -55,15 +62,19 @@ class StreamingResponse:
         Raises Failed(SIZE) above `cap` bytes, Failed(TRUNCATED) where the body ends early, Failed(PROTOCOL) where it isn't encoded
         as declared.
         """
-        encoding = ", ".join(value for name, value in self.headers if name == "content-encoding")
-        decoder = Decoder(encoding, cap, self._pool.route.encodings)
+        encoding = [value for name, value in self.headers if name == "content-encoding"]
+        allowed = self._pool.route.encodings if self._pool.route.framing == "strict" else None
+        decoder = Decoder(", ".join([*encoding, *self._exchange.transfer_codings]), cap, allowed)
         length, beginning = 0, bytearray()
         try:
             async for piece in self._exchange.body():
-                if plain := decoder.feed(piece):
-                    length += len(plain)
-                    beginning += plain[: EVIDENCE_BODY + MARGIN - len(beginning)]
-                    yield plain
+                for at in range(0, len(piece), decoder.slice):
+                    if at:
+                        await asyncio.sleep(0)
+                    if plain := decoder.feed(piece[at : at + decoder.slice]):
+                        length += len(plain)
+                        beginning += plain[: EVIDENCE_BODY + MARGIN - len(beginning)]
+                        yield plain
             decoder.end()
         finally:
             self._ctx.facts["body_bytes"] = length
@@ -122,7 +133,8 @@ class ConnectionPool:
         Records the request and the response in evidence and facts. Raises what `permit` and the wire raise, and Failed.
         """
         url = request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url
-        ctx.evidence["request"] = {"method": request.method, "url": str(url), "headers": _hide_secrets(request.headers.items())}
+        shown = hide_in_address(str(url)) if ctx.facts.get("redirects") else str(url)  # what a server wrote may hold its secrets
+        ctx.evidence["request"] = {"method": request.method, "url": shown, "headers": shown_headers(request.headers.items())}
         await ctx.permit(request.method, str(request.url))
         origin = request.url.scheme, request.url.host, request.url.port or PORTS[request.url.scheme]
         relaying = self.route.proxy if is_relayed(self.route, origin) else None
@@ -193,14 +205,10 @@ def _record_response(ctx: Context, exchange: Exchange) -> None:
         STATUS_CODE: exchange.status,
         "http_version": float(exchange.version),
         "ssl": int(exchange.stream.tls is not None),
-        "content_length": int(length) if length.isdigit() else None,
+        "content_length": int(length) if length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH else None,
     }
-    ctx.evidence["response"] = {"status": exchange.status, "headers": _hide_secrets(exchange.fields())}
+    ctx.evidence["response"] = {"status": exchange.status, "headers": shown_headers(exchange.fields())}
     if ctx.revision and ctx.revision.header:
         revision = ctx.revision.taken_from(exchange.header(ctx.revision.header.lower())) or NO_REVISION
         before = str(ctx.facts.get(REVISION, "")).split(", ")
         ctx.facts[REVISION] = ", ".join(dict.fromkeys([*filter(None, before), revision]))
-
-
-def _hide_secrets(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: "(secret)" if name.lower() in _PRIVATE else value for name, value in headers}

@@ -6,18 +6,20 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
 from probes.fields import Secret
+from probes.http.charset import LABELS, is_charset
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
 from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
 from probes.probe import Probe
 from probes.target import Target, TargetRef
+from probes.text import did_you_mean
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint, Variation
@@ -39,6 +41,13 @@ def _read_encodings(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _read_charset(label: str) -> str:
+    if label and not is_charset(label):
+        raise ValueError(f"{label} is no charset of the web{did_you_mean(label.lower(), LABELS)}")
+    return label
+
+
+Charset = Annotated[str, AfterValidator(_read_charset)]
 Version = Annotated[Literal["1.1", "2", "auto"], BeforeValidator(_read_version), WithJsonSchema({"enum": [1.1, 2, "1.1", "2", "auto"]})]
 _Encoding = Literal["zstd", "br", "gzip", "deflate"]
 Encodings = Annotated[tuple[_Encoding, ...], BeforeValidator(_read_encodings, json_schema_input_type=bool | _Encoding | list[_Encoding])]
@@ -66,6 +75,11 @@ class HttpProbe(Probe):
     compression: Encodings = Field(
         default=(), description="true for all of zstd, br, gzip and deflate, or a list of some; none by default."
     )
+    framing: Literal["lenient", "strict"] = Field(
+        default="lenient",
+        description="strict fails for a response that browsers take although RFC 9112 doesn't allow it, such as two lengths.",
+    )
+    charset: Charset = Field(default="", description="The charset of response bodies, such as gbk, instead of the one that they declare.")
     keep_alive: bool = Field(
         default=False, description="true keeps the connection open for the next run, so that later runs measure no connection set-up."
     )
@@ -135,6 +149,8 @@ class HttpProbe(Probe):
             proxy=Proxy.read(self.proxy.get_secret_value()) if self.proxy else None,
             oauth2=self.oauth2,
             encodings=self.compression,
+            framing=self.framing,
+            charset=self.charset,
             keep_alive=self.keep_alive,
             ip=self.ip,
             resolve=(host, self.resolve) if self.resolve else None,

@@ -14,8 +14,10 @@ class HttpRoute(Route):
 
     oauth2: OAuth2 | None = None
     encodings: tuple[str, ...] = ()  # for Accept-Encoding, the preferred one first
+    framing: str = "lenient"  # or strict: a response that the RFCs don't allow fails
+    charset: str = ""  # of response bodies, instead of what they declare
     keep_alive: bool = False  # keep the connection for the check's next run
 
     def to_tokens(self, oauth2: OAuth2) -> HttpRoute:
         """The route to the token endpoint: HTTP/1.1 with TLS settings of its own; the proxy and the address rules are the check's."""
-        return replace(self, tls=oauth2.tls, http="1.1", oauth2=None, encodings=(), keep_alive=False, resolve=None)
+        return replace(self, tls=oauth2.tls, http="1.1", oauth2=None, encodings=(), charset="", keep_alive=False, resolve=None)

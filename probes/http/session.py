@@ -15,9 +15,11 @@ import httpx
 
 from probes.core import Failed, Reason
 from probes.http.cookies import Cookies
+from probes.http.decoding import WrongEncoding
 from probes.http.message import Request, Response
 from probes.http.oauth2 import Tokens
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
+from probes.http.privacy import hide_in_address
 from probes.http.redirects import following
 from probes.http.route import HttpRoute
 from probes.http.transport import access_token
@@ -65,23 +67,26 @@ class HttpSession:
         started = ctx.clock.monotonic()
         for hop in count():
             ctx.facts["redirects"] = hop
-            response = await self._send_once(ctx, request, cap, on_data)
+            response, location = await self._send_once(ctx, request, cap, on_data)
             response.seconds -= started
-            follow_up = following(request, response.status, response.header("location")) if redirects else None
+            follow_up = following(request, response.status, location) if redirects else None
             if follow_up is None:
                 if oauth2 and bearer and response.status == _UNAUTHORIZED:
                     # The token is not used again; that it was refused is this run's verdict all the same.
                     ctx.wire.shared(Tokens).drop(oauth2, bearer)
                 return response
             if hop == redirects:
-                raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {follow_up.url}")
+                raise Failed(Reason.REDIRECT, f"more than {redirects} redirects; the last leads to {hide_in_address(follow_up.url)}")
             request = follow_up
         raise AssertionError  # count() never ends
 
-    async def _send_once(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> Response:
-        """One request and its response. Its `seconds` is the moment of the last byte; the caller subtracts the start."""
+    async def _send_once(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> tuple[Response, bytes | None]:
+        """One request, its response and its Location. `seconds` is the moment of the last byte; the caller subtracts the start.
+
+        A body that isn't encoded as the response says is a fault of the body: the status comes first.
+        """
         response = await self._pool.send(ctx, self._build_request(ctx, request), request.body or b"")
-        body = bytearray()
+        body, fault = bytearray(), None
         try:
             async with aclosing(response.body(cap)) as pieces:
                 async for piece in pieces:
@@ -89,11 +94,18 @@ class HttpSession:
                     if on_data and on_data(piece, response.last_read_at):
                         response.abort()
                         break
+        except WrongEncoding as error:
+            response.abort()
+            fault = error
         except BaseException:
             response.abort()
             raise
-        self._cookies.store(request.url, response.headers)
-        return Response(response.status, response.headers, bytes(body), response.last_read_at, request.url, response.http_version)
+        values = response.raw_headers
+        self._cookies.store(request.url, (value for name, value in values if name == b"set-cookie"), ctx.clock.time())
+        location = next((value for name, value in values if name == b"location"), None)
+        whole = Response(response.status, response.headers, bytes(body), response.last_read_at, request.url, response.http_version)
+        whole.charset, whole.fault = self._route.charset, fault
+        return whole, location
 
     def _build_request(self, ctx: Context, request: Request) -> httpx.Request:
         encodings = ", ".join(self._route.encodings) or "identity"

@@ -13,6 +13,8 @@ import httpx
 
 from probes.core import Failed, PolicyRefused, Reason
 from probes.facts import STATUS_CODE
+from probes.http.charset import declared, is_charset
+from probes.http.cookies import read_cookie, read_date
 from probes.http.message import Response
 from probes.http.oauth2 import OAuth2, Token, Tokens, read_token
 from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
@@ -105,12 +107,23 @@ async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, ca
         body = b"".join([piece async for piece in request.stream]) if isinstance(request.stream, httpx.AsyncByteStream) else b""
         _complete_headers(ctx, pool.route, request, body)
         response = await pool.send(ctx, request, body)
-    headers = httpx.Headers(list(response.headers))
+    now = ctx.clock.time()
+    headers = httpx.Headers(
+        [(name, value) for name, value in response.raw_headers if name != b"set-cookie" or _is_plain(str(request.url), value, now)]
+    )
+    if not is_charset(declared(headers.get("content-type", "utf-8")) or "utf-8"):  # httpx decodes by any codec of Python's
+        headers["content-type"] = headers["content-type"].partition(";")[0]
     if "content-encoding" in headers and request.method != "HEAD":
         headers.pop("content-length", None)
         del headers["content-encoding"]
     version = {"http_version": f"HTTP/{response.http_version}".encode()}
     return httpx.Response(response.status, headers=headers, stream=_Body(response, cap, until), extensions=version)
+
+
+def _is_plain(url: str, set_cookie: bytes, now: float) -> bool:
+    """Whether the standard library's cookie jar, which httpx uses, can read a cookie as RFC 6265 does: it warns of what it can't."""
+    dates = [part.partition(b"=")[2] for part in set_cookie.split(b";") if part.strip().lower().startswith(b"expires")]
+    return set_cookie.isascii() and read_cookie(url, set_cookie, now) is not None and all(read_date(date) is not None for date in dates)
 
 
 def _complete_headers(ctx: Context, route: HttpRoute, request: httpx.Request, body: bytes) -> None:

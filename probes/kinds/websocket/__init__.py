@@ -64,7 +64,7 @@ class Message(BaseModel):
     def judge(self, message: bytes) -> None:
         """Raises Failed with the texts for the body of an HTTP response."""
         wanted = Expect.model_validate({"text": self.text, "regex": self.regex, "json": self.json_})
-        wanted.judge(Response(200, (), message, 0.0, ""))
+        wanted.judge(Response(200, (), message, 0.0, "", charset="utf-8"))  # RFC 6455, 5.6
 
 
 class Turn(BaseModel):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from probes.core import Failed, Reason, Verdict
 from probes.http.decoding import ENCODINGS, Decoder
 from probes.wire.wire import Wire
-from tests.support import servers
+from tests.support import http2, servers
 from tests.support.asking import answer, ask, failure
 from tests.support.context import make_context
 
@@ -122,10 +122,67 @@ async def test_what_was_asked_for_is_read(wire: Wire, name: str) -> None:
     assert (ctx.facts["body_bytes"], ctx.facts["content_length"]) == (16, len(body))
 
 
-async def test_br_and_zstd_unasked_are_a_fault_of_the_server(wire: Wire) -> None:
-    """A client that didn't ask for them couldn't read them."""
+async def test_br_and_zstd_unasked_are_a_fault_where_the_check_is_strict(wire: Wire) -> None:
+    """`framing: strict`: a client that didn't ask for them couldn't read them."""
     async with servers.canned(answer(brotli.compress(b"x"), b"Content-Encoding: br")) as server:
-        failed = await failure(make_context(wire), server.url, compression="gzip")
+        failed = await failure(make_context(wire), server.url, compression="gzip", framing="strict")
 
     assert failed.reason is Reason.PROTOCOL
     assert "which the request didn't ask for" in failed.message
+
+
+@pytest.mark.parametrize("name", ["utf-8", "none", "aws-chunked", "identity", "", "br", "zstd", "gzip", "deflate", "x-gzip"])
+@pytest.mark.parametrize("http", ["1.1", "2"])
+async def test_an_encoding_that_nobody_asked_for(wire: Wire, name: str, http: str) -> None:
+    """W9: what is known is decoded; a name that means nothing leaves the body as it is, as in a browser."""
+    body = PACK.get(name.removeprefix("x-"), bytes)(b"it is open")
+    whole = answer(body, b"Content-Encoding: " + name.encode())
+    if http == "2":
+        whole = http2.SETTINGS + http2.head(headers=(("content-encoding", name),)) + http2.data(body)
+    async with servers.canned(whole) as server:
+        result = await ask(make_context(wire), server.url, http=http, expect={"text": "it is open"})
+    assert result.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("name", ["br", "aws-chunked", "gzip", "compress"])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", b"200 OK"), ("GET", b"204 No Content")])
+async def test_an_encoding_of_nothing(wire: Wire, name: str, method: str, status: bytes) -> None:
+    """W9: where there is no body, its encoding doesn't matter."""
+    async with servers.canned(answer(b"", b"Content-Encoding: " + name.encode(), status=status, length=100)) as server:
+        assert (await ask(make_context(wire), server.url, method=method)).verdict is Verdict.PASS
+
+
+async def test_the_status_comes_before_the_encoding(wire: Wire) -> None:
+    """W9: an outage whose body can't be decoded is an outage."""
+    async with servers.canned(answer(b"no gzip", b"Content-Encoding: gzip", status=b"500 Oops")) as server:
+        failed = await failure(make_context(wire), server.url)
+    assert (failed.reason, failed.message) == (Reason.STATUS, "500, expected 2xx")
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("behind", [b"\0" * 512, b"x", b"trailing bytes", b"\x1f"])
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_what_follows_the_content_is_passed_over(name: str, behind: bytes, step: int) -> None:
+    """W9: zeros or other bytes behind the last member, as some servers pad."""
+    whole = PACK[name](b"it is open") + behind
+    assert undone(name, [whole[at : at + step] for at in range(0, len(whole), step)]) == b"it is open"
+
+
+@pytest.mark.parametrize("piece", [gzip.compress(b""), b"\0" * 20], ids=["empty members", "zeros"])
+def test_a_stream_of_nothing_ends(piece: bytes) -> None:
+    """XB2: bytes that decode to nothing are bounded, too."""
+    decoder = Decoder("gzip", 1000)
+    decoder.feed(gzip.compress(b"x"))
+    for _ in range(2 * 1000 // len(piece)):
+        decoder.feed(piece)
+    with pytest.raises(Failed, match="exceeds 1,000 bytes"):
+        decoder.feed(piece * (70_000 // len(piece)))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+async def test_a_transfer_coding_is_undone(wire: Wire, coding: str) -> None:
+    """W15: Transfer-Encoding: gzip, chunked."""
+    body = PACK[coding.removeprefix("x-")](b"it is open")
+    whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s, chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (coding.encode(), len(body), body)
+    async with servers.canned(whole) as server:
+        assert (await ask(make_context(wire), server.url, expect={"text": "it is open"})).verdict is Verdict.PASS
