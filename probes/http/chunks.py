@@ -48,31 +48,28 @@ class Chunks:
                 self._count(self._scanned, 0)
                 break
             line, at, self._scanned = bytes(unread[at : end + 1]), end + 1, 0
-            self._read_line(line)
+            text = self._head.without_end(line)
+            if self._closing:
+                if text:
+                    raise self._head.fault("a chunk is longer than its size")
+                self._closing = False
+            elif self.complete:
+                self._lines += 1
+                self._beside = self._count(len(line), 0)
+                self.ended = not text
+            else:
+                size, _, _ = text.partition(b";")
+                found = _SIZE.fullmatch(size)
+                if not found:
+                    raise self._head.fault(f"{clipped(repr(size)[1:], 40)} is not the size of a chunk")
+                self._left = int(found[1], 16)
+                self._beside = self._count(len(line), self._left)
+                self.complete = not self._left
         else:
             del unread[:at]
             return bytes(content), not self.ended
         del unread[:at]
         return bytes(content), False
-
-    def _read_line(self, line: bytes) -> None:
-        text = self._head.without_end(line)
-        if self._closing:
-            if text:
-                raise self._head.fault("a chunk is longer than its size")
-            self._closing = False
-        elif self.complete:
-            self._lines += 1
-            self._beside = self._count(len(line), 0)
-            self.ended = not text
-        else:
-            size, _, _ = text.partition(b";")
-            found = _SIZE.fullmatch(size)
-            if not found:
-                raise self._head.fault(f"{clipped(repr(size)[1:], 40)} is not the size of a chunk")
-            self._left = int(found[1], 16)
-            self._beside = self._count(len(line), self._left)
-            self.complete = not self._left
 
     def _count(self, length: int, content: int) -> int:
         """The bytes beside the content with those of a line. An extension may be as long as its chunk."""

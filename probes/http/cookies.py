@@ -110,17 +110,11 @@ def read_cookie(url: str, line: bytes, now: float) -> Cookie | None:
             cookie, aged = replace(cookie, until=now + int(word)), True
         elif key == b"expires" and not aged and (until := read_date(word)) is not None:
             cookie = replace(cookie, until=until)
-    return cookie if _may_set(host, cookie.domain) else None
-
-
-def _may_set(host: str, domain: str) -> bool:
-    """Whether a host may set a cookie for a domain: for itself, or for a domain above it that isn't a registry's."""
-    if host == domain:
-        return True
-    if literal(host) or not host.endswith(f".{domain}"):
-        return False
-    *above, registry, top = ["", *domain.split(".")]
-    return bool(registry) and (bool(any(above)) or len(top) != 2 or registry not in _REGISTRIES)  # noqa: PLR2004 - a country
+    if cookie.domain == host:
+        return cookie
+    *above, registry, top = ["", *cookie.domain.split(".")]
+    is_registered = bool(registry) and (bool(any(above)) or len(top) != 2 or registry not in _REGISTRIES)  # noqa: PLR2004 - a country
+    return cookie if is_registered and host.endswith(f".{cookie.domain}") and not literal(host) else None
 
 
 def read_date(text: bytes) -> float | None:

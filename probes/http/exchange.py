@@ -74,32 +74,32 @@ class Exchange(ABC):
         Where it fails, what came of the head is evidence.
         """
         try:
-            await self._receive_head()
+            with self.ctx.phase("processing") as interval:
+                data = await self._first_bytes()
+                interval.end = self.stream.last_read_at
+            taken = 0
+            while True:
+                first, rest = (
+                    data[: HEAD_CAP - taken],
+                    data[HEAD_CAP - taken :],
+                )  # so that the cap doesn't depend on how the bytes were split
+                taken += len(first)
+                await self.feed(first)
+                if self.head_done:
+                    if rest:
+                        await self.feed(rest)
+                    return
+                if taken >= HEAD_CAP:
+                    raise Failed(Reason.SIZE, f"the response head exceeds {HEAD_CAP // 1024} KiB")
+                with self.ctx.phase("transfer") as interval:
+                    data = await self._read()
+                    interval.end = self.stream.last_read_at
         except (Failed, OSError):
             if self.begun:
                 known = {"status": self.status, "headers": shown_headers(self.fields())} if self.status else {}
                 self.ctx.evidence["response"] = known | ({"begins": self.begins()} if self.begins() else {})
                 self.ctx.facts |= {STATUS_CODE: self.status} if self.status else {}
             raise
-
-    async def _receive_head(self) -> None:
-        with self.ctx.phase("processing") as interval:
-            data = await self._first_bytes()
-            interval.end = self.stream.last_read_at
-        taken = 0
-        while True:
-            first, rest = data[: HEAD_CAP - taken], data[HEAD_CAP - taken :]  # so that the cap doesn't depend on how the bytes were split
-            taken += len(first)
-            await self.feed(first)
-            if self.head_done:
-                if rest:
-                    await self.feed(rest)
-                return
-            if taken >= HEAD_CAP:
-                raise Failed(Reason.SIZE, f"the response head exceeds {HEAD_CAP // 1024} KiB")
-            with self.ctx.phase("transfer") as interval:
-                data = await self._read()
-                interval.end = self.stream.last_read_at
 
     async def _first_bytes(self) -> bytes:
         data = await self._read()

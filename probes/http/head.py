@@ -53,22 +53,29 @@ class Head:
         self._lines += 1
         if self._lines > FIELDS_CAP:
             raise Failed(Reason.SIZE, f"the response head has more than {FIELDS_CAP:,} lines")
-        if b"\0" in text:
-            raise self.fault("its head has a NUL")
-        if b"\r" in text:
-            self.deviation("a line has a CR in its middle")
-            text = text.replace(b"\r", b" ")
         if not self.status:
             self._read_status(text)
         elif not text:
-            return self._end()
+            if self.status >= 200:  # noqa: PLR2004 - below are interim responses
+                return True
+            if self.status == 101:  # noqa: PLR2004 - Switching Protocols
+                raise Failed(Reason.PROTOCOL, "the server switched protocols (101), which the request didn't ask for")
+            self.status = 0
+            self.fields.clear()
         elif text[:1] in (b" ", b"\t"):
             self.deviation("a header is folded over several lines")
             if self.fields:
                 name, value = self.fields[-1]
                 self.fields[-1] = name, (value + b" " + text.strip(b" \t")).strip(b" ")
         else:
-            self._read_field(text)
+            name, colon, value = text.partition(b":")
+            bare = name.rstrip(b" \t")
+            if not colon or not TOKEN.fullmatch(bare):
+                self.deviation("a line of its head is no header")
+                return False
+            if bare != name:
+                self.deviation("a header's name is followed by a blank")
+            self.fields.append((bare, value.strip(b" \t")))
         return False
 
     def _read_status(self, text: bytes) -> None:
@@ -84,30 +91,16 @@ class Head:
         version = int(found[1] or 1), int(found[2] or 0)
         self.version = "1.1" if version >= (1, 1) else "1.0"
 
-    def _read_field(self, text: bytes) -> None:
-        name, colon, value = text.partition(b":")
-        bare = name.rstrip(b" \t")
-        if not colon or not TOKEN.fullmatch(bare):
-            self.deviation("a line of its head is no header")
-            return
-        if bare != name:
-            self.deviation("a header's name is followed by a blank")
-        self.fields.append((bare, value.strip(b" \t")))
-
-    def _end(self) -> bool:
-        if self.status >= 200:  # noqa: PLR2004 - below are interim responses
-            return True
-        if self.status == 101:  # noqa: PLR2004 - Switching Protocols
-            raise Failed(Reason.PROTOCOL, "the server switched protocols (101), which the request didn't ask for")
-        self.status = 0
-        self.fields.clear()
-        return False
-
     def without_end(self, line: bytes) -> bytes:
         """A line without CRLF. LF alone is a deviation (RFC 9112, 2.2 allows to take it)."""
         if line[-2:-1] != b"\r":
             self.deviation("a line ends in LF without CR")
-        return line.rstrip(b"\r\n")
+        text = line.rstrip(b"\r\n")
+        if b"\0" in text:
+            raise self.fault("a line has a NUL")
+        if b"\r" in text:
+            self.deviation("a line has a CR in its middle")
+        return text.replace(b"\r", b" ")
 
     def fault(self, what: str) -> Failed:
         """The failure, with how the response begins."""

@@ -54,26 +54,23 @@ class Exchange1(Exchange):
 
     async def feed(self, data: bytes) -> None:
         self._unread += data
-        if not self.head_done:
-            try:
-                self._read_head()
-            except Failed:
-                self.status, self.headers = self._head.status, self._head.fields  # as far as they are known
-                raise
-        if self.head_done and not self.done:
+        try:
+            while not self.head_done:
+                self._head.check_beginning(bytes(self._unread[:100]))
+                end = self._unread.find(b"\n", self._scanned)
+                if end < 0:
+                    self._scanned = len(self._unread)
+                    return
+                line = bytes(self._unread[: end + 1])
+                del self._unread[: end + 1]
+                self._scanned = 0
+                if self._head.add(line):
+                    self._end_head()
+        except Failed:
+            self.status, self.headers = self._head.status, self._head.fields  # as far as they are known
+            raise
+        if not self.done:
             await self._read_body()
-
-    def _read_head(self) -> None:
-        self._head.check_beginning(bytes(self._unread[:100]))
-        while (end := self._unread.find(b"\n", self._scanned)) >= 0:
-            line = bytes(self._unread[: end + 1])
-            del self._unread[: end + 1]
-            self._scanned = 0
-            if self._head.add(line):
-                self._end_head()
-                return
-            self._head.check_beginning(bytes(self._unread[:100]))
-        self._scanned = len(self._unread)
 
     def _end_head(self) -> None:
         """Decides where the body ends (RFC 9112, 6.3)."""

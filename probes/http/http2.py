@@ -71,7 +71,15 @@ class Http2(Connection):
             self._opened = True
         number = self.h2.get_next_available_stream_id()
         exchange = Exchange2(ctx, self, number, request.method)
-        self.h2.send_headers(number, _header_fields(request), end_stream=not request.body)
+        headers = [(name.lower(), value) for name, value in request.headers]
+        pseudo = [
+            (b":method", request.method.encode()),
+            (b":authority", next((value for name, value in headers if name == b"host"), b"")),
+            (b":scheme", request.scheme.encode()),
+            (b":path", request.target),
+        ]
+        plain = [(name, value) for name, value in headers if name not in _CONNECTION_HEADERS]
+        self.h2.send_headers(number, pseudo + plain, end_stream=not request.body)
         if request.body:
             await self._send_body(exchange, number, request.body)
         await self.flush()
@@ -124,9 +132,6 @@ class Http2(Connection):
         if frame[3] == _GOAWAY and len(frame) >= _HEADER + 8:  # RFC 9113, 6.8
             self.go_away = GoAway(frame[_HEADER:])
             return []
-        return self._decode(frame)
-
-    def _decode(self, frame: bytes) -> list[Event]:
         try:
             return list(self.h2.receive_data(frame))
         except DenialOfServiceError as error:
@@ -161,18 +166,6 @@ def code_name(code: int) -> str:
         return ErrorCodes(code).name
     except ValueError:
         return f"{code:#x}"
-
-
-def _header_fields(request: OutgoingRequest) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower(), value) for name, value in request.headers]
-    host = next((value for name, value in headers if name == b"host"), b"")
-    pseudo = [
-        (b":method", request.method.encode()),
-        (b":authority", host),
-        (b":scheme", request.scheme.encode()),
-        (b":path", request.target),
-    ]
-    return pseudo + [(name, value) for name, value in headers if name not in _CONNECTION_HEADERS]
 
 
 class Exchange2(Exchange):

@@ -11,7 +11,7 @@ _PRIVATE = frozenset(
 )
 _ADDRESSES = frozenset({"location", "content-location", "refresh"})
 _USER = re.compile(r"(^|/)/[^/?#\s]*@")
-_VALUE = re.compile(r"([?&#;])([^=&#;]*)(=?)([^&#;]*)")
+_VALUE = re.compile(r"([?&#;](?:[^=&#;]*=)?+)[^&#;]+")  # of a parameter, or what stands alone
 
 
 def is_private(header: str) -> bool:
@@ -21,18 +21,9 @@ def is_private(header: str) -> bool:
 
 def hide_in_address(address: str) -> str:
     """An address without user and password, and without the values of its query and fragment; the text may be no valid address."""
-    plain, mark, rest = _split(_USER.sub(r"\1/", address))
-    return plain + _VALUE.sub(lambda found: found[1] + (found[2] + "=" if found[3] else "") + _hidden(found), mark + rest)
-
-
-def _split(address: str) -> tuple[str, str, str]:
+    address = _USER.sub(r"\1/", address)
     at = min((found for mark in "?#" if (found := address.find(mark)) >= 0), default=len(address))
-    return address[:at], address[at : at + 1], address[at + 1 :]
-
-
-def _hidden(found: re.Match[str]) -> str:
-    value = found[4] if found[3] else found[2]
-    return HIDDEN if value else ""
+    return address[:at] + _VALUE.sub(rf"\1{HIDDEN}", address[at:])
 
 
 def shown_header(name: str, value: str) -> str:

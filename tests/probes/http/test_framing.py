@@ -65,7 +65,7 @@ BROKEN = {
     "a negative length": (OK + b"Content-Length: -2\r\n\r\nhi", "Content-Length is '-2'"),
     "a length of a word": (OK + b"Content-Length: \xc2\xb2\r\n\r\nhi", "Content-Length is '\\xc2\\xb2'"),
     "a length without end": (OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nhi", "Content-Length is '99999"),
-    "a NUL": (OK + b"X-A: b\0c\r\n\r\n", "its head has a NUL; it begins 'HTTP/1.1 200 OK'"),
+    "a NUL": (OK + b"X-A: b\0c\r\n\r\n", "a line has a NUL; it begins 'HTTP/1.1 200 OK'"),
     "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "it begins 'SSH-2.0-OpenSSH_9.2'"),
     "binary": (b"\x4a\x00\x00\x00\x0a5.5.5", "it begins 'J\\x00\\x00\\x00'"),
     "a status of two digits": (b"HTTP/1.1 99 What\r\n\r\n", "it begins 'HTTP/1.1 99 What'"),
