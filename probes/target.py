@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -14,7 +15,7 @@ from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern
 from probes.fields import Rate, Secret
 from probes.http.message import Response
-from probes.text import did_you_mean
+from probes.text import ascii_host, did_you_mean
 from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -72,9 +73,12 @@ def plain_path(url: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of an absolute URL, the default port filled in."""
+    """Scheme, host and port of an absolute URL, the default port filled in. A host beyond ASCII is the one that DNS is asked for."""
     split = urlsplit(url)
-    return split.scheme, (split.hostname or "").lower(), split.port or {"http": 80, "https": 443}.get(split.scheme)
+    host = (split.hostname or "").lower()
+    with contextlib.suppress(ValueError):  # what can't be a name stays as it is: nothing will be sent there
+        host = ascii_host(host)
+    return split.scheme, host, split.port or {"http": 80, "https": 443}.get(split.scheme)
 
 
 class Revision(BaseModel):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import ValidationError
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 from wsproto.utilities import generate_accept_token
@@ -16,6 +18,8 @@ from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.kinds.websocket import WebSocket
 from probes.kinds.websocket.connection import FRAMES, Socket
 from probes.target import Target
+from probes.wire.resolver import Resolver
+from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import Permit, context
@@ -493,3 +497,37 @@ async def test_one_family(runs: Observer) -> None:
     """U: `ip` holds for the kind as for http."""
     seen = await observed_raw(runs, b"ACCEPT", b"\x88\x02\x03\xe8", ip=6)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.DNS)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [("münchen.test", "xn--mnchen-3ya.test"), ("xn--strae-oqa.test", "xn--strae-oqa.test"), ("straße.test", "xn--strae-oqa.test")],
+)
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_a_host_beyond_ascii(runs: Observer, tmp_path_factory: pytest.TempPathFactory, written: str, asked: str, scheme: str) -> None:
+    """W3: a host in Unicode is its own, and Host, SNI and DNS have its form by IDNA 2008."""
+    folder, authority, names, heads = (
+        await asyncio.to_thread(tmp_path_factory.mktemp, "names"),
+        trustme.CA(),
+        list[str | None](),
+        list[bytes](),
+    )
+    await asyncio.to_thread((folder / "hosts").write_text, f"127.0.0.1 {asked}\n")
+    await asyncio.to_thread(authority.cert_pem.write_to_path, str(folder / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    await asyncio.to_thread(authority.issue_cert(asked).configure_cert, tls)
+    tls.sni_callback = lambda _tls, name, _context: names.append(name)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(_accept(heads[0]) + b"\x88\x02\x03\xe8")
+        await reader.read()
+
+    runs.wire = Wire(resolver=Resolver(hosts=folder / "hosts", servers=("127.0.0.1",), port=9))
+    async with servers.speaking(talk, tls=tls if scheme == "wss" else None) as server:
+        url = f"{scheme}://{written}:{server.port}/"
+        settings = {"url": url, "tls": {"ca": folder / "ca.pem"}, "dialogue": [{"close": 1000}]}
+        seen = await runs.observe(WebSocket.model_validate(settings))
+    assert seen.verdict is Verdict.PASS, seen.message
+    assert f"Host: {asked}:{server.port}".encode().lower() in heads[0].lower()
+    assert names == ([asked] if scheme == "wss" else [])

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from probes.core import Failed, Reason, Verdict
 from probes.fields import host
 from probes.kinds.grpc import Grpc
+from probes.kinds.http import Http
 from probes.kinds.icmp import Icmp
 from probes.kinds.tcp import Tcp
 from probes.kinds.tls import Handshake
@@ -23,7 +24,9 @@ from probes.text import ascii_host
 from probes.wire.resolver import Resolver
 from probes.wire.wire import Wire
 from tests.support import servers
+from tests.support.asking import answer
 from tests.support.context import make_context
+from tests.support.engine import Observer
 
 NAMES = {
     "münchen.test": "xn--mnchen-3ya.test",
@@ -85,6 +88,17 @@ async def test_a_certificate_for_a_name_beyond_ascii(tmp_path_factory: pytest.Te
         other.abort()
     assert result.verdict is Verdict.PASS
     assert names == [asked, asked]
+
+
+@pytest.mark.parametrize("written", ["münchen.test", "MÜNCHEN.test", "straße.test", "xn--strae-oqa.test"])
+async def test_an_address_beyond_ascii_is_the_checks_own(runs: Observer, tmp_path_factory: pytest.TempPathFactory, written: str) -> None:
+    """W3: the rules of a check compare hosts in the form that DNS is asked for: its own address isn't refused."""
+    folder: Path = await asyncio.to_thread(tmp_path_factory.mktemp, "names")
+    await asyncio.to_thread((folder / "hosts").write_text, f"127.0.0.1 {ascii_host(written).lower()}\n")
+    runs.wire = Wire(resolver=Resolver(hosts=folder / "hosts", servers=("127.0.0.1",), port=9))
+    async with servers.canned(answer(b"ok")) as server:
+        seen = await runs.observe(Http.model_validate({"url": f"http://{written}:{server.port}/"}))
+    assert seen.verdict is Verdict.PASS, seen.message
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64, "i❤.test", "", "." * 5])
