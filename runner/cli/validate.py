@@ -37,7 +37,7 @@ def summary(plan: Plan) -> list[str]:
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
     runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
     off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
-    return [runs, *off, *_alerts(plan), *_limits(plan), *_guessed_logins(plan)]
+    return [runs, *off, *_alerts(plan), *_limits(plan), *_guessed_logins(plan), *_shared_references(plan)]
 
 
 def _summary_json(plan: Plan) -> dict[str, Any]:
@@ -88,6 +88,24 @@ def _guessed_logins(plan: Plan) -> list[str]:
         for name, script in scripts
         for step in script.steps
         if step.login is None and step.looks_like_login
+    ]
+
+
+def _shared_references(plan: Plan) -> list[str]:
+    """References that are asked as targets too: an outage of theirs would count as the runner's own network."""
+    from urllib.parse import urlsplit
+
+    from probes.target import origin
+
+    names = {origin(target.url)[1:]: f"target {target.name}" for target in plan.targets.values()}
+    for planned in plan.checks:
+        if endpoint := planned.probe.endpoint():
+            names.setdefault((endpoint.host, endpoint.port), f"check {planned.check.name}")
+    return [
+        f"references: {urlsplit(url).netloc.rpartition('@')[2]} is the address of {name} too, so that its outage counts as one of the "
+        "runner's network; write an address outside your system"
+        for url in plan.references
+        if (name := names.get(origin(url)[1:]))
     ]
 
 

@@ -4,7 +4,8 @@ A scheduler job for each check would cost more than the probe. So there is one t
 which sets a timer for each of its checks that is due before the next tick. A cron expression has a tick of its own.
 
 Every slot of a check ends as one run or as one missed run with its reason: `late` (the loop stalled, the machine slept),
-`overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold refused it).
+`overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold refused it), `state` (it costs
+money or logs in, and the state can't be written).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from runner.config.slots import first, fraction, grace, slots
 from runner.engine.cadences import Cadences, Handle, Timer, regular
 from runner.engine.observations import unreported
 from runner.log import Log
+from runner.state import StateRefused
 
 CAP = 200  # runs in flight
 LONGEST_TICK = 60.0  # seconds for which a timer, which runs by the monotonic clock, may be out of step with the wall clock
@@ -225,7 +227,7 @@ class Schedule:
             observations = await observer.observe(scheduled.planned, lag=lag)
         except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
             if self._is_scheduled(scheduled):
-                self._missed(check, "quota")
+                self._missed(check, "state" if isinstance(refused, StateRefused) else "quota")
                 if name not in self._refused:  # logged once, until the check runs again
                     self._refused.add(name)
                     self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")

@@ -72,6 +72,8 @@ class Service:
         self.plan = plan
         self.ledger = ledger
         self.ready = False  # whether the schedule runs
+        self._started = plan  # its server and state stay until the end
+        self._restart_for: tuple[str, ...] = ()
         self._clock = clock
         self._version = version
         self._wire = Wire()
@@ -105,6 +107,9 @@ class Service:
         )
         self.gates = Gates(self.deployments.prepare, clock)
         self.emit = self._join_sinks(extra)
+        self.metrics.state_durable(ledger.durable)
+        ledger.failed = lambda: self.metrics.sink_failed("state")
+        ledger.watch(self._state_changed)
         self.diagnosis = Diagnosis(self.emit.found, clock, self.log)
         cadences = APSchedulerCadences(clock)
         self.background = BackgroundJobs(cadences)
@@ -132,6 +137,14 @@ class Service:
         self.metrics.count_errors_of(sinks)
         finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
         return Emit(sinks, self.metrics.sink_failed, self.log, finders)
+
+    def _state_changed(self) -> None:
+        """Says in metrics and journal that the state folder can't be used, or can again; from the ledger's thread."""
+        self.metrics.state_durable(self.ledger.durable)
+        if self.ledger.durable:
+            self.log(logging.INFO, "the state folder can be used again; what was counted meanwhile is written down")
+        else:
+            self.log(logging.ERROR, f"limits are counted in memory only, and what costs money or logs in is refused: {self.ledger.why}")
 
     async def start(self) -> None:
         """Goes on from what the state knows, and starts the schedule."""
@@ -176,6 +189,7 @@ class Service:
         except QuotaRefused as refused:  # each run finds it out for itself, and isn't sent
             self.log(logging.WARNING, refused.message)
         self._follow(plan)
+        plan = self._unchangeable(plan)
         self.plan, wire, self._wire = plan, self._wire, Wire()
         self._redactor = Redactor(plan.secrets)
         execute = self._execute(plan)
@@ -189,6 +203,29 @@ class Service:
 
         self._keep(close_wire())
         self._keep(self._ask_references(execute))
+
+    def _unchangeable(self, plan: Plan) -> Plan:
+        """The plan with the server and the state that run on: a reload can't change them. What it would change is told."""
+        here, there = self._started.server, plan.server
+        changes = {
+            "server.listen": (f"{here.host}:{here.port}", f"{there.host}:{there.port}"),
+            "state": (str(self._started.state or "none"), str(plan.state or "none")),
+        }
+        self._restart_for = tuple(
+            f"{key} is {after} in checks.yaml now, and the runner goes on with {before}: restart it"
+            for key, (before, after) in changes.items()
+            if before != after
+        )
+        for text in self._restart_for:
+            self.log(logging.WARNING, text)
+        self.metrics.restart_needed(bool(self._restart_for))
+        return replace(plan, server=replace(there, host=here.host, port=here.port), state=self._started.state)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the runner lacks, for whoever looks at its pages or reloads it."""
+        if not self.ledger.broken:
+            return self._restart_for
+        return (*self._restart_for, f"Limits are counted in memory only, and what costs money or logs in is refused: {self.ledger.why}.")
 
     def _confirming(self, execute: Execute) -> Confirm:
         return Confirm(execute, self._down, self._clock, LoopTimer())
@@ -217,6 +254,7 @@ class Service:
             clock=self._clock,
             version=self._version,
             gates=self.gates,
+            warnings=self.warnings,
             refused=self.refusals,
             refused_file=refused_file,
         )
@@ -289,7 +327,8 @@ async def running(
         stack.push_async_callback(service.drain)
         await service.start()
         if not ledger.durable:
-            service.log(logging.WARNING, f"budgets and limits are counted in memory only: {ledger.why}")
+            refused = ", and what costs money or logs in is refused" if ledger.broken else ""
+            service.log(logging.WARNING, f"budgets and limits are counted in memory only{refused}: {ledger.why}")
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
         service.background.every(_LOOK, "look at the file", reload.look)
         service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)

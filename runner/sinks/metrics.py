@@ -52,6 +52,10 @@ class Metrics:
         self._lines = Counter("log_entries_total", "Lines written to the journal, by level.", ["level"], registry=registry)
         for level in LEVELS:
             self._lines.labels(level)
+        what = "1 while limits, budgets and held logins are written to the state folder, 0 while they are in memory only."
+        self._durable = Gauge("outrider_state_durable", what, registry=registry)
+        what = "1 while checks.yaml changes server.listen or the state folder, which only a restart can change, else 0."
+        self._restart = Gauge("outrider_restart_needed", what, registry=registry)
         build = Gauge("outrider_build_info", "Always 1; the versions of Outrider and Python.", ["version", "python"], registry=registry)
         build.labels(version, platform.python_version()).set(1)
 
@@ -144,6 +148,14 @@ class Metrics:
         self._deployment.labels(*release).set(1)
         if at is not None:
             self._deployment_time.labels(target).set(at)
+
+    def state_durable(self, durable: bool) -> None:  # noqa: FBT001 - its only argument
+        """Notes whether the state is written to its folder; from any thread."""
+        self._durable.set(durable)
+
+    def restart_needed(self, needed: bool) -> None:  # noqa: FBT001 - its only argument
+        """Notes whether checks.yaml changes something that only a restart can change."""
+        self._restart.set(needed)
 
     def forget_deployments(self) -> None:
         """Removes the metrics of the releases: none is known."""

@@ -16,7 +16,7 @@ from probes.families import Family
 from runner.sinks.exposition import NO_EXEMPLARS, Exemplars, Samples, Series, exemplar, number
 from runner.sinks.families import DURATION, MISSED_RUNS
 
-MISSED = ("late", "overlap", "cap", "quota")  # reasons that are counted from 0; others appear with their first
+MISSED = ("late", "overlap", "cap", "quota", "state")  # reasons that are counted from 0; others appear with their first
 _RUNS = "probe_runs_total"
 _FAILURES = "probe_failures_total"
 _SUSPECT = "probe_runs_suspect_total"

@@ -47,17 +47,18 @@ class Opened:
 def open_state(folder: Path | None, now: float) -> Opened:
     """Opens the folder's file, or a database in memory if that fails. It never raises for a bad folder or a damaged file."""
     if folder is None:
-        return _in_memory("no state folder is configured")
+        return in_memory("no state folder is configured")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder):
             return _open_file(folder / STATE_FILE, now)
     except (OSError, UnusableError, sqlite3.Error) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return _in_memory(f"{folder} can't be used: {text}")
+        return in_memory(f"{folder} can't be used: {text}")
 
 
-def _in_memory(why: str) -> Opened:
+def in_memory(why: str) -> Opened:
+    """A database in memory, because of `why`."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.executescript(_TABLES)
     return Opened(connection, durable=False, why=f"{why}; budgets and limits are kept in memory and lost at the end")

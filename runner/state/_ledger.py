@@ -13,7 +13,7 @@ from typing import TypeVar
 from judge.observation import Observation, Outage
 from probes.core import Clock, QuotaRefused
 from probes.text import moment
-from runner.state._file import Opened, open_state
+from runner.state._store import Store
 
 T = TypeVar("T")
 _SET_BACK = 2 * 86400.0  # seconds; a wall clock that is set back by less still finds everything that counted then
@@ -39,7 +39,7 @@ def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] 
     `windows` are the windows of the plan's limits, as for `know`.
     """
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
-    ledger = StateLedger(thread.submit(open_state, folder, clock.time()).result(), thread, clock)
+    ledger = StateLedger(thread.submit(Store, folder, clock).result(), thread, clock)
     thread.submit(ledger.prune_now, windows or {}).result()
     return ledger
 
@@ -47,17 +47,40 @@ def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] 
 class StateLedger:
     """Implements probes.core.Ledger, sliding limits, and when each check was last seen.
 
-    A request that can't be counted isn't sent: a full disk or a locked file raises QuotaRefused.
+    While the folder can't be used (a full disk, a removed folder, a locked file) limits are counted in memory, and what costs money or
+    logs in raises StateRefused: a budget or a refused login that can't be written down isn't risked. Without a folder all is in memory.
     """
 
-    def __init__(self, opened: Opened, thread: ThreadPoolExecutor, clock: Clock) -> None:
-        self.durable = opened.durable
-        self.why = opened.why
-        self._connection = opened.connection
+    def __init__(self, store: Store, thread: ThreadPoolExecutor, clock: Clock) -> None:
+        self._store = store
         self._thread = thread
         self._clock = clock
         self._seen: dict[str, float] = {}
         self._writing: Future[None] | None = None
+        self.failed: Callable[[], None] = lambda: None  # called, in the thread, for each observation that no restart will know of
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is counted outlives the process."""
+        return self._store.durable
+
+    @property
+    def broken(self) -> bool:
+        """Whether there is a state folder, and it can't be used now."""
+        return self._store.broken
+
+    @property
+    def why(self) -> str:
+        """Why it doesn't, or a warning about the file, for a person; "" for neither."""
+        return self._store.why
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Calls `changed`, in the worker thread, whenever the state stops being durable, or is so again."""
+        self._store.changed = changed
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._store.connection
 
     # Budgets: an amount in each window of `window` seconds, the windows aligned to UTC
 
@@ -77,7 +100,7 @@ class StateLedger:
             done = self._connection.execute("INSERT INTO spending (budget, starts, ends, amount) VALUES (?, ?, ?, ?)", row)
             return int(done.lastrowid or 0)
 
-        return _unless_refused(await self._transaction(insert_reservation, synced=True))
+        return _unless_refused(await self._transaction(insert_reservation, durably=True, synced=True))
 
     async def settle(self, reservation: int, amount: float) -> None:
         """Replaces a reservation by the real amount, as probes.core.Ledger promises."""
@@ -100,12 +123,12 @@ class StateLedger:
         until = self._clock.time() + seconds
         rule = "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET until = excluded.until, why = excluded.why"
         rule += " WHERE excluded.until > holds.until"
-        await self._transaction(lambda: self._execute(rule, (key, until, why)), synced=True)
+        await self._transaction(lambda: self._execute(rule, (key, until, why)), durably=True, synced=True)
 
     async def held(self, key: str) -> None:
         """Raises QuotaRefused while a key is held, as probes.core.Ledger promises."""
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
-        found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone())
+        found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone(), durably=True)
         if found:
             raise QuotaRefused(f"held until {moment(found[0])}: {found[1]}")
 
@@ -114,12 +137,12 @@ class StateLedger:
     async def open_outage(self, file: str, outage: Outage) -> None:
         """Keeps an outage until it is closed. `file` is the absolute path of the runner's checks.yaml."""
         rule = "INSERT INTO outages VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        await self._transaction(lambda: self._execute(rule, (*_key(file, outage), outage.why)))
+        await self._transaction(lambda: self._execute(rule, (*_key(file, outage), outage.why)), durably=True)
 
     async def close_outage(self, file: str, outage: Outage) -> None:
         """Forgets an outage whose end is in Grafana or in the spool. `prune` forgets none: its annotation would stay open for ever."""
         rule = "DELETE FROM outages WHERE file = ? AND service = ? AND environment = ? AND name = ? AND began = ?"
-        await self._transaction(lambda: self._execute(rule, _key(file, outage)))
+        await self._transaction(lambda: self._execute(rule, _key(file, outage)), durably=True)
 
     async def open_outages(self, file: str, service: str, environment: str) -> tuple[Outage, ...]:
         """The open outages, the oldest first.
@@ -128,7 +151,7 @@ class StateLedger:
         the same checks and count as one runner: each of them goes on, when it starts, with the outages that another one left open.
         """
         query = "SELECT name, began, why FROM outages WHERE file = ? AND service = ? AND environment = ? ORDER BY began"
-        found = await self._transaction(lambda: self._connection.execute(query, (file, service, environment)).fetchall())
+        found = await self._transaction(lambda: self._connection.execute(query, (file, service, environment)).fetchall(), durably=True)
         return tuple(Outage(name, began, why, service, environment) for name, began, why in found)
 
     # Limits: never more than `most` requests in any interval of `window` seconds
@@ -147,8 +170,8 @@ class StateLedger:
             taken = self._connection.execute("SELECT count(*) FROM slots WHERE name = ? AND at > ?", (name, now - window)).fetchone()[0]
             if taken + count > most:
                 return QuotaRefused(f"limit of {name}: {taken} of {most} in {_window_text(window)} are taken, and this needs {count}")
-            insert = "INSERT INTO slots (name, at) VALUES (?, ?)"
-            return tuple(int(self._connection.execute(insert, (name, at)).lastrowid or 0) for _ in range(count))
+            insert = "INSERT INTO slots (id, name, at) VALUES ((SELECT max(?, coalesce(max(id), 0) + 1) FROM slots), ?, ?)"
+            return tuple(int(self._connection.execute(insert, (self._store.first_id, name, at)).lastrowid or 0) for _ in range(count))
 
         return _unless_refused(await self._transaction(take))
 
@@ -180,7 +203,10 @@ class StateLedger:
         while self._seen:  # popped one by one: the loop may be adding
             rows.append(self._seen.popitem())
         rule = "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
-        self._run(lambda: self._connection.executemany(rule, rows))
+        self._store.run(lambda: self._connection.executemany(rule, rows))
+        if self._store.broken:
+            for _ in rows:
+                self.failed()
 
     async def last_seen(self) -> Mapping[str, float]:
         """When each check was last observed, seconds since the epoch."""
@@ -209,7 +235,7 @@ class StateLedger:
             self._execute(_FORGET_SLOTS, (now - _SET_BACK, now + _SET_AHEAD))
             self._execute("DELETE FROM holds WHERE until < ?", (now,))
 
-        self._run(forget)
+        self._store.run(forget)
 
     def _know(self, windows: Mapping[str, float], ahead: float = 0.0) -> None:
         """Within a transaction: notes the longest window of each name, and the longest time ahead for which slots were taken."""
@@ -219,34 +245,17 @@ class StateLedger:
     async def aclose(self) -> None:
         """Writes the rest, and closes the file."""
         await self._in_thread(self._write_seen)
-        await self._in_thread(self._connection.close)
+        await self._in_thread(self._store.close)
         self._thread.shutdown(wait=False)
 
     # One transaction at a time
 
-    async def _transaction(self, work: Callable[[], T], *, synced: bool = False) -> T:
-        return await self._in_thread(lambda: self._run(work, synced=synced))
+    async def _transaction(self, work: Callable[[], T], *, durably: bool = False, synced: bool = False) -> T:
+        return await self._in_thread(lambda: self._store.run(work, durably=durably, synced=synced))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Runs `work` in the thread, shielded: when the caller is cancelled the transaction still ends as a whole."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
-
-    def _run(self, work: Callable[[], T], *, synced: bool = False) -> T:
-        """In the worker thread: runs `work` as one exclusive transaction. Raises QuotaRefused if the state can't be used."""
-        try:
-            if synced and self.durable:
-                self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("BEGIN IMMEDIATE")
-            done = work()
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise QuotaRefused(f"the state can't be read or written: {error}") from error
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if synced and self.durable:
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-        return done
 
     def _execute(self, statement: str, values: tuple[float | str, ...]) -> None:
         self._connection.execute(statement, values)

@@ -51,6 +51,7 @@ def app(
     gates: Gates | None = None,
     refused: Refused = lambda *_: None,
     refused_file: Callable[[], RefusedFile | None] = lambda: None,
+    warnings: Callable[[], tuple[str, ...]] = tuple,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
@@ -58,9 +59,9 @@ def app(
     `plan` returns the plan that runs now; /metrics shows what is in `registry`. `reload` reads checks.yaml again and returns its
     errors, or nothing when the new plan runs. `ready` returns whether the schedule runs. Without `pages` the templates are read here:
     call it in a thread then. `refused` counts refused requests, and `wait` slows the response to a wrong token.
-    `refused_file` returns the checks.yaml that is not in use because of its errors.
+    `refused_file` returns the checks.yaml that is not in use because of its errors, `warnings` what else the runner lacks.
     """
-    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file)
+    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file, warnings)
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
     inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: routes.missing})
     return Guard(inside, lambda: plan().server, refused, wait, Pace())
@@ -78,6 +79,7 @@ class _Routes:
     version: str
     pages: Pages
     refused_file: Callable[[], RefusedFile | None]
+    warnings: Callable[[], tuple[str, ...]]
     shown: Rendered = field(default_factory=Rendered)
     scraped: Rendered = field(default_factory=Rendered)  # of its own: no page keeps a scrape waiting
 
@@ -116,6 +118,7 @@ class _Routes:
             refused = self.refused_file()
             since = {"refused_since": iso(refused.since), "errors": list(refused.errors)} if refused else {}
             report["configuration"] = {"loaded": not refused, **since}
+            report |= {"warnings": list(found)} if (found := self.warnings()) else {}
             return lambda: b"%d" % status + JSONResponse(report).body
 
         made = await self.shown.get("health", begin, self._version)
@@ -134,7 +137,8 @@ class _Routes:
         if (refused := refuse_operating(request, self.plan().server)) is not None:
             return refused
         errors = list(await self.reload())
-        return JSONResponse({"reloaded": not errors, "errors": errors}, 422 if errors else 200)
+        warnings = {"warnings": list(found)} if (found := self.warnings()) else {}
+        return JSONResponse({"reloaded": not errors, "errors": errors, **warnings}, 422 if errors else 200)
 
     async def overview(self, _: Request) -> Response:
         """The page at /."""
@@ -147,7 +151,8 @@ class _Routes:
     def _overview(self, states: tuple[State, ...], plan: Plan, refused: RefusedFile | None, now: float) -> bytes:
         page = view.overview(states, _file(plan), now)
         banner = view.banner(refused, _file(plan), now)
-        return self.pages.render("overview.html", page=page, plan=plan, banner=banner, shape=page.shape, version=self.version)
+        around = {"banner": banner, "warnings": self.warnings(), "version": self.version}
+        return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, **around)
 
     async def check(self, request: Request) -> Response:
         """One check's page."""
@@ -173,7 +178,12 @@ class _Routes:
     ) -> bytes:
         state = next(state for state in states if state.check.name == name)
         page = view.detail(state, states, failures, _file(plan), now)
-        around = {"parent": view.href(state.check.part_of), "banner": view.banner(refused, _file(plan), now), "still": still}
+        around: dict[str, Any] = {
+            "parent": view.href(state.check.part_of),
+            "banner": view.banner(refused, _file(plan), now),
+            "still": still,
+        }
+        around["warnings"] = self.warnings()
         return self.pages.render("check.html", page=page, plan=plan, shape=page.row.shape, version=self.version, **around)
 
     async def api_checks(self, _: Request) -> Response:
@@ -206,7 +216,8 @@ class _Routes:
             return PlainTextResponse("Not found. All checks are listed at /\n", 404)
         name, plan, now = request.path_params["name"], self.plan(), self.clock.time()
         page = view.missing(name, [state.check.name for state in self.health.states()], now)
-        around = {"plan": plan, "banner": view.banner(self.refused_file(), _file(plan), now), "version": self.version}
+        around: dict[str, Any] = {"plan": plan, "banner": view.banner(self.refused_file(), _file(plan), now), "version": self.version}
+        around["warnings"] = self.warnings()
         return Response(self.pages.render("missing.html", page=page, shape="pending", **around), 404, media_type="text/html")
 
     async def static(self, request: Request) -> Response:

@@ -54,3 +54,32 @@ def test_a_step_that_looks_like_a_login_is_told(tmp_path: Path, step: str) -> No
 def test_other_steps_are_not(tmp_path: Path, step: str) -> None:
     """S2: a step that sends nothing like a password is no login."""
     assert said(tmp_path, step) == []
+
+
+REFERENCES = """\
+version: 1
+references: ["{reference}"]
+targets: {{api: {{url: "https://Api.test/v1"}}}}
+checks:
+  api: {{kind: http, target: api, path: /x}}
+  cache: {{kind: tcp, host: cache.test, port: 6379}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("https://api.test/generate_204", "target api"),
+        ("http://api.test:443/", "target api"),
+        ("http://cache.test:6379/", "check cache"),
+        ("https://api.test:8443/", ""),
+        ("https://www.test/", ""),
+    ],
+)
+def test_a_reference_that_is_a_target_is_told(tmp_path: Path, reference: str, name: str) -> None:
+    """R10: an outage of such a target would count as one of the runner's network: validate names both, whatever scheme and path."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(REFERENCES.format(reference=reference))
+    lines = [line for line in summary(read_plan(file, environ={})) if line.startswith("references:")]
+    assert len(lines) == (1 if name else 0)
+    assert all(f"is the address of {name} too" in line for line in lines)

@@ -18,6 +18,7 @@ from runner.config.cron import zone
 from runner.config.plan import Cron, Every, Plan, Planned
 from runner.config.slots import fraction, grace
 from runner.engine.schedule import CAP, Schedule
+from runner.state import StateRefused
 from tests.support.clock import NOON
 from tests.support.properties import AS_FOUND
 from tests.support.simulation import Simulation
@@ -454,3 +455,13 @@ async def test_a_changed_check_that_is_refused_says_so_again() -> None:
     world.schedule.swap(plan(planned("a", 30, mark="b"), planned("b", 30)), world.runs)
     await world.simulation.run_for(60)
     assert sorted(world.logged) == ["a doesn't run for now: limit"] * 2 + ["b doesn't run for now: limit"]
+
+
+async def test_a_run_that_the_state_refuses_is_missed_for_the_state() -> None:
+    """G6: it costs money or logs in, and the state can't be written: the reason is `state`, and no limit is blamed."""
+    world = World(seen={"a": NOON})
+    world.runs.raises["a"] = StateRefused("the state can't be read or written: disk full")
+    world.start(planned("a", 30))
+    await world.simulation.run_for(30)
+    assert world.missed == [("a", "state")]
+    assert world.logged == ["a doesn't run for now: the state can't be read or written: disk full"]
