@@ -91,24 +91,25 @@ async def test_a_service_that_never_started_can_be_drained(tmp_path: Path) -> No
     assert service.schedule.in_flight == ()
 
 
-def shown(service: Service, name: str) -> list[float]:
+async def shown(service: Service, name: str) -> list[float]:
     """The values of a metric of the runner's own."""
-    return [sample.value for family in service.registry.collect() for sample in family.samples if sample.name == name]
+    families = await asyncio.to_thread(lambda: list(service.registry.collect()))  # one of them reads /proc
+    return [sample.value for family in families for sample in family.samples if sample.name == name]
 
 
 async def test_a_reload_says_what_only_a_restart_can_change(tmp_path: Path) -> None:
     """GM1: another port or state folder is told by a metric and by what pages and POST /-/reload show, and nothing moves half."""
     plan = replace(made_plan(API), server=Server(port=0), state=tmp_path)
     async with serving(plan, tmp_path) as service:
-        assert (service.warnings(), shown(service, "outrider_restart_needed")) == ((), [0])
+        assert (service.warnings(), await shown(service, "outrider_restart_needed")) == ((), [0])
         await service.apply(replace(plan, server=Server(port=9), state=tmp_path / "elsewhere"))
         listen, state = service.warnings()
         assert listen == "server.listen is 127.0.0.1:9 in checks.yaml now, and the runner goes on with 127.0.0.1:0: restart it"
         assert state.startswith(f"state is {tmp_path / 'elsewhere'} in checks.yaml now")
-        assert shown(service, "outrider_restart_needed") == [1]
+        assert await shown(service, "outrider_restart_needed") == [1]
         assert (service.plan.state, service.plan.server.port) == (tmp_path, 0)
         await service.apply(plan)
-        assert (service.warnings(), shown(service, "outrider_restart_needed")) == ((), [0])
+        assert (service.warnings(), await shown(service, "outrider_restart_needed")) == ((), [0])
 
 
 async def test_a_state_folder_that_is_removed_is_told(tmp_path: Path) -> None:
@@ -116,10 +117,10 @@ async def test_a_state_folder_that_is_removed_is_told(tmp_path: Path) -> None:
     folder, journal = tmp_path / "state", io.StringIO()
     plan = replace(made_plan(API), server=Server(port=0), state=folder)
     async with running(lambda: plan, path=tmp_path / "checks.yaml", clock=SystemClock(), version="0", journal=journal) as (service, _, _):
-        assert shown(service, "outrider_state_durable") == [1]
+        assert await shown(service, "outrider_state_durable") == [1]
         await asyncio.to_thread(shutil.rmtree, folder)
         await service.ledger.limit("api", 1, 3, 60)
-        assert shown(service, "outrider_state_durable") == [0]
+        assert await shown(service, "outrider_state_durable") == [0]
         [warning] = service.warnings()
         assert warning.startswith(f"Limits are counted in memory only, and what costs money or logs in is refused: {folder} can't be used")
     assert "limits are counted in memory only, and what costs money or logs in is refused" in journal.getvalue()
