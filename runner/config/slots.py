@@ -9,7 +9,7 @@ from hashlib import blake2b
 from apscheduler.triggers.base import BaseTrigger
 
 from runner.config.cron import trigger
-from runner.config.plan import After, Every, Planned
+from runner.config.plan import After, Cron, Every, Planned
 
 SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
 GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that
@@ -50,11 +50,16 @@ def by_trigger(cron: BaseTrigger) -> After:
     return after
 
 
-def first(after: After, name: str, interval: float, now: float, last: float | None) -> float:
-    """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since."""
-    regular = after(now)
+def first(planned: Planned, after: After, now: float, last: float | None) -> float:
+    """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since.
+
+    A check with a cron expression keeps its hour: it runs soon only if it was seen before and has missed a slot since.
+    """
+    regular, interval = after(now), planned.check.interval
+    if last is None and isinstance(planned.schedule, Cron):
+        return regular
     lately = last is not None and last <= now and (now - last < interval or after(last) > now)
-    return regular if lately else min(regular, now + fraction(name) * min(interval or SOON, SOON))
+    return regular if lately else min(regular, now + fraction(planned.check.name) * min(interval or SOON, SOON))
 
 
 def grace(interval: float) -> float:

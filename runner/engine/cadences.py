@@ -17,7 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from probes.core import Clock
 
-_LOOK = 10.0  # seconds between two looks at the wall clock
+_LOOK = 1.0  # seconds between two looks at the wall clock
 _SET_BACK = 1.0  # seconds by which the wall clock may drift between two looks
 _AN_INSTANT = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from judge.observation import Check, Observation, Sink
 from probes.core import Clock, QuotaRefused
+from probes.text import listed
 from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
 from runner.config.slots import first, fraction, grace, slots
@@ -33,6 +34,8 @@ from runner.state import StateRefused
 CAP = 200  # runs in flight
 LONGEST_TICK = 60.0  # seconds for which a timer, which runs by the monotonic clock, may be out of step with the wall clock
 AT_ONCE = 500  # checks of one tick: to set the timers of 10,000 at once would stall the loop for some 30 ms
+_TOLD_AFTER = 1.0  # seconds after the first run that a sleep or a step of the clock has cost
+_STEP = 1.0  # seconds by which the wall clock may drift between two ticks
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep
 
 
@@ -55,6 +58,7 @@ class ScheduledCheck:
     after: After
     due: float
     ahead: float  # seconds by which its tick looks ahead
+    begun: float  # clock.monotonic() of its latest slot, or of its entry
     until: float = 0.0  # the time to which its last tick looked ahead
     timer: Handle | None = None
 
@@ -99,6 +103,8 @@ class Schedule:
         self._cap = cap
         self._log = log or logging.getLogger("outrider.engine").log
         self._refused: set[str] = set()
+        self._lost: Counter[str] = Counter()  # runs that came too late, by check, until the journal has told them
+        self._ahead = clock.time() - clock.monotonic()  # they change when somebody sets the clock, or the machine sleeps
         self._observer: Observer | None = None
         self._checks: dict[str, ScheduledCheck] = {}
         self._ticks: set[str] = set()  # their names
@@ -109,7 +115,8 @@ class Schedule:
     def start(self, plan: Plan, observer: Observer, last_seen: Mapping[str, float] | None = None) -> None:
         """Starts with a plan. `last_seen` says when each check was last observed, by its name, in seconds since the epoch.
 
-        A check that was not seen within its interval runs once within 10 s, or within its interval if that is shorter.
+        A check that was not seen within its interval runs once within 10 s, or within its interval if that is shorter. A check with a
+        cron expression waits for its time, unless it has missed one since it was last seen.
         """
         self._last_seen = dict(last_seen or {})
         self.swap(plan, observer)
@@ -131,9 +138,9 @@ class Schedule:
                 continue
             after = slots(planned)
             last = None if scheduled else self._last_seen.pop(name, None)
-            due = first(after, name, planned.check.interval, self._clock.time(), last)
+            due = first(planned, after, self._clock.time(), last)
             ahead = min(planned.schedule.seconds, LONGEST_TICK) if isinstance(planned.schedule, Every) else LONGEST_TICK
-            self._checks[name] = ScheduledCheck(planned, after, due, ahead)
+            self._checks[name] = ScheduledCheck(planned, after, due, ahead, self._clock.monotonic())
         for scheduled in before.values():  # of checks that are removed or changed
             scheduled.cancel()
             self._refused.discard(scheduled.name)
@@ -173,6 +180,7 @@ class Schedule:
     def _tick(self, group: tuple[ScheduledCheck, ...]) -> None:
         """Sets a timer for each check of a group that is due before the next tick."""
         now = self._clock.time()
+        self._look_at_clock()
         for scheduled in group:
             if scheduled.timer is None:
                 self._catch_up(scheduled, now)
@@ -190,18 +198,23 @@ class Schedule:
         for _ in range(_MOST_MISSED):
             if scheduled.due + scheduled.grace >= now:
                 break
-            self._missed(scheduled.planned.check, "late")
+            self._count_late(scheduled.planned.check)
             scheduled.due = scheduled.after(scheduled.due)
         else:
             scheduled.due = scheduled.after(now)
-        scheduled.due = min(scheduled.due, scheduled.after(now + scheduled.grace))
+        if scheduled.due > (regular := scheduled.after(now + scheduled.grace)):
+            interval = scheduled.planned.check.interval
+            passed = int((self._clock.monotonic() - scheduled.begun) / interval) if isinstance(scheduled.planned.schedule, Every) else 0
+            for _ in range(min(passed, _MOST_MISSED)):  # slots that went by while the timers waited for a time that was set back
+                self._count_late(scheduled.planned.check)
+            scheduled.due, scheduled.begun = regular, self._clock.monotonic()
 
     def _fire(self, scheduled: ScheduledCheck, due: float) -> None:
         """Starts the run of a slot, or counts it as missed. `due` is a time of the monotonic clock."""
         lag = max(0.0, self._clock.monotonic() - due)
         now = self._clock.time()
         late = max(lag, now - scheduled.due)  # the wall clock counts a sleep of the machine, the monotonic one doesn't
-        scheduled.timer, scheduled.due = None, scheduled.after(scheduled.due)
+        scheduled.timer, scheduled.due, scheduled.begun = None, scheduled.after(scheduled.due), self._clock.monotonic()
         self._set_timer(scheduled, now)  # after a first run, its slot may come before the next tick
         self._lagged(lag)
         obstacle = ""
@@ -211,6 +224,9 @@ class Schedule:
             obstacle = "overlap"
         elif len(self._running) >= self._cap:
             obstacle = "cap"
+        if obstacle == "late":
+            self._count_late(scheduled.planned.check)
+            return
         if obstacle:
             self._missed(scheduled.planned.check, obstacle)
             return
@@ -218,6 +234,30 @@ class Schedule:
         task = asyncio.get_running_loop().create_task(self._run(scheduled, self._observer, lag), name=f"run of {scheduled.name}")
         self._running[task] = scheduled.name, self._observer
         task.add_done_callback(self._ended)
+
+    # What time has cost
+
+    def _look_at_clock(self) -> None:
+        ahead = self._clock.time() - self._clock.monotonic()
+        if abs(by := ahead - self._ahead) > _STEP:
+            which = "forward, or the machine slept," if by > 0 else "back"
+            self._log(logging.WARNING, f"the wall clock was set {which} by {abs(by):,.0f} s")
+            self._ahead = ahead
+
+    def _count_late(self, check: Check) -> None:
+        """Counts a run that came too late. The journal has one line for all that come close together."""
+        self._missed(check, "late")
+        if not self._lost:
+            self._timer.call_later(_TOLD_AFTER, self._tell_lost)
+        self._lost[check.name] += 1
+
+    def _tell_lost(self) -> None:
+        runs, names = sum(self._lost.values()), listed(list(self._lost), 3)
+        self._lost.clear()
+        what = "run was" if runs == 1 else "runs were"
+        self._log(
+            logging.WARNING, f"{runs:,} {what} missed, too late to start ({names}): the runner was busy or stopped, or the clock was set"
+        )
 
     # Runs
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from runner.config.errors import PlanError, RefusedFile
 from runner.config.plan import Plan
 from runner.log import Log
 
+_OF_THE_RUNNER = frozenset(f"unreadable: {os.strerror(number)}" for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 Content = Mapping[Path, str]  # a fingerprint of each file's content
 
 
@@ -74,6 +77,8 @@ class Reload:
         if self._one.locked():
             return
         content = await self._content()
+        if any(text in _OF_THE_RUNNER for text in content.values()):
+            return  # nobody changed the file: the runner itself has no descriptor or memory to read it with
         self._loaded = {path: (self._loaded or content).get(path, text) for path, text in content.items()}
         if content != self._loaded and content == self._changing:
             await self()

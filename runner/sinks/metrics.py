@@ -21,7 +21,7 @@ from runner.config.slots import slots
 from runner.log import LEVELS
 from runner.sinks.exposition import Exposition, clean
 from runner.sinks.families import LAG_EDGES, MISSED_RUNS, OF_CHECKS, edges, head_of
-from runner.sinks.tally import Change, Surroundings, Tally
+from runner.sinks.tally import LABEL, Change, Surroundings, Tally
 
 _EXPLAINED = "probe_failure_explained"
 _NEXT = "probe_next_run_timestamp_seconds"
@@ -141,7 +141,8 @@ class Metrics:
 
     def deployed(self, target: str, revision: str, at: float | None) -> None:
         """Notes which release a target reports, and since when: seconds since the epoch, None if it did before this runner looked."""
-        release = (target, clean(revision), "" if is_commit(revision) else clean(revision))
+        shown = clean(revision)[:LABEL]
+        release = (target, shown, "" if is_commit(revision) else shown)
         if (before := self._deployed.get(target)) is not None:
             self._deployment.remove(*before)
         self._deployed[target] = release

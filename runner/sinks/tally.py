@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from prometheus_client.samples import Exemplar
 
@@ -16,6 +16,8 @@ from probes.families import Family
 from runner.sinks.exposition import NO_EXEMPLARS, Exemplars, Samples, Series, exemplar, number
 from runner.sinks.families import DURATION, MISSED_RUNS
 
+LABEL = 128  # characters of a label's value that a target names
+SERIES = 200  # of one family of a check, in one run
 MISSED = ("late", "overlap", "cap", "quota", "state")  # reasons that are counted from 0; others appear with their first
 _RUNS = "probe_runs_total"
 _FAILURES = "probe_failures_total"
@@ -132,7 +134,8 @@ class Tally:
 
     def _measured(self, family: Family, seen: Observation) -> Change:
         samples: dict[Series, float] = {
-            self._series(family.name, *values): float(value) for values, value in family.read(seen.phases, seen.facts)
+            self._series(family.name, *(str(text)[:LABEL] for text in values)): float(value)
+            for values, value in islice(family.read(seen.phases, seen.facts), SERIES)
         }
         if family.type == "counter":
             sums = self._sums.setdefault(family.name, {})

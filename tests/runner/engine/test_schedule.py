@@ -312,10 +312,54 @@ async def test_a_cron_check_that_was_seen_at_its_last_time_waits_for_the_next() 
     """On Sunday, a check of working days that was seen on Friday isn't run because a day has passed."""
     sunday = NOON + 5 * 86400
     friday = sunday - 2 * 86400 - 3 * HOUR
-    world = World(now=sunday, seen={"workdays": friday})
-    world.start(planned("workdays", 86400, cron=Cron("0 9 * * 1-5")), planned("new", 86400, cron=Cron("0 9 * * 1-5")))
+    world = World(now=sunday, seen={"workdays": friday, "missed": friday - 86400})
+    world.start(*(planned(name, 86400, cron=Cron("0 9 * * 1-5")) for name in ("workdays", "missed")))
     await world.simulation.run_for(60)
-    assert [name for name, _ in world.runs.began] == ["new"]
+    assert [name for name, _ in world.runs.began] == ["missed"]
+
+
+async def test_a_cron_check_keeps_its_hour() -> None:
+    """G9: neither the first start nor an edit of the check runs it off its schedule; its next time does."""
+    six = Cron("0 18 * * *")  # it is noon
+    world = World()
+    world.start(planned("nightly", 86400, cron=six))
+    await world.simulation.run_for(600)
+    world.schedule.swap(plan(planned("nightly", 86400, cron=six, mark="b")), world.runs)
+    await world.simulation.run_for(600)
+    assert world.runs.began == []
+    await world.simulation.run_for(6 * HOUR)
+    assert world.runs.of("nightly") == [NOON + 6 * HOUR]
+
+
+async def test_what_a_stop_has_cost_is_one_line() -> None:
+    """GM12: the machine stood still for half a minute: the journal says how many runs were missed, and of which checks."""
+    world = World(seen={f"c{number}": NOON for number in range(5)})
+    world.start(*(planned(f"c{number}", 2) for number in range(5)))
+    await world.simulation.run_for(10)
+    world.simulation.jump(30)
+    await world.simulation.run_for(10)
+    late = world.missed.count(("c0", "late"))
+    assert 11 <= late <= 15
+    [line] = world.logged
+    assert line.startswith(f"{len(world.missed)} runs were missed, too late to start (c")
+    assert line.endswith(" and 2 more): the runner was busy or stopped, or the clock was set")
+
+
+@pytest.mark.parametrize("by", [-HOUR, -86400.0, 2 * 86400.0])
+async def test_a_step_of_the_clock_is_told(by: float) -> None:
+    """GM12: by how much the clock was set, in one line; and no run is lost uncounted."""
+    world = World(seen={"a": NOON})
+    world.start(planned("a", 2))
+    await world.simulation.run_for(20)
+    world.simulation.step(by)
+    await world.simulation.run_for(10)
+    for tick in world.simulation._ticks.values():  # APScheduler's are set anew once the clock was found to be set back
+        tick.next = tick._after(None, world.simulation.time())
+    await world.simulation.run_for(60)
+    [step] = [line for line in world.logged if line.startswith("the wall clock was set")]
+    assert step.endswith(f"by {abs(by):,.0f} s")
+    if by < 0:
+        assert len(world.runs.began) + len(world.missed) >= 90 / 2 - 2
 
 
 async def test_unchanged_checks_keep_their_rhythm_over_a_reload() -> None:

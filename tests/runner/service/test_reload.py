@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -232,3 +233,17 @@ async def test_a_refused_file_is_known_until_it_is_mended(station: Station) -> N
     await station.write("two")
     await station.reload()
     assert station.reload.refused is None
+
+
+async def test_a_runner_without_descriptors_accuses_no_file(station: Station) -> None:
+    """m9: files can't be read for lack of descriptors: nobody changed them, nothing is reloaded, and nothing is said of errors."""
+    await station.reload.look()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        await station.reload.look()
+        await station.reload.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await station.reload.look()
+    assert station.logged == []

@@ -363,3 +363,11 @@ def test_a_value_that_is_no_number_counts_no_run_and_the_bare_verdict_is_shown()
     assert values(metrics, "probe_unknown", check="api") == [1]
     assert values(metrics, "probe_runs_total", check="api", outcome="pass") == [1]
     assert values(metrics, "probe_runs_total", check="api", outcome="unknown") == [1]
+
+
+def test_a_long_revision_is_cut() -> None:
+    """m7: a revision of 5,000 characters is cut at 128 in deployment_info."""
+    metrics = fresh(API)
+    metrics.deployed("api", "r" * 5000, None)
+    [release] = [s for f in parse_text(metrics.page().decode()) for s in f.samples if s.name == "deployment_info"]
+    assert len(release.labels["revision"]) == 128
