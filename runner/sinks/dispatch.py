@@ -61,7 +61,7 @@ class Emit:
             self._count("finding", error)
         if observation.confirmed:
             name = observation.check.name
-            self.latest[name] = observation
+            self.latest[name] = replace(observation, message="", facts={}, evidence={}, spans=())  # what a finding reads
             if hangs(observation):
                 self._hanging.setdefault(name)
             else:

@@ -28,6 +28,8 @@ from runner.config.plan import After, Plan
 from runner.config.slots import slots
 
 _STALE_AFTER = 3  # intervals
+_RECORD = 800  # bytes of a recent run, about
+_LEAST = 10  # recent runs of a check that are kept, however many checks there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,16 @@ class State:
 
 
 class Health:
-    """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks.
+    """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks, or fewer of very many checks.
 
-    The latest run is kept without its evidence, the recent ones only with the facts that hold the seconds of their steps.
+    All recent runs together take about `most_bytes`, but ten of a check are always kept. The latest run is kept without its evidence,
+    the recent ones only with the facts that hold the seconds of their steps.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, keep: int = 60) -> None:
+    def __init__(self, plan: Plan, clock: Clock, keep: int = 60, most_bytes: int = 64 * 2**20) -> None:
         self._clock = clock
         self._keep = keep
+        self._most = most_bytes
         self._after: dict[str, After] = {}
         self._states: dict[str, State] = {}
         self._recent: dict[str, deque[Observation]] = {}
@@ -86,7 +90,8 @@ class Health:
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
         self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}
-        self._recent = {name: self._recent[name] if name in kept else deque(maxlen=self._keep) for name in wanted}
+        keep = min(self._keep, max(_LEAST, self._most // (_RECORD * max(1, len(wanted)))))
+        self._recent = {name: deque(self._recent[name] if name in kept else (), maxlen=keep) for name in wanted}
         self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
         self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
@@ -105,7 +110,9 @@ class Health:
         same = before.latest is not None and before.latest.verdict is seen.verdict
         slim = replace(seen, evidence={}, spans=())
         steps = {name: value for name, value in seen.facts.items() if step_of(name)}
-        self._recent[seen.check.name].append(replace(slim, facts=steps))
+        recent = self._recent[seen.check.name]
+        message = recent[-1].message if recent and recent[-1].message == seen.message else seen.message  # one text for many runs
+        recent.append(replace(slim, facts=steps, message=message, request_id=""))
         since = before.since if same else seen.at
         due = self._after[seen.check.name](seen.at)
         slos = count_events(seen, before.check.slos, before.slos)
