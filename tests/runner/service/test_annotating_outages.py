@@ -230,3 +230,40 @@ async def test_two_runners_of_different_files_end_only_their_own(tmp_path: Path,
         async with desk(marking(grafana, tmp_path, CACHE), file="/etc/outrider/partners.yaml") as other:
             assert await other.left_open() == []
         assert (tags(grafana), await at.left_open()) == ([("api", True)], ["api"])
+
+
+def telling(target: str, revision: str) -> Observation:
+    """A pass of a target's check that tells its revision."""
+    return passed(made_check(target, target=target), facts={"revision": revision})
+
+
+async def test_outages_and_releases_stay_true_over_a_restart(tmp_path: Path, grafana: StandInGrafana) -> None:
+    """G3b: each target has marks of its own; a restart goes on with the outage and opens no second one.
+
+    The first revision after a restart is no change; the next one of either target is marked as its own, a rollback with it.
+    """
+    clock = FakeClock()
+    plan = marking(grafana, tmp_path)
+    async with desk(plan, clock) as at:
+        for revision in ("aaaaaaa1", "bbbbbbb2"):
+            at.deployments(replace(telling("api", revision), at=clock.time()))
+            at.deployments(replace(telling("web", "ccccccc1"), at=clock.time()))
+            clock.advance(10)
+        at.saw(failed(API), failed(API))
+    clock.advance(60)
+    async with desk(plan, clock) as at:
+        at.deployments(replace(telling("api", "bbbbbbb2"), at=clock.time()))
+        at.deployments(replace(telling("web", "ccccccc1"), at=clock.time()))
+        at.deployments(replace(telling("api", "aaaaaaa1"), at=clock.time() + 5))
+        at.deployments(replace(telling("web", "ddddddd2"), at=clock.time() + 5))
+        for number in range(30):
+            at.deployments(replace(telling("web", "ccccccc1"), at=clock.time() + 10 + number * 10))
+        at.saw(failed(API), passed(API))
+    assert tags(grafana) == [("api", False)]
+    marks = [sorted(tag for tag in one["tags"] if tag.startswith(("target:", "revision:"))) for one in grafana.regions()]
+    assert [one for one in marks if one] == [
+        ["revision:bbbbbbb2", "target:api"],
+        ["revision:aaaaaaa1", "target:api"],
+        ["revision:ddddddd2", "target:web"],
+        ["revision:ccccccc1", "target:web"],
+    ]
