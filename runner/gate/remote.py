@@ -91,7 +91,7 @@ class _RemoteGate:
                     reached_at = clock.monotonic()
                     queued_at = reached_at if queued_at is None else queued_at
                     left = self._wait - (reached_at - queued_at)
-                    why, is_over = f"{self._client.base_url} runs another gate ({busy}), which did not end in time; run again", left <= 0
+                    why, is_over = f"{self._client.base_url} runs another gate ({busy})", left <= 0
                     if str(busy) != busy_with:
                         busy_with = str(busy)
                         self._say(
@@ -102,6 +102,7 @@ class _RemoteGate:
                     if not is_over:
                         self._say(f"{lost}; trying again")
                 if is_over or stop.is_set():
+                    why = f"{why}; run again" if is_over else f"interrupted: {why}"
                     expect = str(self._request.get("expect_revision", ""))
                     decision = decide((), also=[Finding(Outcome.INCONCLUSIVE, why)])
                     return report(decision, (), started=started, finished=clock.time(), revision=expect)

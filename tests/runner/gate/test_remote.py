@@ -51,19 +51,19 @@ async def running(*refusals: int) -> AsyncIterator[tuple[Runner, str]]:
 async def test_a_gate_waits_for_its_turn() -> None:
     """GM2: while the runner is busy with another one, that is said once; then the gate runs."""
     said: list[str] = []
-    async with running(409, 409) as (runner, url):
+    async with running(409) as (runner, url):
         report = await gate_via(url, "token", {}, wait=300.0, say=said.append)
-    assert (report.verdict, runner.asked) == (Outcome.PASS, 3)
+    assert (report.verdict, runner.asked) == (Outcome.PASS, 2)
     assert said == [f"{url} runs another gate (abc); waiting for its end, for 5 min at most (--wait)", f"gate mine runs at {url}"]
 
 
 async def test_a_turn_that_does_not_come_is_inconclusive() -> None:
     """GM2: exit 3, wait and run again; never 2, which would stop the pipeline for good."""
-    async with running(*[409] * 50) as (_, url):
-        report = await gate_via(url, "token", {"expect_revision": "3f2c91a"}, wait=0.01, say=lambda _: None)
+    async with running(409) as (_, url):
+        report = await gate_via(url, "token", {"expect_revision": "3f2c91a"}, wait=0.0, say=lambda _: None)
     assert report.verdict.exit_code == 3
     assert report.revision == "3f2c91a"
-    assert "runs another gate (abc), which did not end in time; run again" in report.reasons[0].text
+    assert "runs another gate (abc); run again" in report.reasons[0].text
 
 
 async def test_a_runner_that_has_no_time_is_asked_again() -> None:

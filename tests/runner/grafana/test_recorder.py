@@ -270,8 +270,10 @@ async def test_one_that_is_down_stops_the_flush_and_one_that_is_refused_does_not
         assert await at.waiting() == ()
 
 
-@pytest.mark.parametrize("fault", [500, 400, 413, "page", "huge", "reset"])
-@pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1), (0, 3)])
+@pytest.mark.parametrize(
+    ("fault", "bad"),
+    [(fault, (0, 1)) for fault in (500, 400, 413, "page", "huge", "reset")] + [(500, bad) for bad in ((0,), (2,), (0, 3))],
+)
 async def test_one_bad_record_holds_up_nobody(grafana: StandInGrafana, tmp_path: Path, fault: str | int, bad: tuple[int, ...]) -> None:
     """G7: whatever goes wrong with some records, the others are sent by the first flush; the bad ones are given up after a while."""
     grafana.always = 503
@@ -292,7 +294,7 @@ async def test_one_bad_record_holds_up_nobody(grafana: StandInGrafana, tmp_path:
             assert (len(first.sent), len(first.waiting)) == (5 - len(bad), len(bad))
         assert len(grafana.regions()) == 5 - len(bad)
         given_up = len(first.given_up)
-        for number in range(10, 18):
+        for number in range(10, 16):
             await at.recorder.start(release(number))  # what comes new is taken meanwhile, and shows that Grafana is up
             await asyncio.to_thread(at.spool.add, done(number).event(), STARTED)
             given_up += len((await at.recorder.flush()).given_up)
