@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from probes.text import host_and_port
 from runner.web.connections import BoundedProtocol, Bounds, Refused
 
-_BACKLOG = 64  # connections that the system accepts before the loop does: they are let in at once, and hold a descriptor each
+_BACKLOG = 64  # connections that are accepted at once, each with a descriptor: of a flood the system refuses the rest before the loop
 
 
 class CannotListenError(Exception):
@@ -63,14 +63,17 @@ class Listening:
         await self._task
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A non-blocking socket that listens. Raises CannotListenError when the address is busy, foreign or not allowed."""
+def bind(host: str, port: int, backlog: int) -> socket.socket:
+    """A non-blocking socket that listens; `backlog` connections may wait to be accepted.
+
+    Raises CannotListenError when the address is busy, foreign or not allowed.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(_BACKLOG)
+        sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise CannotListenError(_why(error, host, port)) from error
@@ -95,8 +98,10 @@ async def serve(
     app: ASGIApp, host: str, port: int, *, grace: float = 5.0, bounds: Bounds | None = None, refused: Refused = lambda *_: None
 ) -> Listening:
     """Starts a server, and returns when it accepts connections. Raises CannotListenError. `refused` counts what `bounds` refuse."""
-    sock = bind(host, port)
-    protocol = partial(BoundedProtocol, bounds=bounds or Bounds(), refused=refused)
+    bounds = bounds or Bounds()
+    backlog = min(_BACKLOG, bounds.connections)
+    sock = bind(host, port, backlog)
+    protocol = partial(BoundedProtocol, bounds=bounds, refused=refused)
     server = EventServer(
         uvicorn.Config(
             app,
@@ -109,7 +114,7 @@ async def serve(
             date_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(grace)),
-            backlog=_BACKLOG,
+            backlog=backlog,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[sock]), name="web")

@@ -70,7 +70,7 @@ async def test_what_a_process_before_left_open_is_closed_where_its_check_is_gone
 async def test_a_busy_port_leaves_nothing_open(tmp_path: Path) -> None:
     """The journal's thread and the state's are ended, although the runner never started."""
     before = set(threading.enumerate())
-    busy = bind("127.0.0.1", 0)
+    busy = bind("127.0.0.1", 0, 1)
     plan = replace(made_plan(API), server=Server(port=busy.getsockname()[1]), state=tmp_path)
     with busy, pytest.raises(CannotListenError):
         async with running(lambda: plan, path=tmp_path / "checks.yaml", clock=SystemClock(), version="0", journal=io.StringIO()):
