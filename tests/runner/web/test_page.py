@@ -273,6 +273,8 @@ async def test_failed_runs_are_red_in_the_chart() -> None:
     groups = chart.split("<g>")[1:]
     assert [re.findall(r'rect class="(\w+)"', group) for group in groups] == [["tint0"], ["fail"], ["unknown"]]
     assert 'y="0" width="4" height="100"' in groups[1]
+    assert "the longest passed run" in html
+    assert "the longest passed run" not in (await NEVER_PASSED.ask("/checks/api")).text
 
 
 FAILING = site(API).saw(
@@ -280,6 +282,8 @@ FAILING = site(API).saw(
     failed(API, Reason.TIMEOUT, "no answer within 5s", seconds=5.0, phases={"processing": 5.0}),
     unknown(API, phases={"processing": 0.2}),
 )
+
+NEVER_PASSED = site(API).saw(failed(API))
 
 
 async def test_the_cause_stands_first() -> None:
