@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -35,6 +36,7 @@ _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%\Z")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+){3}\.?\Z")  # an address of IPv4, and no name
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Z]{3}))?/(.+)\Z")
 
 
@@ -88,6 +90,26 @@ def host(text: Any) -> str:
         if not _HOST.match(name):
             raise ValueError(f"{text!r} is neither a name nor an address; leave out scheme, port and path") from None
         return ascii_host(name)
+
+
+def split_url(text: str, *, schemes: Collection[str] = ("http", "https"), example: str = "https://api.roadtrip.app") -> SplitResult:
+    """A URL's pieces, where it is one that can be asked: its port is a number, its host a name or an address.
+
+    Raises ValueError with what to write instead. No piece of the URL is in it: urlsplit's own words may repeat a password.
+    """
+    escapes = "; in a user or a password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F" if "@" in text else ""
+    try:
+        split = urlsplit(text)
+        name, port = split.hostname or "", split.port
+        if _NUMBERS.match(name):
+            ipaddress.ip_address(name.rstrip("."))
+    except ValueError:
+        raise ValueError(f"is no address; write it like {example}{escapes}") from None
+    if split.scheme not in schemes or not name:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)} and a host")
+    if port == 0 or not text.isprintable() or " " in name or "\\" in split.netloc:
+        raise ValueError(f"is no address; write it like {example}{escapes}")
+    return split
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from probes.core import Failed, Reason
+from probes.fields import split_url
 from probes.http.message import Request, Response
 from probes.text import clipped
 from probes.wire.tls import Tls
@@ -39,9 +40,7 @@ class OAuth2(BaseModel):
     @field_validator("token_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        split = urlsplit(url)
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise ValueError("begins with http:// or https:// and a host")
+        split_url(url, example="https://login.roadtrip.app/token")
         return url
 
     def request(self) -> Request:

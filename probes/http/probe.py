@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJson
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
-from probes.fields import Secret
+from probes.fields import Secret, split_url
 from probes.http.charset import LABELS, is_charset
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
@@ -94,6 +94,13 @@ class HttpProbe(Probe):
     def _fills_nothing_in(cls, value: Any) -> Any:
         return refuse_variables(value)
 
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            split_url(url.get_secret_value())
+        return url
+
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
@@ -107,9 +114,6 @@ class HttpProbe(Probe):
             raise ValueError("give either target or url")
         if self.url is not None and self.path:
             raise ValueError("path goes with target; write the whole address into url")
-        split = urlsplit(self._base())
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise ValueError("the address must begin with http:// or https:// and a host")
         if self.path and not self.path.startswith(("/", "?")):
             raise ValueError("path begins with /")
         if self.proxy and (self.resolve or self.ip != "any"):

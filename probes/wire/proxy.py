@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from probes.core import Failed, Reason
+from probes.fields import split_url
 from probes.text import host_and_port
 
 _AUTH = 407
@@ -34,15 +35,13 @@ class Proxy:
     @classmethod
     def read(cls, text: str, *, port: int = 8080) -> Proxy:
         """Reads http://user:password@host:port; `port` is the default. Raises ValueError with what to write instead."""
-        try:
-            split = urlsplit(text)
-            port = split.port or port
-        except ValueError:
-            raise ValueError("is no address; write it like http://proxy.example:3128") from None
-        if split.scheme != "http" or not split.hostname or split.path.strip("/") or split.query:
+        if not text.lower().startswith("http://"):
+            raise ValueError("must be written like http://proxy.example:3128: the connection to a proxy is plain HTTP")
+        split = split_url(text, example="http://proxy.example:3128")
+        if split.path.strip("/") or split.query:
             raise ValueError("must be written like http://proxy.example:3128: the connection to a proxy is plain HTTP")
         user = split.netloc.rpartition("@")[0]
-        return cls(split.hostname, port, f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else "")
+        return cls(split.hostname or "", split.port or port, f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else "")
 
     def __str__(self) -> str:
         return f"the proxy {host_and_port(self.host, self.port)}"

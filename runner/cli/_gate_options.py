@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -92,6 +91,7 @@ class GateOptions:
     def read(cls, options: Mapping[str, Any]) -> GateOptions:
         """From click's; ends the command with exit 2 where two contradict each other."""
         from judge.verdict import Outcome
+        from probes.fields import split_url
         from runner.gate.settings import GateSettings
 
         if options["expect_revision"] is not None and not options["expect_revision"].strip():
@@ -101,8 +101,11 @@ class GateOptions:
         via = options["via"]
         if via and options["save"]:
             unusable("--save can't be used with --via: the runner already has the runs before the deployment")
-        if via and (urlsplit(via).scheme not in ("http", "https") or not urlsplit(via).hostname):
-            unusable(f"--via {via}: write http:// or https:// and a host")
+        if via:
+            try:
+                split_url(via, example="http://127.0.0.1:9797")
+            except ValueError as error:
+                unusable(f"--via {error}")  # without its value, which may hold a password
         if options["fail_on_slower"] is not None and options["baseline"] is None and not via:
             unusable("--fail-on-slower needs a --baseline")
         if options["since"] and not via:

@@ -22,21 +22,25 @@ from runner.usage import unusable
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> None:
     """Ask the runner on this machine whether it is alive: exit 0, or 1 with the reason."""
-    address = urlsplit(url or f"http://{_own_address()}")
-    if address.scheme != "http" or not address.hostname:
-        unusable(f"--url {url}: write http:// and an address")
+    try:
+        address = urlsplit(url or f"http://{_own_address()}")
+        host, port = address.hostname or "", address.port or 9797
+    except ValueError:  # its own words may repeat a password
+        address, host, port = urlsplit(""), "", 0
+    if not host or address.scheme != "http":
+        unusable(f"{'--url' if url else 'LISTEN'} is no address; write it like {'http://' if url else ''}127.0.0.1:9797")
     path = "/-/ready" if ready else "/-/healthy"
     try:
-        connection = http.client.HTTPConnection(address.hostname, address.port or 9797, timeout=timeout)
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
         connection.request("GET", path, headers={"Host": "localhost"})
         response = connection.getresponse()
         status: int | None = response.status
         text = response.read(1000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        status, text = None, f"no runner responds at {address.hostname}:{address.port or 9797}: {error}"
+        status, text = None, f"no runner responds at {host}:{port}: {error}"
     ok = status == http.client.OK
     if as_json:
-        requested = f"http://{address.hostname}:{address.port or 9797}{path}"
+        requested = f"http://{host}:{port}{path}"
         click.echo(json.dumps({"url": requested, "ok": ok, "status": status, "message": text}))
     else:
         click.echo(text, err=not ok)

@@ -6,11 +6,10 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from probes.fields import Duration, Percent, Rate, Secret
+from probes.fields import Duration, Percent, Rate, Secret, split_url
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]
@@ -28,14 +27,7 @@ def _matching(pattern: str, complaint: str) -> AfterValidator:
 
 
 def _a_reference(text: str) -> str:
-    try:
-        split = urlsplit(text)
-        port = split.port
-    except ValueError:
-        raise ValueError("is no address; write it like https://www.example.com/") from None
-    if text and (split.scheme not in {"http", "https"} or not split.hostname or port == 0):
-        raise ValueError("must begin with http:// or https:// and a host")
-    if split.username is not None:
+    if text and split_url(text, example="https://www.example.com/").username is not None:
         raise ValueError("can't have a user and a password; leave them out")
     return text
 
@@ -139,9 +131,8 @@ class GrafanaKeys(Section):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: SecretStr) -> SecretStr:
-        text = url.get_secret_value()
-        if text and (not text.startswith(("http://", "https://")) or not urlsplit(text).hostname):
-            raise ValueError("must begin with http:// or https:// and a host")
+        if text := url.get_secret_value():
+            split_url(text, example="http://127.0.0.1:3000")
         return url
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from judge.observation import Slo
+from probes.fields import split_url
 from probes.target import Target
 from runner.config import secret_names
 from runner.config.errors import Position
@@ -27,13 +27,7 @@ class TargetKeys(Target):
     @field_validator("url")
     @classmethod
     def _can_be_asked(cls, url: str) -> str:
-        try:
-            split = urlsplit(url)
-            port = split.port
-        except ValueError:
-            raise ValueError("is no address; write it like https://api.roadtrip.app") from None
-        if split.scheme not in {"http", "https"} or not split.hostname or port == 0:
-            raise ValueError("must begin with http:// or https:// and a host")
+        split = split_url(url)
         if split.query or split.fragment:
             raise ValueError("ends before the query; a check adds its own")
         return url

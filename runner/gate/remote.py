@@ -34,8 +34,10 @@ async def gate_via(url: str, token: str, request: Mapping[str, Any], *, wait: fl
     """
     try:
         environment_proxy(httpx.URL(url))
-    except (ValueError, httpx.InvalidURL) as error:
-        unusable(f"--via {url}: {error}")
+    except ValueError as error:
+        unusable(f"--via can't be asked: {error}")
+    except httpx.InvalidURL:
+        unusable("--via is no address; write it like http://127.0.0.1:9797")
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(16), "Prefer": "respond-async"}
     version = await asyncio.to_thread(our_version)  # it reads the installed metadata
     transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{version}", cap=_MOST_BYTES)

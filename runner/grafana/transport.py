@@ -193,7 +193,10 @@ class Transport:
 
 def _elsewhere(response: httpx.Response) -> str:
     """Where a redirect leads: the same path elsewhere is where Grafana is; any other is a page for people."""
-    to = urlsplit(response.headers.get("location", ""))
+    try:
+        to = urlsplit(response.headers.get("location", ""))
+    except ValueError:
+        return "what is no address"
     if to.hostname and to.path == response.request.url.path:
         return f"{to.scheme}://{to.hostname}: write that as Grafana's url"
     return f"{to.path}: a login page, not Grafana's API; see the token and the url"

@@ -55,7 +55,7 @@ class Reload:
         async with self._one:
             self._loaded = await self._content()
             try:
-                plan = await asyncio.to_thread(self._load)
+                plan = await asyncio.to_thread(self._read)
                 await self._apply(plan)
             except (PlanError, OSError, ValueError) as error:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
@@ -68,6 +68,14 @@ class Reload:
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")
             self._report(True)  # noqa: FBT003 - as above
             return ""
+
+    def _read(self) -> Plan:
+        try:
+            return self._load()
+        except (PlanError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours: its text may hold what it was reading
+            raise ValueError(f"it can't be read: a bug of Outrider ({type(error).__name__})") from None
 
     async def look(self) -> None:
         """Reloads when the content has changed and was the same at the previous look, so that no half-written file is read.

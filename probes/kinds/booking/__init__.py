@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
 from probes.expect.contract import breaches, find_mock
@@ -17,7 +17,7 @@ from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
 from probes.expect.template import fill, fill_json, fill_path
 from probes.facts import step as step_fact
-from probes.fields import UNITS
+from probes.fields import UNITS, split_url
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
 from probes.kinds.booking.partners import PARTNERS, Partner, Read
@@ -102,6 +102,13 @@ class Booking(HttpProbe):
         examples=["https://www.recreation.gov/api/camps/availability/campground"],
     )
 
+    @field_validator("availability_url")
+    @classmethod
+    def _check_availability_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            split_url(url.get_secret_value(), example="https://www.recreation.gov/api/camps/availability/campground")
+        return url
+
     @model_validator(mode="after")
     def _addresses(self) -> Self:
         if self.path:
@@ -111,8 +118,6 @@ class Booking(HttpProbe):
                 raise ValueError(f"{self.partner} has search and availability at one address; leave availability_url out")
             if self.url is None:
                 raise ValueError("availability_url goes with url: a target is one host")
-            if not self.availability_url.get_secret_value().startswith(("http://", "https://")):
-                raise ValueError("availability_url begins with http:// or https://")
         return self
 
     def _partner(self) -> Partner:

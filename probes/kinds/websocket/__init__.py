@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from wsproto.events import Request
 
 from probes import (
@@ -32,6 +32,7 @@ from probes.expect.dialogue import Hex
 from probes.expect.json_path import JsonPath
 from probes.expect.status import Statuses, judge_status
 from probes.facts import STATUS_CODE
+from probes.fields import split_url
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
@@ -144,16 +145,20 @@ class WebSocket(Probe):
     ping: bool = Field(default=True, description="Send a ping after the handshake, and wait for its pong.")
     dialogue: tuple[Turn, ...] = Field(default=(), max_length=50, description="The messages to send and to expect, in order.")
 
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            split_url(url.get_secret_value(), schemes=("ws", "wss", "http", "https"), example="wss://api.roadtrip.app/live")
+        return url
+
     @model_validator(mode="after")
     def _one_address(self) -> Self:
         if (self.target is None) == (self.url is None):
             raise ValueError("give either target or url")
         if self.url is not None and self.path:
             raise ValueError("path goes with target; write the whole address into url")
-        split = urlsplit(self._configured_url())
-        if split.scheme not in _SCHEMES or not split.hostname:
-            raise ValueError("the address must begin with ws:// or wss:// and a host")
-        if split.username or split.password:
+        if urlsplit(self._configured_url()).username is not None:
             raise ValueError("write a user and a password into headers, as Authorization")
         return self
 

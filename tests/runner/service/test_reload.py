@@ -46,6 +46,8 @@ class Station:
         text = self.path.read_text()
         if text == "bad":
             raise PlanError("checks.yaml", [Problem(NOWHERE, (), "is bad")])
+        if text == "broken":
+            raise ValueError("Port could not be cast to integer value as 'Tops3cret'")
         return Plan(text, "test", "here", ())
 
     async def apply(self, plan: Plan) -> None:
@@ -81,6 +83,14 @@ async def test_a_bad_file_keeps_the_old_plan_and_says_so(station: Station) -> No
     assert station.logged[0].endswith(
         "checks.yaml has errors, so the runner keeps its present configuration:\nchecks.yaml  is bad\n1 error"
     )
+
+
+async def test_a_reading_that_breaks_repeats_nothing_of_the_file(station: Station) -> None:
+    """XM11: where reading the file breaks, neither the reply nor the journal repeats the error's words, which may hold a password."""
+    await station.write("broken")
+    assert await station.reload() == "it can't be read: a bug of Outrider (ValueError)"
+    assert station.told == [False]
+    assert not [text for text in station.logged if "Tops3cret" in text]
 
 
 async def test_a_changed_file_is_reloaded_once_it_is_whole(station: Station) -> None:
