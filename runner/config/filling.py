@@ -49,6 +49,10 @@ class Filling:
             return _stand_in(placeholders.outline(template, UNFILLED) if template else UNFILLED, example(annotation))
         self.origins[id(node)] = filled
         self.secrets |= filled.secrets | set(secret_names.of_url(filled.text))
+        if "expect" not in path and not {"headers", "query"}.isdisjoint(path[:-1]):
+            self.secrets |= set(filled.values)
+        elif filled.text.startswith(("/", "?")) or "://" in filled.text:
+            self.secrets |= set(filled.queried)
         return filled.text
 
     def _report(self, problem: Problem) -> None:

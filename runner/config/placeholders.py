@@ -58,6 +58,8 @@ class Filled:
     text: str
     secrets: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()  # the variables and files that it was filled in from
+    values: tuple[str, ...] = ()  # of those variables and files
+    queried: tuple[str, ...] = ()  # those of the values that stand behind a question mark
 
 
 class Source(Protocol):
@@ -123,6 +125,8 @@ def fill(template: Template, source: Source) -> Filled:
     text: list[str] = []
     secrets: set[str] = set()
     names: list[str] = []
+    values: list[str] = []
+    queried: list[str] = []
     for piece in template:
         if isinstance(piece, str):
             text.append(piece)
@@ -130,17 +134,19 @@ def fill(template: Template, source: Source) -> Filled:
         if isinstance(piece, File):
             path = fill(piece.path, source)
             value = source.file(path.text, piece.hole)
-            part = Filled(value, path.secrets | {value}, (*path.names, FROM_FILE))
+            part = Filled(value, path.secrets | {value}, (*path.names, FROM_FILE), (value,))
         elif not (read := source.variable(piece.name)) and piece.default is not None:
             part = fill(piece.default, source)
         elif read is None:
             raise Unfilled(piece.hole, f"{piece.name} is not set; export it, or write ${{{piece.name}:-default}}")
         else:
-            part = Filled(read, frozenset({read} if is_secret_name(piece.name) else ()), (piece.name,))
+            part = Filled(read, frozenset({read} if is_secret_name(piece.name) else ()), (piece.name,), (read,))
+        queried += part.values if any("?" in before for before in text) else part.queried
         text.append(part.text)
         secrets |= part.secrets
         names += part.names
-    return Filled("".join(text), frozenset(secrets), tuple(names))
+        values += part.values
+    return Filled("".join(text), frozenset(secrets), tuple(names), tuple(values), tuple(queried))
 
 
 class Environment:

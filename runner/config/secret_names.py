@@ -9,11 +9,21 @@ from urllib.parse import parse_qsl, unquote
 
 from pydantic import BaseModel, SecretStr
 
-_SECRET_NAME = re.compile(r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?|cookie|authorization|signature)\Z", re.IGNORECASE)
+_WORDS = (  # the last words of a name that holds a secret
+    "api_?key|apikey|key|key_base|token|secret|passw(?:or)?d|passphrase|credentials?|cookie|authorization|signature|bearer|pgpass|webhook(?:_?url)?|salt"
+)
+_SHORT_WORDS = "auth|session(?:_?id)?|sid|jwt|pat|sig|pass|pwd|pw|pin|otp|hmac|creds?"  # words that everyday names hold, too
+_PLACES = "prod|production|staging|stage|dev|test|qa|live|old|new|next|primary|secondary|main|eu|us|[0-9]+"  # which of several it is
+_SECRET_NAME = re.compile(
+    rf"(?:(?:{_WORDS})|(?:\A|[^a-z])(?:{_SHORT_WORDS})|[a-z](?-i:Auth|Session|Jwt|Pat|Sig|Pass))(?:[_-](?:{_PLACES}))*\Z", re.IGNORECASE
+)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*).*", re.DOTALL)
 _PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
 _COMMAND = re.compile(r"(?:[A-Za-z]?[0-9]{1,4} )?(?:[A-Z]{1,16}|AUTH (?:TLS|SSL))\Z")
-_EVERYDAY = frozenset({"true", "false", "null", "none", "http", "https"})
+_EVERYDAY = frozenset(
+    {"true", "false", "null", "none", "yes", "no", "on", "off", "http", "https"}
+    | {"production", "staging", "development", "test", "localhost"}
+)
 
 
 def is_secret_name(name: str) -> bool:
