@@ -1,4 +1,4 @@
-"""Replaces secrets by value, in every output and whatever escaping, with three stars; and cuts texts, after that.
+"""Replaces secrets by value, in every output and whatever escaping, with three stars; then cuts texts, and shows their controls.
 
 A text is searched as it is and with each way of escaping undone (`judge.escapings`), three of them one after the other. Besides
 whole secrets, every piece of a long one is found, and what a cut has left of any (`judge.matching`).
@@ -14,7 +14,7 @@ from typing import Any
 
 from judge.escapings import Unescaped, unescapings
 from judge.matching import Secrets, Span, as_bytes
-from probes.text import clips, shortened
+from probes.text import clips, has_controls, shortened
 
 REPLACEMENT = "***"
 MOST = 64 * 1024  # characters of a text: no output needs more
@@ -57,7 +57,7 @@ class Redactor:
 
     def _is_clean(self, texts: list[str]) -> bool:
         """Whether nothing is to be changed, by one search of all texts: the common case, and ten times as quick."""
-        if any(text in self._short or len(text) > MOST or clips(text)[1] for text in texts):
+        if any(text in self._short or len(text) > MOST or has_controls(text) or clips(text)[1] for text in texts):
             return False
         work = _Work()
         together = b"\xff".join(map(as_bytes, texts))  # what no secret contains

@@ -20,6 +20,8 @@ _LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, 
 _MOST_KNOWN = 2000  # words that one is compared with
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: around a part that is shown in part, and in no text from outside
 _CLIPPED = re.compile(f"{_OPEN}([0-9]{{1,5}}):([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]")
+# What a terminal obeys, what turns a line's direction round, and what some readers take for the end of a line.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 MARGIN = 4096  # characters behind the shown ones that stay until secrets are looked for
 
 
@@ -170,20 +172,30 @@ def clips(text: str) -> tuple[str, list[Clip]]:
     return "".join((*pieces, text[at:])), found
 
 
-def shortened(text: str, parts: Sequence[Clip], hidden: Sequence[tuple[int, int]] = (), stars: str = "") -> str:
-    """The text with `stars` for each of the `hidden` spans (in order), and then each part cut to what is shown of it."""
+def has_controls(text: str) -> bool:
+    """Whether `visible` changes a text."""
+    return _UNSEEN.search(text) is not None
 
-    def visible(start: int, end: int) -> str:
+
+def visible(text: str) -> str:
+    r"""The text with control characters as escapes (`\x9b`, `\u202e`); tabs and line ends stay."""
+    return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] < "\u0100" else f"\\u{ord(found[0]):04x}", text)
+
+
+def shortened(text: str, parts: Sequence[Clip], hidden: Sequence[tuple[int, int]] = (), stars: str = "") -> str:
+    """The text with `stars` for each of the `hidden` spans (in order) and without controls, each part cut to what is shown of it."""
+
+    def between(start: int, end: int) -> str:
         pieces, at = [], start
         for first, last in hidden:
             if first < end and last > start:
-                pieces += [text[at : max(first, at)], stars]
+                pieces += [visible(text[at : max(first, at)]), stars]
                 at = min(last, end)
-        return "".join((*pieces, text[at:end]))
+        return "".join((*pieces, visible(text[at:end])))
 
     pieces, at = [], 0
     for part in parts:
-        shown = visible(part.start, part.end)
-        pieces += [visible(at, part.start), shown if len(shown) <= part.most else f"{shown[: part.most - 1]}…"]
+        shown = between(part.start, part.end)
+        pieces += [between(at, part.start), shown if len(shown) <= part.most else f"{shown[: part.most - 1]}…"]
         at = part.end
-    return "".join((*pieces, visible(at, len(text))))
+    return "".join((*pieces, between(at, len(text))))

@@ -119,3 +119,28 @@ def test_time_grows_with_the_text_and_not_with_the_secrets() -> None:
     innocent = "a" * 60_000 + ", and no secret"
     assert redactor.text(innocent) == innocent
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("sign", "seen"),
+    [
+        ("\x9b", "\\x9b"),
+        ("\u202e", "\\u202e"),
+        ("\u2028", "\\u2028"),
+        ("\x00", "\\x00"),
+        ("\x1b", "\\x1b"),
+        ("\x7f", "\\x7f"),
+        ("\u2066", "\\u2066"),
+        ("\ufeff", "\\ufeff"),
+        ("\t", "\t"),
+        ("\n", "\n"),
+        ("\r\n", "\r\n"),
+        ("ö", "ö"),
+        ("日", "日"),
+        ("\u200d", "\u200d"),
+    ],
+)
+def test_a_control_character_is_shown_and_not_obeyed(sign: str, seen: str) -> None:
+    """m8: C0 and C1 controls, marks of direction and line separators are escapes in whatever leaves; text of any language stays."""
+    assert Redactor(()).text(f"a{sign}b") == f"a{seen}b"
+    assert Redactor({"hunter2"}).tree({f"k{sign}": [f"a{sign}b", f"hunter2{sign}"]}) == {f"k{seen}": [f"a{seen}b", f"{REPLACEMENT}{seen}"]}

@@ -26,7 +26,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "API_URL PROBE_USER MAX_TOKENS X-Forwarded-Proto keyboard SECRETS TOKEN_URL compass AUTHOR design path SESSION_TIMEOUT pinned X-Env".split(),
+    "API_URL PROBE_USER MAX_TOKENS X-Forwarded-Proto keyboard SECRETS TOKEN_URL compass AUTHOR design path pinned X-Env".split(),
 )
 def test_everyday_names_are_not_taken_for_secrets(name: str) -> None:
     """What only speaks of secrets, or holds the word by chance, is none."""
