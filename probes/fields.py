@@ -5,6 +5,7 @@ Every number that has a unit is written with it; a number without one is an erro
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
