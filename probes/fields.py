@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
@@ -27,10 +28,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from probes.text import address_text, ascii_host
+from probes.text import address_text, ascii_host, setting
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
+_LONGEST = 3650 * 86400.0  # seconds of any duration
+_LARGEST = 2**30  # bytes of any size
 UNITS = "x-units"  # in a field's JSON schema: the value of each unit as the field's number, so that a default can be written with a unit
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+\Z")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
@@ -53,10 +56,23 @@ def seconds(text: Any) -> float:
 
 
 def positive_seconds(text: Any) -> float:
-    """As `seconds`, and above zero."""
+    """As `seconds`, above zero and at most ten years."""
     if (value := seconds(text)) <= 0:
         raise ValueError("must be longer than 0s")
+    if value > _LONGEST:
+        raise ValueError(f"must be at most {setting(_LONGEST)}")
     return value
+
+
+def between(shortest: str, longest: str) -> AfterValidator:
+    """Bounds for a duration, both included."""
+
+    def judge(value: float) -> float:
+        if not seconds(shortest) <= value <= seconds(longest):
+            raise ValueError(f"must be between {shortest} and {longest}")
+        return value
+
+    return AfterValidator(judge)
 
 
 def size(text: Any) -> int:
@@ -65,7 +81,10 @@ def size(text: Any) -> int:
         raise ValueError(f"{text} has no unit; write {text}B, or KiB, MiB, GiB")
     if not isinstance(text, str) or not (found := _SIZE.match(text)):
         raise ValueError("write a size with its unit, such as 64KiB or 1MB")
-    return int(Decimal(found[1]) * _BYTES[found[2]])
+    value = int(Decimal(found[1]) * _BYTES[found[2]])
+    if not 1 <= value <= _LARGEST:
+        raise ValueError("must be between 1B and 1GiB")
+    return value
 
 
 def percent(text: Any) -> Decimal:

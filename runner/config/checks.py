@@ -43,6 +43,11 @@ class BuildContext:
         defaults = reading.section("defaults", Defaults, source) or Valid(Defaults(), {}, frozenset())
         return cls(reading, kinds, source, defaults, targets(reading, source), slos(reading, source), names)
 
+    def awaits_values(self, entry: Entry) -> bool:
+        """Whether nothing but values that aren't there can keep a check from being read: the target that it names is not wrong."""
+        name = entry.node.get("target") if isinstance(entry.node, Keys) else None
+        return not isinstance(name, Scalar) or name.text not in self.targets or self.targets.use(name.text) is not None
+
     def use_what_is_unused(self, other: BuildContext) -> None:
         """Reads the targets and SLOs that nothing uses of another context: they may hold mistakes of the file."""
         for name in other.targets.unused():

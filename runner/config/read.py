@@ -156,7 +156,7 @@ def _plans(entries: Mapping[str, Entry], selection: Selection, wanted: BuildCont
             everything[name] = plan
             if name in selection.names:
                 selected.append(plan)
-        elif name in selection.names and len(reading.problems) == before:
+        elif name in selection.names and len(reading.problems) == before and wanted.awaits_values(entry):
             reading.report(entry.at, ("checks", name), "can't be judged without its values; set its variables")
     judge_references(reading, entries, everything)
     return selected

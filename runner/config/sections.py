@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from probes.fields import Duration, Percent, Rate, Secret, split_url
+from probes.fields import Duration, Percent, Rate, Secret, between, split_url
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]
@@ -32,6 +32,8 @@ def _a_reference(text: str) -> str:
     return text
 
 
+Interval = Annotated[Duration, between("100ms", "366d")]
+Timeout = Annotated[Duration, between("1ms", "1d")]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Reference = Annotated[str, AfterValidator(_a_reference)]
 Tag = Annotated[
@@ -68,8 +70,8 @@ class General(Section):
 class Defaults(Section):
     """What a check has that doesn't say otherwise."""
 
-    interval: Duration = Field(default=30.0, description="How often a check runs.")
-    timeout: Duration = Field(default=5.0, description="How long a run may take.")
+    interval: Interval = Field(default=30.0, description="How often a check runs.")
+    timeout: Timeout = Field(default=5.0, description="How long a run may take.")
     zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.", examples=["UTC"])
     alert: Alert = Field(default="ticket", description="The severity of the alert of a failing check: page, ticket or none.")
     gate: Gate = Field(default="required", description="required: a failure of the check fails the gate; optional: it doesn't.")
@@ -111,7 +113,7 @@ class GateKeys(Section):
     """What `outrider gate` does unless its options say otherwise."""
 
     tags: tuple[Tag, ...] = Field(default=("smoke",), min_length=1, description="The gate runs the checks that have one of these tags.")
-    wait: Duration = Field(default=300.0, description="How long the gate waits for the expected revision.")
+    wait: Timeout = Field(default=300.0, description="How long the gate waits for the expected revision.")
     rounds: int = Field(default=5, ge=1, le=1000, description="The number of judged runs for each check.")
     consecutive: int = Field(
         default=5, ge=1, le=1000, description="The number of consecutive responses from each address that must have the revision."
@@ -181,14 +183,14 @@ class CheckKeys(Section):
     """What every check has, whatever its kind."""
 
     kind: str = Field(description="The kind of check.")
-    interval: Duration | None = Field(default=None, description="How often it runs, such as 30s.")
+    interval: Interval | None = Field(default=None, description="How often it runs, such as 30s.")
     cron: str | None = Field(
         default=None,
         description="A cron expression instead of an interval: five fields, or @hourly, @daily, @weekly ...",
         examples=["@daily"],
     )
     zone: str | None = Field(default=None, description="Time zone of cron, such as America/Los_Angeles.", examples=["UTC"])
-    timeout: Duration | None = Field(default=None, description="How long a run may take; not longer than the interval.")
+    timeout: Timeout | None = Field(default=None, description="How long a run may take; not longer than the interval.")
     enabled: bool = Field(default=True, description="false: the check doesn't run, and none of its variables is needed.")
     slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")
     tags: tuple[Tag, ...] = Field(default=(), description="Tags to select checks by; the page groups checks by their first tag.")

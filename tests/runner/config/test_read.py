@@ -364,3 +364,12 @@ def test_the_one_target_that_says_load_true_is_meant(write: Write, environ: dict
     rules = read_plan(write(LOADED), environ=environ, purpose=Purpose.LOAD, scenario="near").load
     assert rules.loadable == loadable
     assert rules.scenarios["near"].target == ("api" if loadable == ("api",) else "")
+
+
+def test_one_wrong_rule_of_a_target_is_one_error(write: Write) -> None:
+    """S15h: the checks of a target that is wrong say nothing of values that aren't set."""
+    checks = "".join(f"  c{n}: {{kind: http, target: t, path: /{n}}}\n" for n in range(23))
+    with pytest.raises(PlanError) as error:
+        read_plan(write(f"targets: {{t: {{url: 'http://h/', allow: [nonsense]}}}}\nchecks:\n{checks}"), environ={})
+    assert len(error.value.problems) == 1
+    assert "targets.t.allow, item 1: write a method and a path" in str(error.value)
