@@ -88,7 +88,7 @@ def read_token(response: Response, now: float) -> Token:
         raise Failed(Reason.SCHEMA, f"the token endpoint returned a token of type {kind!r}, but Outrider knows only bearer")
     try:
         life = max(0.0, float(fields.get("expires_in", DEFAULT_LIFE)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         life = DEFAULT_LIFE
     return Token(value, now + life - min(EARLY, life / 10))
 

@@ -136,7 +136,7 @@ class ConnectionPool:
         shown = hide_in_address(str(url)) if ctx.facts.get("redirects") else str(url)  # what a server wrote may hold its secrets
         ctx.evidence["request"] = {"method": request.method, "url": shown, "headers": shown_headers(request.headers.items())}
         await ctx.permit(request.method, str(request.url))
-        origin = request.url.scheme, request.url.host, request.url.port or PORTS[request.url.scheme]
+        origin = request.url.scheme, request.url.raw_host.decode("ascii"), request.url.port or PORTS[request.url.scheme]
         relaying = self.route.proxy if is_relayed(self.route, origin) else None
         target, headers = request.url.raw_path, request.headers.raw
         if relaying:

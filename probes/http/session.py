@@ -112,7 +112,10 @@ class HttpSession:
         named = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
         headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in named.items()]  # as curl sends them
         try:
-            built = httpx.Request(request.method, request.url, headers=headers, content=request.body)
+            url = httpx.URL(request.url)
+            if not any(name.lower() == "host" for name in named):  # httpx would decode the name, and knows fewer than DNS does
+                headers.insert(0, (b"Host", url.netloc))
+            built = httpx.Request(request.method, url, headers=headers, content=request.body)
         except httpx.InvalidURL as error:
             raise Failed(Reason.REDIRECT, f"this is not an address: {error}") from error
         if built.url.scheme not in PORTS:

@@ -74,9 +74,9 @@ class StandaloneTransport(httpx.AsyncBaseTransport):
 
 def environment_proxy(url: httpx.URL) -> Proxy | None:
     """The proxy that the environment names for an address. Raises ValueError with what to write where its value can't be used."""
-    named = getproxies()
+    named, host = getproxies(), url.raw_host.decode("ascii")
     text = named.get(url.scheme) or named.get("all")
-    if not text or proxy_bypass(url.host) or proxy_bypass(f"{url.host}:{url.port or PORTS.get(url.scheme)}"):
+    if not text or proxy_bypass(host) or proxy_bypass(f"{host}:{url.port or PORTS.get(url.scheme)}"):
         return None
     try:
         return Proxy.read(text if "://" in text else f"http://{text}", port=80)

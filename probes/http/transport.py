@@ -85,7 +85,7 @@ class _Hop:
 def _count_redirects(request: httpx.Request) -> int:
     """How many redirects led to this request. Removes headers and body that were meant for another origin."""
     url, before = request.url, request.extensions.get(_HOP)
-    origin, number = (url.scheme, url.host, url.port or PORTS.get(url.scheme)), 0
+    origin, number = (url.scheme, url.raw_host.decode("ascii"), url.port or PORTS.get(url.scheme)), 0
     if isinstance(before, _Hop):
         number = before.number + (before.request != id(request))  # httpx may send the same request again, with other credentials
         if before.origin != origin:
@@ -101,7 +101,7 @@ async def send(ctx: Context, pool: ConnectionPool, request: httpx.Request, *, ca
     `until` is a moment by the loop's clock, or None where the run's deadline is the only timeout. Raises what ConnectionPool.send
     raises, and TimeoutError at `until`.
     """
-    if request.url.scheme not in PORTS or not request.url.host:
+    if request.url.scheme not in PORTS or not request.url.raw_host:
         raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'}: the address must begin with http:// or https:// and a host")
     async with asyncio.timeout_at(until):
         body = b"".join([piece async for piece in request.stream]) if isinstance(request.stream, httpx.AsyncByteStream) else b""

@@ -15,11 +15,13 @@ from probes.core import Failed, Reason, Verdict
 from probes.http.exchange import OutgoingRequest
 from probes.http.http2 import Http2
 from probes.kinds.grpc import Grpc
+from probes.kinds.http import Http
 from probes.wire.stream import Stream
 from probes.wire.wire import Wire
 from tests.support import http2, servers
 from tests.support.asking import ask, failure
 from tests.support.context import make_context
+from tests.support.engine import Observer
 from tests.support.http2 import data, frame, head
 
 PING = frame(6, 0, 0, b"pingpong")
@@ -53,6 +55,13 @@ async def test_a_flood_before_the_head(wire: Wire, name: str) -> None:
     async with servers.endless(http2.SETTINGS, piece * (65_536 // len(piece) + 1)) as server:
         failed = await failure(make_context(wire), server.url, http=2)
     assert failed.reason is reason, failed.message
+
+
+async def test_a_flood_is_the_servers_fault(runs: Observer) -> None:
+    """XM2, XM8: the observation is a failure, and never `starved`."""
+    async with servers.endless(http2.SETTINGS, PING * 4000) as server:
+        seen = await runs.observe(Http.model_validate({"url": server.url, "http": 2}))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL)
 
 
 @pytest.mark.parametrize("name", BESIDE)

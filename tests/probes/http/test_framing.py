@@ -7,19 +7,23 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from probes.core import Failed, Reason, Verdict
+from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.http.exchange import HEAD_CAP
 from probes.http.head import FIELDS_CAP
 from probes.http.http1 import Exchange1
+from probes.http.message import Request
+from probes.http.redirects import following
+from probes.http.route import HttpRoute
+from probes.http.session import HttpSession
 from probes.text import clips
 from probes.wire.stream import Stream
 from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.asking import answer, ask, failure
-from tests.support.context import make_context
+from tests.support.context import Permit, make_context
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -334,6 +338,49 @@ async def test_a_location_is_bytes(wire: Wire, location: bytes, asked: bytes) ->
         result = await ask(make_context(wire), server.url, redirects=2)
     assert result.verdict is Verdict.PASS
     assert b"GET " + asked + b" HTTP/1.1\r\n" in server.received
+
+
+LOCATION = st.sampled_from(
+    [
+        b"http://",
+        b"https://",
+        b"//",
+        b"/",
+        b"xn--i-7iq.test",
+        b"xn--zzzzzzz9999.test",
+        b"[::1]",
+        b"[::1",
+        b":99999",
+        b"@",
+        b"%",
+        b"\xff",
+        b"a" * 300,
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pieces=st.lists(st.one_of(LOCATION, st.binary(max_size=3)), max_size=6))
+@example(pieces=[b"http://xn--i-7iq.test/"])
+@example(pieces=[b"http://xn--zzzzzzz9999.test/"])
+def test_any_location_is_an_address_or_a_failure(pieces: list[bytes]) -> None:
+    """W1, W1d: whatever a redirect leads to, and be it a name that IDNA 2008 doesn't know, nothing but Failed or a refusal is raised."""
+
+    async def followed() -> None:
+        wire = Wire()
+        ctx = make_context(wire, permit=_Nowhere())
+        with contextlib.suppress(Failed, PolicyRefused):
+            if request := following(Request("GET", "http://127.0.0.1/"), 302, b"".join(pieces)):
+                async with HttpSession(HttpRoute()) as session:
+                    await session.send(ctx, request)
+        await wire.aclose()
+
+    asyncio.run(followed())
+
+
+class _Nowhere(Permit):
+    async def __call__(self, method: str, url: str) -> None:
+        raise PolicyRefused(f"{method} {url} is not allowed")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from probes.core import Reason, Verdict
+from probes.http.message import Response
+from probes.http.oauth2 import read_token
 from probes.kinds.http import Http
 from probes.wire.wire import Wire
 from tests.support import servers
@@ -164,3 +166,10 @@ async def test_a_token_never_follows_a_redirect_to_another_host(wire: Wire) -> N
 
     assert b"token-1" in target.received
     assert b"token-1" not in other.received
+
+
+@pytest.mark.parametrize("life", [10**400, -1, "soon", "nan", None, [], {}])
+def test_a_life_that_is_none_is_the_usual_one(life: object) -> None:
+    """W1: whatever a token endpoint writes into expires_in, nothing of ours breaks."""
+    body = json.dumps({"access_token": "token-1", "token_type": "Bearer", "expires_in": life}).encode()
+    assert read_token(Response(200, (), body, 0.0, ""), 0.0).value == "token-1"
