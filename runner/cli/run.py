@@ -45,7 +45,8 @@ async def _run(config: Path, log: str) -> None:
     from probes.text import count
     from runner.clock import SystemClock
     from runner.config.read import read_plan
-    from runner.service.service import running, signals
+    from runner.service.service import running
+    from runner.service.signals import signals
     from runner.sinks.journal import Form
 
     stop = asyncio.Event()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import random
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -336,23 +334,3 @@ async def running(
         service.background.every(EVERY, "report refused requests", service.refusals.report)
         service.background.every(_PRUNE, "prune the state", ledger.prune)
         yield service, listening, reload
-
-
-@contextlib.contextmanager
-def signals(stop: asyncio.Event, reload: Callable[[], Awaitable[str]]) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`; SIGHUP reloads."""
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Future[str]] = set()
-
-    def start_reload() -> None:
-        task = asyncio.ensure_future(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    for number, handler in ((signal.SIGTERM, stop.set), (signal.SIGINT, stop.set), (signal.SIGHUP, start_reload)):
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
