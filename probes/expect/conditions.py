@@ -61,6 +61,8 @@ class Condition(BaseModel):
             return {"equals": value}
         if not set(value) - cls.non_operators:
             raise ValueError("write a value or an operator, such as {equals: ready} or {exists: true}")
+        if value.get("matches") == "":
+            raise ValueError("an empty regular expression matches every text; write what to look for")
         return value
 
     @classmethod

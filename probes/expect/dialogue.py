@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, W
 
 from probes.core import Failed, Reason
 from probes.expect.patterns import Pattern, shown
-from probes.expect.template import variables
+from probes.expect.template import refuse_variables, variables
 from probes.text import clipped, count
 
 LINE_CAP = 64 * 1024  # bytes of one line
@@ -59,6 +59,7 @@ class DialogueStep(BaseModel):
             raise ValueError(f"{'reject' if self.reject else 'labels'} goes with expect")
         if not (self.expect or self.expect_hex or self.send or self.send_hex or self.starttls):
             raise ValueError("an empty step; write expect, send or starttls")
+        refuse_variables((self.expect, self.reject))
         return self
 
     def groups(self) -> Iterator[str]:

@@ -15,7 +15,7 @@ from probes.core import Failed, Reason
 from probes.expect.assertions import Expect, document
 from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern, shown, whole_characters
-from probes.expect.template import fill, fill_json, fill_path, variables
+from probes.expect.template import fill, fill_json, fill_path, refuse_variables, variables
 from probes.fields import Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
@@ -115,6 +115,7 @@ class Step(BaseModel):
         for name in self.capture:
             if not name.isidentifier():
                 raise ValueError(f"{name} is no name for a captured value; use letters, digits and _")
+        refuse_variables(self.capture)
         self.uses()
         return self
 

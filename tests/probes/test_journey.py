@@ -11,9 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
+from probes.kinds.health_metrics import HealthMetrics
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
-from probes.probe import Context
+from probes.kinds.tcp import Tcp
+from probes.kinds.websocket import WebSocket
+from probes.probe import Context, Probe
 from probes.wire.wire import Wire
 from tests.support import http2, servers
 from tests.support.clock import FakeClock
@@ -93,6 +96,8 @@ def wrong(*steps: dict[str, Any], **settings: Any) -> str:
         ([LOGIN, {"name": "a", "get": "/", "expect": {"json": {"$[?@.id=='{{token}}']": {"count": 1}}}}], "can't be filled in within $"),
         ([LOGIN, {"name": "a", "get": "/", "expect": {"json": {"$.a": {"matches": "{{token}}"}}}}], "can't be filled in within {{token}}"),
         ([LOGIN, {"name": "a", "get": "/"}, {**LEAVE, "expect": {"text": "{{x}}"}}], "no step before it captures {{x}}"),
+        ([LOGIN, {"name": "a", "get": "/", "capture": {"y": {"header": "{{token}}"}}}], "nothing fills it in here"),
+        ([LOGIN, {"name": "a", "get": "/", "capture": {"y": {"regex": "{{token}}(.*)"}}}], "can't be filled in within {{token}}(.*)"),
     ],
 )
 def test_wrong_steps(steps: list[dict[str, Any]], message: str) -> None:
@@ -425,6 +430,23 @@ def test_nothing_is_filled_in_outside_of_journeys(settings: dict[str, Any]) -> N
     with pytest.raises(ValidationError, match=r"\{\{nothing\}\}"):
         Http.model_validate({"url": "http://127.0.0.1:9/", **settings})
     Http.model_validate({"url": "http://127.0.0.1:9/", "expect": {"not_text": ["{{", "{{ }}", "{% if %}"]}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (HealthMetrics, {"url": "http://127.0.0.1:9/", "parts": {"$.a": "{{nothing}}"}}),
+        (WebSocket, {"url": "ws://127.0.0.1:9/", "dialogue": [{"expect": {"text": "{{nothing}}"}}]}),
+        (WebSocket, {"url": "ws://127.0.0.1:9/", "dialogue": [{"expect": {"json": {"$.a": {"in": ["{{nothing}}"]}}}}]}),
+        (Tcp, {"host": "127.0.0.1", "port": 9, "dialogue": [{"expect": "^{{nothing}}"}]}),
+        (Tcp, {"host": "127.0.0.1", "port": 9, "dialogue": [{"expect": "x", "reject": "{{nothing}}"}]}),
+        (Tcp, {"host": "127.0.0.1", "port": 9, "dialogue": [{"send": "{{nothing}}"}]}),
+    ],
+)
+def test_nothing_is_filled_in_in_other_kinds(kind: type[Probe], settings: dict[str, Any]) -> None:
+    """R6: nor in the expectations of other kinds."""
+    with pytest.raises(ValidationError, match=r"\{\{nothing\}\}"):
+        kind.model_validate(settings)
 
 
 # -- captured values in requests

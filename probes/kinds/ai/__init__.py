@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
 from probes.expect.assertions import Patterns, Texts, judge_latency
+from probes.expect.beside import beside_the_loop
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
 from probes.http.message import Request, Response
@@ -206,11 +207,11 @@ class Ai(HttpProbe):
                 raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
         if response.status in _GOOD and not self.stream:
-            transcript.read_whole(_json(response))
+            transcript.read_whole(await beside_the_loop(response.body, _json, response))
         _record_facts(ctx, transcript)
         if (usage := _billed_usage(response, transcript)) is not None:
             await quota.settle(ctx.ledger, reservations, usage)
-        self._judge(ctx, response, transcript)
+        await beside_the_loop(response.body, self._judge, ctx, response, transcript)
         return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}")
 
     async def _send(self, ctx: Context, transcript: Transcript) -> Response:

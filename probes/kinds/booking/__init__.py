@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
+from probes.expect.beside import beside_the_loop
 from probes.expect.contract import breaches, find_mock
 from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
@@ -151,7 +152,7 @@ class Booking(HttpProbe):
                 try:
                     response = await session.send(ctx, self._request(read, values))
                     ctx.facts[step_fact(read.name)] = response.seconds
-                    values |= self._judge(ctx, read, response)
+                    values |= await beside_the_loop(response.body, self._judge, ctx, read, response)
                 except Failed as failed:
                     raise Failed(failed.reason, f"{read.name}: {failed.message}") from failed
                 seconds += response.seconds

@@ -31,6 +31,7 @@ from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
 from probes.expect.json_path import JsonPath
 from probes.expect.status import Statuses, judge_status
+from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.fields import split_url
 from probes.http.message import Response
@@ -61,6 +62,11 @@ class Message(BaseModel):
     text: Texts = Field(default=(), description="A text that the message must contain, or several.")
     regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the message, or several.")
     json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="Conditions by JSONPath.")
+
+    @model_validator(mode="after")
+    def _fills_nothing_in(self) -> Self:
+        refuse_variables(self)
+        return self
 
     def judge(self, message: bytes) -> None:
         """Raises Failed with the texts for the body of an HTTP response."""

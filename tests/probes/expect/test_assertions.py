@@ -233,3 +233,12 @@ def test_schema_and_dump() -> None:
     assert "$defs" in Expect.model_json_schema()
     assert Expect.model_validate({"status": "2xx", "regex": "a", "json": {"$.a": 1}}).model_dump(mode="json")["regex"] == ["a"]
     assert Pattern.parse("a") == Pattern.parse("a")
+
+
+@pytest.mark.parametrize(
+    "expect", [{"text": ""}, {"not_text": ["a", ""]}, {"regex": ""}, {"not_regex": [""]}, {"json": {"$.a": {"matches": ""}}}]
+)
+def test_an_empty_text_is_refused(expect: dict[str, Any]) -> None:
+    """S1: what is in every response is no expectation; it is refused as the configuration is read."""
+    with pytest.raises(ValidationError, match="write what to look for"):
+        Expect.model_validate(expect)
