@@ -118,8 +118,9 @@ class JsonPath(TextSetting):
             raise ValueError(f"{text} is no JSONPath: {error.message}{at}") from None
         if not isinstance(compiled, JSONPath):
             raise ValueError(f"{text} is no single JSONPath")
-        for expression in _filters(compiled.segments):
-            _count_queries_in(expression)
+        for selector in (selector for segment in compiled.segments for selector in segment.selectors):
+            if isinstance(selector, Filter):
+                _count_queries_in(selector.expression)
         return cls(text, compiled)
 
     def find(self, document: Any) -> list[Any]:
@@ -246,11 +247,6 @@ class _CountedQuery(JSONPath):
         walk: _Walk = filter_context["walk"]
         for value, _ in walk.select(self.segments, data):
             yield JSONPathMatch(filter_context=filter_context, obj=value, parent=None, path="", parts=(), root=data)
-
-
-def _filters(segments: Iterable[JSONPathSegment]) -> Iterator[BaseExpression]:
-    for segment in segments:
-        yield from (selector.expression for selector in segment.selectors if isinstance(selector, Filter))
 
 
 def _count_queries_in(expression: BaseExpression) -> None:

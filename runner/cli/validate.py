@@ -37,7 +37,15 @@ def summary(plan: Plan) -> list[str]:
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
     runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
     off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
-    return [runs, *off, *_alerts(plan), *_limits(plan), *_guessed_logins(plan), *_shared_references(plan)]
+    scripts = [(planned.check.name, script) for planned in plan.checks if (script := planned.probe.script())]
+    guessed = [
+        f"{name}: step {step.name} looks like a login, so that after a refused one none is tried for a while; "
+        "write login: true, or login: false if it is none"
+        for name, script in scripts
+        for step in script.steps
+        if step.login is None and step.looks_like_login
+    ]
+    return [runs, *off, *_alerts(plan), *_limits(plan), *guessed, *_shared_references(plan)]
 
 
 def _summary_json(plan: Plan) -> dict[str, Any]:
@@ -78,17 +86,6 @@ def _alerts(plan: Plan) -> list[str]:
     says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
     return [f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names]
-
-
-def _guessed_logins(plan: Plan) -> list[str]:
-    scripts = [(planned.check.name, script) for planned in plan.checks if (script := planned.probe.script())]
-    return [
-        f"{name}: step {step.name} looks like a login, so that after a refused one none is tried for a while; "
-        "write login: true, or login: false if it is none"
-        for name, script in scripts
-        for step in script.steps
-        if step.login is None and step.looks_like_login
-    ]
 
 
 def _shared_references(plan: Plan) -> list[str]:

@@ -64,7 +64,7 @@ class Message(BaseModel):
     json_: dict[JsonPath, Condition] = Field(default={}, alias="json", description="Conditions by JSONPath.")
 
     @model_validator(mode="after")
-    def _fills_nothing_in(self) -> Self:
+    def _no_variables(self) -> Self:
         refuse_variables(self)
         return self
 
