@@ -15,10 +15,13 @@ from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern
 from probes.fields import Rate, Secret
 from probes.http.message import Response
-from probes.text import ascii_host, did_you_mean
+from probes.text import ascii_host, did_you_mean, host_and_port
 from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORTS = {"http": 80, "https": 443}
+_DECODED = 4  # times: no server decodes a path more often
+_END_OF_SEGMENT = re.compile(r"[;\x00-\x20]")
 _METHOD_PATH = re.compile(r"([A-Z]+) (/\S*)\Z")
 
 
@@ -46,6 +49,11 @@ class Rule:
             pattern = pattern.removesuffix("[^/]*") + ".*"
         return re.fullmatch(pattern, path, re.DOTALL) is not None
 
+    def concerns(self, method: str, path: str) -> bool:
+        """As `matches`, for a server that reads a path as loosely as any does: `path` is a loose_path, with or without a last slash."""
+        loose = Rule(self.method, loose_path(self.path))
+        return loose.matches(method, path) or loose.matches(method, path.rstrip("/") or "/")
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
@@ -60,8 +68,23 @@ RuleField = Annotated[
 
 def plain_path(url: str) -> str:
     """The path below the host as rules see it: decoded once, without dot segments, double slashes and the query."""
+    return _walked(unquote(urlsplit(url).path))
+
+
+def loose_path(path: str) -> str:
+    """A path as the loosest of servers reads it: as plain_path, but in lower case and decoded until nothing is left to decode.
+
+    A backslash is a slash; what follows a semicolon, a NUL or a blank in a segment is cut, and dots at its end.
+    """
+    for _ in range(_DECODED):
+        path = unquote(path)
+    segments = (_END_OF_SEGMENT.split(part, maxsplit=1)[0] for part in path.lower().replace("\\", "/").split("/"))
+    return _walked("/".join(part if part in ("", ".", "..") else part.rstrip(".") for part in segments))
+
+
+def _walked(path: str) -> str:
     parts: list[str] = []
-    path = unquote(urlsplit(url).path) or "/"
+    path = path or "/"
     for part in path.split("/"):
         if part == "..":
             if parts:
@@ -78,7 +101,14 @@ def origin(url: str) -> tuple[str, str, int | None]:
     host = (split.hostname or "").lower()
     with contextlib.suppress(ValueError):  # what can't be a name stays as it is: nothing will be sent there
         host = ascii_host(host)
-    return split.scheme, host, split.port or {"http": 80, "https": 443}.get(split.scheme)
+    return split.scheme, host, split.port or _PORTS.get(split.scheme)
+
+
+def origin_text(url: str) -> str:
+    """The origin of an absolute URL as a person writes it: without user, path and default port."""
+    scheme, host, port = origin(url)
+    shown = host_and_port(host, port) if port and port != _PORTS.get(scheme) else host
+    return f"{scheme}://{shown}"
 
 
 class Revision(BaseModel):
@@ -149,14 +179,20 @@ class Target(BaseModel):
 
     def refusal(self, method: str, url: str) -> str | None:
         """Why this request may not be sent to this target; None where it may."""
-        path = plain_path(url)
+        path, loose = plain_path(url), loose_path(urlsplit(url).path)
         if origin(url) != origin(self.url):
-            return f"{urlsplit(url).hostname} is not target {self.name}"
-        if any(rule.matches(method, path) for rule in self.deny):
+            return f"{origin_text(url)} is not target {self.name}"
+        # Frameworks run what GET runs for HEAD, and some for OPTIONS: what GET may not do, these may not.
+        methods = {method, "GET"} if method in FREE_METHODS else {method}
+        if any(rule.matches(each, path) or rule.concerns(each, loose) for rule in self.deny for each in methods):
             return f"target {self.name} denies {method} {path}"
-        if method in FREE_METHODS or any(rule.matches(method, path) for rule in self.allow):
+        if method in FREE_METHODS:
             return None
-        return f"target {self.name} doesn't allow {method} {path}"
+        if not any(rule.matches(method, path) for rule in self.allow):
+            return f"target {self.name} doesn't allow {method} {path}"
+        if not any(rule.concerns(method, loose) for rule in self.allow):
+            return f"target {self.name} doesn't allow {method} {loose}, which is what some servers read in {path}"
+        return None
 
 
 def _by_name(value: Any, info: ValidationInfo) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
@@ -23,6 +24,10 @@ _ERROR_TEXT_CAP = 160  # characters of an application's own error text that a me
 _ERROR_FIELDS = ("message", "detail", "error_description", "msg", "error", "reason", "status")
 _AUTH = frozenset({401, 403, 407, 423})  # 423: locked after too many attempts
 _THROTTLED = 429
+_WAIT = re.compile(r"([0-9]{1,8}(?:\.[0-9]{1,9})?) ?s?\Z", re.ASCII)
+_TITLE = re.compile(r"<(title|h1)\b[^>]*>([^<]*)</\1", re.IGNORECASE)
+_HTML = re.compile(r"\s*(?:<!doctype html|<html|<head|<body|<title|<h1|<!--)", re.IGNORECASE)
+_LOOKED_AT = 4096  # bytes of an error body that is no JSON
 _OR = " or "
 
 
@@ -84,12 +89,13 @@ def judge_status(response: Response, wanted: Statuses) -> None:
     if response.status in wanted:
         return
     seen = f"{response.status}, expected {wanted}"
+    text = error_text(response)
     if response.status == _THROTTLED:
-        raise Failed(Reason.THROTTLED, f"429, {throttled_until(response)}")
+        until = f"429, {throttled_until(response)}"
+        raise Failed(Reason.THROTTLED, f"{until}: {text}" if text else until)
     if 300 <= response.status < 400 and (location := response.header("location")):  # noqa: PLR2004 - HTTP's own numbers
         shown = clipped(re.split("[?#]", hide_in_address(location))[0], 200)
         raise Failed(Reason.REDIRECT, f"{response.status} to {shown}, expected {wanted}")
-    text = error_text(response)
     message = f"{seen}: {text}" if text else seen
     raise Failed(Reason.AUTH if response.status in _AUTH else Reason.STATUS, message)
 
@@ -97,21 +103,55 @@ def judge_status(response: Response, wanted: Statuses) -> None:
 def throttled_until(response: Response) -> str:
     """Until when a response 429 asks us to wait: a time if possible, else a number of seconds, else that it doesn't say.
 
-    Retry-After (seconds or a date) comes before X-RateLimit-Reset (seconds since the epoch). Seconds are counted from the
+    In this order: Retry-After (seconds or a date), retry-after-ms (OpenAI), X-RateLimit-Reset (seconds since the epoch), RateLimit-Reset
+    (seconds; draft-ietf-httpapi-ratelimit-headers-06), and retryDelay of Google's RetryInfo in the body. Seconds are counted from the
     response's own Date, so the clocks of the runner and the server need not agree.
     """
-    after, reset = response.header("retry-after") or "", response.header("x-ratelimit-reset") or ""
-    sent, until = _date(response.header("date") or ""), _date(after)
-    if until is None and after.isdecimal() and len(after) < 8:  # noqa: PLR2004 - about three years
-        if sent is None:
-            return f"throttled for {after} s"
-        until = sent + timedelta(seconds=int(after))
-    if until is None and reset.isdecimal() and len(reset) == 10:  # noqa: PLR2004 - the digits of an epoch second until 2286
-        until = datetime.fromtimestamp(int(reset), UTC)
+    sent, after = _date(response.header("date") or ""), response.header("retry-after") or ""
+    until = _date(after)
+    if until is None:
+        waits = (
+            _seconds(after),
+            _seconds(response.header("retry-after-ms") or "", scale=1000),
+            *_reset(response),
+            _seconds(_retry_delay(response)),
+        )
+        wait = next((one for one in waits if one is not None), None)
+        if isinstance(wait, datetime):
+            until = wait
+        elif wait is not None and sent is None:
+            return f"throttled for {wait:g} s"
+        elif wait is not None and sent is not None:
+            until = sent + timedelta(seconds=wait)
     if until is None:
         return "throttled; the response doesn't say until when"
     day = "" if sent is not None and sent.date() == until.date() else f"{until:%Y-%m-%d} "
     return f"throttled until {day}{until:%H:%M:%S} UTC"
+
+
+def _seconds(text: str, scale: int = 1) -> float | None:
+    """`30`, `1.5` and `28s` as seconds, up to about three years."""
+    found = _WAIT.match(text)
+    return float(found[1]) / scale if found else None
+
+
+def _reset(response: Response) -> tuple[datetime | None, float | None]:
+    """X-RateLimit-Reset as a moment; and as a number of seconds, as RateLimit-Reset always is."""
+    ours = response.header("x-ratelimit-reset") or ""
+    epoch = ours.isdecimal() and len(ours) == 10  # noqa: PLR2004 - the digits of an epoch second until 2286
+    return (
+        datetime.fromtimestamp(int(ours), UTC) if epoch else None,
+        _seconds("" if epoch else ours or response.header("ratelimit-reset") or ""),
+    )
+
+
+def _retry_delay(response: Response) -> str:
+    """`error.details[].retryDelay` of Google's error form; "" where the body has none."""
+    try:
+        error = response.json()["error"]
+        return next(str(detail["retryDelay"]) for detail in error["details"] if isinstance(detail, dict) and "retryDelay" in detail)
+    except (ValueError, Failed, LookupError, TypeError, StopIteration):
+        return ""
 
 
 def _date(text: str) -> datetime | None:
@@ -122,12 +162,19 @@ def _date(text: str) -> datetime | None:
 
 
 def error_text(response: Response) -> str:
-    """The application's own error text from the usual JSON forms, shortened; "" where the body has none."""
+    """The server's own error text, shortened: from the usual JSON forms, the title of a page, or a body of plain text; else ""."""
     try:
         text = _first_text(response.json(), 3)
     except (ValueError, Failed):
-        return ""
+        head = replace(response, body=response.body[:_LOOKED_AT]).text()
+        found = _TITLE.search(head)
+        text = one_line(html.unescape(found[2])) if found else "" if _HTML.match(head) or not _readable(head) else one_line(head)
     return clipped(whole_characters(text), _ERROR_TEXT_CAP)
+
+
+def _readable(text: str) -> bool:
+    """Whether a text is for people: it holds no binary data."""
+    return not any(character == "\ufffd" or (character < " " and character not in "\t\r\n") for character in text)
 
 
 def _first_text(value: Any, depth: int) -> str:

@@ -128,7 +128,8 @@ class Plan:
     environment: str
     location: str
     checks: tuple[Planned, ...]  # enabled and selected, in the file's order
-    targets: Mapping[str, Target] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)  # those that a check uses
+    unused_targets: Mapping[str, Target] = field(default_factory=dict)  # the others, to which a redirect may lead
     slos: tuple[Slo, ...] = ()
     references: tuple[str, ...] = ()  # addresses outside that should always answer
     server: Server = Server()

@@ -16,6 +16,7 @@ from runner.config.purpose import Purpose
 from runner.config.scenarios import load_section
 from runner.config.sections import GateKeys, General, GrafanaKeys, ServerKeys
 from runner.config.selection import Selection, select, select_scripted
+from runner.config.targets import unused_targets
 from runner.config.validation import ConfigPart, Reading
 
 HIGHEST_PORT = 65535
@@ -71,6 +72,7 @@ def read_plan(
         checks=tuple(plans),
         off=selection.off,
         targets=wanted.targets.used(),
+        unused_targets=unused_targets(reading, wanted.targets.used()),
         slos=tuple(wanted.slos.used().values()),
         references=() if needed.dry else tuple(filter(None, general.references)),
         server=server,

@@ -14,7 +14,7 @@ from probes.target import Target
 from runner.config import secret_names
 from runner.config.errors import Position
 from runner.config.nodes import Entry, Keys, Node
-from runner.config.placeholders import Source
+from runner.config.placeholders import DryRun, Source
 from runner.config.sections import SloKeys
 from runner.config.validation import ALREADY_REPORTED, ConfigPart, Reading
 
@@ -95,6 +95,25 @@ def targets(reading: Reading, source: Source) -> NamedEntries[Target]:
         return found.model
 
     return NamedEntries(reading.root.get("targets"), make)
+
+
+def unused_targets(reading: Reading, used: Mapping[str, Target]) -> dict[str, Target]:
+    """The targets of the file that no selected check uses, by name: a redirect may lead to them, whichever checks are selected.
+
+    They are read without their headers and without an error of their own; one whose address or rules are not known is left out.
+    """
+    quiet = Reading(reading.file, reading.root, reading.environ)
+    found: dict[str, Target] = {}
+    section = reading.root.get("targets")
+    for key, entry in section.entries.items() if isinstance(section, Keys) else ():
+        if key in used or not isinstance(entry.node, Keys):
+            continue
+        rules = Keys(entry.node.at, {name: one for name, one in entry.node.entries.items() if name not in ("headers", "revision")})
+        part = ConfigPart(rules, ("targets", key), entry.at, "a target")
+        read = quiet.validated(TargetKeys, part, DryRun(reading.environ), extra={"name": key})
+        if read is not None and not read.missing:
+            found[key] = read.model
+    return found
 
 
 def slos(reading: Reading, source: Source) -> NamedEntries[Slo]:

@@ -146,7 +146,7 @@ class Execute:
                 run.wake.set_result(None)
 
     def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
-        permits = Permits(planned, self._plan.targets, self._ledger, self._clock.time, share)
+        permits = Permits(planned, {**self._plan.unused_targets, **self._plan.targets}, self._ledger, self._clock.time, share)
         return _Run(planned, self.contexts.of_check(planned, permits), permits, self._clock.time())
 
     async def _verdict(self, run: _Run) -> Result:

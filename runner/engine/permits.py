@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from probes.core import Ledger, PolicyRefused
-from probes.target import FREE_METHODS, Target, origin, plain_path
+from probes.target import FREE_METHODS, Target, origin, origin_text, plain_path
 from runner.config.plan import Planned
 
 _VARIABLE = re.compile(r"\{\{.*?\}\}|%7B%7B.*?%7D%7D")
@@ -107,7 +107,7 @@ class Permits:
         for target in self._targets.values():
             if _same_service(url, target.url):
                 return _refusal_of(target, method, url)
-        return f"{urlsplit(url).hostname or url} is neither an address of this check nor a target"
+        return f"{origin_text(url)} is neither an address of this check nor a target; to allow it, declare it under targets:"
 
     def _own(self, method: str, url: str) -> bool | None:
         """Whether a check with a `url` of its own may send this request there; None if the request goes elsewhere."""

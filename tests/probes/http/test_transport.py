@@ -71,7 +71,7 @@ async def test_a_redirect_into_a_forbidden_address_is_refused(runs: Observer, wi
     async with serving({"GET /": redirect(METADATA)}) as web:
         seen = await runs.observe(outside(f"{web.url}/", client={"follow_redirects": True}))
         assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.POLICY)
-        assert seen.message == "169.254.169.254 is neither an address of this check nor a target"
+        assert seen.message.startswith("http://169.254.169.254 is neither an address of this check nor a target")
         permit = Permit()
         with pytest.raises(PolicyRefused, match="link-local or metadata address"):
             await outside(f"{web.url}/", client={"follow_redirects": True}).run(make_context(wire, permit=permit))

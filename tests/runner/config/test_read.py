@@ -373,3 +373,22 @@ def test_one_wrong_rule_of_a_target_is_one_error(write: Write) -> None:
         read_plan(write(f"targets: {{t: {{url: 'http://h/', allow: [nonsense]}}}}\nchecks:\n{checks}"), environ={})
     assert len(error.value.problems) == 1
     assert "targets.t.allow, item 1: write a method and a path" in str(error.value)
+def test_a_redirect_may_lead_to_each_declared_target_whichever_checks_are_selected(write: Write) -> None:
+    """W5: the targets that no selected check uses are known without their secrets; one whose address is not known is left out."""
+    file = write(
+        "targets:\n"
+        "  apex: {url: 'http://apex.test'}\n"
+        "  www: {url: 'http://www.test', headers: {X-Key: '${NOT_SET}'}, allow: [POST /login], limit: 5/1m}\n"
+        "  open: {url: '${ALSO_NOT_SET}'}\n"
+        "  set: {url: '${SET}'}\n"
+        "checks:\n"
+        "  apex: {kind: http, target: apex, path: /, redirects: 3}\n"
+        "  www: {kind: http, target: www, path: /}\n"
+        "  open: {kind: http, target: open, path: /}\n"
+    )
+    plan = planned(file, checks=["apex"], SET="http://set.test")
+    assert list(plan.targets) == ["apex"]
+    assert {name: target.url for name, target in plan.unused_targets.items()} == {"www": "http://www.test", "set": "http://set.test"}
+    assert plan.unused_targets["www"].headers == {}
+    assert plan.unused_targets["www"].refusal("POST", "http://www.test/login") is None
+    assert plan.unused_targets["www"].limit is not None

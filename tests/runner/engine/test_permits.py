@@ -93,7 +93,7 @@ async def test_a_targets_check_may_ask_by_the_rules_of_where_it_asks(method: str
         ("GET", "https://api.test/api/x/../maps/1", "target api denies GET /api/maps/1"),
         ("POST", "http://api.test:8000/v1/../api/reservations/book", "doesn't allow POST /api/reservations/book"),
         ("POST", "http://api.test:8000/v1/%2e%2e/api/reservations/book", "doesn't allow POST /api/reservations/book"),
-        ("GET", "http://api.test/anything", "api.test is neither an address of this check nor a target"),
+        ("GET", "http://api.test/anything", "http://api.test is neither an address of this check nor a target"),
         ("GET", "https://api.test:2375/anything", "neither an address of this check nor a target"),
         ("GET", "http://api.test:8000@evil.test/", "evil.test is neither"),
         ("GET", "http://169.254.169.254/latest/meta-data", "169.254.169.254 is neither"),
