@@ -127,6 +127,10 @@ def split_url(text: str, *, schemes: Collection[str] = ("http", "https"), exampl
         raise ValueError(f"is no address; write it like {example}{escapes}") from None
     if split.scheme not in schemes or not name:
         raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)} and a host")
+    try:
+        ascii_host(name)
+    except ValueError:
+        raise ValueError("has a host that can't be a name; write characters beyond ASCII in their form with xn--") from None
     if port == 0 or not text.isprintable() or " " in name or "\\" in split.netloc:
         raise ValueError(f"is no address; write it like {example}{escapes}")
     return split

@@ -104,6 +104,15 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return split.scheme, host, split.port or _PORTS.get(split.scheme)
 
 
+def ascii_url(url: str) -> str:
+    """An absolute URL with its host as DNS has it. Raises ValueError for a host that can't be a name."""
+    split = urlsplit(url)
+    host = split.hostname or ""
+    if host.isascii():
+        return url
+    return split._replace(netloc=re.sub(re.escape(host), ascii_host(host), split.netloc, flags=re.IGNORECASE)).geturl()
+
+
 def origin_text(url: str) -> str:
     """The origin of an absolute URL as a person writes it: without user, path and default port."""
     scheme, host, port = origin(url)

@@ -166,6 +166,8 @@ def error_text(response: Response) -> str:
     try:
         text = _first_text(response.json(), 3)
     except (ValueError, Failed):
+        if response.fault:
+            return ""
         head = replace(response, body=response.body[:_LOOKED_AT]).text()
         found = _TITLE.search(head)
         text = one_line(html.unescape(found[2])) if found else "" if _HTML.match(head) or not _readable(head) else one_line(head)

@@ -19,7 +19,7 @@ from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
 from probes.probe import Probe
 from probes.target import Target, TargetRef
-from probes.text import did_you_mean
+from probes.text import ascii_host, did_you_mean
 from probes.wire.addresses import AddressField
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint, Variation
@@ -145,7 +145,7 @@ class HttpProbe(Probe):
     @cached_property
     def route(self) -> HttpRoute:
         """How its requests reach the target."""
-        host = urlsplit(self._base()).hostname or ""
+        host = ascii_host(urlsplit(self._base()).hostname or "")
         allowed_by_target = self.target.allow_addresses if self.target else ()
         return HttpRoute(
             tls=self.tls,
@@ -164,7 +164,7 @@ class HttpProbe(Probe):
     def endpoint(self) -> Endpoint:
         split = urlsplit(self.location())
         secure = split.scheme == "https"
-        return Endpoint(split.hostname or "", split.port or (443 if secure else 80), self.route, secure)
+        return Endpoint(ascii_host(split.hostname or ""), split.port or (443 if secure else 80), self.route, secure)
 
     def with_variation(self, variation: Variation) -> HttpProbe | None:
         if not self.repeatable():

@@ -24,6 +24,7 @@ from probes.http.redirects import following
 from probes.http.route import HttpRoute
 from probes.http.transport import access_token
 from probes.probe import Context
+from probes.target import ascii_url
 
 __all__ = ["BODY_CAP", "HttpSession", "OnData"]
 
@@ -112,11 +113,11 @@ class HttpSession:
         named = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
         headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in named.items()]  # as curl sends them
         try:
-            url = httpx.URL(request.url)
+            url = httpx.URL(ascii_url(request.url))
             if not any(name.lower() == "host" for name in named):  # httpx would decode the name, and knows fewer than DNS does
                 headers.insert(0, (b"Host", url.netloc))
             built = httpx.Request(request.method, url, headers=headers, content=request.body)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, ValueError) as error:
             raise Failed(Reason.REDIRECT, f"this is not an address: {error}") from error
         if built.url.scheme not in PORTS:
             raise Failed(Reason.REDIRECT, f"the redirect leads to a {built.url.scheme} address, which an HTTP check can't follow")

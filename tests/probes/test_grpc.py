@@ -176,7 +176,9 @@ BROKEN = {
     "a web server's 404": Broken(lambda call: call.answer([(":status", "404")]), Reason.STATUS, "404, expected 200"),
     "a proxy's 401": Broken(lambda call: call.answer([(":status", "401")]), Reason.AUTH, "401, expected 200"),
     "a proxy's 503": Broken(
-        lambda call: call.answer([(":status", "503"), ("content-type", "text/plain")], b"no upstream"), Reason.STATUS, "503, expected 200"
+        lambda call: call.answer([(":status", "503"), ("content-type", "text/plain")], b"no upstream"),
+        Reason.STATUS,
+        "503, expected 200: no upstream",
     ),
     "too long": Broken(_long, Reason.SIZE, "the response exceeds 64 KiB"),
 }

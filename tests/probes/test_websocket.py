@@ -113,7 +113,7 @@ async def test_another_message_than_expected(runs: Observer, wanted: dict[str, A
     [
         (401, (), Reason.AUTH, "401, expected 101: no token"),
         (403, (), Reason.AUTH, "403, expected 101: no token"),
-        (429, ((b"retry-after", b"7"),), Reason.THROTTLED, "429, throttled for 7 s"),
+        (429, ((b"retry-after", b"7"),), Reason.THROTTLED, "429, throttled for 7 s: no token"),
         (302, ((b"location", b"/login?next=x"),), Reason.REDIRECT, "302 to /login, expected 101"),
         (503, (), Reason.STATUS, "503, expected 101: no token"),
         (200, (), Reason.STATUS, "200, expected 101: no token"),

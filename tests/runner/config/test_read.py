@@ -373,6 +373,8 @@ def test_one_wrong_rule_of_a_target_is_one_error(write: Write) -> None:
         read_plan(write(f"targets: {{t: {{url: 'http://h/', allow: [nonsense]}}}}\nchecks:\n{checks}"), environ={})
     assert len(error.value.problems) == 1
     assert "targets.t.allow, item 1: write a method and a path" in str(error.value)
+
+
 def test_a_redirect_may_lead_to_each_declared_target_whichever_checks_are_selected(write: Write) -> None:
     """W5: the targets that no selected check uses are known without their secrets; one whose address is not known is left out."""
     file = write(
