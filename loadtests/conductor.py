@@ -16,13 +16,13 @@ from gevent.event import Event
 from locust.env import Environment
 
 from judge.verdict import Outcome
-from loadtests.histogram import merged
 from loadtests.order import Order, as_json
+from loadtests.progress import breach, progress
 from loadtests.record import Record, from_message
 from loadtests.result import LoadReport, Progress, VerdictReason, Worker
 from loadtests.tasks import wanted
 from loadtests.users import ClosedUser, OpenUser, WorkerState
-from loadtests.verdict import Facts, breach, budget_used, judge
+from loadtests.verdict import Facts, judge
 from probes.core import Failed, PolicyRefused
 
 LAST_MESSAGE = 10.0  # seconds that workers have for their last message, beyond the drain
@@ -203,7 +203,9 @@ class Conductor:
     def _each_second(self) -> None:
         at = time.time() - self._begin
         recent, self._recent = self._recent, Record()
-        self._on_progress(progress(self.order, self.whole, recent, at, list(self._seen.values())))
+        workers = self._seen.values()
+        cpu = max((one.cpu[-1] for one in workers if one.cpu), default=0.0)
+        self._on_progress(progress(self.order, self.whole, recent, at, in_flight=sum(one.in_flight for one in workers), cpu=cpu))
         if self.order.abort_on_breach and not self._stopped.is_set() and (why := breach(self.order, self.whole, at)):
             self._aborted = why
             self._stopped.set()
@@ -227,26 +229,6 @@ class Conductor:
         except (Failed, PolicyRefused) as error:
             self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
             return ""
-
-
-def progress(order: Order, whole: Record, recent: Record, at: float, seen: list[_WorkerCounts]) -> Progress:
-    """What is shown while it runs."""
-    response = merged(second.response for second in recent.seconds.values())
-    return Progress(
-        at=max(0.0, at),
-        duration=order.duration,
-        rate=float(sum(second.started for second in recent.seconds.values())),
-        offered=float(sum(second.offered for second in recent.seconds.values())),
-        p95=response.quantile(0.95),
-        errors=sum(second.errors for second in whole.seconds.values()),
-        done=sum(second.done for second in whole.seconds.values()),
-        in_flight=sum(one.in_flight for one in seen),
-        lag=max((second.lag for second in recent.seconds.values()), default=0.0),
-        cpu=max((one.cpu[-1] for one in seen if one.cpu), default=0.0),
-        budget=budget_used(order, whole),
-        due=sum(second.offered for second in whole.seconds.values()),
-        begun=sum(second.started for second in whole.seconds.values()),
-    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

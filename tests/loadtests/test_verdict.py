@@ -7,9 +7,10 @@ import pytest
 
 from judge.verdict import Outcome
 from loadtests.order import Order, SloOrder
+from loadtests.progress import breach, budget_used
 from loadtests.record import Ended, Record, good
 from loadtests.result import LoadReport, Stage, Worker, as_json, report_from
-from loadtests.verdict import Facts, breach, budget_used, judge
+from loadtests.verdict import Facts, judge
 from probes.target import Target
 
 P95 = SloOrder("p95", 0.95, 0.5)
