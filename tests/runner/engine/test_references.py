@@ -66,7 +66,7 @@ async def test_the_first_failure_waits_for_what_the_references_say() -> None:
     """No verdict is known before the blame is; what the run measured is the target's alone, however long the references took."""
     async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
         began = asyncio.get_running_loop().time()
-        seen = await fails(bench, "a:1")
+        seen = await fails(bench, "a:1", TimeoutError())
         took = asyncio.get_running_loop().time() - began
     assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.OFFLINE)
     assert 1.5 < took < 3.5  # two seconds at most, and a busy machine
@@ -127,7 +127,7 @@ async def test_without_references_every_failure_stands() -> None:
 async def test_whoever_stops_waiting_leaves_the_asking_to_the_others() -> None:
     """A run that is cancelled while the references are asked spoils it for no other run."""
     async with servers.silent() as reference, lab(references=(f"http://{reference.host}:{reference.port}/",)) as bench:
-        one, other = asyncio.create_task(fails(bench, "a:1")), asyncio.create_task(fails(bench, "b:1"))
+        one, other = (asyncio.create_task(fails(bench, place, TimeoutError())) for place in ("a:1", "b:1"))
         await reference.connected.wait()
         one.cancel()
         assert (await other).reason is Reason.OFFLINE
