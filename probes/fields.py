@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|KiB|MB|MiB|GB|GiB)\Z")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%\Z")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+){3}\.?\Z")  # an address of IPv4, and no name
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Z]{3}))?/(.+)\Z")
 
 
@@ -214,6 +216,27 @@ def _hidden_unless_revealed(secret: SecretStr, info: SerializationInfo) -> str:
     return secret.get_secret_value() if (info.context or {}).get("reveal") else str(secret)
 
 
+def _header_name(name: str) -> str:
+    if not _TOKEN.match(name) and "${" not in name:  # that is told where keys are filled in
+        raise ValueError("is no name of a header: letters, digits and - are")
+    return name
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    """Tells what can't stand in a header when checks.yaml is read, and names the character: it isn't seen in many editors."""
+    for sign in secret.get_secret_value():
+        if not sign.isascii() or (sign < " " and sign != "\t") or sign == "\x7f":
+            what = "a line break" if sign in "\r\n" else f"{unicodedata.name(sign, 'a control character')} (U+{ord(sign):04X})"
+            raise ValueError(f"contains {what}, which can't stand in a header; save it without")
+    return secret
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is empty; write a value, or remove the line")
+    return secret
+
+
 def _file(value: Any, info: ValidationInfo) -> Any:
     """A path; a relative one starts at the folder of checks.yaml (validation context `folder`), an empty one is None."""
     if not isinstance(value, str):
@@ -233,4 +256,7 @@ Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address"
 OptionalFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"], "format": "path"})]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Secret = Annotated[SecretStr, PlainSerializer(_hidden_unless_revealed, return_type=str, when_used="json")]
+HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
+Headers = dict[Annotated[str, AfterValidator(_header_name)], HeaderValue]
+Key = Annotated[HeaderValue, AfterValidator(_not_empty)]  # what is sent in a header and lets in
 REVEALED = {"reveal": True}  # the context of model_dump in which a Secret is written out: for another process of ours

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from probes.core import Failed
 from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern
-from probes.fields import Rate, Secret
+from probes.fields import Headers, Rate
 from probes.http.message import Response
 from probes.text import ascii_host, did_you_mean, host_and_port
 from probes.wire.addresses import AddressField
@@ -174,7 +174,7 @@ class Target(BaseModel):
     url: str = Field(
         description="The address as users reach it: scheme, host and, if needed, port and base path.", examples=["https://api.roadtrip.app"]
     )
-    headers: dict[str, Secret] = Field(default={}, description="Headers of every request to this target.")
+    headers: Headers = Field(default={}, description="Headers of every request to this target.")
     limit: Rate | None = Field(
         default=None, description="The most requests in a sliding window, such as 900/1h, for all checks that share one state."
     )

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJson
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
-from probes.fields import Secret, split_url
+from probes.fields import Headers, split_url
 from probes.http.charset import LABELS, is_charset
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
@@ -61,7 +61,7 @@ class HttpProbe(Probe):
     )
     url: SecretStr | None = Field(default=None, description="An address instead of a target.", examples=["https://api.roadtrip.app"])
     path: str = Field(default="", description="The path below the target's address, with the query.")
-    headers: dict[str, Secret] = Field(default={}, description="Headers to send in addition to the target's.")
+    headers: Headers = Field(default={}, description="Headers to send in addition to the target's.")
     tls: Tls = Field(default=Tls(), description="TLS settings for https: authorities, name and versions.")
     http: Version = Field(default="1.1", description="1.1, 2 (also without TLS), or auto: the version that the server chooses over TLS.")
     proxy: SecretStr | None = Field(

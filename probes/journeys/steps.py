@@ -16,7 +16,7 @@ from probes.expect.assertions import Expect, document
 from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern, shown, whole_characters
 from probes.expect.template import fill, fill_json, fill_path, refuse_variables, variables
-from probes.fields import Secret
+from probes.fields import Headers, Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
 
@@ -89,7 +89,7 @@ class Step(BaseModel):
     head: str | None = Field(default=None, description="The path of a HEAD.")
     options: str | None = Field(default=None, description="The path of an OPTIONS.")
     query: dict[str, Secret] = Field(default={}, description="The query to add to the path.")
-    headers: dict[str, Secret] = Field(default={}, description="Headers to send in addition to the journey's.")
+    headers: Headers = Field(default={}, description="Headers to send in addition to the journey's.")
     form: dict[str, Secret] | None = Field(default=None, description="The body, as fields of an HTML form.")
     json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
     body: Secret | None = Field(default=None, description="The body, sent exactly as written.")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from probes import Ask, Context, Family, Result, Size
 from probes.expect.assertions import Expect
 from probes.expect.beside import beside_the_loop
+from probes.fields import Key
 from probes.http.message import Request
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
 from probes.text import latency
@@ -54,7 +55,7 @@ class Http(HttpProbe):
     json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
     form: dict[str, SecretStr] | None = Field(default=None, description="The body, as fields of an HTML form.")
     basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
-    bearer: SecretStr | None = Field(default=None, description="A token for the Authorization header.")
+    bearer: Key | None = Field(default=None, description="A token for the Authorization header.")
     redirects: int = Field(
         default=0, ge=0, le=20, description="The most redirects to follow; with 0 a redirect is judged like any response."
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.config.errors import Path, did_you_mean
 from runner.config.nodes import Items, Keys, Node, Scalar
-from runner.config.placeholders import FROM_FILE, Filled
+from runner.config.placeholders import Filled
 
 EMPTY = "is empty; write a value, or remove the line"
 _PLAIN = {
@@ -88,7 +88,7 @@ def with_origin(message: str, filled: Filled | None) -> str:
     """A message about a value that was filled in: it says where the value came from, and never repeats a secret."""
     if filled is None:
         return message
-    source = " and ".join(f"${{{name}}}" if name != FROM_FILE else "a file" for name in dict.fromkeys(filled.names))
+    source = " and ".join(f"${{{name}}}" for name in dict.fromkeys(filled.names))
     if any(secret and secret in message for secret in filled.secrets):
         return f"the value from {source} doesn't fit (it is not shown)"
     return f"{message} (the value comes from {source})"

@@ -134,7 +134,7 @@ def fill(template: Template, source: Source) -> Filled:
         if isinstance(piece, File):
             path = fill(piece.path, source)
             value = source.file(path.text, piece.hole)
-            part = Filled(value, path.secrets | {value}, (*path.names, FROM_FILE), (value,))
+            part = Filled(value, path.secrets | {value}, (*path.names, f"{FROM_FILE}{path.text}"), (value,))
         elif not (read := source.variable(piece.name)) and piece.default is not None:
             part = fill(piece.default, source)
         elif read is None:

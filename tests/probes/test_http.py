@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.kinds.http import Http
@@ -229,8 +230,9 @@ async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
 async def test_a_line_break_in_a_header_is_never_sent(wire: Wire) -> None:
     """A header value that would smuggle a second header is refused before a byte goes out."""
     async with servers.canned(answer()) as server:
+        check = Http.model_validate({"url": server.url}).model_copy(update={"headers": {"X-Note": SecretStr("one\r\nX-Evil: two")}})
         with pytest.raises(PolicyRefused, match="line break"):
-            await ask(make_context(wire), server.url, headers={"X-Note": "one\r\nX-Evil: two"})
+            await check.run(make_context(wire))
 
     assert not server.received
 

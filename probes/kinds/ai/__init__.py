@@ -7,13 +7,14 @@ import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
 from probes.expect.assertions import Patterns, Texts, judge_latency
 from probes.expect.beside import beside_the_loop
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
+from probes.fields import Key
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
 from probes.kinds.ai.budget import Prices, TokenBudget, TokenQuota
@@ -137,7 +138,7 @@ class Ai(HttpProbe):
 
     api: Literal["openai", "gemini"] = Field(description="The API: OpenAI's, which many services share, or Gemini's.")
     model: str = Field(min_length=1, description="The model's name.")
-    key: SecretStr | None = Field(default=None, description="The API key; it is sent in a header, never in the address.")
+    key: Key | None = Field(default=None, description="The API key; it is sent in a header, never in the address.")
     prompt: str = Field(min_length=1, description="The prompt.")
     system: str = Field(default="", description="The system prompt.")
     max_tokens: int = Field(default=20, ge=1, description="The most tokens of the reply.")

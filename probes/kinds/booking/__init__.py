@@ -18,7 +18,7 @@ from probes.expect.patterns import shown
 from probes.expect.status import any_success, judge_status
 from probes.expect.template import fill, fill_json, fill_path
 from probes.facts import step as step_fact
-from probes.fields import UNITS, split_url
+from probes.fields import UNITS, Key, split_url
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
 from probes.kinds.booking.partners import PARTNERS, Partner, Read
@@ -95,7 +95,7 @@ class Booking(HttpProbe):
     partner: Literal["opentable", "recreation", "shell", "viator"] = Field(
         description="The partner: it decides routes, key header and contract."
     )
-    key: SecretStr | None = Field(default=None, description="The API key; it is sent in the partner's own header.")
+    key: Key | None = Field(default=None, description="The API key; it is sent in the partner's own header.")
     search: BookingSearch = Field(description="What to search for.")
     availability_url: SecretStr | None = Field(
         default=None,

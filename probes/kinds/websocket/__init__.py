@@ -33,7 +33,7 @@ from probes.expect.json_path import JsonPath
 from probes.expect.status import Statuses, judge_status
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
-from probes.fields import split_url
+from probes.fields import Headers, split_url
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
@@ -143,7 +143,7 @@ class WebSocket(Probe):
         default=None, description="An address that begins with ws:// or wss://, instead of a target.", examples=["wss://api.roadtrip.app"]
     )
     path: str = Field(default="", pattern=r"^([/?].*)?$", description="The path below the target's address, with the query.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers of the handshake, in addition to the target's.")
+    headers: Headers = Field(default={}, description="Headers of the handshake, in addition to the target's.")
     origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
     subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
     tls: Tls = Field(default=Tls(), description="TLS settings for wss: authorities, name and versions.")
