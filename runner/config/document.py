@@ -28,6 +28,9 @@ def read(path: Path) -> Keys:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        hint = "there is no such file; name yours with --config FILE or OUTRIDER_CONFIG, or write a first one with outrider init"
+        raise _fault(str(path), NOWHERE, hint) from None
     except OSError as error:
         raise _fault(str(path), NOWHERE, f"can't be read: {error.strerror or error}") from None
     return parse(data, str(path))

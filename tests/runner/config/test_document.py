@@ -129,10 +129,11 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     """A missing file and a folder are problems like any other, with the file's name."""
-    for path, why in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+    nothing = "there is no such file; name yours with --config FILE or OUTRIDER_CONFIG, or write a first one with outrider init"
+    for path, why in ((tmp_path / "none.yaml", nothing), (tmp_path, "can't be read: Is a directory")):
         with pytest.raises(PlanError) as error:
             read(path)
-        assert str(error.value) == f"{path}  can't be read: {why}\n1 error; nothing was started"
+        assert str(error.value) == f"{path}  {why}\n1 error; nothing was started"
 
 
 @pytest.mark.parametrize(
