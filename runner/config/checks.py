@@ -12,7 +12,7 @@ from judge.observation import Check, Slo
 from probes.probe import Probe
 from probes.target import Target, plain_path
 from runner.config import cron, secret_names
-from runner.config.errors import Path, unknown
+from runner.config.errors import Path, did_you_mean, unknown
 from runner.config.filling import UNFILLED
 from runner.config.measures import why_unmeasured
 from runner.config.nodes import Entry, Keys, Scalar
@@ -102,7 +102,11 @@ def _kind(entry: Entry, node: Keys, context: BuildContext) -> str | None:
     elif "${" in found.text:
         report(found.at, path, "can't come from a variable")
     else:
-        report(found.at, path, unknown(found.text, "kind", context.kinds))
+        report(
+            found.at,
+            path,
+            f"no such kind: {found.text}{did_you_mean(found.text, context.kinds)} (there are {', '.join(sorted(context.kinds))})",
+        )
     return None
 
 

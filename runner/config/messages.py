@@ -32,6 +32,31 @@ _PLAIN = {
     "dataclass_type": "must be a mapping of keys to values",
     "path_type": "must be a path",
 }
+# What blackbox_exporter, Gatus, Uptime Kuma and others call it, and the setting here.
+_ELSEWHERE = {
+    **dict.fromkeys(("body", "body_contains", "contains", "keyword"), "text"),
+    **dict.fromkeys(("fail_if_body_not_matches_regexp", "body_matches", "pattern"), "regex"),
+    **dict.fromkeys(("fail_if_body_matches_regexp", "not_matches"), "not_regex"),
+    **dict.fromkeys(("status_code", "status_codes", "valid_status_codes", "accepted_statuscodes", "code"), "status"),
+    **dict.fromkeys(("max_latency", "latency", "response_time", "max_response_time", "max_duration"), "within"),
+    **dict.fromkeys(("retries", "max_retries", "maxretries", "failure-threshold", "failure_threshold", "attempts"), "confirm"),
+    **dict.fromkeys(("every", "frequency", "period", "scrape_interval"), "interval"),
+    **dict.fromkeys(("conditions", "assertions", "assert"), "expect"),
+    **dict.fromkeys(("endpoints", "monitors", "probes", "modules"), "checks"),
+    **dict.fromkeys(("alerts", "alerting", "severity"), "alert"),
+    **dict.fromkeys(("group", "groups", "labels"), "tags"),
+    **dict.fromkeys(("ip_protocol", "preferred_ip_protocol"), "ip"),
+    **dict.fromkeys(("follow_redirects", "max_redirects", "maxredirects"), "redirects"),
+    **dict.fromkeys(("insecure", "insecure_skip_verify", "ignore_tls", "tls_config"), "tls"),
+    **dict.fromkeys(("disabled", "paused", "active"), "enabled"),
+    "schedule": "cron",
+    "proxy_url": "proxy",
+    "basic_auth": "basic",
+    "bearer_token": "bearer",
+    "payload": "body",
+    "prober": "kind",
+}
+_EXPECTED = frozenset({"text", "regex", "not_regex", "status", "within"})  # what stands under expect
 _TEXT = frozenset({"string_type", "string_sub_type", "path_type"})
 
 
@@ -81,6 +106,11 @@ def unknown_key(walked: Path, known: Collection[str], what: str, also_known: Col
         owner = "a step" if names[-1:] == ["steps"] else f"an item of {names[-1]}"
     else:
         owner = names[-1]
+    here = _ELSEWHERE.get(str(walked[-1]).lower(), "")
+    if here in known:
+        return f"no such setting of {owner}; write {here}"
+    if here in _EXPECTED and "expect" in known:
+        return f"no such setting of {owner}; write {here} under expect"
     return f"no such setting of {owner}{did_you_mean(str(walked[-1]), known)}"
 
 
