@@ -62,7 +62,7 @@ def test_a_secret_is_written_for_nobody_who_does_not_ask(model: type[BaseModel],
     assert "hunter2" not in one.model_dump_json() + str(one.model_dump()) + repr(one)
 
 
-@given(st.floats(min_value=1e-6, max_value=1e12, allow_nan=False))
+@given(st.floats(min_value=1e-6, max_value=3650 * 86400.0, allow_nan=False))
 def test_a_duration_comes_back_to_the_last_digit(seconds: float) -> None:
     """Whatever it was worked out from: no digit is lost on the way."""
     adapter = TypeAdapter[float](Duration)
