@@ -14,14 +14,17 @@ from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.rdatatype
 import dns.resolver
 
 from probes.core import Failed, Reason
-from probes.text import ascii_host, is_address
+from probes.text import ascii_host, host_and_port, is_address, listed
 
 FRESH = 10.0  # seconds for which /etc/hosts and /etc/resolv.conf are used before they are read again
 ADDRESSES_CAP = 16  # addresses of a response that are used: more could not be tried within any timeout, and a server may name thousands
+DNS_PORT = 53
+MESSAGES = 4  # servers' words that a message shows
 LATE_FAMILY = 0.05  # RFC 8305, section 3: seconds to wait for the other address family once one has answered
 
 
@@ -126,16 +129,39 @@ async def _query(resolver: dns.asyncresolver.Resolver, host: str, within: float,
     errors = [error for t in finished if (error := t.exception())]
     if any(isinstance(error, dns.resolver.NXDOMAIN) for error in errors):
         raise Failed(Reason.DNS, f"no such name: {host}")
+    tried = [one for error in errors for one in getattr(error, "kwargs", {}).get("errors", ())]
+    if any(not isinstance(what, dns.exception.Timeout) for *_, what, _ in tried):
+        told = listed(list(dict.fromkeys(_told(server, port, what) for server, _, port, what, _ in tried)), MESSAGES)
+        raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {told}")
     if errors and not isinstance(errors[0], dns.exception.Timeout):
-        raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {type(errors[0]).__name__}")
+        raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {errors[0]}")
     if errors or len(finished) < len(tasks):
         raise Failed(Reason.DNS, f"no DNS server answered for {host} within {within:.3g}s")
-    raise Failed(Reason.DNS, f"{host} has no address")
+    family = {"A": "IPv4 ", "AAAA": "IPv6 "}.get(" ".join(kinds), "")
+    raise Failed(Reason.DNS, f"{host} has no {family}address")
+
+
+def _told(server: str, port: int, what: str | Exception) -> str:
+    """What one try at a DNS server led to: dnspython's name of the server, and a response code or an exception."""
+    address = server.removeprefix("Do53:").rpartition("@")[0]
+    where = address if port == DNS_PORT else host_and_port(address, port)
+    if isinstance(what, str):
+        return f"{where} returned {what}"
+    if isinstance(what, dns.message.ChainTooLong):
+        return f"{where} returned aliases (CNAME) in a loop or in too long a chain"
+    if isinstance(what, dns.exception.Timeout):
+        return f"{where} didn't answer"
+    if isinstance(what, ConnectionRefusedError):
+        return f"nothing listens at {where}"
+    if isinstance(what, OSError):
+        return f"{where}: {what.strerror or what}"
+    return f"{where} sent a response that can't be read ({what})"
 
 
 async def _query_type(resolver: dns.asyncresolver.Resolver, host: str, kind: str, within: float) -> tuple[str, ...]:
     try:
-        response = await resolver.resolve(host, dns.rdatatype.from_text(kind), lifetime=within, search=True)
+        # It ends a little before it would be cancelled, so that it says what each server did.
+        response = await resolver.resolve(host, dns.rdatatype.from_text(kind), lifetime=within * 0.9, search=True)
     except dns.resolver.NoAnswer:
         return ()
     return tuple(record.address for record in itertools.islice(response, ADDRESSES_CAP))

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataclass
+import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from judge.observation import Observation
-from probes.core import Failed, Reason, Verdict
-from probes.kinds.dns import Dns, address_and_port, system_servers
+from probes.core import Failed, Measurements, Reason, Verdict
+from probes.kinds.dns import Dns
 from probes.kinds.dns.exchange import read_message
+from probes.kinds.dns.expected import data_of
+from probes.kinds.dns.servers import read_server, system_servers
+from probes.wire.resolver import Resolver
+from probes.wire.route import Route
 from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.context import make_context
@@ -26,9 +34,10 @@ from tests.support.nameserver import Nameserver, nameserver, zone
 ADDRESSES = zone("api.roadtrip.app. 60 IN A 192.0.2.7", "api.roadtrip.app. 60 IN A 192.0.2.8")
 
 
-def probe(server: Nameserver | servers.Server, **more: Any) -> Dns:
+def probe(server: Nameserver | servers.Server | Sequence[str], **more: Any) -> Dns:
     """A check of a server's answer for api.roadtrip.app."""
-    address = server.address if isinstance(server, Nameserver) else f"{server.host}:{server.port}"
+    address = [server.address] if isinstance(server, Nameserver) else server
+    address = [f"{address.host}:{address.port}"] if isinstance(address, servers.Server) else address
     return Dns.model_validate({"name": "api.roadtrip.app", "server": address} | more)
 
 
@@ -99,6 +108,8 @@ async def test_an_alias_counts_by_what_it_leads_to(runs: Observer) -> None:
         ({"answers": {"contains": ["192.0.2.7", "192.0.2.9"]}}, Reason.BODY, "192.0.2.9 is not among 192.0.2.7, 192.0.2.8"),
         ({"answers": {"equals": "192.0.2.7"}}, Reason.BODY, "api.roadtrip.app A is 192.0.2.7, 192.0.2.8, expected 192.0.2.7"),
         ({"answers": {"regex": "^10\\."}}, Reason.BODY, "nothing among 192.0.2.7, 192.0.2.8 matches ^10\\."),
+        ({"answers": {"not_regex": "^192"}}, Reason.BODY, 'api.roadtrip.app A is "192.0.2.7", which matches ^192'),
+        ({"answers": {"not_regex": ["^10", "8$"]}}, Reason.BODY, 'api.roadtrip.app A is "192.0.2.8", which matches 8$'),
         ({"answers": {"at_least": 3}}, Reason.DNS, "api.roadtrip.app has 2 A records, expected at least 3"),
         ({"authenticated": True}, Reason.BODY, "the server has not validated the response (AD)"),
     ],
@@ -114,7 +125,7 @@ async def test_another_answer_is_a_failure(runs: Observer, expect: Any, reason: 
 @pytest.mark.parametrize("rcode", ["NXDOMAIN", "SERVFAIL", "REFUSED"])
 async def test_an_error_code_is_a_failure_unless_it_is_wanted(runs: Observer, rcode: str) -> None:
     """A response code other than NOERROR fails as dns; a check may want it, and then needs no record."""
-    async with nameserver(zone(rcode=dns.rcode.from_text(rcode), authority="x. 60 IN SOA a. b. 1 2 3 4 5")) as server:
+    async with nameserver(zone(rcode=dns.rcode.from_text(rcode), authority=["x. 60 IN SOA a. b. 1 2 3 4 5"])) as server:
         seen = await runs.observe(probe(server))
         wanted = await runs.observe(probe(server, expect={"rcode": [rcode]}))
     assert (seen.reason, seen.message) == (Reason.DNS, f"api.roadtrip.app A: the server returned {rcode}, expected NOERROR")
@@ -236,17 +247,21 @@ async def test_a_cancelled_run_leaves_nothing(runs: Observer) -> None:
         ("2001:db8::1", ("2001:db8::1", 53)),
         ("[2001:db8::1]", ("2001:db8::1", 53)),
         ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+        ("ns1.roadtrip.app", ("ns1.roadtrip.app", 53)),
+        ("localhost:5353", ("localhost", 5353)),
     ],
 )
-def test_a_server_is_an_address(text: str, where: tuple[str, int]) -> None:
-    """A server is an address, with a port where it isn't 53."""
-    assert address_and_port(text) == where
+def test_a_server_is_an_address_or_a_name(text: str, where: tuple[str, int]) -> None:
+    """A server is an address or a name, with a port where it isn't 53."""
+    assert read_server(text) == where
 
 
-@pytest.mark.parametrize("text", ["dns.internal", "10.0.0.2:0", "10.0.0.2:x", "10.0.0.2:65536", "", ":53", "1:2:3"])
-def test_a_name_is_no_server(text: str) -> None:
-    """A server by name would need another server first: refused at load, in words that say what to write."""
-    with pytest.raises(ValidationError, match=r"write an address, such as 10\.0\.0\.2"):
+@pytest.mark.parametrize(
+    "text", ["10.0.0.2:0", "10.0.0.2:x", "10.0.0.2:65536", "", ":53", "1:2:3", "udp://10.0.0.2", "a b", ["10.0.0.2", "x:0"]]
+)
+def test_what_is_no_server(text: str | list[str]) -> None:
+    """What is neither is refused at load, in words that say what to write, also in a list."""
+    with pytest.raises(ValidationError, match=r"write an address or a name, such as 10\.0\.0\.2"):
         Dns.model_validate({"name": "x", "server": text})
 
 
@@ -278,3 +293,200 @@ def test_no_bytes_break_the_reading(data: bytes) -> None:
         read_message(data)
     except Failed as failed:
         assert failed.reason is Reason.PROTOCOL  # noqa: PT017 - either way is right
+
+
+RECORDS = (
+    "api.roadtrip.app. 60 IN A 192.0.2.7",
+    "api.roadtrip.app. 3600 IN A 192.0.2.8",
+)
+NAMESERVERS = ("roadtrip.app. 7200 IN NS ns1.roadtrip.app.", "roadtrip.app. 7200 IN NS ns2.roadtrip.app.")
+GLUE = ("ns1.roadtrip.app. 7200 IN A 192.0.2.1", "ns1.roadtrip.app. 7200 IN AAAA 2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"answer": {"all": " IN A 192", "any": [" 60 ", " 3600 "], "none": " 7200 "}}, ""),
+        ({"authority": {"all": r"NS ns\d\.roadtrip\.app\.$"}, "additional": {"any": "AAAA 2001:db8::1$"}}, ""),
+        (
+            {"answer": {"all": " 60 "}},
+            '"api.roadtrip.app. 3600 IN A 192.0.2.8" in the answer section doesn\'t match  60 ',
+        ),
+        (
+            {"answer": {"any": [" 60 ", " 7200 "]}},
+            'no record in the answer section matches  7200 ; the first is "api.roadtrip.app. 60 IN A 192.0.2.7"',
+        ),
+        ({"authority": {"none": "ns2"}}, '"roadtrip.app. 7200 IN NS ns2.roadtrip.app." in the authority section matches ns2'),
+        ({"additional": {"all": "^ns2"}}, '"ns1.roadtrip.app. 7200 IN A 192.0.2.1" in the additional section doesn\'t match ^ns2'),
+    ],
+)
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_whole_records_by_section(runs: Observer, sections: Any, message: str, transport: str) -> None:
+    """The whole record, with its own TTL, is judged in each section: in all, in any, in none."""
+    async with nameserver(zone(*RECORDS, authority=NAMESERVERS, additional=GLUE)) as server:
+        seen = await runs.observe(probe(server, transport=transport, expect={"sections": sections}))
+    assert (seen.verdict, seen.message if message else "") == (Verdict.FAIL if message else Verdict.PASS, message)
+    assert [seen.facts[f"{section}_rrs"] for section in ("answer", "authority", "additional")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("how", ["all", "any"])
+async def test_an_empty_section_has_no_record_that_matches(runs: Observer, how: str) -> None:
+    """Where a section is empty, neither `all` nor `any` holds, and `none` does."""
+    async with nameserver(ADDRESSES) as server:
+        seen = await runs.observe(probe(server, expect={"sections": {"additional": {how: "x"}}}))
+        none = await runs.observe(probe(server, expect={"sections": {"additional": {"none": "x"}}}))
+    assert (seen.reason, seen.message) == (Reason.BODY, "the additional section is empty, expected a record that matches x")
+    assert none.verdict is Verdict.PASS
+
+
+async def test_a_blocked_name(runs: Observer) -> None:
+    """0.0.0.0, the answer of a filter, can be written as a failure."""
+    async with nameserver(zone("api.roadtrip.app. 60 IN A 0.0.0.0")) as server:
+        seen = await runs.observe(probe(server, expect={"answers": {"not_regex": r"^0\.0\.0\.0$"}}))
+    assert (seen.reason, seen.message) == (Reason.BODY, r'api.roadtrip.app A is "0.0.0.0", which matches ^0\.0\.0\.0$')
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize(
+    ("settings", "flag", "rdclass"), [({}, True, "IN"), ({"recursion": False}, False, "IN"), ({"class": "CH"}, True, "CH")]
+)
+async def test_the_question(runs: Observer, transport: str, settings: dict[str, Any], flag: bool, rdclass: str) -> None:  # noqa: FBT001
+    """`recursion: false` leaves out RD, and `class: CH` queries what a server says of itself."""
+    asked: list[tuple[bool, str]] = []
+
+    def reply(question: dns.message.Message) -> bytes | None:
+        asked.append((bool(question.flags & dns.flags.RD), dns.rdataclass.to_text(question.question[0].rdclass)))
+        return zone('version.bind. 0 CH TXT "9.18"')(question)
+
+    async with nameserver(reply) as server:
+        expect = {"answers": {"equals": "9.18"}, "sections": {"answer": {"all": '^version.bind. 0 CH TXT "9.18"$'}}}
+        seen = await runs.observe(probe(server, name="version.bind", type="TXT", transport=transport, expect=expect, **settings))
+    assert (seen.verdict, asked) == (Verdict.PASS, [(flag, rdclass)])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_every_type_at_once(runs: Observer, transport: str) -> None:
+    """ANY queries for all types, and all that come are judged."""
+    async with nameserver(zone(*RECORDS, "api.roadtrip.app. 60 IN AAAA 2001:db8::7")) as server:
+        seen = await runs.observe(probe(server, type="ANY", transport=transport))
+    assert seen.message == "api.roadtrip.app ANY → 192.0.2.7, 192.0.2.8, 2001:db8::7"
+
+
+async def test_a_server_by_name_and_family(runs: Observer) -> None:
+    """A server may have a name, of which `ip` takes one family; the name is resolved in phase resolve."""
+    async with nameserver(ADDRESSES) as server:
+        seen = await runs.observe(probe([f"localhost:{server.port}"], ip=4))
+        either = await runs.observe(probe([f"localhost:{server.port}"]))
+    assert (seen.verdict, seen.facts["ip"], seen.facts["server"]) == (Verdict.PASS, "127.0.0.1", f"localhost:{server.port}")
+    assert seen.facts["dns_lookup"] >= 0
+    assert (either.verdict, either.facts["ip"]) == (Verdict.PASS, "127.0.0.1")  # nobody listens at ::1: the next address
+
+
+async def test_the_family_of_a_literal_server(runs: Observer) -> None:
+    """W13: an address of the other family is no server for `ip`; the failure says which family is absent."""
+    async with nameserver(ADDRESSES) as server:
+        seen = await runs.observe(probe(server, ip=6))
+    assert (seen.reason, seen.message) == (Reason.DNS, "127.0.0.1 has no IPv6 address")
+
+
+def test_a_family_without_a_server() -> None:
+    """`ip` is about the server that is asked: without one it would be mistaken for the family of the records."""
+    with pytest.raises(ValidationError, match="ip goes with server"):
+        Dns.model_validate({"name": "x", "ip": 4})
+
+
+async def test_several_servers(runs: Observer) -> None:
+    """The servers of a list are asked in turn: one that refuses, one without a name and a silent one cost their share alone."""
+    async with servers.refusing() as dead, nameserver(lambda _: None) as silent, nameserver(ADDRESSES) as well:
+        several = [f"127.0.0.1:{dead.port}", "no-such-name.invalid", silent.address, well.address]
+        ctx = make_context(Wire(resolver=Resolver(servers=("127.0.0.1",), port=dead.port)), timeout=0.8)
+        check = probe(several)
+        result = await check.run(ctx)
+    assert (result.verdict, ctx.facts["server"]) == (Verdict.PASS, well.address)
+    assert check.address() == f"api.roadtrip.app A at {', '.join(several[:3])} and {well.address}"
+
+
+class _Routes(Wire):
+    """Reaches nothing, and keeps by which routes it was asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: list[Route | None] = []
+
+    async def resolve(self, ctx: Measurements, host: str, route: Route | None = None) -> Sequence[str]:
+        """Keeps the route."""
+        self.routes.append(route)
+        raise Failed(Reason.DNS, f"nothing is at {host}")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_link_local_server(transport: str) -> None:
+    """m5: what the machine itself names (a node's cache) may be link-local, and what `allow_addresses` lists; no other server."""
+    local, wire = "169.254.20.10", _Routes()
+    listed = {"server": local, "allow_addresses": [local]}
+    for settings_ in ({}, listed, {"server": local}):
+        check = Dns.model_validate({"name": "x", "transport": transport, **settings_})
+        with pytest.raises(Failed, match=f"nothing is at {local}"):
+            await check.ask_in_turn(make_context(wire), dns.message.make_query("x", "A"), [local])
+    system, allowed, other = filter(None, wire.routes)
+    assert [system.any_address, allowed.any_address, other.any_address] == [True, False, False]
+    assert [allowed.allowed, other.allowed] == [{local}, frozenset()]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
+async def test_a_server_that_does_not_know_edns(runs: Observer, transport: str, rcode: dns.rcode.Rcode) -> None:
+    """W13: a server that refuses the form of EDNS is asked again without it, as RFC 6891 has it."""
+    edns: list[int] = []
+
+    def reply(question: dns.message.Message) -> bytes | None:
+        edns.append(question.edns)
+        if question.edns < 0:
+            return ADDRESSES(question)
+        return question.id.to_bytes(2) + (0x8000 | rcode).to_bytes(2) + bytes(8)  # the head alone, as old servers answer
+
+    async with nameserver(reply) as server:
+        seen = await runs.observe(probe(server, transport=transport))
+    assert (seen.verdict, edns) == (Verdict.PASS, [0, -1])
+
+
+async def test_a_server_that_refuses_any_form(runs: Observer) -> None:
+    """W13: FORMERR to a query without EDNS is the finding, after two queries."""
+    async with nameserver(lambda question: question.id.to_bytes(2) + bytes.fromhex("8001") + bytes(8)) as server:
+        seen = await runs.observe(probe(server))
+        assert server.asked == ["udp", "udp"]
+    assert seen.message == "api.roadtrip.app A: the server returned FORMERR, expected NOERROR"
+
+
+@pytest.mark.parametrize("left", [12, 30, 34, 40, 47, 50, 60])
+async def test_an_answer_that_is_cut_in_the_middle_of_a_record(runs: Observer, left: int) -> None:
+    """W13: wherever a datagram with TC ends, also within a record, the whole answer is fetched over TCP."""
+
+    def cut(question: dns.message.Message) -> bytes | None:
+        question.use_edns(edns=False)
+        return zone(*RECORDS, flags=dns.flags.TC)(question)[:left]
+
+    async with nameserver(cut, ADDRESSES) as server:
+        seen = await runs.observe(probe(server))
+        assert server.asked == ["udp", "tcp"]
+    assert (seen.verdict, seen.message) == (Verdict.PASS, "api.roadtrip.app A → 192.0.2.7, 192.0.2.8")
+
+
+def test_many_records_are_read_as_they_came() -> None:
+    """Each record counts by itself, with its own TTL, also twice the same one."""
+    response = dns.message.make_response(dns.message.make_query("x", "A"))
+    response.answer = [dns.rrset.from_text("x.", ttl, "IN", "A", "192.0.2.7") for ttl in (60, 60, 3600)]
+    read = read_message(response.to_wire())
+    assert [rrset.to_text() for rrset in read.answer] == ["x. 60 IN A 192.0.2.7"] * 2 + ["x. 3600 IN A 192.0.2.7"]
+
+
+@given(st.integers(0, 300), st.sampled_from([1, 3, 4, 255]), st.binary(max_size=60))
+@settings(max_examples=300)
+def test_any_record_has_a_text(kind: int, rdclass: int, data: bytes) -> None:
+    """Whatever a record holds, it is text, or the message is none."""
+    head = bytes.fromhex("000181800001000100000000 017800 0001 0001 c00c")
+    with contextlib.suppress(Failed):
+        response = read_message(head + kind.to_bytes(2) + rdclass.to_bytes(2) + bytes(4) + len(data).to_bytes(2) + data)
+        assert len(response.answer) <= 1
+        assert all(rrset.to_text() for rrset in response.answer)
+        assert len(data_of(response, "ANY")) == len(response.answer)

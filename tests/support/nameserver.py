@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,6 +16,7 @@ import dns.rrset
 from tests.support.servers import HOST
 
 Reply = Callable[[dns.message.Message], bytes | None]  # None: no answer
+Zone = Callable[[dns.message.Message], bytes]
 
 
 @dataclass
@@ -32,23 +33,24 @@ class Nameserver:
         return f"{HOST}:{self.port}"
 
 
-def zone(*records: str, rcode: int = 0, flags: int = 0, authority: str = "") -> Reply:
-    """Answers each question with these records (`name ttl IN type data`), whatever it asks for."""
+def zone(*records: str, rcode: int = 0, flags: int = 0, authority: Sequence[str] = (), additional: Sequence[str] = ()) -> Zone:
+    """Answers each question with these records (`name ttl class type data`), whatever it asks for."""
 
     def reply(question: dns.message.Message) -> bytes:
         answer = dns.message.make_response(question)
         answer.set_rcode(dns.rcode.Rcode.make(rcode))
         answer.flags |= flags
         answer.answer = [_rrset(record) for record in records]
-        answer.authority = [_rrset(authority)] if authority else []
+        answer.authority = [_rrset(record) for record in authority]
+        answer.additional = [_rrset(record) for record in additional]
         return answer.to_wire()
 
     return reply
 
 
 def _rrset(record: str) -> dns.rrset.RRset:
-    name, ttl, kind, data = record.replace(" IN ", " ").split(" ", 3)
-    return dns.rrset.from_text(name, int(ttl), "IN", kind, data)
+    name, ttl, rdclass, kind, data = record.split(" ", 4)
+    return dns.rrset.from_text(name, int(ttl), rdclass, kind, data)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -4,53 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from copy import copy
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
-import dns.rdata
-import dns.rdatatype
-import dns.resolver
 import dns.reversename
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from dns.rdtypes.ANY.SOA import SOA
+from pydantic import AfterValidator, Field, model_validator
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
-from probes.expect.patterns import Pattern
+from probes.expect.beside import beside_the_loop
+from probes.facts import IP
 from probes.kinds.dns.exchange import over_tcp, over_udp
-from probes.text import address_text, is_address
+from probes.kinds.dns.expected import ExpectedResponse, data_of
+from probes.kinds.dns.servers import Servers, in_turn, read_server, system_servers
+from probes.text import is_address, listed
+from probes.wire.addresses import AddressField
+from probes.wire.addresses import Family as IpFamily
+from probes.wire.route import Route
 
 SHOWN = 20  # records kept as evidence
 
-Rcode = Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"]
-Kind = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _server(text: str) -> str:
-    address_and_port(text)
-    return text
-
-
-def address_and_port(text: str) -> tuple[str, int]:
-    """10.0.0.2, 10.0.0.2:5353, 2001:db8::1 or [2001:db8::1]:5353. Raises ValueError."""
-    address, colon, port = text.rpartition(":")
-    if not colon or (":" in address and not address.endswith("]")):
-        address, port = text, "53"
-    try:
-        number = int(port)
-        plain = address_text(address.strip("[]"))
-    except ValueError:
-        number, plain = 0, ""
-    if not 0 < number <= 65535:  # noqa: PLR2004 - the largest port
-        raise ValueError("write an address, such as 10.0.0.2 or [2001:db8::1]:5353: a name would need another DNS server first")
-    return plain, number
+_WITHOUT_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP)  # what a server answers that doesn't know EDNS
+# fmt: off
+Kind = Literal[
+    "A", "AAAA", "ANY", "CAA", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SSHFP", "SVCB", "TLSA", "TXT",
+]
+# fmt: on
 
 
 def _name(text: str) -> str:
@@ -59,31 +43,6 @@ def _name(text: str) -> str:
     except (dns.exception.DNSException, UnicodeError):
         raise ValueError(f"{text!r} is no name that DNS knows") from None
     return text
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-Rcodes = Annotated[tuple[Rcode, ...], BeforeValidator(_listed, json_schema_input_type=Rcode | list[Rcode])]
-
-
-class ExpectedRecords(BaseModel):
-    """Conditions for the records; names are compared without the last dot and without case."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    equals: Texts | None = Field(default=None, description="Exactly these records, in any order.")
-    contains: Texts = Field(default=(), description="These records, among others.")
-    regex: Pattern | None = Field(default=None, description="A regular expression (RE2) found in at least one record.")
-    at_least: int | None = Field(default=None, ge=0, description="The least number of records; 1 by default if the server returns NOERROR.")
-
-
-class ExpectedResponse(BaseModel):
-    """Conditions for the response."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    rcode: Rcodes = Field(default=("NOERROR",), description="The expected response code, or several.")
-    answers: ExpectedRecords = ExpectedRecords()
-    authenticated: bool | None = Field(default=None, description="Whether the server must report that it validated the response (AD).")
 
 
 class Dns(Probe):
@@ -104,103 +63,83 @@ class Dns(Probe):
     )
 
     name: Annotated[str, AfterValidator(_name)] = Field(min_length=1, description="The name to query; for PTR an address is also allowed.")
-    type: Kind = "A"
-    server: Annotated[str, AfterValidator(_server)] | None = Field(
-        default=None, description="address:port of the DNS server; by default the system's servers."
+    type: Kind = Field(default="A", description="The type of the records; ANY queries for all of them.")
+    class_: Literal["IN", "CH", "HS"] = Field(
+        default="IN", alias="class", description="The class of the records; CH is for what a server says of itself."
+    )
+    recursion: bool = Field(default=True, description="false: the server must know the records itself (RD is not set).")
+    server: Servers = Field(
+        default=(),
+        description="The DNS server, as address or name with or without :port, or several, in turn; by default the system's servers.",
+    )
+    ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
+    allow_addresses: tuple[AddressField, ...] = Field(
+        default=(), description="Link-local or metadata addresses that checks may connect to in spite of the general rule."
     )
     transport: Literal["udp", "tcp"] = "udp"
     expect: ExpectedResponse = ExpectedResponse()
 
+    @model_validator(mode="after")
+    def _family_of_a_server(self) -> Self:
+        if self.ip != "any" and not self.server:
+            raise ValueError("ip goes with server: the family of the server that is asked; the family of the records is their type")
+        return self
+
     def address(self) -> str:
-        return f"{self.name} {self.type}{f' at {self.server}' if self.server else ''}"
+        return f"{self.name} {self.type}{f' at {listed(self.server)}' if self.server else ''}"
 
     async def run(self, ctx: Context) -> Result:
         ctx.facts["query_succeeded"] = False
-        flags = dns.flags.RD | (dns.flags.AD if self.expect.authenticated is not None else 0)
+        flags = (dns.flags.RD if self.recursion else 0) | (dns.flags.AD if self.expect.authenticated is not None else 0)
         reverse = self.type == "PTR" and is_address(self.name)
         name = dns.reversename.from_address(self.name) if reverse else dns.name.from_text(self.name)
-        question = dns.message.make_query(name, self.type, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
-        servers = [self.server] if self.server else await asyncio.to_thread(system_servers)
-        response = await self.ask_in_turn(ctx, question, servers)
-        records = self._record_facts(ctx, response)
-        self._judge(response, records)
+        question = dns.message.make_query(name, self.type, self.class_, use_edns=0, payload=1232, flags=flags, id=ctx.rng.getrandbits(16))
+        response = await self.ask_in_turn(ctx, question, self.server or await asyncio.to_thread(system_servers))
+        wire = response.wire or b""
+        records = await beside_the_loop(wire, data_of, response, self.type)
+        self._record_facts(ctx, response, records)
+        await beside_the_loop(wire, self.expect.judge, self.name, self.type, response, records)
         more = f" and {len(records) - 3} more" if len(records) > 3 else ""  # noqa: PLR2004 - as many as a line holds
         return Result.passed(f"{self.name} {self.type} → {', '.join(records[:3]) or dns.rcode.to_text(response.rcode())}{more}")
 
     async def ask_in_turn(self, ctx: Context, question: dns.message.Message, servers: Sequence[str]) -> dns.message.Message:
         """The response of the first server that sends one; each server but the last gets an equal share of the time."""
-        for left in range(len(servers), 0, -1):
-            server, port = address_and_port(servers[-left])
-            ctx.facts["server"] = host_and_port(server, port)
-            try:
-                async with asyncio.timeout(ctx.remaining() / left if left > 1 else None):
-                    return await self._ask(ctx, question, server, port)
-            except OSError:
-                if left == 1:
-                    raise
-        raise Failed(Reason.DNS, "this machine names no DNS server; name one as server")
+        if not servers:
+            raise Failed(Reason.DNS, "this machine names no DNS server; name one as server")
 
-    async def _ask(self, ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
+        async def ask(text: str, within: float) -> dns.message.Message:
+            server, port = read_server(text)
+            ctx.facts["server"] = host_and_port(server, port)
+            response = await self._ask(ctx, question, server, port, within)
+            if response.rcode() in _WITHOUT_EDNS and response.edns < 0:  # RFC 6891, section 7: the server doesn't know EDNS
+                plain = copy(question)
+                plain.use_edns(edns=False)
+                response = await self._ask(ctx, plain, server, port, within)
+            return response
+
+        return await in_turn(ctx.remaining(), servers, ask)
+
+    async def _ask(self, ctx: Context, question: dns.message.Message, server: str, port: int, within: float) -> dns.message.Message:
+        # The system's own servers are what this machine uses anyway, such as a cache at a link-local address.
+        route = Route(ip=self.ip, allowed=frozenset(self.allow_addresses), any_address=not self.server)
         if self.transport == "udp":
-            response = await over_udp(ctx, question, server, port)
+            addresses = await ctx.wire.resolve(ctx, server, route)
+            response = await in_turn(within, addresses, lambda address, _: over_udp(ctx, question, address, port))
             if not response.flags & dns.flags.TC:
                 return response
-        return await over_tcp(ctx, question, server, port)
+            server = ctx.facts[IP]
+        return await over_tcp(ctx, question, server, port, route)
 
-    def _record_facts(self, ctx: Context, response: dns.message.Message) -> list[str]:
-        kind = dns.rdatatype.from_text(self.type)
-        found = [record for rrset in response.answer if rrset.rdtype == kind for record in rrset]
-        records = sorted(in_text(record) for record in found)
+    def _record_facts(self, ctx: Context, response: dns.message.Message, records: list[str]) -> None:
         ctx.facts |= {
             "query_succeeded": True,
             "rcode": dns.rcode.to_text(response.rcode()),
-            "answer_rrs": sum(map(len, response.answer)),
-            "authority_rrs": sum(map(len, response.authority)),
-            "additional_rrs": sum(map(len, response.additional)),
+            "answer_rrs": len(response.answer),
+            "authority_rrs": len(response.authority),
+            "additional_rrs": len(response.additional),
             "authenticated": bool(response.flags & dns.flags.AD),
         }
-        if kind == dns.rdatatype.SOA and found:
-            ctx.facts["serial"] = int(found[0].serial)
+        serials = [record.serial for rrset in response.answer for record in rrset if isinstance(record, SOA)]
+        if self.type == "SOA" and serials:
+            ctx.facts["serial"] = serials[0]
         ctx.evidence["records"] = records[:SHOWN]
-        return records
-
-    def _judge(self, response: dns.message.Message, records: list[str]) -> None:
-        rcode, wanted = dns.rcode.to_text(response.rcode()), self.expect.answers
-        if rcode not in self.expect.rcode:
-            raise Failed(Reason.DNS, f"{self.name} {self.type}: the server returned {rcode}, expected {' or '.join(self.expect.rcode)}")
-        least = wanted.at_least if wanted.at_least is not None else int(rcode == "NOERROR")
-        if len(records) < least:
-            raise Failed(Reason.DNS, f"{self.name} has {len(records) or 'no'} {self.type} records, expected at least {least}")
-        have = {_normalized(each) for each in records}
-        if missing := [each for each in wanted.contains if _normalized(each) not in have]:
-            raise Failed(Reason.BODY, f"{', '.join(missing)} is not among {_list(records)}")
-        if wanted.equals is not None and have != {_normalized(each) for each in wanted.equals}:
-            raise Failed(Reason.BODY, f"{self.name} {self.type} is {_list(records)}, expected {_list(wanted.equals)}")
-        if wanted.regex is not None and not any(wanted.regex.search(each) for each in records):
-            raise Failed(Reason.BODY, f"nothing among {_list(records)} matches {wanted.regex}")
-        if self.expect.authenticated is not None and self.expect.authenticated != bool(response.flags & dns.flags.AD):
-            raise Failed(Reason.BODY, f"the server has {'not ' if self.expect.authenticated else ''}validated the response (AD)")
-
-
-def system_servers(file: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The addresses of this machine's DNS servers; empty where it has none."""
-    try:
-        return [str(server) for server in dns.resolver.Resolver(str(file)).nameservers]
-    except dns.resolver.NoResolverConfiguration:
-        return []
-
-
-def in_text(record: dns.rdata.Rdata) -> str:
-    """A record as people write it: TXT joined and without quotes, names without the last dot."""
-    if record.rdtype == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode("utf-8", "replace")  # type: ignore[attr-defined]
-    text = record.to_text()
-    return text if record.rdtype == dns.rdatatype.CAA else " ".join(word.rstrip(".") or "." for word in text.split())
-
-
-def _normalized(text: str) -> str:
-    return text.rstrip(".").lower()
-
-
-def _list(records: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(records[:5]) or "nothing"

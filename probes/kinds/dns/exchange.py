@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import cast
 
 import dns.exception
+import dns.flags
 import dns.message
 
 from probes import Context, Failed, Reason
+from probes.expect.beside import beside_the_loop
 from probes.facts import IP, IP_PROTOCOL
+from probes.wire.route import Route
 
 AGAIN = 1.0  # seconds after which a datagram is sent again, since a lost datagram is no outage
 
@@ -73,9 +76,8 @@ class Datagrams(asyncio.DatagramProtocol):
             self._transport.abort()
 
 
-async def over_udp(ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
-    """Sends the query in datagrams, again each second. Raises PolicyRefused, and OSError where the network reports that nobody listens."""
-    address, *_ = await ctx.wire.resolve(ctx, server)  # for its policy: the server is an address already
+async def over_udp(ctx: Context, question: dns.message.Message, address: str, port: int) -> dns.message.Message:
+    """Sends the query in datagrams to an IP address, again each second. Raises OSError where the network reports that nobody listens."""
     ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4}
     with ctx.phase("connect"):
         datagrams = await Datagrams.open(address, port, ctx.clock.monotonic)
@@ -84,7 +86,7 @@ async def over_udp(ctx: Context, question: dns.message.Message, server: str, por
             response = await _send_until_response(datagrams, question)
             interval.end = datagrams.last_read_at
     except ConnectionRefusedError as error:
-        raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {server}") from error
+        raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {address}") from error
     finally:
         datagrams.close()
     return response
@@ -95,16 +97,22 @@ async def _send_until_response(datagrams: Datagrams, question: dns.message.Messa
         datagrams.send(question.to_wire())
         try:
             async with asyncio.timeout(AGAIN):
-                while not question.is_response(response := read_message(await datagrams.receive())):
+                while not _belongs(response := read_message(await datagrams.receive()), question):
                     pass  # a response to another query, or a forged one
                 return response
         except TimeoutError:
             continue
 
 
-async def over_tcp(ctx: Context, question: dns.message.Message, server: str, port: int) -> dns.message.Message:
+def _belongs(response: dns.message.Message, question: dns.message.Message) -> bool:
+    """Whether it answers the question; one that was cut may have lost the question that it repeats."""
+    cut = dns.flags.QR | dns.flags.TC
+    return question.is_response(response) or (response.id == question.id and response.flags & cut == cut and not response.question)
+
+
+async def over_tcp(ctx: Context, question: dns.message.Message, server: str, port: int, route: Route) -> dns.message.Message:
     """Sends the query over TCP, where the length stands before each message (RFC 1035, section 4.2.2)."""
-    stream = await ctx.wire.stream(ctx, server, port)
+    stream = await ctx.wire.stream(ctx, server, port, route=route)
     try:
         with ctx.phase("request") as interval:
             await stream.write(question.to_wire(prepend_length=True))
@@ -119,15 +127,23 @@ async def over_tcp(ctx: Context, question: dns.message.Message, server: str, por
             interval.end = stream.last_read_at
     finally:
         stream.abort()
-    response = read_message(data[2 : 2 + int.from_bytes(data[:2])])
+    message = data[2 : 2 + int.from_bytes(data[:2])]
+    response = await beside_the_loop(message, read_message, message)
     if not question.is_response(response):
         raise Failed(Reason.PROTOCOL, "the response belongs to another question")
     return response
 
 
 def read_message(data: bytes) -> dns.message.Message:
-    """A DNS message from its bytes. Raises Failed(protocol) for other bytes."""
+    """A DNS message from its bytes, each record by itself; of one that was cut (TC) what came. Raises Failed(protocol) for other bytes.
+
+    Its attribute `wire` is the bytes.
+    """
     try:
-        return dns.message.from_wire(data)
+        message = dns.message.from_wire(data, one_rr_per_rrset=True, raise_on_truncation=True)
+    except dns.message.Truncated as cut:
+        message = cut.kwargs["message"]
     except (dns.exception.DNSException, ValueError) as error:
         raise Failed(Reason.PROTOCOL, f"the response is not a DNS message: {error}") from error
+    message.wire = data
+    return message

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from probes.core import Failed, PolicyRefused, Reason, Verdict
 from probes.fields import host
-from probes.kinds.dns import address_and_port
+from probes.kinds.dns.servers import read_server
 from probes.kinds.http import Http
 from probes.target import Target
 from probes.text import address_text
@@ -209,4 +209,4 @@ def test_an_address_is_written_in_one_way(ip: ipaddress.IPv4Address | ipaddress.
 def test_a_mapped_address_ends_in_its_ipv4_form(text: str) -> None:
     """U25: on Python 3.11 as on 3.13, and in every setting that takes an address."""
     assert address_text(text) == read(text) == host(text) == literal(text) == "::ffff:127.0.0.1"
-    assert address_and_port(f"[{text}]:53") == ("::ffff:127.0.0.1", 53)
+    assert read_server(f"[{text}]:53") == ("::ffff:127.0.0.1", 53)

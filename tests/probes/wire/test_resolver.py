@@ -139,6 +139,61 @@ async def test_a_name_that_cannot_be_resolved_says_why(hosts: Path, answering: A
     assert caught.value.reason is Reason.DNS
 
 
+def with_code(rcode: dns.rcode.Rcode) -> Answering:
+    """Answers with a response code and no record."""
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        reply = dns.message.make_response(query)
+        reply.set_rcode(rcode)
+        return reply
+
+    return answer
+
+
+def alias_of_itself(query: dns.message.Message) -> dns.message.Message:
+    """Two names that are aliases of each other."""
+    reply = dns.message.make_response(query)
+    names = query.question[0].name.to_text(), "other.test."
+    reply.answer = [dns.rrset.from_text(one, 60, "IN", "CNAME", other) for one, other in (names, names[::-1])]
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("answering", "words"),
+    [
+        (with_code(dns.rcode.SERVFAIL), "returned SERVFAIL"),
+        (with_code(dns.rcode.REFUSED), "returned REFUSED"),
+        (with_code(dns.rcode.NOTIMP), "returned NOTIMP"),
+        (alias_of_itself, "returned aliases (CNAME) in a loop or in too long a chain"),
+    ],
+)
+async def test_what_a_server_returned_instead(hosts: Path, answering: Answering, words: str) -> None:
+    """W13: a failure to resolve says which server returned what, once."""
+    async with name_server(answering) as port:
+        with pytest.raises(Failed) as caught:
+            await resolver(hosts, port).addresses("gone.test", 5.0)
+    assert caught.value.message == f"the DNS servers can't resolve gone.test: 127.0.0.1:{port} {words}"
+
+
+async def test_servers_that_differ(hosts: Path) -> None:
+    """W13: of several servers each one's word is told."""
+    async with name_server(with_code(dns.rcode.REFUSED)) as port:
+        names = Resolver(hosts=hosts, servers=("127.0.0.1", "127.0.0.2"), port=port)
+        with pytest.raises(Failed) as caught:
+            await names.addresses("gone.test", 1.5)
+    assert caught.value.message == (
+        f"the DNS servers can't resolve gone.test: 127.0.0.1:{port} returned REFUSED and 127.0.0.2:{port} didn't answer"
+    )
+
+
+@pytest.mark.parametrize(("kind", "other", "words"), [("A", "AAAA", "IPv4"), ("AAAA", "A", "IPv6")])
+async def test_a_name_without_an_address_of_a_family(hosts: Path, kind: str, other: str, words: str) -> None:
+    """W13: where one family alone is asked for, the failure says which one is absent."""
+    async with name_server(with_addresses(**{other: "10.0.0.1" if other == "A" else "fd00::1"})) as port:
+        with pytest.raises(Failed, match=rf"^half\.test has no {words} address$"):
+            await resolver(hosts, port).addresses("half.test", 2.0, (kind,))
+
+
 @pytest.mark.alone
 async def test_a_name_that_cannot_be_resolved_says_so_in_time(hosts: Path) -> None:
     """The wait for a silent server ends at the given timeout."""
