@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -16,6 +17,7 @@ from probes.expect.beside import beside_the_loop
 from probes.facts import IP, IP_PROTOCOL
 from probes.wire.route import Route
 
+_CUT = dns.flags.QR | dns.flags.TC  # a response that was cut
 AGAIN = 1.0  # seconds after which a datagram is sent again, since a lost datagram is no outage
 
 
@@ -83,31 +85,21 @@ async def over_udp(ctx: Context, question: dns.message.Message, address: str, po
         datagrams = await Datagrams.open(address, port, ctx.clock.monotonic)
     try:
         with ctx.phase("request") as interval:
-            response = await _send_until_response(datagrams, question)
-            interval.end = datagrams.last_read_at
+            while True:
+                datagrams.send(question.to_wire())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN):
+                        while True:
+                            response = read_message(await datagrams.receive())
+                            # So much may be cut that the question, which it repeats, is lost. Any other is forged, or for another query.
+                            cut = response.id == question.id and response.flags & _CUT == _CUT and not response.question
+                            if cut or question.is_response(response):
+                                interval.end = datagrams.last_read_at
+                                return response
     except ConnectionRefusedError as error:
         raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {address}") from error
     finally:
         datagrams.close()
-    return response
-
-
-async def _send_until_response(datagrams: Datagrams, question: dns.message.Message) -> dns.message.Message:
-    while True:
-        datagrams.send(question.to_wire())
-        try:
-            async with asyncio.timeout(AGAIN):
-                while not _belongs(response := read_message(await datagrams.receive()), question):
-                    pass  # a response to another query, or a forged one
-                return response
-        except TimeoutError:
-            continue
-
-
-def _belongs(response: dns.message.Message, question: dns.message.Message) -> bool:
-    """Whether it answers the question; one that was cut may have lost the question that it repeats."""
-    cut = dns.flags.QR | dns.flags.TC
-    return question.is_response(response) or (response.id == question.id and response.flags & cut == cut and not response.question)
 
 
 async def over_tcp(ctx: Context, question: dns.message.Message, server: str, port: int, route: Route) -> dns.message.Message:

@@ -33,12 +33,7 @@ def read_server(text: str) -> tuple[str, int]:
     return plain, number
 
 
-def _server(text: str) -> str:
-    read_server(text)
-    return text
-
-
-Server = Annotated[str, AfterValidator(_server)]
+Server = Annotated[str, AfterValidator(lambda text: read_server(text) and text)]
 Servers = Annotated[tuple[Server, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
 
 
