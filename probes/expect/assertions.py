@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from probes.core import Failed, Reason
-from probes.expect.conditions import Condition
+from probes.expect.conditions import PATTERNS, Condition
 from probes.expect.json_path import Found, JsonPath
 from probes.expect.patterns import Pattern, shown
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.expect.template import expected_variables, fill
 from probes.fields import Duration
 from probes.http.message import Response
-from probes.http.privacy import shown_header
+from probes.http.privacy import hide_in_address, shown_header
 from probes.text import latency
 
 
@@ -27,6 +28,7 @@ def version(value: Any) -> Any:
 
 Version = Annotated[Literal["1.0", "1.1", "2"], BeforeValidator(version), WithJsonSchema({"enum": [1.0, 1.1, 2, "1.0", "1.1", "2"]})]
 _FALLBACK = frozenset({"is_fallback", "fallback", "from_cache", "is_cached", "cached"})
+DUE_TO_REGEX = "failed_due_to_regex"  # the fact: whether the run ended at a regular expression
 _NAMED = 3  # places of values that a message names
 _MOCK = frozenset({"is_mock", "mock", "mocked", "is_mocked", "mock_mode"})
 
@@ -47,6 +49,10 @@ Patterns = Annotated[
 ]
 
 
+class PatternFailed(Failed):
+    """A failure that a regular expression decided: one that wasn't found, or one that was found and must not be."""
+
+
 class Expect(BaseModel):
     """What a response must be. Everything that is written must hold; without `status` it is 2xx."""
 
@@ -64,6 +70,7 @@ class Expect(BaseModel):
         default={}, alias="json", description="Conditions by JSONPath; every value that a path selects must meet its condition."
     )
     headers: dict[str, Condition] = Field(default={}, description="Conditions by the header's name.")
+    https_only: bool = Field(default=False, description="true: the last response must come over TLS, also after redirects.")
     within: Duration | None = Field(
         default=None, description="The longest time that the response may take; a slower one fails with reason latency."
     )
@@ -91,6 +98,8 @@ class Expect(BaseModel):
         response.check_body()
         if self.http_version is not None and response.http_version != self.http_version:
             raise Failed(Reason.PROTOCOL, f"HTTP/{response.http_version}, expected HTTP/{self.http_version}")
+        if self.https_only and urlsplit(response.url).scheme != "https":
+            raise Failed(Reason.TLS, f"the response came from {hide_in_address(response.url)}, expected https")
         for name, condition in self.headers.items():
             _judge_header(name, condition, response)
         self._judge_text(response)
@@ -108,10 +117,11 @@ class Expect(BaseModel):
         for text in self.not_text:
             _require(text not in body, f"the body contains {shown(text)}")
         for pattern in self.regex:
-            _require(pattern.search(body) is not None, f"nothing in the body matches {pattern}; {beginning(body)}")
+            if pattern.search(body) is None:
+                raise PatternFailed(Reason.BODY, f"nothing in the body matches {pattern}; {beginning(body)}")
         for pattern in self.not_regex:
             if found := pattern.search(body):
-                raise Failed(Reason.BODY, f"{shown(found.group())} in the body matches {pattern}")
+                raise PatternFailed(Reason.BODY, f"{shown(found.group())} in the body matches {pattern}")
 
 
 def judge_latency(what: str, seconds: float, most: float) -> None:
@@ -139,7 +149,7 @@ def json_faults(body: Any, path: JsonPath, condition: Condition, status: int) ->
             more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
             where = f": {', '.join(map(str, found[:_NAMED]))}{more}" if found else ""
             yield condition.reason or Reason.BODY, f"{path} selects {message}{where}"
-    elif not found and not condition.wants_none:
+    elif not found and not condition.may_be_absent:
         usual = Reason.SCHEMA if condition.is_form else Reason.BODY
         yield condition.reason or usual, _absent_message(body, path, condition, status)
     for each in found:
@@ -194,14 +204,16 @@ def document(response: Response) -> Any:
 
 
 def _judge_header(name: str, condition: Condition, response: Response) -> None:
-    value = response.header(name)
-    if value is None:
-        if not condition.wants_none:
-            raise Failed(condition.reason or Reason.BODY, f"header {name} is absent, expected {condition.expected()}")
+    values = [value for key, value in response.headers if key == name.lower()]
+    failure = PatternFailed if condition.model_fields_set & PATTERNS else Failed
+    if not values:
+        if not condition.may_be_absent:
+            raise failure(condition.reason or Reason.BODY, f"header {name} is absent, expected {condition.expected()}")
         return
+    value = ", ".join(values)
     public = shown_header(name, value)
-    for reason, seen, expected in condition.mismatches(condition.read_text(value)):
-        raise Failed(reason, f"header {name} is {seen if public == value else public}, expected {expected}")
+    for reason, seen, expected in condition.mismatches(condition.read_text(value), values):
+        raise failure(reason, f"header {name} is {seen if public == value else public}, expected {expected}")
 
 
 def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a condition, in the order of an assertion

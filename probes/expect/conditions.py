@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -37,13 +37,14 @@ class Condition(BaseModel):
     """What a value must be. A bare value means equals; several operators must all hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    non_operators: ClassVar[frozenset[str]] = frozenset({"reason"})  # fields that are no operators
+    non_operators: ClassVar[frozenset[str]] = frozenset({"reason", "allow_missing"})  # fields that are no operators
 
     exists: bool | None = Field(default=None, description="Whether the value must be present.")
     equals: Any = Field(default=None, description="The value itself; 1 equals 1.0 and true equals only true.")
     not_: Any = Field(default=None, alias="not", description="A value that it must not be.")
     in_: list[Any] | None = Field(default=None, alias="in", description="The values that it may be.")
     matches: Pattern | None = Field(default=None, description="A regular expression (RE2) found anywhere in a text.")
+    not_matches: Pattern | None = Field(default=None, description="A regular expression (RE2) found nowhere in a text.")
     contains: Any = Field(default=None, description="A piece of a text, an element of an array or a name in an object.")
     above: float | None = Field(default=None, description="A number that it must be above.")
     below: float | None = Field(default=None, description="A number that it must be below.")
@@ -52,6 +53,7 @@ class Condition(BaseModel):
     type: JsonType | list[JsonType] | None = Field(default=None, description="The JSON type that it must have, or several.")
     length: Condition | None = Field(default=None, description="What its length must be: characters, elements or members.")
     count: Condition | None = Field(default=None, description="How many values a path must select.")
+    allow_missing: bool = Field(default=False, description="true: an absent value passes; one that is present must meet the condition.")
     reason: Reason | None = Field(default=None, description="The reason of a failure, instead of the usual one.")
 
     @model_validator(mode="before")
@@ -65,6 +67,12 @@ class Condition(BaseModel):
             raise ValueError("an empty regular expression matches every text; write what to look for")
         return value
 
+    @model_validator(mode="after")
+    def _present_or_not(self) -> Self:
+        if self.exists and self.allow_missing:
+            raise ValueError("give either exists: true or allow_missing: true")
+        return self
+
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"type": ["string", "number", "boolean", "null", "array"]}, handler(schema)]}
@@ -76,9 +84,9 @@ class Condition(BaseModel):
         return self.model_copy(update=own | inner)
 
     @property
-    def wants_none(self) -> bool:
-        """Whether the value must be absent."""
-        return self.exists is False
+    def may_be_absent(self) -> bool:
+        """Whether an absent value passes."""
+        return self.exists is False or self.allow_missing
 
     @property
     def is_form(self) -> bool:
@@ -101,10 +109,16 @@ class Condition(BaseModel):
         for reason, seen, expected in self.mismatches(actual):
             yield reason, f"{seen}, expected {expected}"
 
-    def mismatches(self, actual: Any) -> Iterator[tuple[Reason, str, str]]:
-        """The same faults with the actual and the expected value as two texts: (reason, `5`, `at most 3`)."""
+    def mismatches(self, actual: Any, lines: Sequence[str] = ()) -> Iterator[tuple[Reason, str, str]]:
+        """The same faults with the actual and the expected value as two texts: (reason, `5`, `at most 3`).
+
+        A pattern is looked for in each of the `lines`, too: the values of a header that was sent several times, one by one.
+        """
         for name in _ORDER:
-            if name in self.model_fields_set and not _HOLDS[name](getattr(self, name), actual):
+            if name not in self.model_fields_set:
+                continue
+            holds = [_HOLDS[name](getattr(self, name), each) for each in (actual, *(lines if name in PATTERNS else ()))]
+            if not (any(holds) if name == "matches" else all(holds)):
                 usual = Reason.SCHEMA if name in _FORM else Reason.BODY
                 yield self.reason or usual, _seen(name, actual), _expected(name, getattr(self, name))
 
@@ -162,6 +176,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "not_": lambda wanted, actual: not same(wanted, actual) and not (isinstance(actual, float) and math.isnan(actual)),
     "in_": lambda wanted, actual: any(same(each, actual) for each in wanted),
     "matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is not None,
+    "not_matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is None,
     "contains": _contains,
     "above": lambda wanted, actual: _number(actual, lambda number: number > wanted),
     "below": lambda wanted, actual: _number(actual, lambda number: number < wanted),
@@ -171,6 +186,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _ORDER = tuple(_HOLDS)
 _FILLED = ("equals", "not_", "in_", "contains")  # may hold variables
+PATTERNS = frozenset({"matches", "not_matches"})
 _FORM = frozenset({"exists", "type"})  # about the response's form, not its content: reason schema
 _WORDS = {
     "type": "",
@@ -178,6 +194,7 @@ _WORDS = {
     "not_": "anything but ",
     "in_": "one of ",
     "matches": "a text that matches ",
+    "not_matches": "a text that doesn't match ",
     "contains": "it to contain ",
     "above": "above ",
     "below": "below ",

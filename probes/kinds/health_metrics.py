@@ -135,7 +135,7 @@ class HealthMetrics(HttpProbe):
 def _judge_part(whole: Any, path: JsonPath, part: ReportPart, status: int) -> tuple[Result, bool]:
     """The part's result, and whether the report has it."""
     found = path.find(whole)
-    if not found and not part.wants_none:
+    if not found and not part.may_be_absent:
         return Result.failed(Reason.SCHEMA, f"{path} is absent, expected {part.expected()}"), False
     for reason, message in json_faults(whole, path, part, status):
         return Result.failed(reason, message), bool(found)

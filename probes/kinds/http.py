@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from probes import Ask, Context, Family, Result, Size
-from probes.expect.assertions import Expect
+from probes import Ask, Context, Family, Result, Size, fact_family
+from probes.expect.assertions import DUE_TO_REGEX, Expect, PatternFailed
 from probes.expect.beside import beside_the_loop
 from probes.fields import Key
+from probes.http.basic import Basic
 from probes.http.message import Request
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
 from probes.text import latency
-
-
-class Basic(BaseModel):
-    """A user and a password for basic authentication (RFC 7617)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    user: str
-    password: SecretStr
-
-    def header(self) -> str:
-        """The value of the Authorization header."""
-        pair = f"{self.user}:{self.password.get_secret_value()}"
-        return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 class Http(HttpProbe):
@@ -46,7 +32,10 @@ class Http(HttpProbe):
             "oauth2": {"token_url": "http://127.0.0.1:9/token", "client_id": "prober", "client_secret": "example-secret-1"},
         },
     )
-    families: ClassVar[tuple[Family, ...]] = http_families()
+    families: ClassVar[tuple[Family, ...]] = (
+        *http_families(),
+        fact_family("probe_failed_due_to_regex", "1 when a regular expression failed the run", DUE_TO_REGEX),
+    )
 
     method: str = Field(
         default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD or OPTIONS; another method only if the target allows it."
@@ -76,9 +65,14 @@ class Http(HttpProbe):
         return (Ask(self.method, self.location(), ("path",) if self.path else ()),)
 
     async def run(self, ctx: Context) -> Result:
+        ctx.facts[DUE_TO_REGEX] = False
         async with self.session() as session:
             response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
-        await beside_the_loop(response.body, self.expect.judge, response)
+        try:
+            await beside_the_loop(response.body, self.expect.judge, response)
+        except PatternFailed:
+            ctx.facts[DUE_TO_REGEX] = True
+            raise
         return Result.passed(f"{response.status} in {latency(response.seconds)}")
 
     def _request(self) -> Request:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from probes import Context, Failed, Family, Host, Port, Probe, Reason, Result, fact_family, host_and_port, network_families, phase_family
+from probes.expect.assertions import DUE_TO_REGEX
 from probes.expect.dialogue import Dialogue, DialogueStep, ReceiveBuffer, judge_names
 from probes.expect.template import fill
 from probes.facts import IP, TLS_VERSION
@@ -45,7 +46,7 @@ class Tcp(Probe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_tcp_duration_seconds", "Seconds in each phase of the connection", "resolve", "connect", "tls", "dialogue"),
-        fact_family("probe_failed_due_to_regex", "1 when the expected line didn't come", "failed_due_to_regex"),
+        fact_family("probe_failed_due_to_regex", "1 when a regular expression failed the run", DUE_TO_REGEX),
         fact_family("probe_failed_due_to_bytes", "1 when the expected bytes didn't come", "failed_due_to_bytes"),
         Family("probe_expect_info", "The dialogue's labels, as name and value", _label_samples, ("name", "value")),
         *network_families(),
@@ -78,6 +79,7 @@ class Tcp(Probe):
         return Endpoint.of(self.host, self.port, None if later else self.tls, self.ip)
 
     async def run(self, ctx: Context) -> Result:
+        ctx.facts |= {DUE_TO_REGEX: False, "failed_due_to_bytes": False}
         later = any(step.starttls for step in self.dialogue)
         stream = await ctx.wire.stream(ctx, self.host, self.port, None if later else self.tls, route=Route(ip=self.ip))
         try:
@@ -117,7 +119,7 @@ class _TcpDialogue:
 
     async def _expect(self, step: DialogueStep) -> None:
         if step.expect:
-            with self._failing("failed_due_to_regex"):
+            with self._failing(DUE_TO_REGEX):
                 self._captured |= await self._line(step)
             for name, text in step.labels.items():
                 self._ctx.facts[f"expect.{name}"] = clipped(fill(text, self._captured), _LABEL)

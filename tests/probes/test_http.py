@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import zlib
@@ -33,6 +34,31 @@ async def test_a_good_answer_passes_with_every_phase_and_fact(wire: Wire) -> Non
     assert ctx.facts["ip"] == "127.0.0.1"
     assert ctx.facts["body_bytes"] == 19
     assert ctx.facts["content_length"] == 19
+
+
+@pytest.mark.parametrize(
+    ("expect", "failed"), [({}, False), ({"regex": "ready"}, False), ({"not_regex": "ready"}, True), ({"text": "gone"}, False)]
+)
+async def test_a_failure_by_a_pattern_is_a_fact(wire: Wire, expect: dict[str, Any], failed: bool) -> None:  # noqa: FBT001
+    """probe_failed_due_to_regex is there in every run, as the exporter has it, and 1 where a pattern decided."""
+    ctx = make_context(wire)
+    async with servers.canned(answer(b"ready")) as server:
+        with contextlib.suppress(Failed):
+            await ask(ctx, server.url, expect=expect)
+    (family,) = (family for family in Http.families if family.name == "probe_failed_due_to_regex")
+    assert list(family.read(ctx.phases, ctx.facts)) == [((), float(failed))]
+
+
+async def test_a_redirect_away_from_tls(wire: Wire, authority: Authority) -> None:
+    """`https_only` fails where a redirect leads from https to http, though that answers well."""
+    async with servers.canned(answer()) as plain:
+        moved = f"HTTP/1.1 302 Found\r\nLocation: {plain.url}\r\nContent-Length: 0\r\n\r\n".encode()
+        async with servers.canned(moved, tls=authority.good) as server:
+            asked = {"tls": {"ca": authority.ca_file}, "redirects": 1}
+            url = f"https://localhost:{server.port}/"
+            assert (await ask(make_context(wire), url, **asked)).verdict is Verdict.PASS
+            failed = await failure(make_context(wire), url, **asked, expect={"https_only": True})
+    assert (failed.reason, failed.message) == (Reason.TLS, f"the response came from {plain.url}, expected https")
 
 
 async def test_a_target_can_tell_our_requests_from_its_users(wire: Wire) -> None:

@@ -57,6 +57,8 @@ async def test_it_opens_pings_and_closes_in_order(runs: Observer) -> None:
     assert list(seen.phases) == ["resolve", "connect", "handshake", "ping", "close"]
     assert filled(seen, "probe_websocket_status_code") == [((), 101.0)]
     assert filled(seen, "probe_websocket_close_code") == [((), 1000.0)]
+    assert filled(seen, "probe_websocket_connection_upgraded") == [((), 1.0)]
+    assert filled(seen, "probe_websocket_failed_due_to_regex") == [((), 0.0)]
     request, code = came
     assert isinstance(request, Request)
     headers = {name.decode(): value.decode() for name, value in request.extra_headers}
@@ -292,7 +294,7 @@ async def test_a_header_that_smuggles(runs: Observer) -> None:
     [
         ({}, "either target or url"),
         ({"url": "ftp://x/"}, "ws:// or wss://"),
-        ({"url": "ws://u:p@x/"}, "into headers"),
+        ({"url": "ws://u:p@x/"}, "into basic"),
         ({"url": "ws://x/", "path": "/y"}, "path goes with target"),
         ({"url": "ws://x/", "dialogue": [{}]}, "empty step"),
         ({"url": "ws://x/", "dialogue": [{"send": "x", "send_hex": "00"}]}, "one of send"),
@@ -531,3 +533,44 @@ async def test_a_host_beyond_ascii(runs: Observer, tmp_path_factory: pytest.Temp
     assert seen.verdict is Verdict.PASS, seen.message
     assert f"Host: {asked}:{server.port}".encode().lower() in heads[0].lower()
     assert names == ([asked] if scheme == "wss" else [])
+
+
+@pytest.mark.parametrize(
+    ("expect", "within", "failed"),
+    [({"regex": "^in"}, 5.0, False), ({"regex": "^out"}, 5.0, True), ({"text": "out"}, 5.0, False), ({"regex": "^in"}, 0.2, True)],
+)
+async def test_a_message_that_a_pattern_refuses(runs: Observer, expect: dict[str, Any], within: float, failed: bool) -> None:  # noqa: FBT001
+    """probe_websocket_failed_due_to_regex says whether a pattern decided, also where no message came until the deadline."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.accepted()
+        peer.say(*([TextMessage("incoming")] if within > 1 else []))
+        await peer.goodbye()
+
+    seen = await observed(runs, talk, dialogue=[{"expect": expect}], within=within)
+    assert filled(seen, "probe_websocket_connection_upgraded") == [((), 1.0)]
+    assert filled(seen, "probe_websocket_failed_due_to_regex") == [((), float(failed))]
+
+
+async def test_a_refused_handshake_upgrades_nothing(runs: Observer) -> None:
+    """probe_websocket_connection_upgraded is 0 where the handshake is refused."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        peer.reject(401)
+
+    assert filled(await observed(runs, talk), "probe_websocket_connection_upgraded") == [((), 0.0)]
+
+
+async def test_a_user_and_a_password(runs: Observer) -> None:
+    """`basic` is the handshake's Authorization, in place of any other one; it is shown nowhere."""
+    came: list[Request] = []
+
+    async def talk(peer: Peer) -> None:
+        came.append(await peer.accepted())
+        await peer.goodbye()
+
+    seen = await observed(runs, talk, basic={"user": "prober", "password": "word-1"}, headers={"authorization": "Bearer example-token-1"})
+    sent = [value for name, value in came[0].extra_headers if name.lower() == b"authorization"]
+    assert (seen.verdict, sent) == (Verdict.PASS, [b"Basic cHJvYmVyOndvcmQtMQ=="])
+    assert "cHJvYmVy" not in repr(seen)

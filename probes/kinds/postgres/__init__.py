@@ -163,7 +163,7 @@ class Postgres(Probe):
         if wanted is None and "value" in self.expect.model_fields_set:
             wanted = Condition(equals=None)  # `value: null` is a condition, too
         if wanted is not None:
-            if not outcome.rows and not wanted.wants_none:
+            if not outcome.rows and not wanted.may_be_absent:
                 raise Failed(Reason.BODY, f"{query} returned no row, expected {wanted.expected()}")
             if columns[:1] == [INTERVAL]:
                 wanted = in_seconds(wanted)

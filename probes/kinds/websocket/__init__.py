@@ -25,7 +25,7 @@ from probes import (
     network_families,
     phase_family,
 )
-from probes.expect.assertions import Expect, Patterns, Texts
+from probes.expect.assertions import DUE_TO_REGEX, Expect, PatternFailed, Patterns, Texts
 from probes.expect.beside import beside_the_loop
 from probes.expect.conditions import Condition
 from probes.expect.dialogue import Hex
@@ -34,6 +34,7 @@ from probes.expect.status import Statuses, judge_status
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.fields import Headers, split_url
+from probes.http.basic import Basic
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
@@ -129,6 +130,8 @@ class WebSocket(Probe):
             *("resolve", "connect", "tls", "handshake", "ping", "dialogue", "close"),
         ),
         fact_family("probe_websocket_status_code", "Status code of the response to the handshake; 101 where it succeeded", STATUS_CODE),
+        fact_family("probe_websocket_connection_upgraded", "1 when the handshake succeeded", "connection_upgraded"),
+        fact_family("probe_websocket_failed_due_to_regex", "1 when a regular expression failed the run", DUE_TO_REGEX),
         fact_family("probe_websocket_close_code", "Code that the server closed with", "close_code"),
         fact_family("probe_websocket_messages", "Messages that the server sent", "messages"),
         info_family("probe_websocket_info", "The subprotocol that the server chose", subprotocol="subprotocol"),
@@ -144,6 +147,7 @@ class WebSocket(Probe):
     )
     path: str = Field(default="", pattern=r"^([/?].*)?$", description="The path below the target's address, with the query.")
     headers: Headers = Field(default={}, description="Headers of the handshake, in addition to the target's.")
+    basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
     origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
     subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
     tls: Tls = Field(default=Tls(), description="TLS settings for wss: authorities, name and versions.")
@@ -165,7 +169,7 @@ class WebSocket(Probe):
         if self.url is not None and self.path:
             raise ValueError("path goes with target; write the whole address into url")
         if urlsplit(self._configured_url()).username is not None:
-            raise ValueError("write a user and a password into headers, as Authorization")
+            raise ValueError("write a user and a password into basic")
         return self
 
     def goes_to(self) -> Target | None:
@@ -202,6 +206,7 @@ class WebSocket(Probe):
         return _CLOSE_TIMEOUT
 
     async def run(self, ctx: Context) -> Result:
+        ctx.facts |= {"connection_upgraded": False, DUE_TO_REGEX: False}
         url = httpx.URL(self.location())
         request = self._request(ctx, url)
         await ctx.permit("GET", str(url))
@@ -232,6 +237,9 @@ class WebSocket(Probe):
     def _request(self, ctx: Context, url: httpx.URL) -> Request:
         own = {**(self.target.headers if self.target else {}), **self.headers}
         headers = ctx.sender.headers() | {name: value.get_secret_value() for name, value in own.items()}
+        if self.basic:
+            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+            headers["Authorization"] = self.basic.header()
         if self.origin:
             headers["Origin"] = self.origin
         shown = {name: "(secret)" if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
@@ -251,7 +259,7 @@ class WebSocket(Probe):
             ctx.evidence["response"] = {"status": rejected.status, "body": rejected.body.decode("utf-8", "replace")}
             judge_status(Response(rejected.status, rejected.headers, rejected.body, 0.0, self.location()), _SWITCHED)
             raise
-        ctx.facts |= {STATUS_CODE: 101, "subprotocol": accepted.subprotocol}
+        ctx.facts |= {STATUS_CODE: 101, "connection_upgraded": True, "subprotocol": accepted.subprotocol}
         if self.subprotocols and accepted.subprotocol is None:
             raise Failed(Reason.PROTOCOL, f"the server chose no subprotocol; offered {', '.join(self.subprotocols)}")
 
@@ -285,6 +293,7 @@ class _WebSocketDialogue:
             await self._expect(turn.expect, turn.among)
 
     async def _expect(self, wanted: Message, among: int) -> None:
+        self._ctx.facts[DUE_TO_REGEX] = bool(wanted.regex)  # stays true where no message comes
         for left in range(among - 1, -1, -1):
             message = await self._socket.receive()
             self._ctx.facts["messages"] += 1
@@ -296,8 +305,10 @@ class _WebSocketDialogue:
                 await beside_the_loop(body, wanted.judge, body)
             except Failed as failed:
                 if not left:
+                    self._ctx.facts[DUE_TO_REGEX] = isinstance(failed, PatternFailed)
                     raise Failed(failed.reason, failed.message.replace("the body", "the message")) from failed
             else:
+                self._ctx.facts[DUE_TO_REGEX] = False
                 return
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from probes.core import Failed, Reason
-from probes.expect.assertions import Expect
+from probes.expect.assertions import Expect, PatternFailed
 from probes.expect.patterns import Pattern
 from probes.expect.status import throttled_until
 from probes.http.message import Response
@@ -192,6 +192,69 @@ def test_headers() -> None:
     assert failure({"headers": {"ETag": "b"}}, complete_response) == (Reason.BODY, 'header ETag is "abc", expected "b"')
 
 
+@pytest.mark.parametrize(
+    ("condition", "values", "fault"),
+    [
+        ({"not_matches": "^text/"}, ["application/json"], ""),
+        ({"not_matches": "^text/"}, ["text/html"], 'header X-A is "text/html", expected a text that doesn\'t match ^text/'),
+        ({"not_matches": "^text/"}, [], "header X-A is absent, expected a text that doesn't match ^text/"),
+        ({"not_matches": "^text/", "allow_missing": True}, [], ""),
+        ({"not_matches": ".*", "allow_missing": True}, [""], 'header X-A is "", expected a text that doesn\'t match .*'),
+        ({"matches": "^b;.*$"}, ["a; x", "b; y"], ""),
+        ({"matches": "^c"}, ["a", "b"], 'header X-A is "a, b", expected a text that matches ^c'),
+        ({"not_matches": "^b"}, ["a", "b"], 'header X-A is "a, b", expected a text that doesn\'t match ^b'),
+        ({"not_matches": "^a, b$"}, ["a", "b"], 'header X-A is "a, b", expected a text that doesn\'t match ^a, b$'),
+        ({"matches": "^a", "allow_missing": True}, [], ""),
+        ({"equals": "a", "allow_missing": True}, ["b"], 'header X-A is "b", expected "a"'),
+    ],
+)
+def test_patterns_of_headers(condition: dict[str, Any], values: list[str], fault: str) -> None:
+    """A pattern is looked for in each value of a header that was sent several times; `allow_missing` lets it be absent."""
+    complete_response = response(b"", 200, *(("x-a", value) for value in values))
+    if fault:
+        assert failure({"headers": {"X-A": condition}}, complete_response) == (Reason.BODY, fault)
+    else:
+        Expect.model_validate({"headers": {"X-A": condition}}).judge(complete_response)
+
+
+def test_an_absent_json_value_that_may_be_absent() -> None:
+    """`allow_missing` lets a path select nothing, and nothing else."""
+    wanted = {"json": {"$.error": {"not_matches": "down", "allow_missing": True}}}
+    Expect.model_validate(wanted).judge(response({"a": 1}))
+    Expect.model_validate(wanted).judge(response({"error": "none"}))
+    assert failure(wanted, response({"error": "db down"}))[1] == '$.error is "db down", expected a text that doesn\'t match down'
+    assert failure(wanted, response({"error": None}))[1] == "$.error is null, expected a text that doesn't match down"
+
+
+@pytest.mark.parametrize(
+    ("expect", "body", "by_pattern"),
+    [
+        ({"regex": "x"}, b"a", True),
+        ({"not_regex": "a"}, b"a", True),
+        ({"text": "x"}, b"a", False),
+        ({"headers": {"x-a": {"matches": "x"}}}, b"a", True),
+        ({"headers": {"x-b": {"not_matches": "x"}}}, b"a", True),
+        ({"headers": {"x-a": "x"}}, b"a", False),
+        ({"status": 404, "regex": "x"}, b"a", False),
+    ],
+)
+def test_whether_a_pattern_decided(expect: dict[str, Any], body: bytes, by_pattern: bool) -> None:  # noqa: FBT001
+    """A failure that a regular expression decided is told apart from others: the exporter has a metric for it."""
+    with pytest.raises(Failed) as failed:
+        Expect.model_validate(expect).judge(response(body, 200, ("x-a", "a")))
+    assert isinstance(failed.value, PatternFailed) is by_pattern
+
+
+def test_https_only() -> None:
+    """`https_only` is about the last response, and tells where it came from without secrets."""
+    complete_response = response()
+    complete_response.url = "http://user:word@api.test/a?token=secret-1"
+    reason, message = failure({"https_only": True}, complete_response)
+    assert (reason, message) == (Reason.TLS, "the response came from http://api.test/a?token=(secret), expected https")
+    complete_response.url = "https://api.test/"
+    Expect.model_validate({"https_only": True}).judge(complete_response)
+
+
 def test_latency_comes_last() -> None:
     """A slow answer is a failure of latency, and only if all else is as expected."""
     slow = response({"a": 1}, seconds=3.0)
@@ -206,6 +269,9 @@ def test_latency_comes_last() -> None:
         ({"json": {"status": "ready"}}, "status is no JSONPath; it starts with $, as in $.status"),
         ({"json": {"$.a[": 1}}, "$.a[ is no JSONPath: unexpected end of query"),
         ({"json": {"$.a": {}}}, "write a value or an operator, such as {equals: ready} or {exists: true}"),
+        ({"json": {"$.a": {"allow_missing": True}}}, "write a value or an operator, such as {equals: ready} or {exists: true}"),
+        ({"json": {"$.a": {"exists": True, "allow_missing": True}}}, "give either exists: true or allow_missing: true"),
+        ({"headers": {"a": {"not_matches": "(a"}}}, "RE2 can't read this regular expression: missing ): (a"),
         ({"json": {"$.a": {"matches": "(a"}}}, "RE2 can't read this regular expression: missing ): (a"),
         ({"regex": "a(?=b)"}, "RE2 can't read this regular expression: invalid perl operator: (?="),
         ({"json": {"$.a": {"abov": 1}}}, "Extra inputs are not permitted"),
