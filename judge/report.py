@@ -12,6 +12,7 @@ from typing import Any
 
 from judge.observation import Observation
 from judge.proof import Proof
+from judge.revision import brief
 from judge.verdict import Decision, Finding, JudgedCheck, Outcome, Run, Runs
 from probes.core import Reason, Verdict
 from probes.text import count, iso
@@ -94,7 +95,7 @@ class Report:
     @property
     def headline(self) -> str:
         """`smoke gate of 3f2c91a: 6 checks, 18 runs in 11 s`."""
-        of = f" of {self.revision[:12]}" if self.revision else ""
+        of = f" of {brief(self.revision)}" if self.revision else ""
         return f"smoke gate{of}: {count(len(self.checks), 'check')}, {count(self.runs, 'run')} in {self.finished - self.started:.0f} s"
 
 

@@ -42,7 +42,7 @@ checks:
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The address of the service to check.")
 @config_option
 def command(config: Path, url: str) -> None:
-    """Write a small checks.yaml with comments. A file that is there stays as it is: exit 2."""
+    """Write a small checks.yaml with comments. A file that has settings stays as it is: exit 2."""
     from probes.fields import split_url
 
     try:
@@ -52,10 +52,13 @@ def command(config: Path, url: str) -> None:
     if split.username is not None or split.query or split.fragment or "${" in url:
         unusable("--url must be an address without a user, a password and a query; write those into the file, as variables")
     try:
-        with config.open("x", encoding="utf-8") as file:
-            file.write(FIRST.replace("URL", json.dumps(url)))
-    except FileExistsError:
-        unusable(f"{config} is there already, and stays as it is; name another file with --config")
+        with config.open("a+", encoding="utf-8", errors="replace") as file:
+            file.seek(0)
+            there = file.read().splitlines(keepends=True)
+            if any(line.strip() and not line.lstrip().startswith("#") for line in there):
+                unusable(f"{config} is there already, and stays as it is; name another file with --config")
+            line_end = "\n" if there and not there[-1].endswith("\n") else ""
+            file.write(line_end + FIRST.replace("URL", json.dumps(url)))
     except OSError as error:
         unusable(f"{config} can't be written: {error.strerror or error}")
     click.echo(f"{config} is written. Next: outrider validate, then outrider probe")

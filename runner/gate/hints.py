@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from judge.revision import SHORTEST, is_commit, same_revision
+from judge.revision import SHORTEST, WHOLE, is_commit, same_revision
 from probes.expect.patterns import Pattern
 from probes.target import Revision
 from probes.text import listed
@@ -43,15 +43,16 @@ def revision_hint(target: str, where: Revision | None, expect: str, seen: Sequen
     if not seen or any(one and same_revision(one, expect) for one in seen):
         return ""
     reported = [one for one in seen if one]
+    advice = f"let the application send its commit in {where.header}" if where and where.header else ADVICE
     if not reported:
-        return f"{target} reports no revision ({where}); {ADVICE}"
+        return f"{target} reports no revision ({where}); {advice}"
     for one in reported:
         if near := _written_differently(target, where, expect, one):
             return near
     if before and all(same_revision(one, before) for one in reported):
-        return f"{target} already reported revision {reported[0]} before the deployment; if it always does, {ADVICE}"
+        return f"{target} already reported revision {reported[0]} before the deployment; if it always does, {advice}"
     if is_commit(expect) and not is_commit(reported[0]):
-        return f"{target} reports {reported[0]} ({where}), which doesn't look like a commit; if it is always the same, {ADVICE}"
+        return f"{target} reports {reported[0]} ({where}), which doesn't look like a commit; if it is always the same, {advice}"
     return ""
 
 
@@ -63,6 +64,11 @@ def _written_differently(target: str, where: Revision | None, expect: str, repor
         )
     if _begins(expect, reported):
         return f"{target} reports {reported} ({where}), which is too short: let it report at least {SHORTEST} characters of its commit"
+    if is_commit(expect) and is_commit(reported) and (reported.startswith(expect) or expect.startswith(reported)):
+        return (
+            f"{target} reports {reported} ({where}), which begins like {expect}; digits alone may be a build number: "
+            f"if both are one commit, one of them must be the whole commit ({WHOLE[0]} characters)"
+        )
     if inside := _inside(reported, expect):
         setting = f"header: {where.header}" if where and where.header else f"path: {where.path}, json: {where.json_}" if where else "..."
         out = f"take it out with revision: {{{setting}, regex: '{inside}'}}"

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from judge.revision import brief
+
 OPEN = "state:open"  # a tag of what has begun and not ended
 UNFINISHED = "unfinished"  # the verdict of a deployment whose end nobody recorded
 _LONGEST = 64  # bytes of a tag's value: all tags together stay below Grafana's default limit of 500 bytes
@@ -92,7 +94,7 @@ class Deployment:
     @property
     def title(self) -> str:
         """`deployment 3f2c91a`: its revision, version or id."""
-        return f"deployment {(self.deployed[:12] or self.version or self.id)}"
+        return f"deployment {(brief(self.deployed) or self.version or self.id)}"
 
     def event(self) -> Event:
         """What is known so far, as an event. Raises ValueError where it is finished without a verdict, or has no time at all."""
@@ -166,7 +168,7 @@ def revision_change(target: str, *, service: str, environment: str, at: float, b
     identity = labelled(id=f"revision/{target}/{after}/{round(at * 1000)}", service=service, environment=environment)
     tags = ("revision", *labelled(target=target, revision=after))
     text = f"{target} serves revision {after}" + (f", before that {before}" if before else "")
-    return Event(identity, annotation_text(text), at, at, tags, f"revision {after[:12]} of {target}", dashboard)
+    return Event(identity, annotation_text(text), at, at, tags, f"revision {brief(after)} of {target}", dashboard)
 
 
 def load_run(

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from judge.observation import Check, Observation
 from judge.report import CheckRow, Report
+from judge.revision import brief
 from judge.verdict import Outcome
 from probes.core import Verdict
 from probes.text import one_line
@@ -56,7 +57,7 @@ def _lines(report: Report) -> Iterator[Text]:
         place = f"  {report.file}:{note.line}" if note.line and in_trouble else ""
         yield Text.assemble(_INDENT, one_line(note.text), (place, "dim"))
     if report.verdict is Outcome.INCONCLUSIVE:
-        what = report.revision[:12] or "this release"
+        what = brief(report.revision) or "this release"
         yield Text(f"{_INDENT}nothing about {what} is proven; wait and run again", style="dim")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Check, Observation, Slo
-from judge.revision import is_commit, same_revision
+from judge.revision import brief, is_commit, same_revision
 from judge.verdict import Decision, Finding, Outcome, Rules, Run, Runs, can_change, combined, decide
 from probes.core import Reason
 from tests.support.observations import AVAILABILITY, P95, failed, made_check, passed, unknown
@@ -145,6 +145,9 @@ def test_only_commits_may_be_shortened() -> None:
         ("v1.2.3-gabc1234", "v1.2.3-gabc12345"),
         ("V1", "v1"),
         ("a" * 7, "a" * 65),
+        ("1234567", "12345678"),
+        ("20261130", "2026113012"),
+        ("20261130", "20261130a"),
     ]:
         assert not same_revision(one, other), (one, other)
         assert not same_revision(other, one), (one, other)
@@ -152,17 +155,35 @@ def test_only_commits_may_be_shortened() -> None:
 
 @given(st.text(max_size=80), st.text(min_size=1, max_size=10))
 def test_what_is_no_commit_is_never_shortened(revision: str, more: str) -> None:
-    """G1: whatever a target reports, a longer text is another revision, unless both are 7 to 64 hexadecimal digits."""
-    both = is_commit(revision) and is_commit(revision + more)
+    """G1: whatever a target reports, a longer text is another revision, unless both are 7 to 64 hexadecimal digits, with a letter."""
+    both = is_commit(revision) and is_commit(revision + more) and not revision.strip().isdecimal()
     assert same_revision(revision, revision)
     assert same_revision(revision, revision + more) == (both or revision.strip() == (revision + more).strip())
 
 
 @given(st.text("0123456789abcdef", min_size=7, max_size=64), st.integers(7, 64))
 def test_a_commit_is_known_again_however_it_is_shortened(commit: str, length: int) -> None:
-    """G1: in capitals too, and from both sides."""
-    assert same_revision(commit, commit[:length].upper())
-    assert same_revision(commit[:length].upper(), f" {commit} ")
+    """G1: in capitals too, and from both sides; digits alone only where the other one is a whole commit."""
+    short = commit[:length]
+    same = not short.isdecimal() or short == commit or len(commit) in {40, 64}
+    assert same_revision(commit, short.upper()) == same
+    assert same_revision(short.upper(), f" {commit} ") == same
+
+
+@pytest.mark.parametrize(
+    ("revision", "shown"),
+    [
+        ("3f2c91a8d0e4b7c6a5f4e3d2c1b0a9f8e7d6c5b4", "3f2c91a8d0e4"),
+        ("3f2c91a8d0e4b7", "3f2c91a8d0e4"),
+        ("202611301415", "202611301415"),
+        ("2026113014153", "2026113014153"),
+        ("1.2.3-rc.100", "1.2.3-rc.100"),
+        ("shop-2026.11.30-rc.10", "shop-2026.11.30-rc.10"),
+    ],
+)
+def test_only_a_commit_is_shown_in_brief(revision: str, shown: str) -> None:
+    """G1: the end of a version or of a build number is what tells it from the one before."""
+    assert brief(revision) == shown
 
 
 def test_an_optional_check_alone_is_no_pass() -> None:

@@ -30,6 +30,19 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+@pytest.mark.parametrize("there", ["", "\n\n", "# by the ops team"])
+def test_a_file_without_settings_gets_them(there: str, tmp_path: Path) -> None:
+    """U3: `validate` says of such a file that it is empty, and that init writes a first one; comments stay."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(there)
+    assert "is empty; outrider init" in CliRunner().invoke(outrider, ["validate", "--config", str(file)]).output
+    written = CliRunner().invoke(outrider, ["init", "--config", str(file)])
+    assert written.exit_code == 0, written.output
+    assert file.read_text().startswith(there)
+    valid = CliRunner().invoke(outrider, ["validate", "--config", str(file)])
+    assert valid.exit_code == 0, valid.output
+
+
 @pytest.mark.parametrize("url", ["ftp://h/", "http://h:80x/", "http://me:Tops3cret@h/", "http://h/?key=Tops3cret", "${URL}", ""])
 def test_an_address_that_does_not_belong_there_is_refused(url: str, tmp_path: Path) -> None:
     """U3: no secret is written into a file that is committed."""

@@ -232,7 +232,8 @@ async def test_a_target_without_a_revision_beside_one_with_it_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reports", "expect"), [("build-123", "build-12"), ("v1.10.12", "v1.10.1"), ("1.2.3-rc.1", "1.2.3-rc.10"), ("abc1234f", "abc1234e")]
+    ("reports", "expect"),
+    [("build-123", "build-12"), ("v1.10.12", "v1.10.1"), ("1.2.3-rc.1", "1.2.3-rc.10"), ("abc1234f", "abc1234e"), ("12345678", "1234567")],
 )
 async def test_a_version_that_begins_alike_is_another_release(reports: str, expect: str) -> None:
     """G1: never a pass on the wrong release, neither while waiting nor in a judged run."""
@@ -267,6 +268,9 @@ async def test_the_sentence_names_the_revision_that_answered() -> None:
         ("shop:abc1234", "abc1234", "regex: ':([0-9a-fA-F]{7,64})'}"),
         ('W/"v1.2.3"', "v1.2.3", """regex: '"([^"]+)"'}"""),
         ("abc1234", "v1.2.3-gabc1234", "expect that instead of v1.2.3-gabc1234"),
+        ("12345678", "1234567", "digits alone may be a build number: if both are one commit, one of them must be the whole commit"),
+        ("1234567", "1234567ab", "digits alone may be a build number"),
+        ("abc1234-dirty", "abc1234", "if it is always the same, let the application send its commit in X-Revision"),
     ],
 )
 async def test_what_nearly_is_the_expected_revision_is_told_how(reports: str, expect: str, said: str) -> None:
