@@ -141,8 +141,8 @@ def running_demos(folder: Path) -> tuple[Demo, ...]:
     found = []
     for file in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-            told = json.loads(file.read_text())
-            demo = Demo(int(told["pid"]), str(told["url"]), str(told["token"]))
+            written = json.loads(file.read_text())
+            demo = Demo(int(written["pid"]), str(written["url"]), str(written["token"]))
             os.kill(demo.pid, 0)
             found.append(demo)
     return tuple(found)

@@ -196,9 +196,9 @@ def _counted(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:
     for rank in doubled:
         for size in range(chosen, 0, -1):
             into = counts[size]
-            for total, ways in counts[size - 1].items():
-                into[total + rank] = into.get(total + rank, 0) + ways
-    return sum(ways for total, ways in counts[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
+            for total, choices in counts[size - 1].items():
+                into[total + rank] = into.get(total + rank, 0) + choices
+    return sum(choices for total, choices in counts[chosen].items() if total >= rank_sum) / math.comb(len(doubled), chosen)
 
 
 def _approximated(doubled: Sequence[int], chosen: int, rank_sum: int) -> float:

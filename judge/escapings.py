@@ -57,7 +57,7 @@ class Unescaped:
 
 def unescapings(text: bytes, *, plus: bool) -> Iterator[Unescaped]:
     """The text with each way of escaping undone that occurs in it. `plus`: whether a plus sign may stand for a blank."""
-    for sign, pattern, meaning in _WAYS if plus else _WAYS[1:]:
+    for sign, pattern, meaning in _ESCAPINGS if plus else _ESCAPINGS[1:]:
         if sign in text and (found := _replaced(text, pattern, meaning)):
             yield found
     if (blocks := _blocks(text)).text:
@@ -114,7 +114,7 @@ def _character(code: int) -> bytes:
     return chr(code).encode("utf-8", "surrogatepass") if code <= _HIGHEST else b"?"
 
 
-_WAYS: tuple[tuple[bytes, re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]], ...] = (
+_ESCAPINGS: tuple[tuple[bytes, re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]], ...] = (
     (b"+", _FORM, _percent),
     (b"%", _PERCENT, _percent),
     (b"\\", _BACKSLASH, _backslash),

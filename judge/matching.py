@@ -87,8 +87,8 @@ class Secrets:
                 at += 1
                 continue
             secret, place = known
-            before = _in_common(text[:at][::-1], secret[:place][::-1])
-            after = _in_common(text[at:], secret[place:])
+            before = _shared_length(text[:at][::-1], secret[:place][::-1])
+            after = _shared_length(text[at:], secret[place:])
             yield at - before, at + after
             at += after
 
@@ -126,7 +126,7 @@ def as_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _in_common(one: bytes, other: bytes) -> int:
+def _shared_length(one: bytes, other: bytes) -> int:
     """How many bytes both begin with."""
     low, high = 0, min(len(one), len(other))
     while low < high:

@@ -89,8 +89,8 @@ class Report:
     @property
     def loose(self) -> tuple[Finding, ...]:
         """The reasons that no check's own outcome tells: of no check, or of one that passed and is slower than before."""
-        told = {row.check for row in self.checks if row.verdict is not Outcome.PASS}
-        return tuple(reason for reason in self.reasons if reason.check not in told)
+        explained = {row.check for row in self.checks if row.verdict is not Outcome.PASS}
+        return tuple(reason for reason in self.reasons if reason.check not in explained)
 
     @property
     def headline(self) -> str:

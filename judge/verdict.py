@@ -156,7 +156,7 @@ def decide(
     found = [*also]
     clean = [] if rules.require_slo else [p for one in judged for p in one.proofs if not p.decided and p.good == p.total > 0]
     for one in judged:
-        found += _findings(one, rules, told=clean if len(clean) > 1 else ())
+        found += _findings(one, rules, elsewhere=clean if len(clean) > 1 else ())
     if len(clean) > 1:
         found.append(Finding(Outcome.PASS, undecided_sentence(clean)))
     if not revision:
@@ -282,10 +282,10 @@ def _revisions_by_turns(checks: Sequence[Runs]) -> list[str]:
     return texts
 
 
-def _findings(judged: JudgedCheck, rules: Rules, *, told: Collection[Proof]) -> list[Finding]:
+def _findings(judged: JudgedCheck, rules: Rules, *, elsewhere: Collection[Proof]) -> list[Finding]:
     """What one check adds: its outcome, and what is worth knowing besides. For an optional check, all of it is notes.
 
-    `told` are proofs that stand elsewhere, in one line for all checks.
+    `elsewhere` are proofs that stand in one line for all checks.
     """
     check = judged.check
     found: list[tuple[Outcome, str]] = []
@@ -297,7 +297,7 @@ def _findings(judged: JudgedCheck, rules: Rules, *, told: Collection[Proof]) -> 
         text = f"{check.name} is flaky: {judged.flaky} of {judged.runs} runs failed, and passed on an immediate retry"
         found.append((Outcome.PASS, text))
     for proof in judged.proofs:
-        if proof is not judged.cause and proof not in told:
+        if proof is not judged.cause and proof not in elsewhere:
             unproven = Outcome.INCONCLUSIVE if rules.require_slo and not proof.holds else Outcome.PASS
             found.append((Outcome.FAIL if proof.broken else unproven, proof.sentence()))
     aside = "" if check.required else " (optional)"

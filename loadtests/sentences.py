@@ -10,7 +10,7 @@ from loadtests.record import TaskCounts
 from loadtests.result import Window
 from probes.text import exact, one_line
 
-_TOLD = 3  # reasons in a sentence; the rest is a number
+_MOST_REASONS = 3  # reasons in a sentence; the rest is a number
 
 
 def sentence(
@@ -44,12 +44,12 @@ def failures(counts: TaskCounts | None) -> str:
     if counts is None:
         return ""
     commonest = sorted(counts.reasons.items(), key=lambda item: -item[1])
-    told = []
-    for reason, number in commonest[:_TOLD]:
+    named = []
+    for reason, number in commonest[:_MOST_REASONS]:
         message = one_line(counts.messages.get(reason, ""))
-        told.append(f"{reason} {number:,}" + (f" ({message})" if message else ""))
-    rest = sum(number for _, number in commonest[_TOLD:])
-    return ", ".join([*told, *([f"others {rest:,}"] if rest else [])])
+        named.append(f"{reason} {number:,}" + (f" ({message})" if message else ""))
+    rest = sum(number for _, number in commonest[_MOST_REASONS:])
+    return ", ".join([*named, *([f"others {rest:,}"] if rest else [])])
 
 
 def percent(value: float) -> str:

@@ -161,14 +161,14 @@ def clips(text: str) -> tuple[str, list[Clip]]:
     pieces: list[str] = []
     found: list[Clip] = []
     at = length = 0
-    for mark in _CLIPPED.finditer(text):
-        part = "\ufffd" if mark[2] is None else mark[2]
-        pieces += [text[at : mark.start()], part]
-        length += mark.start() - at
-        if mark[2] is not None:
-            found.append(Clip(length, length + len(part), int(mark[1])))
+    for clip in _CLIPPED.finditer(text):
+        part = "\ufffd" if clip[2] is None else clip[2]
+        pieces += [text[at : clip.start()], part]
+        length += clip.start() - at
+        if clip[2] is not None:
+            found.append(Clip(length, length + len(part), int(clip[1])))
         length += len(part)
-        at = mark.end()
+        at = clip.end()
     return "".join((*pieces, text[at:])), found
 
 

@@ -55,7 +55,7 @@ _LABELS = {
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 LABELS = frozenset(_CODECS)
 _ONE_BYTE = re.compile(r"cp(866|874|125\d)|iso8859|koi8|mac_")
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))  # byte order marks
+_BYTE_ORDERS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))  # how a text begins that says it
 _PARAMETER = re.compile(r"(?:^|[;,\s])charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
 _BEGINNING = 1024  # bytes in which a document may name its charset
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -81,9 +81,9 @@ def decode(body: bytes, content_type: str, charset: str = "") -> str:
     Otherwise it is UTF-8. Bytes that can't be decoded are replaced. A byte order mark is no part of the text. The time grows with
     the length alone.
     """
-    for mark, codec in _MARKS:
-        if body.startswith(mark):
-            return _decode(body[len(mark) :], codec)
+    for start, codec in _BYTE_ORDERS:
+        if body.startswith(start):
+            return _decode(body[len(start) :], codec)
     label = charset or declared(content_type) or _named_inside(body[:_BEGINNING], content_type.lower())
     return _decode(body, _CODECS.get(label.strip().lower(), "utf-8"))
 
@@ -92,9 +92,9 @@ def _named_inside(beginning: bytes, content_type: str) -> str:
     """The label that an HTML or XML document gives itself: what can be read as ASCII isn't UTF-16, whatever it says."""
     label = b""
     if "xml" in content_type or not content_type:
-        for mark, label_of_mark in ((b"<\0?\0", "utf-16le"), (b"\0<\0?", "utf-16be")):
-            if beginning.startswith(mark):
-                return label_of_mark
+        for start, encoding in ((b"<\0?\0", "utf-16le"), (b"\0<\0?", "utf-16be")):
+            if beginning.startswith(start):
+                return encoding
         label = found[1] if (found := _XML.search(beginning)) else b""
     if not label and ("html" in content_type or not content_type):
         label = found[1] if (found := _META.search(_COMMENT.sub(b"", beginning))) else b""

@@ -22,7 +22,7 @@ def is_private(header: str) -> bool:
 def hide_in_address(address: str) -> str:
     """An address without user and password, and without the values of its query and fragment; the text may be no valid address."""
     address = _USER.sub(r"\1/", address)
-    at = min((found for mark in "?#" if (found := address.find(mark)) >= 0), default=len(address))
+    at = min((found for sign in "?#" if (found := address.find(sign)) >= 0), default=len(address))
     return address[:at] + _VALUE.sub(rf"\1{HIDDEN}", address[at:])
 
 

@@ -1,4 +1,4 @@
-"""What a shell completes after Tab: names of checks, parts, tags and scenarios of checks.yaml, and faults of the demo.
+"""What a shell completes after Tab: names of checks, parts, tags and scenarios of checks.yaml.
 
 The file is read as YAML alone: no variable is needed, and a file with errors completes as far as it can be read.
 """
@@ -44,15 +44,6 @@ def _tags(read: dict[str, Any]) -> Iterable[str]:
         yield from (str(tag) for tag in tags) if isinstance(tags, list) else ()
 
 
-def _faults(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
-    try:
-        from demo.faults import FAULTS
-    except ImportError:
-        return []
-    return [name for name in (*FAULTS, "all") if name.startswith(begun)]
-
-
 CHECK = _completing(lambda read: _section(read, "checks"))
 TAG = _completing(_tags)
 SCENARIO = _completing(lambda read: _section(read.get("load"), "scenarios"))
-FAULT: Complete = _faults

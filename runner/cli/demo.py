@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import click
 
 from runner import our_version
-from runner.cli._completion import FAULT
 from runner.cli._options import config_option
 from runner.usage import unusable
 
@@ -25,16 +24,26 @@ if TYPE_CHECKING:
     from runner.config.plan import ByCheck, Plan
 
 
+def _complete_fault(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    try:
+        from demo.introduction import FAULTS
+    except ImportError:
+        return []
+    return [name for name in (*FAULTS, "all") if name.startswith(begun)]
+
+
 @click.command("demo", short_help="Run the stand-in for the Road Trip Storyteller and the runner together.")
 @click.option("--duration", default=None, metavar="TIME", help="End after this time, such as 20s.")
-@click.option("--with", "faults", multiple=True, metavar="FAULT", shell_complete=FAULT, help="Switch a fault on at the start.")
-@click.option("--fault", "turned_on", multiple=True, metavar="FAULT", shell_complete=FAULT, help="Switch a fault of the running demo on.")
+@click.option("--with", "faults", multiple=True, metavar="FAULT", shell_complete=_complete_fault, help="Switch a fault on at the start.")
+@click.option(
+    "--fault", "turned_on", multiple=True, metavar="FAULT", shell_complete=_complete_fault, help="Switch a fault of the running demo on."
+)
 @click.option(
     "--off",
     "turned_off",
     multiple=True,
     metavar="FAULT",
-    shell_complete=FAULT,
+    shell_complete=_complete_fault,
     help="Switch a fault of the running demo off; all of them: all.",
 )
 @click.option("--faults", "listed", is_flag=True, help="List the faults, and those that are on in the running demo.")

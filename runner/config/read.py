@@ -37,8 +37,7 @@ def read_plan(
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
     With `annotate` the values of the grafana section are needed too. `scenario` is the one that is read for a LOAD.
-    Raises PlanError with all problems, a tag that no check carries and an unknown check among them. Reads files: on an event
-    loop call it in a thread.
+    Raises PlanError with all problems, unknown tags and checks among them. Reads files: on an event loop call it in a thread.
     """
     if kinds is None:
         from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given

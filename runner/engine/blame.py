@@ -53,7 +53,7 @@ def had_connected(result: Result, measured: Measurements) -> bool:
     return CONNECTION_REUSED not in measured.facts or any(span.name == "connect" for span in measured.spans)
 
 
-def way(measured: Measurements) -> str:
+def route(measured: Measurements) -> str:
     """The way that a run went: within this machine, within private networks, or to the rest of the world; "" where it isn't known."""
     addresses = [measured.facts[IP]] if IP in measured.facts else list(measured.evidence.get("addresses", ()))
     try:

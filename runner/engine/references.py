@@ -17,7 +17,7 @@ from probes.core import Clock, Failed, Measurements, PolicyRefused, QuotaRefused
 from probes.http.transport import HttpTransport
 from probes.target import origin
 from probes.wire.addresses import literal
-from runner.engine.blame import NETWORK, ReferenceResponse, blame_network, had_connected, way
+from runner.engine.blame import NETWORK, ReferenceResponse, blame_network, had_connected, route
 from runner.engine.contexts import Contexts
 
 FRESH = 3.0  # seconds for which the references' responses hold
@@ -78,7 +78,7 @@ class Uplink:
         self._clock = clock
         self._at_fault: dict[str, bool] = {}  # by address that fails by the network now: whether the fault was found to be its own
         self._since: dict[str, float] = {}  # by address that fails by the network now: when the first of these runs started
-        self._passes: dict[str, float] = {}  # by way, the latest pass. Both by clock.monotonic()
+        self._passes: dict[str, float] = {}  # by route, the latest pass. Both by clock.monotonic()
         self._passed = False  # whether any run has passed
         self._responded = False  # whether any reference has responded
 
@@ -98,7 +98,7 @@ class Uplink:
         """The result; or unknown / offline if it failed because the runner's own network is gone. Takes at most WITHIN seconds."""
         if result.verdict is Verdict.PASS:
             self._passed = True
-            self._passes[way(measured)] = self._clock.monotonic()
+            self._passes[route(measured)] = self._clock.monotonic()
         by_network = result.verdict is Verdict.FAIL and result.reason in NETWORK and not had_connected(result, measured)
         if not by_network:
             if result.verdict is not Verdict.UNKNOWN:
@@ -106,7 +106,7 @@ class Uplink:
                 self._since.pop(address, None)
             return result
         began = self._since.setdefault(address, measured.started)
-        if self._neighbour_passed(result, way(measured), began):
+        if self._neighbour_passed(result, route(measured), began):
             self._at_fault[address] = True
             return result
         others = len(self._at_fault) > (address in self._at_fault)

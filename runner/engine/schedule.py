@@ -34,7 +34,7 @@ from runner.state import StateRefused
 CAP = 200  # runs in flight
 LONGEST_TICK = 60.0  # seconds for which a timer, which runs by the monotonic clock, may be out of step with the wall clock
 AT_ONCE = 500  # checks of one tick: to set the timers of 10,000 at once would stall the loop for some 30 ms
-_TOLD_AFTER = 1.0  # seconds after the first run that a sleep or a step of the clock has cost
+_REPORT_AFTER = 1.0  # seconds after the first run that a sleep or a step of the clock has cost
 _STEP = 1.0  # seconds by which the wall clock may drift between two ticks
 _MOST_MISSED = 1000  # slots of one check that are counted one by one after a long sleep
 
@@ -248,7 +248,7 @@ class Schedule:
         """Counts a run that came too late. The journal has one line for all that come close together."""
         self._missed(check, "late")
         if not self._lost:
-            self._timer.call_later(_TOLD_AFTER, self._tell_lost)
+            self._timer.call_later(_REPORT_AFTER, self._tell_lost)
         self._lost[check.name] += 1
 
     def _tell_lost(self) -> None:

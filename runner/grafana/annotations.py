@@ -165,9 +165,9 @@ def joined(event: Event, found: Sequence[Annotation]) -> Event:
     starts = [one.start / 1000 for one in found] + ([event.start] if event.start is not None else [])
     start = min(starts) if starts else event.end
     ended = max((one for one in found if not one.open), key=lambda one: one.end, default=None)
-    if event.deployment is not None and (told := _told_before(event.deployment, found)) is not None:
-        together = event.deployment.with_earlier(told)
-        adds = (together.deployed, together.version, together.link) != (told.deployed, told.version, told.link)
+    if event.deployment is not None and (earlier := _recorded(event.deployment, found)) is not None:
+        together = event.deployment.with_earlier(earlier)
+        adds = (together.deployed, together.version, together.link) != (earlier.deployed, earlier.version, earlier.link)
         if event.end is not None or ended is None or adds:
             made = replace(together, started=start).event()
             theirs = [tag for one in found for tag in one.tags if tag != OPEN and not tag.startswith(_OURS)]
@@ -178,19 +178,19 @@ def joined(event: Event, found: Sequence[Annotation]) -> Event:
     return replace(event, start=start)
 
 
-def _told_before(deployment: Deployment, found: Sequence[Annotation]) -> Deployment | None:
+def _recorded(deployment: Deployment, found: Sequence[Annotation]) -> Deployment | None:
     """What stands in Grafana of this deployment: its starts first, then its regions; None where nothing does.
 
     A finish may have written the CI's commit for want of anything better: it is known again by a start of the same CI run.
     """
-    told: Deployment | None = None
+    earlier: Deployment | None = None
     for one in sorted(found, key=lambda one: (not one.open, one.end)):
         times = {"started": one.start / 1000, "finished": None if one.open else one.end / 1000}
         read = replace(deployment_from(one.tags, one.text, ended=not one.open, dashboard=one.dashboard, **times), id=deployment.id)
         if not one.open and read.revision and read.revision == deployment.commit != deployment.revision:
             read = replace(read, revision="", commit=read.revision)
-        told = read if told is None else read.with_earlier(told)
-    return told
+        earlier = read if earlier is None else read.with_earlier(earlier)
+    return earlier
 
 
 def _reuse_warning(event: Event, found: Sequence[Annotation]) -> list[str]:

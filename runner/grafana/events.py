@@ -186,8 +186,8 @@ def deployment_from(tags: Iterable[str], text: str, *, ended: bool, **more: Any)
     lines = html.unescape(text).split("\n")[1:]
     link = lines.pop() if lines and lines[-1].startswith(("http://", "https://")) else ""
     names = ("service", "environment", "id", "revision", "version", "verdict")
-    told = {name: values.get(name, "") for name in names}
-    return Deployment(**told | {"link": link, "detail": "\n".join(lines) if ended else ""} | more)
+    tagged = {name: values.get(name, "") for name in names}
+    return Deployment(**tagged | {"link": link, "detail": "\n".join(lines) if ended else ""} | more)
 
 
 def labelled(**values: str) -> tuple[str, ...]:
