@@ -94,7 +94,14 @@ class _SearchState:
         rate = min(self._plan.rate, self._plan.ceiling)
         while rate > 0 and len(self._curve) < self._plan.most_runs:
             point = yield from self._try(Trial(rate, confirming=rate == self._holds))
-            self._learn(point)
+            if point.outcome is not Outcome.PASS:
+                self._breaks = point.rate if self._breaks is None else min(point.rate, self._breaks)
+                passed = (tried.rate for tried in self._curve if tried.outcome is Outcome.PASS and tried.rate < self._breaks)
+                self._holds = max(passed, default=None)
+            elif point.rate == self._holds:
+                self._confirmed = point.rate
+            else:
+                self._holds = point.rate
             if self._holds is None or not self._near():
                 rate = self._next()
             elif self._confirmed == self._holds:
@@ -110,16 +117,6 @@ class _SearchState:
             point = point_of((yield trial), trial)
             self._curve.append(point)
         return point
-
-    def _learn(self, point: Point) -> None:
-        if point.outcome is not Outcome.PASS:
-            self._breaks = point.rate if self._breaks is None else min(point.rate, self._breaks)
-            passed = (tried.rate for tried in self._curve if tried.outcome is Outcome.PASS and tried.rate < self._breaks)
-            self._holds = max(passed, default=None)
-        elif point.rate == self._holds:
-            self._confirmed = point.rate
-        else:
-            self._holds = point.rate
 
     def _near(self) -> bool:
         if self._holds is None:

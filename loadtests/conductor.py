@@ -129,28 +129,28 @@ class Conductor:
         ]
         self._environment.outrider = own
         try:
-            names = self._wait_for_workers(runner, count, started)
-            if len(names) == count:
+            until = time.monotonic() + self.order.ready
+            while len(runner.clients.ready) < count and time.monotonic() < until and not self._stopped.is_set():
+                if any(process.poll() is not None for process in started):
+                    break
+                gevent.sleep(0.05)
+            ready = sorted(client.id for client in runner.clients.ready)
+            names = ready[:count]
+            for surplus in ready[count:]:  # Locust would give them users, and they have no order
+                runner.send_message("quit", client_id=surplus)
+            if len(names) < count:
+                text = f"{len(names)} of {count} workers connected within {self.order.ready:.0f} s"
+                self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "worker", text))
+            else:
                 self._conduct(runner, names, token, started)
         finally:
             runner.quit()
             for process in started:
-                _end(process)
-
-    def _wait_for_workers(self, runner: Any, count: int, started: list[subprocess.Popen[bytes]]) -> list[str]:
-        until = time.monotonic() + self.order.ready
-        while len(runner.clients.ready) < count and time.monotonic() < until and not self._stopped.is_set():
-            if any(process.poll() is not None for process in started):
-                break
-            gevent.sleep(0.05)
-        ready = sorted(client.id for client in runner.clients.ready)
-        names = ready[:count]
-        for surplus in ready[count:]:  # Locust would give them users, and they have no order
-            runner.send_message("quit", client_id=surplus)
-        if len(names) < count:
-            text = f"{len(names)} of {count} workers connected within {self.order.ready:.0f} s"
-            self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "worker", text))
-        return names
+                try:
+                    process.wait(timeout=3)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
     def _conduct(self, runner: Any, names: list[str], token: str, started: list[subprocess.Popen[bytes]]) -> None:
         self._seen = {name: _WorkerCounts(f"{index + 1}") for index, name in enumerate(names)}
@@ -229,11 +229,3 @@ class Conductor:
         except (Failed, PolicyRefused) as error:
             self._trouble.append(VerdictReason(Outcome.INCONCLUSIVE, "refused", f"the login of the users failed: {error}"))
             return ""
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(timeout=3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -42,19 +42,12 @@ class Driver:
                 gevent.sleep(0)
             if self._stopped:
                 break
-            self._begin(arrival)
-        self._finish()
-
-    def _begin(self, arrival: Arrival) -> None:
-        self._users.record.offer(arrival.task, arrival.due)
-        if self._users.in_flight >= self._most:
-            self._users.drop(arrival.task, arrival.due)
-        else:
-            self._users.in_flight += 1
-            gevent.spawn_raw(self._users.play, arrival.task, arrival.variant, arrival.due)
-
-    def _finish(self) -> None:
-        """What is still under way when its time is over has timed out."""
+            self._users.record.offer(arrival.task, arrival.due)
+            if self._users.in_flight >= self._most:
+                self._users.drop(arrival.task, arrival.due)
+            else:
+                self._users.in_flight += 1
+                gevent.spawn_raw(self._users.play, arrival.task, arrival.variant, arrival.due)
         until = self._users.now() + self._drain
         while self._users.in_flight and self._users.now() < until:
             gevent.sleep(_DRAIN_CHECK)

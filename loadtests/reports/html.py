@@ -17,7 +17,7 @@ from judge.verdict import Outcome
 from loadtests.histogram import LatencyHistogram, merged
 from loadtests.reports import charts, words
 from loadtests.reports.plot import Scale
-from loadtests.result import Generator, Judgement, LoadReport, Spend, Task, Worker
+from loadtests.result import Generator, Judgement, LoadReport, Task, Worker
 from probes.text import moment
 
 SHAPE = {outcome: str(outcome) for outcome in Outcome}
@@ -134,13 +134,16 @@ def verdict(one: Judgement, report: LoadReport) -> Verdict:
     last = max(report.offered.duration, *(w.ends for w in one.windows), 1.0) if one.windows else 1.0
     x = Scale(0.0, last, 0.0, _INTERVAL)
     slid = tuple(
-        (x(w.begins), max(1.0, x(w.ends) - x(w.begins)), "bad", _window(w.begins, w.ends, w.good, w.total)) for w in one.windows if w.broken
+        (
+            x(w.begins),
+            max(1.0, x(w.ends) - x(w.begins)),
+            "bad",
+            f"breached from {w.begins:.0f} s to {w.ends:.0f} s: {w.total - w.good:,} of {w.total:,} bad",
+        )
+        for w in one.windows
+        if w.broken
     )
     return Verdict(one, SHAPE[one.outcome], words.WORD[one.outcome], promise, bad, words.percent(one.share), interval(one), slid)
-
-
-def _window(begins: float, ends: float, good: int, total: int) -> str:
-    return f"breached from {begins:.0f} s to {ends:.0f} s: {total - good:,} of {total:,} bad"
 
 
 def interval(one: Judgement) -> ProvenShare | None:
@@ -232,9 +235,5 @@ def about(report: LoadReport) -> Iterator[Fact]:
     yield Fact("parts", ", ".join(f"{period.name} {period.begins:g} s to {period.ends:g} s" for period in report.periods))
     yield Fact("ran", f"{moment(report.started)} to {moment(report.finished)[11:]}")
     for spend in report.spends:
-        yield Fact(f"of {spend.what}", _spend(spend))
-
-
-def _spend(spend: Spend) -> str:
-    allowed = f" of {spend.allowed:,.0f} in {words.duration(spend.per)}" if spend.allowed and spend.per else ""
-    return f"{math.ceil(spend.amount):,} {spend.unit}{allowed}, estimated before the start"
+        allowed = f" of {spend.allowed:,.0f} in {words.duration(spend.per)}" if spend.allowed and spend.per else ""
+        yield Fact(f"of {spend.what}", f"{math.ceil(spend.amount):,} {spend.unit}{allowed}, estimated before the start")

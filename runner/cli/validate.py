@@ -33,6 +33,8 @@ def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_
 
 def summary(plan: Plan) -> list[str]:
     """What the plan will do, one fact a line."""
+    from runner.config.rates import limits
+
     intervals = sorted({planned.check.interval for planned in plan.checks})
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
     runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
@@ -45,7 +47,23 @@ def summary(plan: Plan) -> list[str]:
         for step in script.steps
         if step.login is None and step.looks_like_login
     ]
-    return [runs, *off, *_alerts(plan), *_limits(plan), *guessed, *_shared_references(plan)]
+    rates = [
+        f"over its limit: {load.target} gets {load.asks:,.0f} requests in {setting(load.window)} and allows {load.limit:,.0f}; {load.hint}"
+        if load.over
+        else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {setting(load.window)}"
+        for load in limits(plan)
+    ]
+    # Which alert a failure raises, by the alerting rules.
+    says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
+    by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
+    return [
+        runs,
+        *off,
+        *[f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names],
+        *rates,
+        *guessed,
+        *_shared_references(plan),
+    ]
 
 
 def _summary_json(plan: Plan) -> dict[str, Any]:
@@ -81,13 +99,6 @@ def _runs(plan: Plan) -> float:
     return sum(DAY / planned.check.interval for planned in plan.checks if planned.check.interval)
 
 
-def _alerts(plan: Plan) -> list[str]:
-    """Which alert a failure raises, by the alerting rules."""
-    says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
-    by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
-    return [f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names]
-
-
 def _shared_references(plan: Plan) -> list[str]:
     """References that are asked as targets too: an outage of theirs would count as the runner's own network."""
     from urllib.parse import urlsplit
@@ -103,15 +114,4 @@ def _shared_references(plan: Plan) -> list[str]:
         "runner's network; write an address outside your system"
         for url in plan.references
         if (name := names.get(origin(url)[1:]))
-    ]
-
-
-def _limits(plan: Plan) -> list[str]:
-    from runner.config.rates import limits
-
-    return [
-        f"over its limit: {load.target} gets {load.asks:,.0f} requests in {setting(load.window)} and allows {load.limit:,.0f}; {load.hint}"
-        if load.over
-        else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {setting(load.window)}"
-        for load in limits(plan)
     ]

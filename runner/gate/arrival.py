@@ -183,7 +183,15 @@ class RevisionWait:
         """Whether the target arrived in time."""
         started, pause = self._clock.monotonic(), _FIRST_PAUSE
         while True:
-            all_right = await self._poll_addresses(progress)
+            # Every address once; the first response says which there are.
+            first = await progress.target.ask(self._engine)
+            addresses = [one for one in first.addresses() if one not in progress.unrouted] or [first.address]
+            all_right = self._record(progress, first, first.address or addresses[0])
+            for address in addresses:
+                if address and address != first.address and not self._stopped():
+                    response = await progress.target.ask(self._engine, address)
+                    all_right &= self._record(progress, response, address)
+            progress.streaks = {address: count for address, count in progress.streaks.items() if address in addresses}
             progress.waited = self._clock.monotonic() - started
             if progress.has_arrived:
                 return True
@@ -194,18 +202,6 @@ class RevisionWait:
                 self._display.say(progress.waiting_message())
                 await self._pause(min(pause, left))
                 pause = min(pause * _SLOWER, _LONGEST_PAUSE)
-
-    async def _poll_addresses(self, progress: TargetProgress) -> bool:
-        """Asks every address of the target once. Whether all of them answered as they should."""
-        first = await progress.target.ask(self._engine)
-        addresses = [one for one in first.addresses() if one not in progress.unrouted] or [first.address]
-        all_right = self._record(progress, first, first.address or addresses[0])
-        for address in addresses:
-            if address and address != first.address and not self._stopped():
-                response = await progress.target.ask(self._engine, address)
-                all_right &= self._record(progress, response, address)
-        progress.streaks = {address: count for address, count in progress.streaks.items() if address in addresses}
-        return all_right
 
     def _record(self, progress: TargetProgress, response: ProbeResponse, address: str) -> bool:
         right = progress.record_response(response, address)

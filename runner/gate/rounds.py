@@ -72,30 +72,26 @@ class Rounds:
         await self._revisions.read()
         while self._left > 0 and not self._stopped():
             started = self._clock.monotonic()
-            await self._judge_round()
+            round_ = await asyncio.gather(*(self._run(planned) for planned in self._checks))
+            await self._revisions.read()
+            if self._stopped():  # a run that was cut short isn't judged
+                round_ = [attempts for attempts in round_ if attempts[-1][0].reason is not Reason.CANCELLED]
+            latest = {seen.check.name: seen for attempts in round_ for seen in attempts[-1]}
+            hanging = dict.fromkeys(name for name, seen in latest.items() if hangs(seen))
+            for attempts in round_:
+                revision = self._revisions.revision_of([seen[0] for seen in attempts])
+                for same in zip(*attempts, strict=True):  # the attempts of the check, then those of each of its parts
+                    seen = tuple(replace(one, finding=finding(one, latest, hanging)) for one in same)
+                    self._runs[seen[0].check].append(Run(seen, revision))
+                    self._display.ran(seen[-1])
+            self._revisions.next_round()
+            self.done += 1
             next_at = max(self._clock.monotonic(), started + pace)
             self._left = self._left - 1 if span is None else _rounds_within(ends - next_at, pace)
             if self._left and not can_change(self.runs, rules, revision=self._settings.expect_revision):
                 self.cut, self._left = self._left, 0
             if self._left > 0:
                 await self._pause(next_at - self._clock.monotonic())
-
-    async def _judge_round(self) -> None:
-        """Runs every check, each run with the revision that answered it. A run that was cut short by a stop isn't judged."""
-        round_ = await asyncio.gather(*(self._run(planned) for planned in self._checks))
-        await self._revisions.read()
-        if self._stopped():
-            round_ = [attempts for attempts in round_ if attempts[-1][0].reason is not Reason.CANCELLED]
-        latest = {seen.check.name: seen for attempts in round_ for seen in attempts[-1]}
-        hanging = dict.fromkeys(name for name, seen in latest.items() if hangs(seen))
-        for attempts in round_:
-            revision = self._revisions.revision_of([seen[0] for seen in attempts])
-            for same in zip(*attempts, strict=True):  # the attempts of the check, then those of each of its parts
-                seen = tuple(replace(one, finding=finding(one, latest, hanging)) for one in same)
-                self._runs[seen[0].check].append(Run(seen, revision))
-                self._display.ran(seen[-1])
-        self._revisions.next_round()
-        self.done += 1
 
     async def _run(self, planned: Planned) -> list[tuple[Observation, ...]]:
         """One run of a check and its parts; after a failure with the re-checks that `confirm` asks for."""

@@ -93,7 +93,16 @@ def prepare(config: Path, options: LoadOptions, *, annotate: bool = False) -> Lo
         place = f"{config.name}:{plan.load.lines[target.name]}"
         unusable(f"This load is not allowed: target {target.name} does not set load: true ({place}). Nothing was sent.")
     order = _order(plan, scenario, target, options)
-    _judge(plan, target, order)
+    rate = peak(order.stages) if order.stages else 0.0
+    if rate > plan.load.rate:
+        unusable(f"{rate:g}/s is above the ceiling of {plan.load.rate:g}/s (load: ceiling:); nothing was sent")
+    if order.duration > plan.load.duration:
+        unusable(f"{order.duration:g}s is above the ceiling of {plan.load.duration:g}s (load: ceiling:); nothing was sent")
+    if why := unfillable(order):
+        unusable(f"scenario {order.scenario}: {why}; nothing was sent")
+    for name, method, path in asks_of(order.tasks):
+        if refusal := target.refusal(method, target.url.rstrip("/") + path):
+            unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")
     return LoadRun(plan, target, order)
 
 
@@ -178,17 +187,3 @@ def _spends(plan: Plan, target: Target, order: Order) -> tuple[Spend, ...]:
 
 def _counts(rule: Rule, base: str, method: str, path: str) -> bool:
     return rule.matches(method, plain_path(base + path))
-
-
-def _judge(plan: Plan, target: Target, order: Order) -> None:
-    """The run against the ceiling, and every request of the mix against the target's own rules."""
-    rate = peak(order.stages) if order.stages else 0.0
-    if rate > plan.load.rate:
-        unusable(f"{rate:g}/s is above the ceiling of {plan.load.rate:g}/s (load: ceiling:); nothing was sent")
-    if order.duration > plan.load.duration:
-        unusable(f"{order.duration:g}s is above the ceiling of {plan.load.duration:g}s (load: ceiling:); nothing was sent")
-    if why := unfillable(order):
-        unusable(f"scenario {order.scenario}: {why}; nothing was sent")
-    for name, method, path in asks_of(order.tasks):
-        if refusal := target.refusal(method, target.url.rstrip("/") + path):
-            unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")

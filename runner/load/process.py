@@ -26,7 +26,22 @@ OnProgress = Callable[[Progress], None]
 def run_load(state: Path | None, redactor: Redactor, order: Order, *, on_progress: OnProgress) -> LoadReport:
     """Runs one order; no text of the report holds a secret. Raises QuotaRefused where a limit has no room for all: nothing is sent."""
     taken = asyncio.run(acquire(state, order.spends, order.duration + order.drain))
-    report = _send(order, redactor, on_progress)
+    command = [sys.executable, "-m", "loadtests"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
+        assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
+        process.stdin.write(as_json(order))
+        process.stdin.close()
+        # SIGTERM, as containers are stopped by, ends that process as a Ctrl-C does: it judges what there is.
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            report = _read_report(process, redactor, on_progress)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if report is None:
+        if process.returncode == 2:  # noqa: PLR2004 - it has printed what was wrong with its order
+            raise click.exceptions.Exit(2)
+        click.echo(f"INCONCLUSIVE  the sending process ended with exit code {process.returncode} and without a report", err=True)
+        raise click.exceptions.Exit(3)
     if taken:
         try:
             asyncio.run(settle(state, taken, report))
@@ -59,29 +74,6 @@ def most_that_holds(rate: float, ceiling: float, order_at: Callable[[float], Ord
             trial = moves.send(reports[trial.rate])
         except StopIteration as over:
             return shown(over.value, reports)
-
-
-def _send(order: Order, redactor: Redactor, on_progress: OnProgress) -> LoadReport:
-    """Starts the process that sends, passes its progress on, and returns its report.
-
-    SIGTERM, as containers are stopped by, ends that process as a Ctrl-C does: it judges what there is.
-    """
-    command = [sys.executable, "-m", "loadtests"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
-        assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
-        process.stdin.write(as_json(order))
-        process.stdin.close()
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            report = _read_report(process, redactor, on_progress)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    if report is None:
-        if process.returncode == 2:  # noqa: PLR2004 - it has printed what was wrong with its order
-            raise click.exceptions.Exit(2)
-        click.echo(f"INCONCLUSIVE  the sending process ended with exit code {process.returncode} and without a report", err=True)
-        raise click.exceptions.Exit(3)
-    return report
 
 
 def _read_report(process: subprocess.Popen[str], redactor: Redactor, on_progress: OnProgress) -> LoadReport | None:

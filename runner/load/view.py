@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -39,21 +39,19 @@ class View:
     def show(self, now: Progress) -> None:
         """Draws the bar again; without a terminal prints a line every `every` seconds."""
         if self._live is not None:
-            self._live.update(_bar(self._scenario, now, wide=self._console.width >= _WIDE), refresh=True)
+            done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
+            when, _, figures = now_line(now).partition(" · ")
+            text = Text.assemble(
+                (self._scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), f"  {when}", overflow="ellipsis"
+            )
+            text.append(f" · {figures}" if self._console.width >= _WIDE else f"\n  {figures}")
+            for line in budget_line(now):
+                text.append(f"\n  {line}", style="red" if max(now.budget.values()) > _FULL else "dim")
+            text.no_wrap = True
+            self._live.update(text, refresh=True)
         elif now.at >= self._due or now.at + self._every < self._due:  # the second: another run of a search has begun
             self._due = now.at + self._every
             self._console.print("\n".join(("  ".join((self._scenario, now_line(now))), *budget_line(now))), soft_wrap=True, markup=False)
-
-
-def _bar(scenario: str, now: Progress, *, wide: bool) -> RenderableType:
-    done = round(_BAR * min(1.0, now.at / now.duration)) if now.duration else _BAR
-    when, _, figures = now_line(now).partition(" · ")
-    text = Text.assemble((scenario, "bold"), "  ", ("█" * done, "cyan"), ("░" * (_BAR - done), "dim"), f"  {when}", overflow="ellipsis")
-    text.append(f" · {figures}" if wide else f"\n  {figures}")
-    for line in budget_line(now):
-        text.append(f"\n  {line}", style="red" if max(now.budget.values()) > _FULL else "dim")
-    text.no_wrap = True
-    return text
 
 
 def now_line(now: Progress) -> str:

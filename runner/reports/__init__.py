@@ -48,7 +48,9 @@ def formats() -> dict[str, Format]:
 def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:
     """Writes a report to a file, or to `out` where the file is `-`, and into the files that the environment names. Raises OSError."""
     if folder := environ.get(form.paths_from, ""):
-        report = replace(report, file=_path_from(folder, report.file))
+        # What lies elsewhere, or on no disk of this machine (a runner's own file), keeps its path.
+        path, above = Path(report.file).resolve(), Path(folder).resolve()
+        report = replace(report, file=path.relative_to(above).as_posix() if path.exists() and path.is_relative_to(above) else report.file)
     text = form.write(report)
     if file == "-":
         out(text)
@@ -61,9 +63,3 @@ def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, st
             room = appended.cap - (shared.stat().st_size if shared.exists() else 0)
             with shared.open("a", encoding="utf-8") as opened:
                 opened.write(appended.write(report, room))
-
-
-def _path_from(folder: str, file: str) -> str:
-    """The path of a file from a folder above it; as it is where it lies elsewhere, or isn't on this machine (a runner's own file)."""
-    path, above = Path(file).resolve(), Path(folder).resolve()
-    return path.relative_to(above).as_posix() if path.exists() and path.is_relative_to(above) else file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from judge.report import CheckRow, Report
+from judge.report import Report
 from judge.verdict import Outcome
 from runner.reports import Format
 
@@ -25,19 +25,15 @@ def pieces(report: Report) -> Iterator[str]:
         yield f"- **{escaped(reason.text)}**{_place(report.file, reason.line)}\n"
     yield "\n| check | verdict | runs passed | why | SLOs |\n|---|---|---:|---|---|\n"
     for row in sorted(report.checks, key=lambda row: (not row.counts_against, row.verdict is Outcome.PASS)):
-        yield _row(row, report.file)
+        why = [row.why, *(f"flaky: {text}" for text in row.flaky), row.finding]
+        slos = "<br>".join(f"{escaped(name)} {slo.state} {slo.good:,}/{slo.total:,}" for name, slo in (row.slo or {}).items())
+        verdict = _WORDS[row.verdict] + ("" if row.required else " (optional)")
+        place = "" if row.verdict is Outcome.PASS else _place(report.file, row.line)
+        shown = "<br>".join(escaped(text) for text in why if text)
+        yield f"| {escaped(row.check)} | {verdict} | {row.passed:,} of {row.runs + row.strays:,} | {shown}{place} | {slos} |\n"
     yield "\n"
     for text in (*report.preamble, *(note.text for note in report.notes)):
         yield f"- {escaped(text)}\n"
-
-
-def _row(row: CheckRow, file: str) -> str:
-    why = [row.why, *(f"flaky: {text}" for text in row.flaky), row.finding]
-    slos = "<br>".join(f"{escaped(name)} {slo.state} {slo.good:,}/{slo.total:,}" for name, slo in (row.slo or {}).items())
-    verdict = _WORDS[row.verdict] + ("" if row.required else " (optional)")
-    place = "" if row.verdict is Outcome.PASS else _place(file, row.line)
-    shown = "<br>".join(escaped(text) for text in why if text)
-    return f"| {escaped(row.check)} | {verdict} | {row.passed:,} of {row.runs + row.strays:,} | {shown}{place} | {slos} |\n"
 
 
 def _place(file: str, line: int) -> str:

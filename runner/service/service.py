@@ -27,7 +27,6 @@ from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
-from runner.log import Log
 from runner.service.background import BackgroundJobs
 from runner.service.deployments import REVISIONS, SEND, Deployments
 from runner.service.reload import Reload
@@ -79,7 +78,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._down = Down()
         self.registry = Registry()
-        self.metrics = Metrics(self.registry, clock, version)
+        self.metrics = metrics = Metrics(self.registry, clock, version)
         self.health = Health(plan, clock)
         self.evidence = Evidence()
         self.journal = Journal(
@@ -87,38 +86,25 @@ class Service:
             service=plan.service,
             clock=clock,
             form=form,
-            counted=self.metrics.logged,
-            failed=lambda: self.metrics.sink_failed("journal"),
+            counted=metrics.logged,
+            failed=lambda: metrics.sink_failed("journal"),
             redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
         )
-        self.log: Log = self.journal.log
-        self.refusals = Refusals(self.metrics, self.log)
+        self.log = log = self.journal.log
+        self.refusals = Refusals(metrics, log)
         self.deployments = Deployments(
-            lambda: self.plan,
-            self._execute,
-            health=lambda: self.health,
-            metrics=self.metrics,
-            ledger=ledger,
-            file=file,
-            clock=clock,
-            log=self.log,
+            lambda: self.plan, self._execute, health=lambda: self.health, metrics=metrics, ledger=ledger, file=file, clock=clock, log=log
         )
         self.gates = Gates(self.deployments.prepare, clock)
         self.emit = self._join_sinks(extra)
-        self.metrics.state_durable(ledger.durable)
-        ledger.failed = lambda: self.metrics.sink_failed("state")
+        metrics.state_durable(ledger.durable)
+        ledger.failed = lambda: metrics.sink_failed("state")
         ledger.watch(self._state_changed)
-        self.diagnosis = Diagnosis(self.emit.found, clock, self.log)
+        self.diagnosis = Diagnosis(self.emit.found, clock, log)
         cadences = APSchedulerCadences(clock)
         self.background = BackgroundJobs(cadences)
         self.schedule = Schedule(
-            emit=self.take,
-            missed=self.metrics.missed,
-            lagged=self.metrics.lagged,
-            clock=clock,
-            timer=LoopTimer(),
-            cadences=cadences,
-            log=self.log,
+            emit=self.take, missed=metrics.missed, lagged=metrics.lagged, clock=clock, timer=LoopTimer(), cadences=cadences, log=log
         )
 
     def _join_sinks(self, extra: Sequence[tuple[str, LastingSink]]) -> Emit:

@@ -150,7 +150,10 @@ class Routes:
         if (refused := refuse_operating(request, self.server())) is not None:
             return refused
         try:
-            gate = self.gates.begin(await _read_request(request), request.headers.get("idempotency-key", ""))
+            body = await body_within(request, LONGEST)
+            if body is None:
+                raise ValueError(f"a request may have at most {LONGEST:,} bytes")
+            gate = self.gates.begin(json_object(body or b"{}"), request.headers.get("idempotency-key", ""))
         except BusyError as busy:
             return JSONResponse({"error": f"another gate is running: {busy}", "id": str(busy)}, 409)
         except ValueError as error:
@@ -192,13 +195,6 @@ async def _wait_for_lines(gate: _Gate, after: float, wait: float) -> None:
     gate.changed.clear()
     with suppress(TimeoutError):
         await asyncio.wait_for(gate.changed.wait(), wait)
-
-
-async def _read_request(request: Request) -> Mapping[str, Any]:
-    body = await body_within(request, LONGEST)
-    if body is None:
-        raise ValueError(f"a request may have at most {LONGEST:,} bytes")
-    return json_object(body or b"{}")
 
 
 def _state(gate: _Gate) -> str:
