@@ -92,7 +92,14 @@ class Front:
         if self._world.closing.is_set():
             response: Response | None = error(self._world.clock.time(), 503, "The service is shutting down")
         elif "api-reset" in faults:
-            await self._half(passage, send)
+            # Half a response, then a reset.
+            length = str(2 * len(HALF)).encode()
+            head = [(b"content-type", b"application/json"), (b"content-length", length)]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": HALF, "more_body": True})
+            await self._world.pause(0.05)  # the half gets through before the reset does
+            passage.line.reset()
+            await passage.line.gone.wait()
             return
         else:
             response = await self._refusal(passage)
@@ -145,16 +152,6 @@ class Front:
         passage.extra["Retry-After"] = str(wait)
         details = {"retry_after": wait, "limit": HOURLY, "window_seconds": 3600, "limit_type": "per_ip", "burst_active": False}
         return error(self._world.clock.time(), 429, "Rate limit exceeded", code="rate_limit_exceeded", details=details)
-
-    async def _half(self, passage: _Passage, send: Send) -> None:
-        """Half an answer, then a reset."""
-        length = str(2 * len(HALF)).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", length)]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": HALF, "more_body": True})
-        await self._world.pause(0.05)  # the half gets through before the reset does
-        passage.line.reset()
-        await passage.line.gone.wait()
 
     def _add_headers(self, headers: MutableHeaders, passage: _Passage) -> None:
         seconds = self._world.clock.monotonic() - passage.started

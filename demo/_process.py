@@ -129,18 +129,15 @@ class Server(ABC):
                 self.folder = _binaries.make_folder(self._account)
                 self._guard = Guard(self.folder)
                 self.prepare(self.folder)
-            self._launch(self.folder)
-
-    def _launch(self, folder: Path) -> None:
-        ports = [self.port] if self.port else [self.find_port() for _ in range(TRIES)]
-        for port in ports:
-            try:
-                self._spawn(folder, port)
-            except PortTaken:
-                continue
-            self.port = port
-            return
-        raise RuntimeError(f"{type(self).__name__}: no free port: another process listens on {', '.join(map(str, ports))}")
+            ports = [self.port] if self.port else [self.find_port() for _ in range(TRIES)]
+            for port in ports:
+                try:
+                    self._spawn(self.folder, port)
+                except PortTaken:
+                    continue
+                self.port = port
+                return
+            raise RuntimeError(f"{type(self).__name__}: no free port: another process listens on {', '.join(map(str, ports))}")
 
     def _spawn(self, folder: Path, port: int) -> None:
         log = folder / "server.log"

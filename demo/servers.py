@@ -75,7 +75,16 @@ class PostgresServer(Server):
         """As Server.start; the first start makes the database and its roles as well."""
         await super().start()
         if not self._made:
-            await self._make_database()
+            await self._as_owner(
+                f"CREATE ROLE {APPLICATION} LOGIN PASSWORD {_literal(self.passwords[APPLICATION])}",
+                f"CREATE ROLE {PROBE} LOGIN PASSWORD {_literal(self.passwords[PROBE])} CONNECTION LIMIT {PROBE_CONNECTIONS}",
+                f"ALTER ROLE {PROBE} SET default_transaction_read_only = on",
+                f"ALTER ROLE {PROBE} SET statement_timeout = '5s'",
+                f"CREATE DATABASE {DATABASE} OWNER {APPLICATION}",
+                f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
+                f"GRANT CONNECT ON DATABASE {DATABASE} TO {PROBE}",
+                database="postgres",
+            )
             self._made = True
 
     async def change_password(self, role: str = PROBE, password: str | None = None) -> str:
@@ -87,18 +96,6 @@ class PostgresServer(Server):
     async def restore_password(self, role: str = PROBE) -> None:
         """Gives a role the password back that it was made with."""
         await self.change_password(role, self.passwords[role])
-
-    async def _make_database(self) -> None:
-        await self._as_owner(
-            f"CREATE ROLE {APPLICATION} LOGIN PASSWORD {_literal(self.passwords[APPLICATION])}",
-            f"CREATE ROLE {PROBE} LOGIN PASSWORD {_literal(self.passwords[PROBE])} CONNECTION LIMIT {PROBE_CONNECTIONS}",
-            f"ALTER ROLE {PROBE} SET default_transaction_read_only = on",
-            f"ALTER ROLE {PROBE} SET statement_timeout = '5s'",
-            f"CREATE DATABASE {DATABASE} OWNER {APPLICATION}",
-            f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
-            f"GRANT CONNECT ON DATABASE {DATABASE} TO {PROBE}",
-            database="postgres",
-        )
 
     async def _as_owner(self, *statements: str, database: str = DATABASE) -> None:
         connection = await asyncpg.connect(self.dsn_of(OWNER, database), timeout=10, ssl=False)

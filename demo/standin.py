@@ -97,7 +97,17 @@ class StandIn:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._start()
+            self.folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="outrider-standin-"))
+            guard = await asyncio.to_thread(Guard, self.folder)
+            self._stack.push_async_callback(asyncio.to_thread, guard.dismiss)
+            self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, self.folder, ignore_errors=True)
+            await asyncio.to_thread(self._fill, self.folder)
+            await (self._borrow() if self._borrowed else self._start_servers())
+            self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 - plain HTTP on loopback
+            self._stack.push_async_callback(self._client.aclose)
+            await self._start_sites()
+            for name in self._wanted:
+                await self.switch_on(name)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -175,19 +185,6 @@ class StandIn:
                 self.world.faults.discard(name)
             return True
 
-    async def _start(self) -> None:
-        self.folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="outrider-standin-"))
-        guard = await asyncio.to_thread(Guard, self.folder)
-        self._stack.push_async_callback(asyncio.to_thread, guard.dismiss)
-        self._stack.push_async_callback(asyncio.to_thread, shutil.rmtree, self.folder, ignore_errors=True)
-        await asyncio.to_thread(self._fill, self.folder)
-        await (self._borrow() if self._borrowed else self._start_servers())
-        self._client = await asyncio.to_thread(lambda: httpx.AsyncClient(trust_env=False, verify=False))  # noqa: S501 - plain HTTP on loopback
-        self._stack.push_async_callback(self._client.aclose)
-        await self._start_sites()
-        for name in self._wanted:
-            await self.switch_on(name)
-
     async def _start_servers(self) -> None:
         started = await asyncio.gather(*map(self._stack.enter_async_context, (self.postgres, self.redis)), return_exceptions=True)
         for outcome in started:
@@ -219,24 +216,26 @@ class StandIn:
         self.ai_site = await self._serve(Site(Model(self.world).app()))
         self.opentable_site = await self._serve(Site(OpenTable(self.world).app()))
         self.recreation_site = await self._serve(Site(Recreation(self.world).app()))
-        self._reference_site = await self._serve(Site(_references()))
+
+        # What stands for the rest of the internet: it is there whatever happens to the application.
+        async def nothing(_: Request) -> Response:
+            return Response(status_code=204)
+
+        self._reference_site = await self._serve(Site(Starlette(routes=[Route("/generate_204", nothing), Route("/", nothing)])))
         partners = {"opentable": self.opentable_site.url + OPENTABLE_BASE, "recreation": self.recreation_site.url + RECREATION_BASE}
         self.api = Api(self.world, database=database, cache=cache, client=self._client, ai_url=self.ai_site.url, partners=partners)
         self.api_site = await self._serve(Site(self.api, port=self._ports[0]))
         self.tls_site = await self._serve(Site(self.api, port=self._ports[1], tls=self._tls))
         if self._control_file is not None:
-            await self._start_control(self._control_file)
+            control = Control(self._switch, lambda: self.on)
+            site = await self._serve(Site(control.app()))
+            await asyncio.to_thread(announce, self._control_file, site.url, control.token)
+            self._stack.push_async_callback(asyncio.to_thread, withdraw, self._control_file, control.token)
 
     async def _serve(self, site: Site) -> Site:
         await site.start()
         self._sites.append(site)
         return site
-
-    async def _start_control(self, file: Path) -> None:
-        control = Control(self._switch, lambda: self.on)
-        site = await self._serve(Site(control.app()))
-        await asyncio.to_thread(announce, file, site.url, control.token)
-        self._stack.push_async_callback(asyncio.to_thread, withdraw, file, control.token)
 
     async def _leave(self, database: Database) -> None:
         """Nobody waits any more, not even for a frozen database; then every port closes."""
@@ -247,12 +246,3 @@ class StandIn:
                 await self.switch_off(name)
         await asyncio.gather(*(site.stop() for site in self._sites))
         database.close()
-
-
-def _references() -> Starlette:
-    """What stands for the rest of the internet: it is there whatever happens to the application."""
-
-    async def nothing(_: Request) -> Response:
-        return Response(status_code=204)
-
-    return Starlette(routes=[Route("/generate_204", nothing), Route("/", nothing)])

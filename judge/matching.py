@@ -48,7 +48,12 @@ class Secrets:
             if len(raw) <= _LONG:
                 forms.update(_forms(value, raw))
             else:
-                self._add_blocks(raw)
+                for at in range(0, len(raw) - _BLOCK + 1, _BLOCK):
+                    block = raw[at : at + _BLOCK]
+                    if len(set(block)) >= _LEAST_SIGNS:
+                        self._blocks.setdefault(block, (raw, at))
+                self._heads[raw[:HEAD]].append(raw[:_LONG])
+                self._tails[raw[-HEAD:]].append(raw[-_LONG:])
         for form in sorted(forms):
             if len(form) > HEAD:
                 self._heads[form[:HEAD]].append(form)
@@ -58,14 +63,6 @@ class Secrets:
         self._begun = list(_patterns(sorted({*self._heads, *self._tails})))
         self._longest = max((len(form) for found in self._heads.values() for form in found), default=0)
         self.size = 40 * sum(map(len, forms)) + 150 * len(self._blocks) + sum(map(len, {secret for secret, _ in self._blocks.values()}))
-
-    def _add_blocks(self, raw: bytes) -> None:
-        for at in range(0, len(raw) - _BLOCK + 1, _BLOCK):
-            block = raw[at : at + _BLOCK]
-            if len(set(block)) >= _LEAST_SIGNS:
-                self._blocks.setdefault(block, (raw, at))
-        self._heads[raw[:HEAD]].append(raw[:_LONG])
-        self._tails[raw[-HEAD:]].append(raw[-_LONG:])
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """Where secrets and pieces of them stand in a text."""

@@ -79,7 +79,12 @@ class Auth:
             raise self._locked(wait)
         user = await self._database.login(email, password)
         if user is None or ("login-refused" in self._world.faults and email == PROBE_USER):
-            raise self._refused(self.lockout.failed(key))
+            left = self.lockout.failed(key)
+            self._meter.logins_failed.labels("password").inc()
+            if left <= 0:
+                self._meter.incidents.labels("lockout").inc()
+            message = f"Incorrect email or password. {max(left, 0)} attempts left"
+            raise Trouble(401, message, details={"attempts_left": max(left, 0)}, headers={"WWW-Authenticate": "Bearer"})
         self.lockout.forget(key)
         token = secrets.token_urlsafe(32)
         self._sessions[token] = _Session(user, self._world.clock.time() + WEEK)
@@ -87,13 +92,6 @@ class Auth:
         response = JSONResponse(body)
         response.set_cookie("session_id", secrets.token_urlsafe(16), httponly=True, samesite="lax", secure=True)
         return response
-
-    def _refused(self, left: int) -> Trouble:
-        self._meter.logins_failed.labels("password").inc()
-        if left <= 0:
-            self._meter.incidents.labels("lockout").inc()
-        message = f"Incorrect email or password. {max(left, 0)} attempts left"
-        return Trouble(401, message, details={"attempts_left": max(left, 0)}, headers={"WWW-Authenticate": "Bearer"})
 
     @staticmethod
     def _locked(wait: float) -> Trouble:

@@ -89,7 +89,8 @@ class Bookings:
         tables = await self._get("opentable", "restaurants/search", {**where, "party_size": form.party_size, "date": form.date})
         camps = await self._get("recreation", "facilities", {**where, "radius": 25, "limit": 10})
         results = [_table(found) for found in (tables or {}).get("restaurants", [])] + [
-            _camp(found) for found in (camps or {}).get("RECDATA", [])
+            {"provider": "recreation", "venueId": found.get("FacilityID"), "name": found.get("FacilityName"), "cuisine": None}
+            for found in (camps or {}).get("RECDATA", [])
         ]
         return JSONResponse({"results": results, "total": len(results)})
 
@@ -134,7 +135,3 @@ def _table(found: dict[str, Any]) -> dict[str, Any]:
         "distance": "distance",
     }
     return {"provider": "opentable", **{ours: found.get(theirs) for ours, theirs in names.items()}}
-
-
-def _camp(found: dict[str, Any]) -> dict[str, Any]:
-    return {"provider": "recreation", "venueId": found.get("FacilityID"), "name": found.get("FacilityName"), "cuisine": None}

@@ -86,28 +86,12 @@ class Trips:
         form, user = await body_of(request, StoryForm), self._auth.user_of(request)
         if user is None and (form.save or form.style not in ("default", "family")):
             raise Trouble(403, "This storytelling style is only available for authenticated users.")
-        key, lazy = _key(form), "story-cached" in self._world.faults
+        what = [form.location.model_dump(), sorted(form.interests), form.style]
+        key, lazy = "story:" + hashlib.sha256(json.dumps(what).encode()).hexdigest(), "story-cached" in self._world.faults
         kept = await self._cache.get(key) if lazy or not form.force_refresh else None
         if kept is not None:
             return JSONResponse({**kept, "from_cache": True})
         self._count(user)
-        body = await self._write(form)
-        if not body["metadata"]["is_fallback"]:
-            await self._cache.put(key, body, KEPT)
-        if form.save and user is not None:
-            sql = "INSERT INTO stories (id, user_id, body) VALUES ($1, $2, $3) RETURNING id"
-            await self._database.row(sql, uuid.UUID(body["id"]), user.id, body["text"])
-        return JSONResponse({**body, "saved": form.save, "from_cache": lazy})  # lazy: its cache is always warm
-
-    def _count(self, user: User | None) -> None:
-        if user is None or not self._world.limits or self.stories.take(user.email):
-            return
-        wait = max(1, round(self.stories.wait()))
-        self._meter.limited.labels("/api/stories/generate", "standard").inc()
-        details = {"limit": STORIES_A_DAY, "retry_after": wait}
-        raise Trouble(429, f"Daily limit of {STORIES_A_DAY} stories reached", details=details, headers={"Retry-After": str(wait)})
-
-    async def _write(self, form: StoryForm) -> dict[str, Any]:
         start = self._world.clock.monotonic()
         text = await self._ask_model(form)
         seconds = self._world.clock.monotonic() - start
@@ -122,7 +106,22 @@ class Trips:
             "is_fallback": canned,
         }
         whole = {"location": form.location.model_dump(), "interests": form.interests, "style": form.style}
-        return {"id": str(uuid.uuid4()), "text": story, **whole, "metadata": metadata, "saved": False}
+        number = uuid.uuid4()
+        body = {"id": str(number), "text": story, **whole, "metadata": metadata, "saved": False}
+        if not canned:
+            await self._cache.put(key, body, KEPT)
+        if form.save and user is not None:
+            sql = "INSERT INTO stories (id, user_id, body) VALUES ($1, $2, $3) RETURNING id"
+            await self._database.row(sql, number, user.id, story)
+        return JSONResponse({**body, "saved": form.save, "from_cache": lazy})  # lazy: its cache is always warm
+
+    def _count(self, user: User | None) -> None:
+        if user is None or not self._world.limits or self.stories.take(user.email):
+            return
+        wait = max(1, round(self.stories.wait()))
+        self._meter.limited.labels("/api/stories/generate", "standard").inc()
+        details = {"limit": STORIES_A_DAY, "retry_after": wait}
+        raise Trouble(429, f"Daily limit of {STORIES_A_DAY} stories reached", details=details, headers={"Retry-After": str(wait)})
 
     async def _ask_model(self, form: StoryForm) -> str | None:
         """The model's text, or None when it fails in whatever way: the caller covers it up, as the real one does."""
@@ -139,11 +138,6 @@ class Trips:
             return str(response.json()["candidates"][0]["content"]["parts"][0]["text"])
         except (httpx.HTTPError, ValueError, LookupError):
             return None
-
-
-def _key(form: StoryForm) -> str:
-    what = [form.location.model_dump(), sorted(form.interests), form.style]
-    return "story:" + hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _place(name: str) -> tuple[str, float, float]:

@@ -280,17 +280,14 @@ class _WebSocketDialogue:
         for number, turn in enumerate(turns, 1):
             self._ctx.step = str(number)
             with self._ctx.phase("dialogue") as interval:
-                await self._turn(turn)
+                if (message := turn.message()) is not None:
+                    await self._socket.send(message)
+                if turn.close is not None:
+                    await self._socket.closed(turn.close)
+                elif turn.expect is not None:
+                    await self._expect(turn.expect, turn.among)
                 interval.end = max(interval.start, self._stream.last_read_at)
         self._ctx.step = ""
-
-    async def _turn(self, turn: Turn) -> None:
-        if (message := turn.message()) is not None:
-            await self._socket.send(message)
-        if turn.close is not None:
-            await self._socket.closed(turn.close)
-        elif turn.expect is not None:
-            await self._expect(turn.expect, turn.among)
 
     async def _expect(self, wanted: Message, among: int) -> None:
         self._ctx.facts[DUE_TO_REGEX] = bool(wanted.regex)  # stays true where no message comes
