@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from runner.grafana import Deployment, Grafana, Kept, Patience, Recorder, Settings, Spool
 from runner.grafana.transport import http_client
 from tests.support.clock import FakeClock
-from tests.support.grafana import TOKEN
+from tests.support.grafana import TOKEN, StandInGrafana
 
 STARTED = 1_795_521_600.0  # 2026-11-24 12:00:00 UTC
 FINISHED = STARTED + 95.5
+TAGS = {"deployment", "service:roadtrip", "environment:production", "version:1.4.2", "revision:3f2c91a", "id:github/acme/roadtrip/1/1"}
 
 
 @dataclass
@@ -73,3 +74,8 @@ def release(number: int = 1, **more: Any) -> Deployment:
 def done(number: int = 1, **more: Any) -> Deployment:
     """The same, passed."""
     return release(number, **{"finished": FINISHED, "verdict": "pass"} | more)
+
+
+def shown(grafana: StandInGrafana) -> list[tuple[float, float, set[str]]]:
+    """Start, end and tags of all that stands in Grafana."""
+    return [(a["time"] / 1000, a.get("timeEnd", a["time"]) / 1000, set(a["tags"])) for a in grafana.regions()]

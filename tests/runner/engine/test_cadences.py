@@ -9,7 +9,7 @@ from runner.config.plan import Planned
 from runner.config.slots import fraction
 from runner.engine.cadences import APSchedulerCadences, LoopTimer
 from runner.engine.schedule import Schedule
-from tests.runner.engine.test_schedule import plan, planned
+from tests.support.scheduling import plan, planned
 
 
 async def test_it_runs_by_apscheduler_and_the_loop() -> None:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge.observation import Check, Observation
-from probes.core import QuotaRefused, Reason, Result, Verdict
-from probes.probe import Context, Probe
+from judge.observation import Observation
+from probes.core import QuotaRefused, Reason, Verdict
 from runner.config.cron import zone
-from runner.config.plan import Cron, Every, Plan, Planned
+from runner.config.plan import Cron, Planned
 from runner.config.slots import fraction, grace
-from runner.engine.schedule import CAP, Schedule
 from runner.state import StateRefused
 from tests.support.clock import NOON
-from tests.support.properties import AS_FOUND
-from tests.support.simulation import Simulation
+from tests.support.scheduling import Runs, World, plan, planned, slots_of
 
 HOUR = 3600.0
 
@@ -34,96 +31,14 @@ def _zones() -> Iterator[None]:
     kept.clear()
 
 
-class Nothing(Probe):
-    def address(self) -> str:
-        return "nowhere"
-
-    async def run(self, ctx: Context) -> Result:
-        return Result.passed()
-
-
-def planned(name: str, interval: float = 30.0, *, cron: Cron | None = None, mark: str = "a") -> Planned:
-    """A check to be scheduled."""
-    check = Check(name, "nothing", 1, interval=interval, timeout=5.0)
-    return Planned(check, Nothing(), cron or Every(interval), 5.0, f"{name} {interval} {cron} {mark}")
-
-
-def plan(*checks: Planned) -> Plan:
-    """A plan of them."""
-    return Plan("svc", "test", "here", checks)
-
-
-class Runs:
-    """Observes by taking simulated time, and notes when."""
-
-    def __init__(self, simulation: Simulation, takes: float = 0.0) -> None:
-        self.simulation = simulation
-        self.takes = takes
-        self.began: list[tuple[str, float]] = []
-        self.cut = False
-        self.raises: dict[str, Exception] = {}
-        self._cut = asyncio.Event()
-
-    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
-        at = self.simulation.time()
-        self.began.append((planned.check.name, at))
-        if planned.check.name in self.raises:
-            raise self.raises[planned.check.name]
-        if self.takes:
-            await self.simulation.sleep(self.takes)
-        return (Observation(planned.check, Verdict.PASS, None, "", at, self.takes, lag=lag),)
-
-    def cut_short(self) -> None:
-        self.cut = True
-
-    def of(self, name: str) -> list[float]:
-        return [at for seen, at in self.began if seen == name]
-
-
-class World:
-    """A schedule in simulated time, and what it said."""
-
-    def __init__(self, *, takes: float = 0.0, cap: int = CAP, seen: dict[str, float] | None = None, now: float = NOON) -> None:
-        self.simulation = Simulation(now, real=False)
-        self.last_seen = seen
-        self.runs = Runs(self.simulation, takes)
-        self.emitted: list[Observation] = []
-        self.missed: list[tuple[str, str]] = []
-        self.lags: list[float] = []
-        self.logged: list[str] = []
-        self.schedule = Schedule(
-            emit=self.emitted.append,
-            missed=lambda check, reason: self.missed.append((check.name, reason)),
-            lagged=self.lags.append,
-            clock=self.simulation,
-            timer=self.simulation,
-            cadences=self.simulation,
-            cap=cap,
-            log=lambda _, message: self.logged.append(message),
-        )
-
-    def start(self, *checks: Planned) -> None:
-        self.schedule.start(plan(*checks), self.runs, self.last_seen)
-
-
-def _slots(name: str, interval: float, begin: float, end: float) -> list[float]:
-    phase = fraction(name) * interval
-    first = int((begin - phase) // interval) + 1
-    found = []
-    while (due := first * interval + phase) <= end:
-        found.append(due)
-        first += 1
-    return found
-
-
-async def test_each_check_runs_once_in_each_of_its_slots() -> None:
+async def test_each_check_runs_once_in_each_of_itsslots_of() -> None:
     """Within an hour each check runs at its own phase of each interval, and at no other moment, from the epoch's rhythm."""
     intervals = {"a": 15.0, "b": 30.0, "c": 30.0, "d": 300.0, "e": 1.0, "f": 7.5, "g": 3 * HOUR}
     world = World(seen=dict.fromkeys(intervals, NOON - 0.01))
     world.start(*(planned(name, interval) for name, interval in intervals.items()))
     await world.simulation.run_for(HOUR)
     for name, interval in intervals.items():
-        assert world.runs.of(name) == pytest.approx(_slots(name, interval, NOON, NOON + HOUR), abs=1e-3), name
+        assert world.runs.of(name) == pytest.approx(slots_of(name, interval, NOON, NOON + HOUR), abs=1e-3), name
     assert world.missed == []
     assert max(world.lags) < 1e-6
 
@@ -134,7 +49,7 @@ async def test_a_check_not_seen_lately_runs_soon() -> None:
     world.start(planned("old", 300), planned("fresh", 300), planned("never", 300), planned("future", 300), planned("quick", 2))
     await world.simulation.run_for(10)
     ran = Counter(name for name, _ in world.runs.began)
-    slot_of_fresh = len(_slots("fresh", 300, NOON, NOON + 10))
+    slot_of_fresh = len(slots_of("fresh", 300, NOON, NOON + 10))
     assert {name: ran[name] for name in ("old", "never", "future")} == {"old": 1, "never": 1, "future": 1}
     assert ran["fresh"] == slot_of_fresh
     assert world.runs.of("quick")[0] <= NOON + 2
@@ -147,7 +62,7 @@ async def test_after_its_first_run_a_check_misses_no_slot() -> None:
     world.start(*(planned(name, 30) for name in names))
     await world.simulation.run_for(300)
     for name in names:
-        slots = _slots(name, 30, NOON, NOON + 300)
+        slots = slots_of(name, 30, NOON, NOON + 300)
         first = [] if slots[0] <= world.runs.of(name)[0] + 1e-3 else world.runs.of(name)[:1]
         assert world.runs.of(name) == pytest.approx(first + slots, abs=1e-3)
     assert world.missed == []
@@ -161,7 +76,7 @@ async def test_very_many_checks_share_their_ticks_in_parts() -> None:
     assert len(world.simulation._ticks) == 3
     await world.simulation.run_for(125)
     ran = Counter(name for name, _ in world.runs.began)
-    assert {name: ran[name] for name in names} == {name: len(_slots(name, 60, NOON, NOON + 125)) for name in names}
+    assert {name: ran[name] for name in names} == {name: len(slots_of(name, 60, NOON, NOON + 125)) for name in names}
     assert world.missed == []
 
 
@@ -193,7 +108,7 @@ async def test_a_check_never_overlaps_itself() -> None:
     await world.simulation.run_for(300)
     began = world.runs.of("a")
     assert all(later - earlier >= 25 for earlier, later in pairwise(began))
-    assert len(began) + world.missed.count(("a", "overlap")) == len(_slots("a", 10, NOON, NOON + 300))
+    assert len(began) + world.missed.count(("a", "overlap")) == len(slots_of("a", 10, NOON, NOON + 300))
 
 
 async def test_runs_in_flight_are_capped() -> None:
@@ -235,7 +150,7 @@ async def test_a_stalled_loop_starts_nothing_that_is_past_its_grace() -> None:
     await world.simulation.run_for(30)
     for name in names:
         done = len(world.runs.of(name)) + world.missed.count((name, "late"))
-        assert done == len(_slots(name, 30, NOON, world.simulation.time())), name
+        assert done == len(slots_of(name, 30, NOON, world.simulation.time())), name
     assert max(world.lags) > 5
 
 
@@ -248,7 +163,7 @@ async def test_a_machine_that_slept_counts_and_goes_on() -> None:
     await world.simulation.run_for(600)
     for name, interval in (("a", 60.0), ("b", 600.0)):
         done = len(world.runs.of(name)) + world.missed.count((name, "late"))
-        assert done == len(_slots(name, interval, NOON, world.simulation.time())), name
+        assert done == len(slots_of(name, interval, NOON, world.simulation.time())), name
     assert len(world.runs.of("a")) <= 2 + 10 + 1
 
 
@@ -266,7 +181,7 @@ async def test_a_slot_that_a_sleep_made_old_is_late() -> None:
     """The machine slept between the timer's setting and its ringing: the monotonic clock saw nothing of it, and nothing old is run."""
     world = World(seen={"a": NOON})
     world.start(planned("a", 60))
-    due = _slots("a", 60, NOON, NOON + 60)[0]
+    due = slots_of("a", 60, NOON, NOON + 60)[0]
     await world.simulation.run_for(due - NOON - 1)
     world.simulation.step(600)
     await world.simulation.run_for(2)
@@ -362,85 +277,6 @@ async def test_a_step_of_the_clock_is_told(by: float) -> None:
         assert len(world.runs.began) + len(world.missed) >= 90 / 2 - 2
 
 
-async def test_unchanged_checks_keep_their_rhythm_over_a_reload() -> None:
-    """A reload neither repeats nor skips a slot of a check that stays; changed and new ones run soon; removed ones stop."""
-    world = World(seen=dict.fromkeys(("stays", "goes", "changes"), NOON))
-    world.start(planned("stays", 30), planned("goes", 30), planned("changes", 300))
-    await world.simulation.run_for(40)
-    ran_before = len(world.runs.of("goes"))
-    world.schedule.swap(plan(planned("stays", 30), planned("changes", 300, mark="b"), planned("new", 300)), world.runs)
-    reloaded = world.simulation.time()
-    await world.simulation.run_for(80)
-    assert world.runs.of("stays") == pytest.approx(_slots("stays", 30, NOON, NOON + 120), abs=1e-3)
-    assert len(world.runs.of("goes")) == ran_before
-    assert reloaded <= world.runs.of("new")[0] <= reloaded + 10
-    assert any(reloaded <= at <= reloaded + 10 for at in world.runs.of("changes"))
-    assert set(world.schedule._checks) == {"stays", "changes", "new"}
-
-
-async def test_a_run_of_a_removed_check_ends_unseen() -> None:
-    """What is in flight when its check is removed or changed ends, and is not emitted; an unchanged check's run is."""
-    world = World(takes=20.0, seen=dict.fromkeys(("stays", "goes", "changes"), NOON))
-    world.start(planned("stays", 30), planned("goes", 30), planned("changes", 30))
-    while len(world.runs.began) < 3:
-        await world.simulation.run_for(1)
-    in_flight = {task.get_name() for task in world.schedule.in_flight}
-    ended = {o.check.name for o in world.emitted}
-    old = world.schedule.swap(plan(planned("stays", 30), planned("changes", 30, mark="b")), Runs(world.simulation))
-    assert {task.get_name() for task in old} == in_flight
-    await world.simulation.run_for(20)
-    assert all(task.done() for task in old)
-    late = {o.check.name for o in world.emitted if o.seconds == 20.0} - ended
-    assert late == {"stays"} - ended
-
-
-class RefusedMidway(Runs):
-    async def observe(self, planned: Planned, *, lag: float = 0.0) -> tuple[Observation, ...]:
-        await super().observe(planned, lag=lag)
-        raise QuotaRefused("limit")
-
-
-async def test_a_removed_check_that_is_refused_is_not_missed() -> None:
-    """Its run was in flight at the reload, and a limit ended it: a series that is gone isn't counted again, and nothing is logged."""
-    world = World(seen={"goes": NOON})
-    world.runs = RefusedMidway(world.simulation, takes=20.0)
-    world.start(planned("goes", 30))
-    while not world.runs.began:
-        await world.simulation.run_for(1)
-    [run] = world.schedule.swap(plan(planned("stays", 30)), Runs(world.simulation))
-    await world.simulation.run_for(20)
-    assert run.done()
-    assert (world.missed, world.logged) == ([], [])
-
-
-steps = st.lists(st.tuples(st.sampled_from(["run", "stall", "swap"]), st.floats(0.1, 50)), min_size=1, max_size=8)
-
-
-@given(steps=steps, interval=st.sampled_from([1.0, 7.0, 15.0, 60.0, 90.0]), takes=st.sampled_from([0.0, 0.5, 20.0]))
-@settings(max_examples=30, deadline=None, phases=AS_FOUND)
-def test_no_slot_is_lost_or_used_twice(steps: Sequence[tuple[str, float]], interval: float, takes: float) -> None:
-    """Whatever stalls and reloads come: each slot is one run or one missed run, in order, and no run overlaps another."""
-
-    async def story() -> None:
-        world = World(takes=takes, seen={"a": NOON})
-        world.start(planned("a", interval))
-        for what, seconds in steps:
-            if what == "stall":
-                world.simulation.jump(seconds)
-                await world.simulation.run_for(0)
-            elif what == "swap":
-                world.schedule.swap(plan(planned("a", interval), planned("b", seconds)), world.runs)
-            await world.simulation.run_for(seconds)
-        await world.simulation.run_for(interval + grace(interval) + takes)
-        began = world.runs.of("a")
-        missed = sum(1 for name, _ in world.missed if name == "a")
-        slots = len(_slots("a", interval, NOON, world.simulation.time()))
-        assert slots - 1 <= len(began) + missed <= slots
-        assert all(later - earlier >= takes for earlier, later in pairwise(began))
-
-    asyncio.run(story())
-
-
 async def test_draining_waits_and_then_cuts_short() -> None:
     """No new run begins; what is in flight has its time, then is cut short, and is emitted all the same."""
     ended = asyncio.Event()
@@ -488,17 +324,6 @@ async def test_a_run_that_breaks_reports_all_the_same() -> None:
     await world.simulation.run_for(60)
     assert [(one.verdict, one.reason) for one in world.emitted] == [(Verdict.UNKNOWN, Reason.INTERNAL)] * 2
     assert {one.message for one in world.emitted} == {"the runner broke and can't report this run: RuntimeError"}
-
-
-async def test_a_changed_check_that_is_refused_says_so_again() -> None:
-    """What was said of the check before its change was said of another one; an unchanged check's is not said twice."""
-    world = World(seen={"a": NOON, "b": NOON})
-    world.runs.raises = {"a": QuotaRefused("limit"), "b": QuotaRefused("limit")}
-    world.start(planned("a", 30), planned("b", 30))
-    await world.simulation.run_for(30)
-    world.schedule.swap(plan(planned("a", 30, mark="b"), planned("b", 30)), world.runs)
-    await world.simulation.run_for(60)
-    assert sorted(world.logged) == ["a doesn't run for now: limit"] * 2 + ["b doesn't run for now: limit"]
 
 
 async def test_a_run_that_the_state_refuses_is_missed_for_the_state() -> None:
