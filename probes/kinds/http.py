@@ -66,16 +66,6 @@ class Http(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         ctx.facts[DUE_TO_REGEX] = False
-        async with self.session() as session:
-            response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
-        try:
-            await beside_the_loop(response.body, self.expect.judge, response)
-        except PatternFailed:
-            ctx.facts[DUE_TO_REGEX] = True
-            raise
-        return Result.passed(f"{response.status} in {latency(response.seconds)}")
-
-    def _request(self) -> Request:
         kind, body = "", self.body.get_secret_value().encode() if self.body else None
         if self.json_ is not None:
             kind, body = "application/json", json.dumps(self.json_).encode()
@@ -87,4 +77,12 @@ class Http(HttpProbe):
             headers["Authorization"] = self.basic.header()
         if self.bearer:
             headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
-        return Request(self.method, self.location(), headers, body)
+        request = Request(self.method, self.location(), headers, body)
+        async with self.session() as session:
+            response = await session.send(ctx, request, cap=self.body_cap, redirects=self.redirects)
+        try:
+            await beside_the_loop(response.body, self.expect.judge, response)
+        except PatternFailed:
+            ctx.facts[DUE_TO_REGEX] = True
+            raise
+        return Result.passed(f"{response.status} in {latency(response.seconds)}")

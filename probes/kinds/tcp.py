@@ -112,20 +112,30 @@ class _TcpDialogue:
                 await self._expect(step)
             finally:
                 self._ctx.evidence["received"] = self._buffer.received()
-            await self._send(step)
+            if step.send:
+                text = fill(step.send.get_secret_value(), self._captured)
+                await self._stream.write(text.encode() + _ENDS[self._probe.newline])
+            elif step.send_hex:
+                await self._stream.write(step.send_hex)
             if step.starttls:
-                await self._start_tls()
+                if extra := self._buffer.left():  # data before the handshake could come from anybody
+                    raise Failed(Reason.PROTOCOL, f"the server sent {extra} bytes more than its response before TLS began")
+                tls = self._probe.tls or Tls()
+                await self._ctx.wire.secure(self._ctx, self._stream, tls, await self._ctx.wire.tls_context(tls), self._probe.host)
         self._ctx.step = ""
 
     async def _expect(self, step: DialogueStep) -> None:
         if step.expect:
             with self._failing(DUE_TO_REGEX):
-                self._captured |= await self._line(step)
+                while (captured := self._buffer.match(step)) is None:
+                    await self._read(str(step.expect))
+                self._captured |= captured
             for name, text in step.labels.items():
                 self._ctx.facts[f"expect.{name}"] = clipped(fill(text, self._captured), _LABEL)
         elif step.expect_hex is not None:
             with self._failing("failed_due_to_bytes"):
-                await self._bytes(step.expect_hex)
+                while not self._buffer.take_bytes(step.expect_hex):
+                    await self._read(step.expect_hex.hex(" "))
 
     @contextmanager
     def _failing(self, fact: str) -> Iterator[None]:
@@ -136,31 +146,8 @@ class _TcpDialogue:
             interval.end = max(interval.start, self._stream.last_read_at)  # data that came before this step doesn't count as its time
         self._ctx.facts[fact] = False
 
-    async def _line(self, step: DialogueStep) -> Mapping[str, str]:
-        while (captured := self._buffer.match(step)) is None:
-            await self._read(str(step.expect))
-        return captured
-
-    async def _bytes(self, wanted: bytes) -> None:
-        while not self._buffer.take_bytes(wanted):
-            await self._read(wanted.hex(" "))
-
     async def _read(self, wanted: str) -> None:
         data = await self._stream.read()
         if not data:
             raise self._buffer.closed_failure(wanted)
         self._buffer.feed(data)
-
-    async def _send(self, step: DialogueStep) -> None:
-        if step.send:
-            text = fill(step.send.get_secret_value(), self._captured)
-            await self._stream.write(text.encode() + _ENDS[self._probe.newline])
-        elif step.send_hex:
-            await self._stream.write(step.send_hex)
-
-    async def _start_tls(self) -> None:
-        """Starts TLS. Data before the handshake could come from anybody, so none may be left from before."""
-        if extra := self._buffer.left():
-            raise Failed(Reason.PROTOCOL, f"the server sent {extra} bytes more than its response before TLS began")
-        tls = self._probe.tls or Tls()
-        await self._ctx.wire.secure(self._ctx, self._stream, tls, await self._ctx.wire.tls_context(tls), self._probe.host)
