@@ -74,6 +74,24 @@ async def test_messages_that_are_none(runs: Observer, responses: tuple[bytes, ..
     assert not runs.log
 
 
+@pytest.mark.parametrize("rounds", [b"100001", b"2147483647", b"9" * 5000])
+async def test_a_login_that_takes_for_ever(runs: Observer, rounds: bytes) -> None:
+    """XB1: the server chooses how often a password is hashed, which happens on the loop: above a bound the login ends."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(message(b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0"))
+        nonce = (await reader.read(1000)).rpartition(b"r=")[2]
+        writer.write(message(b"R", struct.pack("!i", 11) + b"r=%sabc,s=c2FsdHNhbHQ=,i=%s" % (nonce, rounds)))
+        await reader.read(1000)
+
+    async with servers.speaking(talk) as server, no_leaks(serving=server.port):
+        dsn = f"postgresql://outrider:pencil-1@127.0.0.1:{server.port}/roadtrip?sslmode=disable"
+        seen = await runs.observe(Postgres.model_validate({"dsn": dsn}))
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.PROTOCOL), seen.message
+    assert "rounds of hashing; at most 100,000 are done" in seen.message
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.slow
 async def test_any_damage_is_survived(runs: Observer, seed: int) -> None:

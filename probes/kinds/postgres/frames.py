@@ -6,15 +6,21 @@ The parser is written in C: a message with a negative length ends the process, a
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from collections.abc import Iterator
 
 import asyncpg
 from asyncpg.pgproto import pgproto
 
+from probes.text import clipped
+
 _HEAD = struct.Struct("!Bi")
 _BACKEND = frozenset(b"123ACDEGHIKNRSTVWZcdnstv")  # the types of messages that a server sends (protocol 3, "Message Formats")
 _ERROR, _NOTICE = ord("E"), ord("N")
+_AUTHENTICATION = ord("R")
+_ROUNDS = re.compile(rb",i=0*(\d+)")  # of hashing, which a server asks for in its first SCRAM message
+MOST_ROUNDS = 100_000  # PostgreSQL's default is 4096; asyncpg computes them on the loop, so many in some 40 ms
 _ROW = ord("D")  # a row may be long; the transport's own cap bounds it
 _READY = b"Z\0\0\0\5"  # how ReadyForQuery begins
 _HEADER = 5  # a type and a length, which counts itself and not the type
@@ -60,6 +66,11 @@ class Frames:
             if kind == _ERROR and rest.find(b"\0C", end, end + 1 + length) > 0:
                 fields = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
                 self.fatal_error = fields if is_fatal(fields) else self.fatal_error
+            elif kind == _AUTHENTICATION and (rounds := _ROUNDS.search(rest, end + _HEADER, end + 1 + length)):
+                if len(rounds[1]) > len(str(MOST_ROUNDS)) or int(rounds[1]) > MOST_ROUNDS:
+                    raise Malformed(
+                        f"the login asks for {clipped(rounds[1].decode(), 20)} rounds of hashing; at most {MOST_ROUNDS:,} are done"
+                    )
             elif kind == _NOTICE and rest.find(b"\0C57P", end, end + 1 + length) > 0:
                 self.farewell = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
             end += 1 + length
