@@ -15,6 +15,7 @@ from runner.usage import unusable
 
 if TYPE_CHECKING:
     from runner.config.plan import Plan
+    from runner.shares.shard import Shard
 
 Command = Callable[..., Any]
 
@@ -40,6 +41,29 @@ def selection_options(command: Command) -> Command:
             command
         )
     return config_option(command)
+
+
+def shard_option(command: Command) -> Command:
+    """--shard, or OUTRIDER_SHARD; the command gets None or a Shard."""
+    return click.option(
+        "--shard",
+        envvar="OUTRIDER_SHARD",
+        default=None,
+        metavar="ORDINAL/N",
+        callback=lambda _context, _option, text: _shard(text) if text else None,
+        help="Only the checks of one of N shards, such as 2/5, counted from 0. auto/5 takes the ordinal from the pod's name.",
+    )(command)
+
+
+def _shard(text: str) -> Shard:
+    import socket
+
+    from runner.shares.shard import Shard
+
+    try:
+        return Shard.parse(text, os.environ, socket.gethostname)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def deployment_options(command: Command) -> Command:

@@ -7,12 +7,16 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runner import our_version
-from runner.cli._options import config_option
+from runner.cli._options import config_option, shard_option
 from runner.usage import unusable
+
+if TYPE_CHECKING:
+    from runner.shares.shard import Shard
 
 
 @click.command("run", short_help="Run all checks continuously; serve the page, the API and the metrics.")
@@ -23,8 +27,9 @@ from runner.usage import unusable
     show_default=True,
     help="text: changes in words; json: each line an object. auto is text on a terminal, else json.",
 )
+@shard_option
 @config_option
-def command(config: Path, log: str) -> None:
+def command(config: Path, log: str, shard: Shard | None) -> None:
     """Run all checks continuously, and serve the metrics, the health report, the API and a page for people.
 
     SIGHUP, POST /-/reload and a changed file reload checks.yaml; SIGTERM stops the runner after the runs in flight. Exit 2 for a
@@ -36,12 +41,12 @@ def command(config: Path, log: str) -> None:
     from runner.web.serve import CannotListenError
 
     try:
-        uvloop.run(_run(config, log))
+        uvloop.run(_run(config, log, shard))
     except (PlanError, CannotListenError) as error:
         unusable(str(error))
 
 
-async def _run(config: Path, log: str) -> None:
+async def _run(config: Path, log: str, shard: Shard | None) -> None:
     from probes.text import count
     from runner.clock import SystemClock
     from runner.config.read import read_plan
@@ -58,10 +63,11 @@ async def _run(config: Path, log: str) -> None:
         version=our_version(),
         journal=sys.stdout,
         form=form,
+        shard=shard,
     ) as (service, listening, reload):
         with signals(stop, reload):
-            service.journal.log(
-                logging.INFO, f"{count(len(service.plan.checks), 'check')} of {config} run; times are UTC; the page is at {listening.url}"
-            )
+            part = f"shard {shard}: " if shard else ""
+            runs = f"{part}{count(len(service.plan.checks), 'check')} of {config} run"
+            service.journal.log(logging.INFO, f"{runs}; times are UTC; the page is at {listening.url}")
             await stop.wait()
             service.journal.log(logging.INFO, "stopping: waiting for the runs in flight")

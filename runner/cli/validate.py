@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probes.text import count, setting
-from runner.cli._options import plan_from, selection_options
+from runner.cli._options import plan_from, selection_options, shard_option
 from runner.config.purpose import Purpose
 
 if TYPE_CHECKING:
     from runner.config.plan import Plan
+    from runner.shares.shard import Shard
 
 DAY = 86400.0
 
@@ -20,21 +21,23 @@ DAY = 86400.0
 @click.command("validate", short_help="Read the configuration and say what it will do.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON: every check with its interval and its alert.")
 @click.option("--no-secrets", is_flag=True, help="Read no variable and no secret file; placeholders replace them.")
+@shard_option
 @selection_options
-def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], *, as_json: bool, no_secrets: bool) -> None:
+def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], shard: Shard | None, *, as_json: bool, no_secrets: bool) -> None:
     """Read the configuration and say what it will do: exit 0, or 2 with every problem and its line and column."""
     import json
 
     plan = plan_from(config, Purpose.DRY_RUN if no_secrets else Purpose.CHECKS, tags=tags, checks=checks)
-    lines = [json.dumps(_summary_json(plan), indent=2)] if as_json else summary(plan)
+    lines = [json.dumps(_summary_json(plan, shard), indent=2)] if as_json else summary(plan, shard)
     for line in lines:
         click.echo(line)
 
 
-def summary(plan: Plan) -> list[str]:
-    """What the plan will do, one fact a line."""
+def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
+    """What the plan will do, one fact a line; with a shard, what that one will do."""
     from runner.config.rates import limits
 
+    plan, parts = _share(plan, shard)
     intervals = sorted({planned.check.interval for planned in plan.checks})
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
     runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
@@ -57,6 +60,7 @@ def summary(plan: Plan) -> list[str]:
     says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
     return [
+        *parts,
         runs,
         *off,
         *[f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names],
@@ -66,14 +70,30 @@ def summary(plan: Plan) -> list[str]:
     ]
 
 
-def _summary_json(plan: Plan) -> dict[str, Any]:
+def _share(plan: Plan, shard: Shard | None) -> tuple[Plan, list[str]]:
+    """The share of a shard, and how it was made."""
+    if shard is None:
+        return plan, []
+    mine = shard.share_of(plan)
+    lines = [f"shard {shard}: {len(mine.checks):,} of {count(len(plan.checks), 'check')}"]
+    for name, target in mine.targets.items():
+        if (whole := plan.targets[name].limit) and target.limit:
+            part = f"{target.limit.amount:,.0f} of {whole.amount:,.0f} requests in {setting(whole.window)}"
+            lines.append(f"limit of {name}: {part}, shared by what the checks of each shard ask, and rounded down")
+    return mine, lines
+
+
+def _summary_json(plan: Plan, shard: Shard | None) -> dict[str, Any]:
     """The same for programs: durations in seconds, and numbers without units."""
     from dataclasses import asdict
 
     from runner.config.rates import limits
 
+    of_all = len(plan.checks)
+    plan, _ = _share(plan, shard)
     checks = [planned.check for planned in plan.checks]
-    return {
+    part = {"shard": {"ordinal": shard.ordinal, "shards": shard.of, "checks": len(checks), "of_checks": of_all}} if shard else {}
+    return part | {
         "checks": [
             {
                 "check": one.name,

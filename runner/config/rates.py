@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from probes.target import Target, origin
 from probes.text import setting
 from runner.config.plan import Plan, Planned
 
@@ -48,6 +49,39 @@ def limits(plan: Plan) -> tuple[Demand, ...]:
         hint = _hint(checks, window, target.limit.amount, asks) if asks > target.limit.amount else ""
         found.append(Demand(name, asks, target.limit.amount, window, hint))
     return tuple(found)
+
+
+def in_shares(plan: Plan, mine: Sequence[Planned], runners: int) -> Plan:
+    """The plan with `mine` of its checks alone, and that share of each target's limit that they ask for.
+
+    It is rounded down, so that the shares of all runners together never exceed the limit. Where all checks together fit into a limit,
+    each runner's checks fit into its share. A target that no check asks, and that a redirect may reach, is divided evenly by the number
+    of `runners`.
+    """
+
+    def shared(target: Target) -> Target:
+        if target.limit is None:
+            return target
+        of_all = [(one, asks) for one in plan.checks if (asks := _asks_of(one, target))]
+        total, names = sum(asks for _, asks in of_all), {one.check.name for one in mine}
+        part = sum(asks for one, asks in of_all if one.check.name in names)
+        amount = int(target.limit.amount) * part // total if total else int(target.limit.amount) // runners
+        return target.model_copy(update={"limit": replace(target.limit, amount=float(amount))})
+
+    targets = {name: shared(target) for name, target in plan.targets.items()}
+    checks = tuple(replace(one, target=targets.get(one.target.name, one.target)) if one.target else one for one in mine)
+    unused = {name: shared(target) for name, target in plan.unused_targets.items()}
+    return replace(plan, checks=checks, targets=targets, unused_targets=unused)
+
+
+def _asks_of(planned: Planned, target: Target) -> int:
+    """The most requests of a check to a target in one window of its limit: a check with an address of its own may ask it, too."""
+    if planned.target:
+        asks = len(planned.probe.asks()) if planned.target.name == target.name else 0
+    else:
+        asks = sum(origin(ask.url) == origin(target.url) for ask in planned.probe.asks())
+    interval = planned.check.interval
+    return asks * math.ceil(target.limit.window / interval) if target.limit and interval else asks
 
 
 def _asks(planned: Planned, window: float, interval: float | None = None) -> int:

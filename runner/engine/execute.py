@@ -81,8 +81,10 @@ class Execute:
         rng: random.Random,
         version: str,
         log: Log | None = None,
+        holds: Callable[[str], bool] = bool,
     ) -> None:
         self._plan = plan
+        self._holds = holds
         self._ledger = ledger
         self._clock = clock
         self._log = log or logging.getLogger("outrider.engine").log
@@ -146,7 +148,7 @@ class Execute:
                 run.wake.set_result(None)
 
     def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
-        permits = Permits(planned, {**self._plan.unused_targets, **self._plan.targets}, self._ledger, self._clock.time, share)
+        permits = Permits(planned, {**self._plan.unused_targets, **self._plan.targets}, self._ledger, self._clock.time, share, self._holds)
         return _Run(planned, self.contexts.of_check(planned, permits), permits, self._clock.time())
 
     async def _verdict(self, run: _Run) -> Result:

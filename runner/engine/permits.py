@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from probes.core import Ledger, PolicyRefused
+from probes.core import Ledger, PolicyRefused, QuotaRefused
 from probes.target import FREE_METHODS, Target, origin, origin_text, plain_path
 from runner.config.plan import Planned
 
@@ -28,12 +28,24 @@ class Limits(Ledger, Protocol):
         ...
 
 
+class NotHeldError(QuotaRefused):
+    """Another runner may hold the check now: nothing was sent."""
+
+
 class Permits:
     """One run's permits. It takes the slots for all its requests at its start, all or none, so that no journey ends midway."""
 
     def __init__(
-        self, planned: Planned, targets: Mapping[str, Target], ledger: Limits, now: Callable[[], float], share: float = 1.0
+        self,
+        planned: Planned,
+        targets: Mapping[str, Target],
+        ledger: Limits,
+        now: Callable[[], float],
+        share: float = 1.0,
+        holds: Callable[[str], bool] = bool,  # whether this runner holds the check of this name: no name is empty
     ) -> None:
+        self._check = planned.check.name
+        self._holds = holds
         self._target = planned.target
         self._asks = planned.probe.asks()
         own_targets = {planned.target.name: planned.target} if planned.target else {}
@@ -48,6 +60,7 @@ class Permits:
 
     async def acquire(self, longest: float) -> None:
         """Takes slots for the run's requests, which are sent within `longest` seconds; `settle` gives them back. Raises QuotaRefused."""
+        self._look_at_lease()
         self._until = self._now() + longest
         counts: dict[str, int] = {}
         for ask in self._asks:
@@ -64,12 +77,17 @@ class Permits:
             reason = f"{url} is not an address"
         if reason:
             raise PolicyRefused(reason)
+        self._look_at_lease()  # the run may have been paused since it started
         if target := self._of(url):
             free = self._free.setdefault(target.name, [])
             if not free:
                 free += await self._take_slots(target, 1)
             self._used += free[:1]
             del free[:1]
+
+    def _look_at_lease(self) -> None:
+        if not self._holds(self._check):
+            raise NotHeldError(f"another runner may hold {self._check} now")
 
     async def settle(self) -> None:
         """Dates the used slots, and gives back the unused ones; skips the write if it would change almost nothing.

@@ -5,7 +5,7 @@ which sets a timer for each of its checks that is due before the next tick. A cr
 
 Every slot of a check ends as one run or as one missed run with its reason: `late` (the loop stalled, the machine slept),
 `overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold refused it), `state` (it costs
-money or logs in, and the state can't be written).
+money or logs in, and the state can't be written), `lease` (another runner may hold the check).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from runner.config.plan import After, Every, Plan, Planned
 from runner.config.slots import first, fraction, grace, slots
 from runner.engine.cadences import Cadences, Handle, Timer, regular
 from runner.engine.observations import unreported
+from runner.engine.permits import NotHeldError
 from runner.log import Log
 from runner.state import StateRefused
 
@@ -265,6 +266,10 @@ class Schedule:
         name, check, at = scheduled.name, scheduled.planned.check, self._clock.time()
         try:
             observations = await observer.observe(scheduled.planned, lag=lag)
+        except NotHeldError:  # who holds it has a schedule of its own
+            if self._is_scheduled(scheduled):
+                self._missed(check, "lease")
+            return
         except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
             if self._is_scheduled(scheduled):
                 self._missed(check, "state" if isinstance(refused, StateRefused) else "quota")

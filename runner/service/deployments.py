@@ -48,7 +48,8 @@ class _Annotation:
 class Deployments:
     """A sink that reports changes of a revision and outages to Grafana and the metrics, and runs gates.
 
-    `execute` makes an engine for a plan, over the runner's own wire and ledger. `file` is the absolute path of checks.yaml, by which
+    `plan` returns what this runner runs, and `whole` what checks.yaml says: a gate isn't divided among runners. `execute` makes an
+    engine for a plan, over the runner's own wire and ledger. `file` is the absolute path of checks.yaml, by which
     the ledger keeps this runner's open outages.
     """
 
@@ -57,6 +58,7 @@ class Deployments:
         plan: Callable[[], Plan],
         execute: Callable[[Plan], Execute],
         *,
+        whole: Callable[[], Plan] | None = None,
         health: Callable[[], Health],
         metrics: Metrics,
         ledger: StateLedger,
@@ -66,6 +68,7 @@ class Deployments:
     ) -> None:
         self._plan = plan
         self._execute = execute
+        self._whole = whole or plan
         self._health = health
         self._metrics = metrics
         self._ledger = ledger
@@ -110,7 +113,7 @@ class Deployments:
     def prepare(self, body: Mapping[str, Any]) -> RunGate:
         """Reads a gate's request, and returns what runs the gate. Raises ValueError."""
         request = GateRequest.read(body)
-        plan = self._plan()
+        plan = self._whole()
         chosen = replace(plan, checks=selected(plan, request.tags, request.checks))
 
         async def run_gate(add_line: Callable[[str], None], stop: asyncio.Event) -> Report:

@@ -30,6 +30,9 @@ from runner.engine.schedule import Schedule
 from runner.service.background import BackgroundJobs
 from runner.service.deployments import REVISIONS, SEND, Deployments
 from runner.service.reload import Reload
+from runner.shares.divide import divided
+from runner.shares.shard import Shard
+from runner.shares.share import Share, Whole
 from runner.sinks.dispatch import Emit, LastingSink
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
@@ -65,8 +68,14 @@ class Service:
         file: str,
         extra: Sequence[tuple[str, LastingSink]] = (),
         form: Form = Form.JSON,
+        divide: Callable[[Registry], Share] = lambda _: Whole(),
     ) -> None:
-        self.plan = plan
+        self.registry = Registry()
+        self.share = divide(self.registry)
+        self.whole = plan  # as checks.yaml says it; `plan` is the share of it that this runner runs
+        self.plan = plan = self.share.of(plan)
+        self._applying = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
         self.ledger = ledger
         self.ready = False  # whether the schedule runs
         self._started = plan  # its server and state stay until the end
@@ -77,7 +86,6 @@ class Service:
         self._redactor = Redactor(plan.secrets)
         self._tasks: set[asyncio.Task[None]] = set()
         self._down = Down()
-        self.registry = Registry()
         self.metrics = metrics = Metrics(self.registry, clock, version)
         self.health = Health(plan, clock)
         self.evidence = Evidence()
@@ -93,7 +101,15 @@ class Service:
         self.log = log = self.journal.log
         self.refusals = Refusals(metrics, log)
         self.deployments = Deployments(
-            lambda: self.plan, self._execute, health=lambda: self.health, metrics=metrics, ledger=ledger, file=file, clock=clock, log=log
+            lambda: self.plan,
+            self._execute,
+            whole=lambda: self.whole,
+            health=lambda: self.health,
+            metrics=metrics,
+            ledger=ledger,
+            file=file,
+            clock=clock,
+            log=log,
         )
         self.gates = Gates(self.deployments.prepare, clock)
         self.emit = self._join_sinks(extra)
@@ -135,12 +151,13 @@ class Service:
         await self.deployments.restore(self.plan)
         last_seen = await self.ledger.last_seen()
         self._follow(self.plan)
-        execute = self._execute(self.plan)
+        execute = self._execute(self.plan, scheduled=True)
         self.diagnosis.plan(execute, self.plan.checks)
         freeze_garbage_collector()
         self.schedule.start(self.plan, self._confirming(execute), last_seen)
         self._keep(self._ask_references(execute))
         self._keep(self.deployments.poll_revisions())
+        self._following = asyncio.create_task(self.share.follow(self.divide, self.log), name="the share of the checks")
         self.ready = True
 
     def _follow(self, plan: Plan) -> None:
@@ -168,6 +185,21 @@ class Service:
 
     async def apply(self, plan: Plan) -> None:
         """Goes on with another plan. The wire of the plan before is closed when the runs that still use it have ended."""
+        async with self._applying:
+            self.whole, before = plan, self.whole
+            try:
+                await self._apply(self.share.of(plan))
+            except ValueError:
+                self.whole = before
+                self.share.of(before)
+                raise
+
+    async def divide(self) -> None:
+        """Goes on with the checks that are this runner's now, by its share."""
+        async with self._applying:
+            await self._apply(self.share.of(self.whole))
+
+    async def _apply(self, plan: Plan) -> None:
         try:
             await self.ledger.know(windows(plan))
         except QuotaRefused as refused:  # each run finds it out for itself, and isn't sent
@@ -176,7 +208,7 @@ class Service:
         plan = self._unchangeable(plan)
         self.plan, wire, self._wire = plan, self._wire, Wire()
         self._redactor = Redactor(plan.secrets)
-        execute = self._execute(plan)
+        execute = self._execute(plan, scheduled=True)
         self.diagnosis.plan(execute, plan.checks)
         runs = self.schedule.swap(plan, self._confirming(execute))
 
@@ -207,16 +239,26 @@ class Service:
 
     def warnings(self) -> tuple[str, ...]:
         """What the runner lacks, for whoever looks at its pages or reloads it."""
+        found = (*self._restart_for, *self.share.warnings())
         if not self.ledger.broken:
-            return self._restart_for
-        return (*self._restart_for, f"Limits are counted in memory only, and what costs money or logs in is refused: {self.ledger.why}.")
+            return found
+        return (*found, f"Limits are counted in memory only, and what costs money or logs in is refused: {self.ledger.why}.")
 
     def _confirming(self, execute: Execute) -> Confirm:
         return Confirm(execute, self._down, self._clock, LoopTimer())
 
-    def _execute(self, plan: Plan) -> Execute:
-        rng = random.SystemRandom()
-        return Execute(plan=plan, wire=self._wire, ledger=self.ledger, clock=self._clock, rng=rng, version=self._version, log=self.log)
+    def _execute(self, plan: Plan, *, scheduled: bool = False) -> Execute:
+        """An engine for a plan. A gate runs every check that it is asked for, whoever holds it; a scheduled run needs the share."""
+        return Execute(
+            plan=plan,
+            wire=self._wire,
+            ledger=self.ledger,
+            clock=self._clock,
+            rng=random.SystemRandom(),
+            version=self._version,
+            log=self.log,
+            holds=self.share.holds if scheduled else bool,
+        )
 
     def web(self, reload: Reload) -> ASGIApp:
         """The routes. It reads their templates: call it in a thread."""
@@ -253,6 +295,13 @@ class Service:
         await self.deployments.send()
         await asyncio.gather(*self._tasks)
 
+    async def leave(self) -> None:
+        """Gives this runner's share to the others, when no run is in flight any more."""
+        if self._following:
+            self._following.cancel()
+            await asyncio.wait({self._following})
+        await self.share.aclose()
+
     async def aclose(self) -> None:
         """Closes the connections, and writes the rest of the journal."""
         await self._wire.aclose()
@@ -279,6 +328,7 @@ async def running(
     journal: TextIO,
     extra: Sequence[tuple[str, LastingSink]] = (),
     form: Form = Form.JSON,
+    shard: Shard | None = None,
 ) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
     """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
 
@@ -289,7 +339,8 @@ async def running(
         ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
         stack.push_async_callback(ledger.aclose)
         file = str(await asyncio.to_thread(path.absolute))
-        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra, form=form)
+        divide = await asyncio.to_thread(divided, plan, shard, clock)
+        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra, form=form, divide=divide)
         stack.push_async_callback(service.aclose)
         await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
         reload = Reload(
@@ -308,6 +359,7 @@ async def running(
         bridge = Bridge(service.journal)
         logging.getLogger().addHandler(bridge)
         stack.callback(logging.getLogger().removeHandler, bridge)
+        stack.push_async_callback(service.leave)
         stack.push_async_callback(service.drain)
         await service.start()
         if not ledger.durable:

@@ -62,9 +62,9 @@ def test_the_list_of_metrics_is_whole() -> None:
     assert set(re.findall(r"`((?:probe|outrider|process|log|deployment)_\w+)", tables)) == families
 
 
-@pytest.mark.parametrize("query", blocks("docs/metrics.md", "promql"))
+@pytest.mark.parametrize("query", [*blocks("docs/metrics.md", "promql"), *blocks("docs/scale.md", "promql")])
 def test_the_queries_parse(query: str) -> None:
-    """Each query of docs/metrics.md is PromQL."""
+    """Each query of the documents is PromQL."""
     promql_parser.parse(query)
 
 

@@ -21,7 +21,7 @@ FLOORS = (
     {"config"},
     {"sinks", "reports", "grafana"},
     {"engine"},
-    {"gate", "load", "render"},
+    {"gate", "load", "render", "shares"},
     {"web"},
     {"service"},
     {"cli"},

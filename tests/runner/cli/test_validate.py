@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from runner.cli.validate import summary
+from runner.cli.validate import command, summary
 from runner.config.read import read_plan
+from runner.shares.shard import Shard
 
 FILE = """\
 version: 1
@@ -54,6 +57,42 @@ def test_a_step_that_looks_like_a_login_is_told(tmp_path: Path, step: str) -> No
 def test_other_steps_are_not(tmp_path: Path, step: str) -> None:
     """S2: a step that sends nothing like a password is no login."""
     assert said(tmp_path, step) == []
+
+
+SHARDED = """\
+version: 1
+targets: {api: {url: "http://127.0.0.1:9", limit: 100/1h}}
+checks:
+  a: {kind: http, target: api, interval: 2m}
+  b: {kind: http, target: api, interval: 2m}
+  e: {kind: http, target: api, interval: 2m}
+"""
+
+
+def test_a_shard_is_told_its_part_of_each_limit(tmp_path: Path) -> None:
+    """validate --shard says how many checks the shard runs, and which part of a limit it may use; without it the whole plan is told."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(SHARDED)
+    plan = read_plan(file, environ={})
+    assert summary(plan, Shard(1, 2))[:3] == [
+        "shard 1/2: 2 of 3 checks",
+        "limit of api: 66 of 100 requests in 1h, shared by what the checks of each shard ask, and rounded down",
+        "2 checks, 0 SLOs, every 2m: 1,440 runs a day",
+    ]
+    assert "api gets 60 of 66 allowed requests in 1h" in summary(plan, Shard(1, 2))
+    assert "api gets 90 of 100 allowed requests in 1h" in summary(plan)
+
+
+def test_the_shard_is_told_to_programs(tmp_path: Path) -> None:
+    """validate --json has the shard beside its checks and limits."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(SHARDED)
+    done = CliRunner().invoke(command, ["--config", str(file), "--shard", "1/2", "--json"])
+    told = json.loads(done.output)
+    assert told["shard"] == {"ordinal": 1, "shards": 2, "checks": 2, "of_checks": 3}
+    assert [check["check"] for check in told["checks"]] == ["a", "b"]
+    assert told["limits"][0]["limit"] == 66
+    assert CliRunner().invoke(command, ["--config", str(file), "--shard", "2/2"]).exit_code == 2
 
 
 REFERENCES = """\

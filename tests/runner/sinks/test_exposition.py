@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from judge.observation import Observation
 from probes import discover
 from probes.core import Reason, Verdict
+from runner.shares.families import FAMILIES as OF_SHARES
 from runner.sinks.exposition import Exposition, Head, Rendered, escape
 from runner.sinks.families import OF_CHECKS, edges, head_of
 from runner.sinks.registry import OPENMETRICS, TEXT, Registry, render
@@ -233,6 +234,8 @@ def _catalogue(folder: Path) -> str:
             other = rows.get(head.name)
             where = f"{other.split(' | ')[3]}, {kind}" if other else kind
             rows[head.name] = _row(head, ("check", "kind", *head.labels), where)
+    for head in OF_SHARES:
+        rows[head.name] = _row(head, head.labels, "the runner, where it has a share")
     made = {family.name for family in Made.families}
     for family in parse_text(busy(folder).page().decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
