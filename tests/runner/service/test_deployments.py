@@ -145,7 +145,7 @@ async def test_no_word_of_grafana_is_a_usage_error(folder: Path, words: tuple[st
         (("gate", "--fail-on-slower", "30%"), "--fail-on-slower needs a --baseline"),
         (("gate", "--baseline", "nowhere.json"), "--baseline nowhere.json: No such file"),
         (("gate", "--baseline", "checks.yaml"), "outrider gate --save did not write this file"),
-        (("gate", "--via", "runner:9797"), "write http:// or https:// and a host"),
+        (("gate", "--via", "runner:9797"), "must begin with http:// or https:// and a host"),
         (("gate", "--via", "http://127.0.0.1:9"), "$OPERATE_TOKEN"),
         (("gate", "--via", "http://127.0.0.1:9", "--save", "x.json"), "--save can't be used with --via"),
         (("gate",), "DATABASE_URL"),
