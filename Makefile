@@ -40,7 +40,7 @@ drift: install ## fail if generated files are out of date, or checks.yaml does n
 	$(BIN)/outrider render --check
 	$(BIN)/check-jsonschema --schemafile checks.schema.json checks.yaml
 
-marked: install ## run the tests that take minutes, or need the programs of Prometheus or a browser
+marked: install ## run the tests that take minutes, or need the programs of Prometheus, its exporter or a browser
 	@BIN=$(BIN) WORKERS=$(WORKERS) sh .ci/marked $(ARGS)
 
 lock: install ## write requirements/*.txt again, from pyproject.toml

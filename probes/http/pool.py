@@ -76,6 +76,9 @@ class StreamingResponse:
                         beginning += plain[: EVIDENCE_BODY + MARGIN - len(beginning)]
                         yield plain
             decoder.end()
+        except Failed as failed:
+            length = cap if failed.reason is Reason.SIZE else length  # so far it was read
+            raise
         finally:
             self._ctx.facts["body_bytes"] = length
             self._ctx.evidence["body"] = clipped(beginning.decode("utf-8", "replace"), EVIDENCE_BODY)

@@ -100,8 +100,10 @@ class Wire:
         if not is_address(host) and not (route and route.resolve and route.resolve[0] == host):
             await self._resolver.system_names()
         with ctx.phase("resolve") as interval:
-            addresses = await self._addresses(ctx, host, route)
-        ctx.facts[DNS_LOOKUP] = ctx.facts.get(DNS_LOOKUP, 0.0) + ctx.clock.monotonic() - interval.start
+            try:
+                addresses = await self._addresses(ctx, host, route)
+            finally:
+                ctx.facts[DNS_LOOKUP] = ctx.facts.get(DNS_LOOKUP, 0.0) + ctx.clock.monotonic() - interval.start
         ctx.evidence["addresses"] = list(addresses)
         if not (route and route.any_address):
             exceptions = route.allowed if route else ()

@@ -387,6 +387,7 @@ async def test_the_family_of_a_literal_server(runs: Observer) -> None:
     async with nameserver(ADDRESSES) as server:
         seen = await runs.observe(probe(server, ip=6))
     assert (seen.reason, seen.message) == (Reason.DNS, "127.0.0.1 has no IPv6 address")
+    assert filled(seen)["probe_dns_lookup_time_seconds"]  # it was looked up all the same
 
 
 def test_a_family_without_a_server() -> None:

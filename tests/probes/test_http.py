@@ -136,10 +136,12 @@ async def test_an_unreachable_network_is_told(wire: Wire) -> None:
 async def test_an_endless_body_ends_at_the_cap(wire: Wire) -> None:
     """A body longer than the cap is a failure of size, as soon as the cap is passed."""
     async with servers.endless(b"HTTP/1.1 200 OK\r\n\r\n") as server:
-        failed = await failure(make_context(wire), server.url, body_cap="100kB")
+        ctx = make_context(wire)
+        failed = await failure(ctx, server.url, body_cap="100kB")
 
     assert failed.reason is Reason.SIZE
     assert "100,000 bytes" in failed.message
+    assert ctx.facts["body_bytes"] == 100_000
 
 
 async def test_an_endless_head_ends_at_its_cap(wire: Wire) -> None:
