@@ -75,6 +75,7 @@ class Probe(BaseModel, ABC):
     errors: ClassVar[dict[type[Exception], Reason]] = {}  # of its libraries; the engine knows OSError, ssl.SSLError and timeouts
 
     scripted: ClassVar[bool] = False  # whether its checks have a script, which a load can play
+    captures: ClassVar[bool] = False  # whether a script of this kind may capture values, such as the token of a login
 
     def goes_to(self) -> Target | None:
         """The target under `targets:` that it asks; None for an address of its own."""

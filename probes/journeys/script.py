@@ -13,8 +13,23 @@ from probes.journeys.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps of a check, the headers of every request beside the target's, and how its requests travel."""
+    """The steps of a check, the headers of every request beside the target's, and how its requests travel.
+
+    `differs` says in words what the steps can't do as the check does ("follows redirects"); then there are no steps.
+    """
 
     steps: tuple[Step, ...]
     headers: Mapping[str, SecretStr]
     route: HttpRoute
+    differs: tuple[str, ...] = ()
+
+    def unlike_a_load(self) -> tuple[str, ...]:
+        """Why its requests would travel otherwise under load than its probe's: that would measure something else."""
+        ways = {
+            "goes through a proxy": self.route.proxy,
+            "logs in by oauth2": self.route.oauth2,
+            "connects to an address of its own": self.route.resolve,
+            "uses HTTP/2": self.route.http == "2",
+            f"requires IPv{self.route.ip}": self.route.ip in ("4", "6"),
+        }
+        return (*self.differs, *(text for text, so in ways.items() if so))

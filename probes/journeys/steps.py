@@ -20,7 +20,7 @@ from probes.fields import Headers, Secret
 from probes.http.message import Response
 from probes.text import did_you_mean
 
-_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _JSON_TYPE, _FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
 _CREDENTIAL = re.compile(r"pass(word|wd|phrase|code)|^pw$|pwd|secret|credential|^otp|^pin$|grant_type|assertion", re.IGNORECASE)
 _LOGIN_PATH = re.compile(r"(log|sign)[-_]?(in|on)|authenticat|/token/?(\?|$)|/sessions?/?(\?|$)")
@@ -105,9 +105,9 @@ class Step(BaseModel):
 
     @model_validator(mode="after")
     def _one_request(self) -> Self:
-        paths = [name for name in _METHODS if getattr(self, name) is not None]
+        paths = [name for name in METHODS if getattr(self, name) is not None]
         if len(paths) != 1:
-            raise ValueError(f"write one of {', '.join(_METHODS)} with the path")
+            raise ValueError(f"write one of {', '.join(METHODS)} with the path")
         if not self.path.startswith("/"):
             raise ValueError(f"{paths[0]} takes a path; it begins with /")
         if sum(given is not None for given in (self.form, self.json_, self.body)) > 1:
@@ -122,7 +122,7 @@ class Step(BaseModel):
     @cached_property
     def method(self) -> str:
         """The HTTP method: GET, POST, ..."""
-        return next(name for name in _METHODS if getattr(self, name) is not None).upper()
+        return next(name for name in METHODS if getattr(self, name) is not None).upper()
 
     @cached_property
     def path(self) -> str:

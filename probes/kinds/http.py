@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, ClassVar, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -15,6 +15,8 @@ from probes.fields import Key
 from probes.http.basic import Basic
 from probes.http.message import Request
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
+from probes.journeys.script import Script
+from probes.journeys.steps import METHODS, Step
 from probes.text import latency
 
 
@@ -36,6 +38,7 @@ class Http(HttpProbe):
         *http_families(),
         fact_family("probe_failed_due_to_regex", "1 when a regular expression failed the run", DUE_TO_REGEX),
     )
+    scripted: ClassVar[bool] = True
 
     method: str = Field(
         default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD or OPTIONS; another method only if the target allows it."
@@ -64,6 +67,23 @@ class Http(HttpProbe):
     def asks(self) -> tuple[Ask, ...]:
         return (Ask(self.method, self.location(), ("path",) if self.path else ()),)
 
+    def script(self) -> Script:
+        """Its request as a single step, named after its method."""
+        method, path = self.method.lower(), self.path if self.path.startswith("/") else f"/{self.path}"
+        filled = {name: value for name in ("body", "json_", "form") if (value := getattr(self, name)) is not None}
+        differs = {
+            "follows redirects": self.redirects,
+            f"sends {self.method}": method not in METHODS,
+            "has no path of its own": path != self.path and urlsplit(self._base()).path,
+            "has {{ in its path or body": "{{" in path + json.dumps(filled, default=lambda secret: secret.get_secret_value()),
+        }
+        if found := tuple(text for text, so in differs.items() if so):
+            return Script((), {}, self.route, found)
+        own = {name: SecretStr(value) for name, value in self._own_headers().items()}
+        content = {name.removesuffix("_"): value for name, value in filled.items()}
+        step = Step.model_validate({"name": method, method: path, "expect": self.expect, "login": False, **content})
+        return Script((step,), own, self.route)
+
     async def run(self, ctx: Context) -> Result:
         ctx.facts[DUE_TO_REGEX] = False
         kind, body = "", self.body.get_secret_value().encode() if self.body else None
@@ -72,11 +92,7 @@ class Http(HttpProbe):
         if self.form is not None:
             kind = "application/x-www-form-urlencoded"
             body = urlencode({name: value.get_secret_value() for name, value in self.form.items()}).encode()
-        headers = ({"Content-Type": kind} if kind else {}) | self.base_headers()
-        if self.basic:
-            headers["Authorization"] = self.basic.header()
-        if self.bearer:
-            headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
+        headers = ({"Content-Type": kind} if kind else {}) | self.base_headers() | self._own_headers()
         request = Request(self.method, self.location(), headers, body)
         async with self.session() as session:
             response = await session.send(ctx, request, cap=self.body_cap, redirects=self.redirects)
@@ -86,3 +102,12 @@ class Http(HttpProbe):
             ctx.facts[DUE_TO_REGEX] = True
             raise
         return Result.passed(f"{response.status} in {latency(response.seconds)}")
+
+    def _own_headers(self) -> dict[str, str]:
+        """The check's headers without the target's, secrets revealed: its credentials win."""
+        headers = {name: value.get_secret_value() for name, value in self.headers.items()}
+        if self.basic:
+            headers["Authorization"] = self.basic.header()
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
+        return headers

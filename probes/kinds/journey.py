@@ -62,6 +62,7 @@ class Journey(HttpProbe):
     )
 
     scripted: ClassVar[bool] = True
+    captures: ClassVar[bool] = True
 
     steps: tuple[Step, ...] = Field(description="The requests, in order.")
     lockout: Duration = Field(default=1800.0, description="How long the check doesn't try to log in after a refused login.")

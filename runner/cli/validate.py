@@ -56,6 +56,12 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
         else f"{load.target} gets {load.asks:,.0f} of {load.limit:,.0f} allowed requests in {setting(load.window)}"
         for load in limits(plan)
     ]
+    unloaded: dict[str, list[str]] = {}  # by target, the scenarios that may not be run as things are
+    for scenario in plan.load.scenarios.values():
+        named = [scenario.target] if scenario.target else [name for name, switch in plan.load.switches.items() if switch.written]
+        for name in named if len(named) == 1 else ():
+            if name in plan.targets and not plan.targets[name].load:
+                unloaded.setdefault(name, []).append(scenario.name)
     # Which alert a failure raises, by the alerting rules.
     says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
@@ -67,6 +73,10 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
         *rates,
         *guessed,
         *_shared_references(plan),
+        *[
+            f"outrider load {', '.join(names)}: not allowed now, since target {name} has load: false (line {plan.load.switches[name].line})"
+            for name, names in unloaded.items()
+        ],
     ]
 
 

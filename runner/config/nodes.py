@@ -74,6 +74,14 @@ class Keys:
 Node = Scalar | Items | Keys
 
 
+def has_holes(node: Node) -> bool:
+    """Whether a `${` stands anywhere in it."""
+    if isinstance(node, Scalar):
+        return "${" in node.text
+    inner = node.items if isinstance(node, Items) else [entry.node for entry in node.entries.values()]
+    return any(map(has_holes, inner))
+
+
 def core(text: str) -> Value:
     """The value that a plain scalar names in YAML 1.2's core schema: `no`, `on`, 1:30 and dates are text."""
     if text in _WORDS:

@@ -109,6 +109,14 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """The line of a target's `load:` and what is written there; the line of its name and "" where it has none."""
+
+    line: int
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadRules:
     """What no load run may exceed (arrivals a second, seconds), what its requests cost others, and the scenarios by name."""
 
@@ -117,7 +125,7 @@ class LoadRules:
     costs: tuple[Cost, ...] = ()
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     loadable: tuple[str, ...] = ()  # the targets that say load: true; known where a load is to be run
-    lines: Mapping[str, int] = field(default_factory=dict)  # by target, the line of its load:, or of its name where it has none
+    switches: Mapping[str, Switch] = field(default_factory=dict)  # by target
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path as FilePath
 
 from probes.probe import Probe
 from runner.config import document, secret_names
 from runner.config.checks import BuildContext, build_check
+from runner.config.errors import Path
 from runner.config.names import judge_names, judge_references
-from runner.config.nodes import Entry, Keys
+from runner.config.nodes import Entry, Keys, Scalar, has_holes
 from runner.config.placeholders import DryRun, Source
 from runner.config.plan import GateRules, LoadRules, Marking, Plan, Planned, Server
 from runner.config.purpose import Purpose
@@ -24,7 +25,7 @@ SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana"
 
 
 def read_plan(
-    path: Path,
+    path: FilePath,
     *,
     environ: Mapping[str, str],
     purpose: Purpose = Purpose.RUN,
@@ -56,12 +57,16 @@ def read_plan(
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
     selection = Selection(frozenset())
     if purpose is Purpose.LOAD:
-        selection = select_scripted(wanted, entries, target=load.target_of(scenario) if load else "")
+        target, mix = (load.target_of(scenario), load.mix_of(scenario)) if load else ("", frozenset[str]())
+        selection = select_scripted(wanted, entries, target=target, mix=mix)
     elif purpose is not Purpose.ANNOTATE:
         tags = gate.tags if purpose is Purpose.GATE and not tags and not checks else tags
         selection = select(wanted, entries, tags=tags, names=checks)
-    plans = _plans(entries, selection, wanted, others)
-    rules = load.rules(wanted, others, scenario=scenario) if load else LoadRules()
+    plans, everything = _plans(entries, selection, wanted, others)
+    sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading)}
+    enabled = {name: entry.node.get("enabled") if isinstance(entry.node, Keys) else None for name, entry in entries.items()}
+    on = {name: everything.get(name) for name, node in enabled.items() if not (isinstance(node, Scalar) and node.value is False)}
+    rules = load.rules(wanted, others, on, sure=sure, scenario=scenario) if load else LoadRules()
     others.use_what_is_unused(wanted)
     return Plan(
         secrets=reading.finish(),
@@ -147,9 +152,11 @@ def _entries(reading: Reading) -> Mapping[str, Entry]:
     return found.get("checks", {})
 
 
-def _plans(entries: Mapping[str, Entry], selection: Selection, wanted: BuildContext, others: BuildContext) -> list[Planned]:
-    """The selected checks. All others are read without their values, for the file's own mistakes."""
-    selected, everything, reading = [], {}, wanted.reading
+def _plans(
+    entries: Mapping[str, Entry], selection: Selection, wanted: BuildContext, others: BuildContext
+) -> tuple[list[Planned], dict[str, Planned]]:
+    """The selected checks, and all by name. Those that aren't selected are read without their values, for the file's own mistakes."""
+    selected, everything, reading = list[Planned](), dict[str, Planned](), wanted.reading
     for name, entry in entries.items():
         before = len(reading.problems)
         plan = build_check(entry, wanted if name in selection.names else others)
@@ -160,4 +167,14 @@ def _plans(entries: Mapping[str, Entry], selection: Selection, wanted: BuildCont
         elif name in selection.names and len(reading.problems) == before and wanted.awaits_values(entry):
             reading.report(entry.at, ("checks", name), "can't be judged without its values; set its variables")
     judge_references(reading, entries, everything)
-    return selected
+    return selected, everything
+
+
+def _plain(reading: Reading) -> Iterator[Path]:
+    """The checks that hold no placeholder, and the targets whose rules hold none: they are known without any value."""
+    for name, keys in (("checks", None), ("targets", ("allow", "deny"))):
+        section = reading.root.get(name)
+        for key, entry in section.entries.items() if isinstance(section, Keys) else ():
+            parts = [entry.node] if keys is None or not isinstance(entry.node, Keys) else [entry.node.get(one) for one in keys]
+            if not any(has_holes(part) for part in parts if part):
+                yield name, key

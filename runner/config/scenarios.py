@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from judge.observation import Slo
@@ -11,13 +11,15 @@ from probes.fields import Rate
 from probes.target import Rule
 from runner.config.checks import BuildContext
 from runner.config.errors import Path, unknown
-from runner.config.nodes import Entry, Keys, find
+from runner.config.mixes import unplayable
+from runner.config.nodes import Entry, Keys, Scalar, find
 from runner.config.placeholders import Source
-from runner.config.plan import Cost, LoadRules, Scenario
+from runner.config.plan import Cost, LoadRules, Planned, Scenario, Switch
 from runner.config.sections import LimitKeys, LoadKeys, ScenarioKeys
 from runner.config.targets import targets
 from runner.config.validation import ConfigPart, Reading, Valid
 
+_OFF = frozenset({"false", "no", "off", "n", "f", "0"})  # as pydantic reads it
 _LIKE_A_RATE = re.compile(r"\s*[\d.]+\s*/|.*/\s*\d*(?:ms|s|m|h|d)\s*\Z")
 
 
@@ -54,10 +56,18 @@ class LoadSection:
             return ""
         return found.target or (self.loadable[0] if len(self.loadable) == 1 else "")
 
-    def rules(self, wanted: BuildContext, others: BuildContext, *, scenario: str) -> LoadRules:
+    def mix_of(self, scenario: str) -> frozenset[str]:
+        """The tasks of a scenario; none where there is no such scenario."""
+        found = self.keys.model.scenarios.get(scenario)
+        return frozenset(found.mix) if found else frozenset()
+
+    def rules(
+        self, wanted: BuildContext, others: BuildContext, checks: Mapping[str, Planned | None], *, sure: Collection[Path], scenario: str
+    ) -> LoadRules:
         """The rules, with the SLOs of each scenario. Values of the one that is named are needed, of the others none.
 
-        Which tasks there are only loadtests/ knows: `outrider load` says it.
+        What `outrider load` would refuse of a scenario is reported, beside a target whose load: is false: that is a switch. `checks` and
+        `sure` are as mixes.unplayable has them.
         """
         keys = self.keys.model
         found = {}
@@ -66,14 +76,43 @@ class LoadSection:
             slos = tuple(self._slos(name, one, wanted, others, needed=name == scenario))
             if one.target and one.target not in wanted.targets and ("scenarios", name, "target") not in self.keys.missing:
                 self._report(("scenarios", name, "target"), unknown(one.target, "target", wanted.targets))
-            found[name] = Scenario(name, where.line, dict(one.mix), one.count, slos, one.target or self.target_of(name))
-        section = self.reading.root.get("targets")
-        lines = {
-            target: find(entry.node, entry.at, ("load",))[1].line
-            for target, entry in (section.entries.items() if isinstance(section, Keys) else ())
-        }
+            found[name] = made = Scenario(name, where.line, dict(one.mix), one.count, slos, one.target or self.target_of(name))
+            if len(slos) == len(one.slos):
+                self._judge(made, wanted, others, checks, sure)
         ceiling = keys.ceiling
-        return LoadRules(ceiling.rate.amount / ceiling.rate.window, ceiling.duration, tuple(self.costs()), found, self.loadable, lines)
+        rate, costs = ceiling.rate.amount / ceiling.rate.window, tuple(self.costs())
+        return LoadRules(rate, ceiling.duration, costs, found, self.loadable, self._switches())
+
+    def _switches(self) -> dict[str, Switch]:
+        """By target, where its load: is set, or its name where it has none, and what is written there."""
+        section = self.reading.root.get("targets")
+        found = {}
+        for target, entry in section.entries.items() if isinstance(section, Keys) else ():
+            walked, at, node = find(entry.node, entry.at, ("load",))
+            found[target] = Switch(at.line, node.text if walked and isinstance(node, Scalar) else "")
+        return found
+
+    def _judge(
+        self, scenario: Scenario, wanted: BuildContext, others: BuildContext, checks: Mapping[str, Planned | None], sure: Collection[Path]
+    ) -> None:
+        """Reports what `outrider load` would refuse of a scenario, whatever the environment says."""
+        base: Path = ("scenarios", scenario.name)
+        if (*base, "target") in self.keys.missing:
+            return
+        switches = self._switches()
+        may = [name for name, switch in switches.items() if switch.written and switch.written.lower() not in _OFF]
+        name = scenario.target or (may[0] if len(may) == 1 else "")
+        if name and name in switches and not switches[name].written:
+            self._report((*base, "target"), f"target {name} does not set load: true, so that no load may be sent to it")
+        elif not name and not any(switch.written for switch in switches.values()):
+            self._report(base, "no target sets load: true; add it to the target that load tests may use")
+        elif not name and may and not any("${" in switches[one].written for one in may):
+            self._report(base, f"{', '.join(may)} all set load: true; choose one with target:")
+        targets = (others if name in wanted.targets.unused() else wanted).targets
+        target = targets.use(name) if name in targets else None
+        if target is not None:
+            for path, why in unplayable(scenario, target, checks, sure=sure):
+                self._report((*base, *path), why)
 
     def _slos(self, name: str, keys: ScenarioKeys, wanted: BuildContext, others: BuildContext, *, needed: bool) -> Iterator[Slo]:
         """The SLOs of a scenario by their names; unknown ones are reported."""

@@ -148,7 +148,7 @@ class CeilingKeys(Section):
 class ScenarioKeys(Section):
     """A load and what it is held against."""
 
-    mix: dict[str, Weight] = Field(description="Tasks of loadtests/ and journeys of this file, with their weights.")
+    mix: dict[str, Weight] = Field(description="Tasks of loadtests/, and journeys and http checks of this file, with their weights.")
     count: Literal["requests", "journeys"] = Field(default="requests", description="What is judged: each request, or each whole journey.")
     slos: tuple[str, ...] = Field(description="Names under slos:.")
     target: str = Field(default="", description="The target; by default the only one with load: true.")

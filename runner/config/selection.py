@@ -52,15 +52,19 @@ def select(context: BuildContext, entries: Mapping[str, Entry], *, tags: Collect
     return Selection(chosen, tuple(name for name, own in off.items() if not set(tags).isdisjoint(own)))
 
 
-def select_scripted(context: BuildContext, entries: Mapping[str, Entry], *, target: str) -> Selection:
-    """The enabled checks of this target that a load may play: of kinds that have scripts. No value of any other check is needed."""
+def select_scripted(context: BuildContext, entries: Mapping[str, Entry], *, target: str, mix: Collection[str]) -> Selection:
+    """The enabled checks of this target that a load plays, and those whose scripts may log its users in.
+
+    No value of any other check is needed.
+    """
     kinds, early = context.kinds, _early(context, entries)
     if target in context.targets:
         context.targets.use(target)
     found = []
     for name, entry in entries.items():
         kind, goes_to = (entry.node.get(key) if isinstance(entry.node, Keys) else None for key in ("kind", "target"))
-        scripted = isinstance(kind, Scalar) and kind.text in kinds and kinds[kind.text].scripted
+        known = kinds.get(kind.text) if isinstance(kind, Scalar) else None
+        scripted = known is not None and (known.captures or (known.scripted and name in mix))
         there = isinstance(goes_to, Scalar) and (goes_to.text == target or "${" in goes_to.text)
         if scripted and there and (keys := early[name]) is not None and keys.enabled:
             found.append(name)

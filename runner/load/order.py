@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 from loadtests.capacity import SearchStopped
-from loadtests.order import Order, SloOrder, UserTask
+from loadtests.order import Order
 from loadtests.outlook import Quota, seconds_to_decide, spends
 from loadtests.result import Spend
 from loadtests.shapes import peak, stages
-from loadtests.tasks import asks_of, login_of, names_of_slos, unfillable, user_tasks
+from loadtests.tasks import asks_of, login_of, names_of_slos
 from probes.target import Rule, Target, plain_path
 from probes.text import exact
 from runner.config.errors import PlanError
+from runner.config.mixes import scripts_of, slo_orders, tasks_of
 from runner.config.plan import Plan, Scenario
 from runner.config.purpose import Purpose
 from runner.config.read import read_plan
-from runner.load.connection import judge_connections, tls_of
+from runner.load.connection import tls_of
 from runner.usage import unusable
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 _TASK = 30.0  # seconds that a task of loadtests/ may take
 _LEAVING = 10.0  # and then the steps that are `always`, with some to spare
 _READY, _READY_ELSEWHERE = 20.0, 300.0  # seconds for workers to come: of this machine, of others, which may have an image to fetch
@@ -86,42 +89,42 @@ def prepare(config: Path, options: LoadOptions, *, annotate: bool = False) -> Lo
     if scenario is None:
         unusable(f"{config.name} has no scenario {options.scenario} (there are {', '.join(plan.load.scenarios) or 'none'})")
     if not scenario.target:
+        off = "; ".join(_switched_off(plan, name) for name, switch in plan.load.switches.items() if switch.written)
         several = f"{', '.join(plan.load.loadable)} all set load: true; choose one with target: in the scenario"
-        unusable(f"This load is not allowed: {several if plan.load.loadable else 'no target sets load: true'}. Nothing was sent.")
+        unusable(f"This load is not allowed: {several if plan.load.loadable else off or 'no target sets load: true'}. Nothing was sent.")
     target = plan.targets[scenario.target]
     if not target.load:
-        place = f"{config.name}:{plan.load.lines[target.name]}"
-        unusable(f"This load is not allowed: target {target.name} does not set load: true ({place}). Nothing was sent.")
+        unusable(f"This load is not allowed: {_switched_off(plan, target.name)}. Nothing was sent.")
     order = _order(plan, scenario, target, options)
     rate = peak(order.stages) if order.stages else 0.0
     if rate > plan.load.rate:
         unusable(f"{rate:g}/s is above the ceiling of {plan.load.rate:g}/s (load: ceiling:); nothing was sent")
     if order.duration > plan.load.duration:
         unusable(f"{order.duration:g}s is above the ceiling of {plan.load.duration:g}s (load: ceiling:); nothing was sent")
-    if why := unfillable(order):
-        unusable(f"scenario {order.scenario}: {why}; nothing was sent")
     for name, method, path in asks_of(order.tasks):
         if refusal := target.refusal(method, target.url.rstrip("/") + path):
             unusable(f"scenario {order.scenario}, {name}: {refusal}; nothing was sent")
     return LoadRun(plan, target, order)
 
 
+def _switched_off(plan: Plan, name: str) -> str:
+    """`target api has load: false (checks.yaml:52), from ${LOADABLE}; set LOADABLE=true`."""
+    switch, file = plan.load.switches[name], plan.path.name if plan.path else ""
+    if not switch.written:
+        return f"target {name} does not set load: true ({file}:{switch.line})"
+    if variable := _VARIABLE.search(switch.written):
+        return f"target {name} has load: false ({file}:{switch.line}), from ${{{variable[1]}}}; set {variable[1]}=true"
+    return f"target {name} has load: false ({file}:{switch.line}); write load: true there"
+
+
 def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions) -> Order:
-    scripts = {p.check.name: script for p in plan.checks if p.target and p.target.name == target.name and (script := p.probe.script())}
-    mixed = {name: script for name, script in scripts.items() if name in scenario.mix}
-    timeouts = {p.check.name: p.timeout for p in plan.checks if p.check.name in mixed}
-    judge_connections(mixed)
+    scripts = scripts_of(plan.checks, target)
     headers = {name: value.get_secret_value() for name, value in target.headers.items()}
-    every_step = (step for script in scripts.values() for step in script.steps)
-    login = next((step for step in every_step if step.logs_in and step.capture and not step.uses()), None)
     try:
-        journeys = {}
-        for name, script in mixed.items():
-            own = {key: value.get_secret_value() for key, value in script.headers.items()}
-            journeys[name] = UserTask(name, (script.steps,), {**headers, **own}, timeouts[name])
-        tasks = user_tasks(scenario.mix, journeys, login, headers, date.today())  # noqa: DTZ011 - a table is booked for a local day
+        tasks, login = tasks_of(scenario.mix, scripts, target, date.today())  # noqa: DTZ011 - a table is booked for a local day
     except ValueError as error:
         unusable(f"scenario {scenario.name}: {error}; nothing was sent")
+    mixed = {name: script for name, (_, script) in scripts.items() if name in tasks}
     closed = options.arrivals == "closed"
     limited = bool(target.limit or plan.load.costs)
     try:
@@ -133,12 +136,12 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
         scenario=scenario.name,
         mix=dict(scenario.mix),
         count=scenario.count,
-        slos=tuple(SloOrder(s.name, float(s.objective), s.threshold, s.measure) for s in scenario.slos),
+        slos=slo_orders(scenario.slos),
         target=target,
         tasks=tasks,
         login=login_of(tasks, login, headers),
         timeout=_TASK,
-        tls=tls_of(mixed or scripts, scenario.name),
+        tls=tls_of(mixed or {name: script for name, (_, script) in scripts.items()}, scenario.name),
         stages=shaped,
         shape=options.shape,
         arrivals=options.arrivals,
@@ -148,7 +151,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
         duration=options.duration,
         warm_up=options.warm_up,
         cool_down=options.cool_down,
-        drain=max((_TASK, *timeouts.values())) + _LEAVING,
+        drain=max((_TASK, *(task.timeout for task in tasks.values()))) + _LEAVING,
         ready=_READY_ELSEWHERE if options.expect_workers else _READY,
         most_rate=plan.load.rate,
         seed=options.seed,
