@@ -45,7 +45,7 @@ def places(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
 def exporter(places: Mapping[str, str | int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an exporter that knows the modules of all scenarios."""
     file = tmp_path_factory.mktemp("exporter") / "blackbox.yml"
-    modules = {each.name: {"timeout": "2s", **filled(each.module, places)} for each in ASKED}
+    modules = {each.name: {"timeout": each.timeout, **filled(each.module, places)} for each in ASKED}
     file.write_text(yaml.safe_dump({"modules": modules}, allow_unicode=True))
     command = [PROGRAM, f"--config.file={file}", "--web.listen-address=127.0.0.1:0", "--log.level=info"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -287,7 +287,7 @@ def addresses() -> Iterator[Scenario]:
         yield Scenario(f"http: QUIC, versions {versions}", passes=versions in ("3", "any"), cannot=HTTP3)
     yield Scenario("http: QUIC", passes=PASS, cannot=HTTP3)
     yield Scenario("http: QUIC, scheme HtTp", passes=PASS, cannot=HTTP3)
-    yield http("a server that is silent until the timeout", silent, passes=FAIL)
+    yield http("a server that is silent until the timeout", silent, passes=FAIL, timeout="1s")
 
 
 SCENARIOS = (

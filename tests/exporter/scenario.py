@@ -48,6 +48,7 @@ class Scenario:
     cannot: str = ""
     unasked: str = ""
     refused: str = ""
+    timeout: str = "10s"  # of both: long, where nothing is waited for
 
 
 def filled(value: Any, places: Mapping[str, str | int]) -> Any:

@@ -116,7 +116,7 @@ def dialogues() -> Iterator[Scenario]:
         yield tcp(f"bytes, {came.decode()}", lines(greeting=came), passes, *pair, unasked=NO_BYTES)
     wait = {"query_response": [{"expect": "SSH-2.0-(OpenSSH_6.9p1) Debian-2"}]}, {"dialogue": [{"expect": "SSH-2.0-OpenSSH_6.9p1"}]}
     yield tcp("a close instead of a line", closing, FAIL, *wait)
-    yield tcp("silence instead of a line", silent, FAIL, *wait, metrics={"probe_failed_due_to_regex": WAITED})
+    yield tcp("silence instead of a line", silent, FAIL, *wait, metrics={"probe_failed_due_to_regex": WAITED}, timeout="1s")
 
 
 SCENARIOS = (*connections(), *families(), *dialogues())

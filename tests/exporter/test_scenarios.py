@@ -85,7 +85,7 @@ async def test_a_scenario(
         keys = {"checks": {"check": filled(scenario.check, here)}} | (
             {"targets": filled(scenario.targets, here)} if scenario.targets else {}
         )
-        text = yaml.safe_dump({"version": 1, "defaults": {"interval": "1m", "timeout": "2s"}, **keys}, allow_unicode=True)
+        text = yaml.safe_dump({"version": 1, "defaults": {"interval": "1m", "timeout": scenario.timeout}, **keys}, allow_unicode=True)
         await asyncio.to_thread(written.write_text, text)
         if scenario.refused:
             with pytest.raises(PlanError, match=scenario.refused):
