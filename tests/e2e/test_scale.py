@@ -6,10 +6,13 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.always_on import run, write
 from tests.support.counting import counting_server
 
 
+@pytest.mark.slow
 async def test_the_shards_share_the_checks(tmp_path: Path) -> None:
     """Two runners of one file: every check is asked, by one of them alone, and their series say which shard they are."""
     async with counting_server() as server:
