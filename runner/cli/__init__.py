@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.terminal import columns_of, wrapped
 from runner.usage import Unusable
 
 
@@ -31,7 +32,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Unusable as error:
-            click.echo(str(error), err=True)
+            click.echo(wrapped(str(error), columns_of(sys.stderr), 4), err=True)
             raise click.exceptions.Exit(2) from None
 
 

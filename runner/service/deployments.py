@@ -145,6 +145,10 @@ class Deployments:
 
         return run_gate
 
+    def patience(self, body: Mapping[str, Any]) -> float:
+        """Seconds for which a gate's request waits for its turn: as long as for the release. Raises ValueError."""
+        return GateRequest.read(body).with_rules(self._plan().gate).wait
+
     def _seen_before(self, plan: Plan, request: GateRequest) -> Before:
         recent = {one.check.name: one.recent for one in self._health().states()}
         return self._revisions.before(

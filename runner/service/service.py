@@ -111,7 +111,7 @@ class Service:
             clock=clock,
             log=log,
         )
-        self.gates = Gates(self.deployments.prepare, clock)
+        self.gates = Gates(self.deployments.prepare, clock, self.deployments.patience)
         self.emit = self._join_sinks(extra)
         metrics.state_durable(ledger.durable)
         ledger.failed = lambda: metrics.sink_failed("state")

@@ -29,6 +29,7 @@ from probes.text import iso
 from runner.config.plan import ByCheck, Plan
 from runner.log import LEVELS, level_name
 from runner.sinks.values import plain
+from runner.terminal import columns_of, wrapped
 
 LINE = 2048  # bytes of the line of a run, or of a finding, at most
 _EVENT = 16 * 1024  # bytes of a line of the runner's own, which may hold a traceback or the errors of a file
@@ -191,7 +192,7 @@ class Journal:
                 self._counts.waiting -= taken
 
     def _lines(self, entries: list[Entry]) -> Iterator[str]:
-        write = words if self._form is Form.WORDS else partial(render, service=self.service)
+        write = partial(words, columns=columns_of(self._stream)) if self._form is Form.WORDS else partial(render, service=self.service)
         for entry in entries:
             try:
                 yield write(entry)
@@ -248,11 +249,14 @@ def _cut(value: Any, most: int) -> Any:
     return f"{value[:most]}…" if isinstance(value, str) and len(value) > most else value
 
 
-def words(entry: Entry) -> str:
-    """The entry for a person: the time of day in UTC, and its message; what a terminal would obey is shown as an escape."""
-    moment = iso(entry.at)[11:19]
+def words(entry: Entry, columns: int = 0) -> str:
+    """The entry for a person: the time of day in UTC, and its message, within the columns of a terminal (0: as one line).
+
+    What a terminal would obey is shown as an escape.
+    """
+    moment = f"{iso(entry.at)[11:19]}  "
     shown = "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in entry.message)
-    return f"{moment}  " + shown.replace("\n", f"\n{' ' * (len(moment) + 2)}") + "\n"
+    return wrapped(moment + shown.replace("\n", f"\n{' ' * len(moment)}"), columns, len(moment)) + "\n"
 
 
 def _in_words(seen: Observation) -> str:

@@ -21,9 +21,10 @@ from runner.config.plan import Server
 from runner.reports.table import write
 from runner.web.access import refusal, refuse_without_operate_token
 from runner.web.bodies import body_within, json_object
+from runner.web.gates import BusyError
 
 RunGate = Callable[[Mapping[str, Any], str], Awaitable[Report]]
-"""Runs the gate of a request, or waits for the gate with the same key. Raises ValueError with the request's error."""
+"""Runs the gate of a request, or waits for the gate with the same key. Raises ValueError with the request's error, and BusyError."""
 
 LONGEST = 64 * 1024  # bytes of a payload
 _LISTS = {"tag": "tags", "check": "checks"}  # keys of the metadata that hold several values, separated by commas
@@ -32,7 +33,10 @@ _KEY = ("namespace", "name", "checksum", "phase")
 
 
 async def respond(request: Request, server: Server, run_gate: RunGate) -> Response:
-    """The response to Flagger: 200 for a pass, 412 with the report for the rest, 400, 401, 403 or 413 for a request with an error."""
+    """The response to Flagger: 200 for a pass, 412 with the report for the rest, 409 while another gate runs.
+
+    400, 401, 403 or 413 for a request with an error.
+    """
     if (refused := refuse_without_operate_token(server)) is not None:
         return refused
     body = await body_within(request, LONGEST)
@@ -43,6 +47,8 @@ async def respond(request: Request, server: Server, run_gate: RunGate) -> Respon
         if not hmac.compare_digest(metadata.pop("token", "").encode(), server.operate_token.encode()):
             return refusal(401, "the webhook's metadata needs the operate token: token: ...")
         report = await run_gate(gate_request(metadata), key)
+    except BusyError as busy:
+        return refusal(409, f"another gate is running: {busy}")
     except ValueError as error:
         return refusal(400, str(error))
     return PlainTextResponse(write(report), 200 if report.verdict is Outcome.PASS else 412)

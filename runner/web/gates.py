@@ -6,7 +6,8 @@
     DELETE /api/gate/{id}     ends it early, with the verdict so far
 
 A caller whose connection was lost asks again and finds the same gate: by its id, by the Idempotency-Key that it sent, or, while it
-runs and for a minute after, by the same request. A different request is refused while a gate runs (409).
+runs and for a minute after, by the same request. While another gate runs, a request that waits for its report waits for its turn,
+for the request's own `wait` at most; one that doesn't is refused (409).
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ class RunGate(Protocol):
 Prepare = Callable[[Mapping[str, Any]], RunGate]
 """Reads a request, and returns what runs its gate. Raises ValueError with the request's error."""
 
+Patience = Callable[[Mapping[str, Any]], float]
+"""The seconds for which a request may wait for its turn. Raises ValueError with the request's error."""
+
 
 class BusyError(Exception):
     """Another gate is running; its id is the message."""
@@ -73,18 +77,33 @@ class _Gate:
 class Gates:
     """The gates of one runner."""
 
-    def __init__(self, prepare: Prepare, clock: Clock) -> None:
+    def __init__(self, prepare: Prepare, clock: Clock, patience: Patience = lambda _: 0.0) -> None:
         self._prepare = prepare
         self._clock = clock
+        self._patience = patience
+        self._ending = False
         self._gates: dict[str, _Gate] = {}
 
     async def run(self, request: Mapping[str, Any], key: str = "") -> Report:
-        """Starts the gate of a request, or finds it when it is known, and waits for its report. Raises ValueError."""
-        try:
-            gate = self.begin(request, key)
-        except BusyError as busy:
-            raise ValueError(f"another gate is running: {busy}") from None
-        return await _report(gate)
+        """Starts the gate of a request in its turn, or finds it when it is known, and waits for its report.
+
+        Raises ValueError for a request with an error, and BusyError where its turn didn't come within its own `wait`.
+        """
+        return await _report(await self.take_turn(request, key))
+
+    async def take_turn(self, request: Mapping[str, Any], key: str = "") -> _Gate:
+        """The gate of a request, as `begin` returns it, once no other runs. Raises BusyError after the request's own `wait`."""
+        until = self._clock.monotonic() + self._patience(request)
+        while True:
+            try:
+                return self.begin(request, key)
+            except BusyError as busy:
+                running, left = self._gates[str(busy)].task, until - self._clock.monotonic()
+                if running is None or left <= 0:
+                    raise
+                await asyncio.wait([running], timeout=left)
+                if self._ending:  # the runner ends, and begins no more gates
+                    raise
 
     def begin(self, request: Mapping[str, Any], key: str = "") -> _Gate:
         """The gate of a request, which is started unless it is known. Raises ValueError and BusyError."""
@@ -120,7 +139,8 @@ class Gates:
         return self._gates.get(name)
 
     async def stop(self, within: float) -> None:
-        """Ends the gates that run; those that haven't ended within `within` seconds are cancelled."""
+        """Ends the gates that run; those that haven't ended within `within` seconds are cancelled. None begins later by its turn."""
+        self._ending = True
         tasks = {gate.task for gate in self._gates.values() if gate.task is not None and not gate.task.done()}
         for gate in self._gates.values():
             gate.stop.set()
@@ -149,17 +169,19 @@ class Routes:
         """POST /api/gate."""
         if (refused := refuse_operating(request, self.server())) is not None:
             return refused
+        at_once = "respond-async" in request.headers.get("prefer", "")
         try:
             body = await body_within(request, LONGEST)
             if body is None:
                 raise ValueError(f"a request may have at most {LONGEST:,} bytes")
-            gate = self.gates.begin(json_object(body or b"{}"), request.headers.get("idempotency-key", ""))
+            told, key = json_object(body or b"{}"), request.headers.get("idempotency-key", "")
+            gate = self.gates.begin(told, key) if at_once else await self.gates.take_turn(told, key)
         except BusyError as busy:
             return JSONResponse({"error": f"another gate is running: {busy}", "id": str(busy)}, 409)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         location = {"location": f"/api/gate/{gate.id}"}
-        if "respond-async" in request.headers.get("prefer", ""):
+        if at_once:
             return JSONResponse({"id": gate.id, "state": _state(gate)}, 202, location)
         return JSONResponse({"id": gate.id, **to_json(await _report(gate))}, headers=location)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import termios
 import threading
+import tty
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 from judge.observation import DiagnosisFinding
 from probes.core import Reason
 from runner.sinks.journal import Bridge, Entry, Form, Journal, render
+from runner.terminal import wrapped
 from tests.support.observations import NOON, TRACE, Hands, failed, made_check, made_plan, passed, unknown
 
 API = made_check()
@@ -311,6 +315,31 @@ def test_a_line_that_can_not_be_written_ends_no_journal() -> None:
     kept.close()
     assert [line["message"] for line in lines(stream)] == ["a line of the journal can't be written", "the next one"]
     assert lost == [1]
+
+
+def test_at_a_terminal_a_long_line_goes_on_below_its_text() -> None:
+    """U7, U19: no word is broken, whatever the width is now; elsewhere a line stays a line."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    termios.tcsetwinsize(slave, (24, 40))
+    with os.fdopen(slave, "w") as stream, os.fdopen(master, "rb") as screen:
+        journal = Journal(stream, service="trips", clock=Hands(), form=Form.WORDS)
+        journal(failed(made_check("team-2-service"), Reason.TIMEOUT, "no answer within 5s from http://127.0.0.1:9797/"))
+        journal.close()
+        shown = screen.read1().decode()
+    assert shown.splitlines() == [
+        "12:00:00  team-2-service is down:",
+        "          timeout: no answer within 5s",
+        "          from http://127.0.0.1:9797/",
+    ]
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=200), st.integers(0, 60), st.integers(0, 12))
+def test_what_wraps_loses_no_word(text: str, columns: int, indent: int) -> None:
+    """U19: every line is within the width, and every character that isn't a blank stays."""
+    shown = wrapped(text, columns, indent)
+    assert "".join(shown.split()) == "".join(text.split())
+    assert columns <= 2 * indent or all(len(line) <= columns for line in shown.split("\n"))
 
 
 def test_a_person_reads_changes_in_words() -> None:

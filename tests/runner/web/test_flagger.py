@@ -18,6 +18,7 @@ from judge.report import Report
 from judge.verdict import Outcome
 from runner.config.plan import Server
 from runner.web.flagger import LONGEST, respond
+from runner.web.gates import BusyError
 from tests.support.outrider import report
 
 OURS = Server(operate_token="operate-me")
@@ -86,3 +87,15 @@ async def test_a_payload_as_long_as_may_be(length: int, status: int) -> None:
     """64 KiB are taken, and a byte more is refused before it is read."""
     body = json.dumps(payload(token="operate-me")).encode()
     assert (await sent(body + b" " * (length - len(body)), Rollout())).status_code == status
+
+
+async def test_a_gate_whose_turn_does_not_come_is_refused() -> None:
+    """GM2: 409, and Flagger asks again; it is no error of the request (400)."""
+
+    @dataclass
+    class Busy(Rollout):
+        async def carry(self, gate: Mapping[str, Any], key: str) -> Report:
+            raise BusyError("a3445c30")
+
+    told = await sent(json.dumps(payload(token="operate-me")).encode(), Busy())
+    assert (told.status_code, "another gate is running: a3445c30" in told.text) == (409, True)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from judge.report import Report
 from judge.verdict import Outcome
 from runner.config.plan import Server
-from runner.web.gates import LONGEST, Gates, Routes, RunGate
+from runner.web.gates import LONGEST, BusyError, Gates, Routes, RunGate
 from tests.support.clock import FakeClock
 from tests.support.outrider import report
 
@@ -53,7 +53,7 @@ class Runner:
 @asynccontextmanager
 async def asking(runner: Runner, server: Server | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of its routes."""
-    gates = Gates(runner.prepare, runner.clock)
+    gates = Gates(runner.prepare, runner.clock, lambda request: float(request.get("wait", 0)))
     routes = Routes(gates, lambda: server or Server(operate_token="operate-me"))
     table = [
         Route("/api/gate", routes.start, methods=["POST"]),
@@ -107,6 +107,40 @@ async def test_one_at_a_time() -> None:
         assert again["id"] == begun["id"]
         assert (other.status_code, other.json()["id"]) == (409, begun["id"])
         assert len(runner.asked) == 1
+
+
+async def test_who_waits_for_a_report_waits_for_its_turn() -> None:
+    """GM2: a second POST begins when the first gate has ended; one that may not wait so long is refused, and names the gate."""
+    runner = Runner()
+    async with asking(runner) as client:
+        begun = (await client.post("/api/gate", json={"rounds": 3}, headers=ASYNC)).json()
+        refused = await client.post("/api/gate", json={"rounds": 4}, headers=TOKEN)
+        assert (refused.status_code, refused.json()["id"]) == (409, begun["id"])
+        second, again, third = (
+            asyncio.create_task(client.post("/api/gate", json={"rounds": rounds, "wait": 60}, headers=TOKEN)) for rounds in (5, 5, 6)
+        )
+        for _ in range(50):  # turns of the loop: each of them waits by now
+            await asyncio.sleep(0)
+        assert len(runner.asked) == 1
+        runner.over.set()
+        reports = [(await one).json() for one in (second, again, third)]
+    assert [one["verdict"] for one in reports] == ["pass"] * 3
+    assert reports[0]["id"] == reports[1]["id"]
+    assert [one.get("rounds") for one in runner.asked] == [3, 5, 6]
+
+
+async def test_a_runner_that_ends_begins_no_gate_that_waits() -> None:
+    """GM2: the one that runs ends with its verdict so far, and who waits for a turn is refused."""
+    runner = Runner()
+    gates = Gates(runner.prepare, runner.clock, lambda _: 60.0)
+    running = asyncio.create_task(gates.run({"rounds": 1}))
+    waiting = asyncio.create_task(gates.run({"rounds": 2}))
+    await runner.began.wait()
+    await gates.stop(1.0)
+    with pytest.raises(BusyError):
+        await waiting
+    assert (await running).verdict is Outcome.INCONCLUSIVE
+    assert len(runner.asked) == 1
 
 
 async def test_a_lost_answer_is_found_again_and_a_new_deployment_is_a_new_gate() -> None:
