@@ -113,7 +113,7 @@ def diagnosis(seen: Observation, trials: Trials, since: Mapping[str, float]) -> 
     `since` says from when on each address has failed (seconds since the epoch).
     """
     texts: list[str] = []
-    if trials.unverified:
+    if trials.unverified and (trials.unverified.reason, trials.unverified.message) != (seen.reason, seen.message):
         texts.append(_without_verification(seen, trials.unverified, handshake_only=trials.handshake_only))
     if trials.direct:
         does = _does(trials.direct) if trials.direct.ok else f"fails as well: {trials.direct}"

@@ -31,6 +31,7 @@ class UserTask:
     variants: tuple[tuple[Step, ...], ...] = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 30.0
+    charset: str = ""  # of response bodies, instead of what they declare
     signed_in: bool = False  # whether it begins with the token of a user who is logged in
 
     @property

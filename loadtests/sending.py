@@ -179,7 +179,7 @@ class UserSimulator:
         following: Sending | None = None
         trouble: BaseException | None = None
         try:
-            response, measured = self._send(sending.request, user.cookies)
+            response, measured = self._send(sending.request, user.cookies, self._tasks[name].charset)
             size = len(response.body)
             ended = self.now()
             following = moves.send(response)
@@ -214,7 +214,7 @@ class UserSimulator:
             raise trouble
         return following, ended
 
-    def _send(self, request: Request, cookies: dict[str, str]) -> tuple[Response, dict[str, float]]:
+    def _send(self, request: Request, cookies: dict[str, str], charset: str = "") -> tuple[Response, dict[str, float]]:
         """One request and its whole response; the time of its first piece where it streams. Redirects aren't followed."""
         self._filter.check(request)
         headers = {**self._agent, **request.headers}
@@ -237,7 +237,7 @@ class UserSimulator:
             raise Failed(Reason.PROTOCOL, text) from None
         seconds = time.perf_counter() - begun
         pairs = tuple((str(key).lower(), str(value)) for key, value in response.headers)
-        whole = Response(response.get_code(), pairs, body, seconds, request.url)
+        whole = Response(response.get_code(), pairs, body, seconds, request.url, charset=charset)
         if whole.header("content-encoding") == "gzip":
             whole.body = _unzipped(body)
         for name, value in pairs:

@@ -204,6 +204,7 @@ class Measurements:
         self.step = ""  # the journey's current step
         self.halted_in = ""  # the innermost phase that an exception left: where the run was when it was cut short
         self.halted_step = ""
+        self.unfinished = ""  # what had come of a response, for the message of a run that is cut short while it waits for the rest
         self.decided: float | None = None  # clock.monotonic() when the verdict was known, where the run still cleans up
 
     @contextmanager

@@ -14,6 +14,7 @@ from probes.families import Family
 from probes.journeys.script import Script
 from probes.target import Revision, Target
 from probes.wire.endpoint import Endpoint, Variation
+from probes.wire.stream import Stream
 from probes.wire.wire import Wire
 
 
@@ -112,6 +113,17 @@ class Probe(BaseModel, ABC):
     def endpoint(self) -> Endpoint | None:
         """Where its connection goes, for the diagnosis of a failed run; None where there is nothing to try."""
         return None
+
+    def unverified_handshake(self) -> Callable[[Context], Awaitable[Stream]] | None:
+        """Opens a connection up to a TLS handshake that accepts any certificate, in the kind's own protocol, and sends no more.
+
+        For the diagnosis of a run that failed in TLS; None where there is no handshake to make.
+        """
+        endpoint = self.endpoint()
+        if endpoint is None or not endpoint.secure or not endpoint.route.tls.verify:
+            return None
+        tls = endpoint.route.tls.model_copy(update={"verify": False})
+        return lambda ctx: ctx.wire.stream(ctx, endpoint.host, endpoint.port, tls, endpoint.protocols(), endpoint.route)
 
     def with_variation(self, variation: Variation) -> Probe | None:  # noqa: ARG002 - used by the kinds that can vary
         """The same check with one thing changed; None where the kind can't do that, or where a run may not be repeated."""

@@ -134,6 +134,18 @@ def _number(actual: Any, test: Callable[[float], bool]) -> bool:
     return isinstance(actual, int | float) and not isinstance(actual, bool) and test(actual)
 
 
+def _has_nan(actual: Any) -> bool:
+    """Whether a NaN is in it, which differs from every value, itself included."""
+    left = [actual]  # no recursion: a response may be nested as deeply as JSON can be read
+    while left:
+        each = left.pop()
+        if isinstance(each, list | dict):
+            left += each.values() if isinstance(each, dict) else each
+        elif isinstance(each, float) and math.isnan(each):
+            return True
+    return False
+
+
 def _contains(piece: Any, actual: Any) -> bool:
     if isinstance(actual, str):
         return isinstance(piece, str) and piece in actual
@@ -173,7 +185,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "exists": lambda wanted, _: bool(wanted),
     "type": _of_type,
     "equals": same,
-    "not_": lambda wanted, actual: not same(wanted, actual) and not (isinstance(actual, float) and math.isnan(actual)),
+    "not_": lambda wanted, actual: not same(wanted, actual) and not _has_nan(actual),
     "in_": lambda wanted, actual: any(same(each, actual) for each in wanted),
     "matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is not None,
     "not_matches": lambda wanted, actual: isinstance(actual, str) and wanted.search(actual) is None,

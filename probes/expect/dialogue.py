@@ -144,6 +144,11 @@ class ReceiveBuffer:
             return Failed(Reason.TRUNCATED, f"the connection was closed {came}; expected {wanted}")
         return Failed(Reason.BODY, f"the server closed the connection after {shown(self.lines[-1])}; expected {wanted}")
 
+    def unfinished(self) -> str:
+        """What has come of the next line, in words; "" where nothing has."""
+        came = self._left[:LINE_CAP].decode("utf-8", "replace")
+        return f"{shown(came)} had come without a line end" if came else ""
+
     def received(self) -> list[str]:
         """The last lines that were taken, and what has come of the next one, with how much that is."""
         if not self._left:

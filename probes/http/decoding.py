@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from typing import Any
 
 import brotli  # type: ignore[import-untyped]  # it comes without types
 import zstandard
@@ -148,13 +149,38 @@ class _Brotli(_Layer):
     def __init__(self) -> None:
         super().__init__()
         self._brotli = brotli.Decompressor()
+        self._fed = bytearray()  # what was decoded before
+        self._decoded = 0
 
     def _decode(self, piece: bytes, most: int) -> bytes:
-        decoded = bytearray(self._brotli.process(piece, output_buffer_limit=most))
-        while len(decoded) < most and not self._brotli.can_accept_more_data():
-            decoded += self._brotli.process(b"", output_buffer_limit=most - len(decoded))
-        self.ended = self.surplus = self._brotli.is_finished()
-        return bytes(decoded)
+        try:
+            decoded = _unbrotli(self._brotli, piece, most)
+        except brotli.error:
+            decoded = self._without_surplus(piece, most)
+        self._fed += piece
+        self._decoded += len(decoded)
+        self.ended = self.surplus = self.ended or self._brotli.is_finished()
+        return decoded
+
+    def _without_surplus(self, piece: bytes, most: int) -> bytes:
+        """What a piece decodes to in which the content ends. The library refuses the whole piece and doesn't say where that is.
+
+        Decodes all again, this piece byte by byte. Raises brotli.error where the content is wrong before its end.
+        """
+        again = self._brotli = brotli.Decompressor()
+        decoded = bytearray(_unbrotli(again, bytes(self._fed), self._decoded + most))
+        for number in range(len(piece)):
+            decoded += _unbrotli(again, piece[number : number + 1], self._decoded + most - len(decoded))
+            if again.is_finished() or len(decoded) >= self._decoded + most:
+                break
+        return bytes(decoded[self._decoded :])
+
+
+def _unbrotli(library: Any, piece: bytes, most: int) -> bytes:
+    decoded = bytearray(library.process(piece, output_buffer_limit=most))
+    while len(decoded) < most and not library.can_accept_more_data():
+        decoded += library.process(b"", output_buffer_limit=most - len(decoded))
+    return bytes(decoded)
 
 
 _ZSTD_MAGIC = 4  # bytes with which a frame begins

@@ -30,6 +30,7 @@ class Script:
             "logs in by oauth2": self.route.oauth2,
             "connects to an address of its own": self.route.resolve,
             "uses HTTP/2": self.route.http == "2",
+            "has framing: strict": self.route.framing == "strict",
             f"requires IPv{self.route.ip}": self.route.ip in ("4", "6"),
         }
         return (*self.differs, *(text for text, so in ways.items() if so))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 
@@ -78,20 +78,36 @@ class Tcp(Probe):
         later = any(step.starttls for step in self.dialogue)
         return Endpoint.of(self.host, self.port, None if later else self.tls, self.ip)
 
+    def unverified_handshake(self) -> Callable[[Context], Awaitable[Stream]] | None:
+        """With STARTTLS, the dialogue up to there comes first; its steps are those that every run sends in plain text."""
+        first = next((number for number, step in enumerate(self.dialogue, 1) if step.starttls), None)
+        tls = self.tls or Tls()
+        if first is None:
+            return super().unverified_handshake()
+        if not tls.verify:
+            return None
+        shortened = self.model_copy(update={"dialogue": self.dialogue[:first], "tls": tls.model_copy(update={"verify": False})})
+        return lambda ctx: _open(shortened, ctx)
+
     async def run(self, ctx: Context) -> Result:
         ctx.facts |= {DUE_TO_REGEX: False, "failed_due_to_bytes": False}
-        later = any(step.starttls for step in self.dialogue)
-        stream = await ctx.wire.stream(ctx, self.host, self.port, None if later else self.tls, route=Route(ip=self.ip))
-        try:
-            if self.dialogue:
-                await _TcpDialogue(self, ctx, stream).run()
-        except BaseException:
-            stream.abort()
-            raise
-        stream.close()
+        (await _open(self, ctx)).close()
         tls = f" · {ctx.facts[TLS_VERSION]}" if TLS_VERSION in ctx.facts else ""
         where = host_and_port(ctx.facts[IP], self.port)
         return Result.passed(f"{where} {'responds as expected' if self.dialogue else 'accepts connections'}{tls}")
+
+
+async def _open(probe: Tcp, ctx: Context) -> Stream:
+    """The connection after the dialogue."""
+    later = any(step.starttls for step in probe.dialogue)
+    stream = await ctx.wire.stream(ctx, probe.host, probe.port, None if later else probe.tls, route=Route(ip=probe.ip))
+    try:
+        if probe.dialogue:
+            await _TcpDialogue(probe, ctx, stream).run()
+    except BaseException:
+        stream.abort()
+        raise
+    return stream
 
 
 class _TcpDialogue:
@@ -127,8 +143,12 @@ class _TcpDialogue:
     async def _expect(self, step: DialogueStep) -> None:
         if step.expect:
             with self._failing(DUE_TO_REGEX):
-                while (captured := self._buffer.match(step)) is None:
-                    await self._read(str(step.expect))
+                try:
+                    while (captured := self._buffer.match(step)) is None:
+                        await self._read(str(step.expect))
+                except BaseException:
+                    self._ctx.unfinished = self._buffer.unfinished()
+                    raise
                 self._captured |= captured
             for name, text in step.labels.items():
                 self._ctx.facts[f"expect.{name}"] = clipped(fill(text, self._captured), _LABEL)

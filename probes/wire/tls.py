@@ -65,11 +65,8 @@ class Tls(BaseModel):
     @field_validator("ca")
     @classmethod
     def _read_authorities(cls, ca: Path | None, info: ValidationInfo) -> Path | None:
-        if ca and (info.context or {}).get("files"):
-            try:
-                _judge_authorities(ca)
-            except OSError as error:
-                raise ValueError(_unusable(error, {"ca": ca})) from None
+        if (info.context or {}).get("files"):
+            judge_authorities(ca)
         return ca
 
     @model_validator(mode="after")
@@ -123,6 +120,15 @@ class Tls(BaseModel):
         if alpn:
             context.set_alpn_protocols(list(alpn))
         return context
+
+
+def judge_authorities(ca: Path | None) -> None:
+    """Raises ValueError where a check's own authorities can't be used."""
+    if ca:
+        try:
+            _judge_authorities(ca)
+        except OSError as error:
+            raise ValueError(_unusable(error, {"ca": ca})) from None
 
 
 def _judge_authorities(file: Path | str) -> None:

@@ -36,7 +36,7 @@ def tasks_of(
     for name, (planned, script) in scripts.items():
         if name in mix:
             more = {key: value.get_secret_value() for key, value in script.headers.items()}
-            own[name] = UserTask(name, (script.steps,), {**headers, **more}, planned.timeout)
+            own[name] = UserTask(name, (script.steps,), {**headers, **more}, planned.timeout, script.route.charset)
     return user_tasks(mix, own, login, headers, today), login
 
 

@@ -177,19 +177,14 @@ class _Burst:
         return await self._attempt(dial)
 
     async def _try_unverified(self) -> tuple[TrialOutcome | None, bool]:
-        """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake.
-
-        Where TLS begins after a dialogue (STARTTLS, PostgreSQL), a handshake at once is another protocol and would show nothing.
-        """
+        """Ignores the certificate: repeats the whole request if that is allowed, else only the handshake. True for only the handshake."""
         if outcome := await self._try_variation(Variation(verify=False)):
             return outcome, False
-        if not self._endpoint.secure:
+        if (shake_hands := self._planned.probe.unverified_handshake()) is None:
             return None, False
-        route = replace(self._endpoint.route, tls=self._endpoint.route.tls.model_copy(update={"verify": False}))
 
         async def handshake(ctx: Context) -> None:
-            stream = await ctx.wire.stream(ctx, self._endpoint.host, self._endpoint.port, route.tls, self._endpoint.protocols(), route)
-            stream.abort()
+            (await shake_hands(ctx)).abort()
 
         return await self._attempt(handshake), True
 

@@ -81,7 +81,8 @@ def result_of(error: BaseException, probe: Probe, ctx: Context) -> Result | None
 
 def timed_out(timeout: float, ctx: Context) -> Result:
     """The verdict of a run that reached its deadline."""
-    return Result.failed(Reason.TIMEOUT, f"no answer within {setting(timeout)}{position(ctx)}")
+    came = f"; {ctx.unfinished}" if ctx.unfinished else ""
+    return Result.failed(Reason.TIMEOUT, f"no answer within {setting(timeout)}{position(ctx)}{came}")
 
 
 def position(ctx: Context, *, implied: str = "") -> str:

@@ -18,6 +18,7 @@ from probes.kinds.grpc.messages import SERVING, check_request, serving_status
 from tests.support import calls, servers
 from tests.support.ca import Authority, make_authority
 from tests.support.calls import GRPC, Call
+from tests.support.calls import SERVING as MESSAGE
 from tests.support.context import Permit, context
 from tests.support.engine import Observer
 from tests.support.leaks import no_leaks
@@ -34,6 +35,19 @@ def filled(seen: Observation, name: str) -> list[tuple[tuple[str, ...], float]]:
     """The samples of one of the kind's families."""
     (family,) = (family for family in Grpc.families if family.name == name)
     return list(family.read(seen.phases, seen.facts))
+
+
+async def test_credentials_in_metadata_are_hidden(runs: Observer) -> None:
+    """W16: neither headers nor trailers of a response show a cookie, a token or what an address carries of them."""
+
+    def talk(call: Call) -> None:
+        secrets = [("set-cookie", "session=open-sesame"), ("location", "https://me:open-sesame@h/?key=open-sesame"), ("server", "envoy")]
+        call.answer([*GRPC, *secrets], MESSAGE, [("grpc-status", "0"), ("authentication-info", "open-sesame")])
+
+    shown = (await observed(runs, talk)).evidence["response"]
+    assert shown["headers"]["location"] == "https://h/?key=(secret)"
+    assert shown["headers"]["server"] == "envoy"
+    assert (shown["headers"]["set-cookie"], shown["trailers"]["authentication-info"]) == ("(secret)", "(secret)")
 
 
 async def test_a_server_that_serves(runs: Observer) -> None:

@@ -18,6 +18,8 @@ from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
 from probes.kinds.grpc import Grpc
 from probes.kinds.http import Http
+from probes.kinds.postgres import Postgres
+from probes.kinds.redis import Redis
 from probes.kinds.tls import Handshake, in_words
 from probes.kinds.websocket import WebSocket
 from probes.probe import Context
@@ -224,6 +226,19 @@ def test_authorities_are_read_with_the_configuration(files: dict[str, Path], wor
         Handshake.model_validate(settings, context={"folder": "/", "files": True})
     assert caught.value.errors()[0]["loc"] == ("tls", "ca")
     Handshake.model_validate(settings, context={"folder": "/", "files": False})
+
+
+@pytest.mark.parametrize("words", ODD_FILES)
+@pytest.mark.parametrize("form", ["postgresql://me@h/x?sslmode=verify-full&sslrootcert={}", "rediss://h?ssl_ca_certs={}"])
+def test_authorities_in_a_url_are_read_with_the_configuration(files: dict[str, Path], words: str, form: str) -> None:
+    """W14: so are those that a dsn or a redis URL names; without verification nobody needs them."""
+    url = form.format(files[words])
+    kind, key = (Postgres, "dsn") if "sslmode" in url else (Redis, "url")
+    with pytest.raises(ValidationError, match=words.strip()):
+        kind.model_validate({key: url}, context={"files": True})
+    kind.model_validate({key: url}, context={"files": False})
+    if kind is Redis:
+        kind.model_validate({key: f"{url}&ssl_cert_reqs=none"}, context={"files": True})
 
 
 def test_a_certificate_is_read_with_the_configuration(files: dict[str, Path]) -> None:

@@ -27,6 +27,7 @@ from probes.http.exchange import Exchange, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
 from probes.http.message import Response
+from probes.http.privacy import shown_headers
 from probes.kinds.grpc.messages import CHECK, SERVING, check_request, judge_code, serving_status
 from probes.wire.addresses import Family as IpFamily
 from probes.wire.endpoint import Endpoint
@@ -151,7 +152,11 @@ class Grpc(Probe):
     def _judge(self, ctx: Context, exchange: Exchange, body: bytes) -> str:
         fields = exchange.fields()
         kind = exchange.header("content-type") or ""
-        ctx.evidence["response"] = {"status": exchange.status, "headers": dict(fields), "trailers": dict(exchange.trailers)}
+        ctx.evidence["response"] = {
+            "status": exchange.status,
+            "headers": shown_headers(fields),
+            "trailers": shown_headers(exchange.trailers),
+        }
         trailers = dict(fields) | dict(exchange.trailers)  # a response of headers alone has its status there
         if "grpc-status" not in trailers or not kind.startswith("application/grpc"):
             judge_status(Response(exchange.status, fields, body, 0.0, self._url()), _OK)

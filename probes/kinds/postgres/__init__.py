@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import asyncpg
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.expect.conditions import Condition
@@ -21,7 +23,8 @@ from probes.kinds.postgres.values import ELEMENT_OF, INTERVAL, is_binary, may_be
 from probes.text import count, one_line, setting
 from probes.wire.endpoint import Endpoint
 from probes.wire.handshake import tls_families
-from probes.wire.tls import Tls
+from probes.wire.stream import Stream
+from probes.wire.tls import Tls, judge_authorities
 
 _QUERY_SHOWN = 60  # characters of the query in a message
 _MARGIN = 0.05  # share of the remaining time, at most 0.1 s: the server stops the query before the deadline and can report it
@@ -74,8 +77,10 @@ class Postgres(Probe):
         return statement(query)
 
     @model_validator(mode="after")
-    def _tls_and_sslmode_agree(self) -> Self:
-        self._read()
+    def _tls_and_sslmode_agree(self, info: ValidationInfo) -> Self:
+        tls = self._read().tls
+        if tls and tls.verify and (info.context or {}).get("files"):
+            judge_authorities(tls.ca)
         return self
 
     def _read(self) -> Dsn:
@@ -88,6 +93,14 @@ class Postgres(Probe):
     def endpoint(self) -> Endpoint:
         dsn = self._read()
         return Endpoint(dsn.host, dsn.port)
+
+    def unverified_handshake(self) -> Callable[[Context], Awaitable[Stream]] | None:
+        """PostgreSQL asks for TLS in its own words first. No password is sent."""
+        dsn = self._read()
+        if dsn.tls is None or not dsn.tls.verify:
+            return None
+        unverified = replace(dsn, tls=dsn.tls.model_copy(update={"verify": False}))
+        return lambda ctx: open_connection(ctx, unverified)
 
     def cleanup_seconds(self) -> float:
         return _LEAVE

@@ -7,10 +7,10 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import redis.exceptions as redis_errors
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from redis.crc import key_slot
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
@@ -21,7 +21,7 @@ from probes.text import clipped
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP
 from probes.wire.handshake import tls_families
-from probes.wire.tls import Tls
+from probes.wire.tls import Tls, judge_authorities
 
 TTL = 60  # seconds after which Redis deletes a key that the probe could not delete; longer where the run may take longer
 
@@ -65,6 +65,13 @@ class Redis(Probe):
     def _url_can_be_read(cls, url: SecretStr) -> SecretStr:
         read_redis_url(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _authorities_can_be_read(self, info: ValidationInfo) -> Self:
+        tls = self._read().tls
+        if tls and tls.verify and (info.context or {}).get("files"):
+            judge_authorities(tls.ca)
+        return self
 
     def _read(self) -> RedisUrl:
         return read_redis_url(self.url.get_secret_value(), self.tls)

@@ -55,6 +55,8 @@ def test_condition_holds(condition: Any, value: Any) -> None:
         (True, 1, "1, expected true"),
         ({"equals": 0}, False, "false, expected 0"),
         ({"not": "x"}, "x", '"x", expected anything but "x"'),
+        ({"not": [1.0]}, [float("nan")], "[NaN], expected anything but [1.0]"),  # S10e: nor does a list with one
+        ({"not": [[5]]}, [[float("nan")]], "[[NaN]], expected anything but [[5]]"),
         ({"not": 5}, float("nan"), "NaN, expected anything but 5"),  # S10e: a NaN passes no comparison
         ({"in": ["a", "b"]}, "c", '"c", expected one of ["a", "b"]'),
         ({"matches": "^b"}, "a", '"a", expected a text that matches ^b'),

@@ -171,7 +171,8 @@ async def test_a_rejected_line_fails_at_once(runs: Observer) -> None:
 async def test_a_line_that_never_comes(runs: Observer) -> None:
     """At the deadline the step is named, and what was heard before is evidence."""
     seen = await observed(runs, _saying(b"hello\r\n220", stay=True), {"expect": "^hello"}, {"expect": "^220"}, within=0.2)
-    assert (seen.reason, seen.message) == (Reason.TIMEOUT, "no answer within 200ms in dialogue of step 2")
+    assert seen.reason is Reason.TIMEOUT
+    assert seen.message == 'no answer within 200ms in dialogue of step 2; "220" had come without a line end'
     assert seen.evidence["received"] == ["hello", "220 (3 bytes without a line end)"]
     assert filled(seen, "probe_failed_due_to_regex") == [((), 1.0)]
 
@@ -186,6 +187,7 @@ async def test_a_prompt_without_a_line_end(runs: Observer) -> None:
     seen = await observed(runs, talk, {"expect": "^ready"}, within=0.3)
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
     assert seen.evidence["received"] == ["welcome", "login:  (7 bytes without a line end)"]
+    assert seen.message == 'no answer within 300ms in dialogue of step 1; "login: " had come without a line end'
 
 
 @pytest.mark.parametrize("command", ["STARTTLS", "AUTH TLS", "a1 STARTTLS", "0042 CAPABILITY", "PING"])

@@ -159,7 +159,7 @@ async def test_the_status_comes_before_the_encoding(wire: Wire) -> None:
     assert (failed.reason, failed.message) == (Reason.STATUS, "500, expected 2xx")
 
 
-@pytest.mark.parametrize("name", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("name", ["gzip", "deflate", "zstd", "br"])
 @pytest.mark.parametrize("behind", [b"\0" * 512, b"x", b"trailing bytes", b"\x1f"])
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_what_follows_the_content_is_passed_over(name: str, behind: bytes, step: int) -> None:

@@ -91,6 +91,12 @@ def test_a_list_of_statuses_reaches_the_process_that_sends(tmp_path: Path) -> No
     assert step.expect.within == 0.25
 
 
+def test_a_charset_goes_with_the_journey(tmp_path: Path) -> None:
+    """W15: a load reads bodies in the charset that the check names, as its probe does."""
+    order = prepared(tmp_path, "page", settings="charset: gbk,").order
+    assert order_from(as_json(order)).tasks["page"].charset == "gbk"
+
+
 def test_a_trial_at_another_rate_spends_by_that_rate(tmp_path: Path) -> None:
     """The search for a capacity asks for one order after the other: the steps are the same, the rate and what it spends aren't."""
     run = prepared(tmp_path, "page")
@@ -152,6 +158,7 @@ def test_what_is_not_allowed_ends_before_anything_is_sent(tmp_path: Path, scenar
         ("", "none: {mix: {moved: 1}, slos: [p95]}", "mix.moved: checks.moved follows redirects, which a load test doesn't support"),
         ("", "none: {mix: {page: 1}, slos: [look]}", "slos: SLO look measures step.look, but a load test of this mix doesn't; it measures"),
         ("http: 2, ip: 4,", "", "mix.page: checks.page uses HTTP/2 and requires IPv4, which a load test doesn't support"),
+        ("framing: strict,", "", "mix.page: checks.page has framing: strict, which a load test doesn't support"),
         ("proxy: 'http://127.0.0.1:9',", "", "mix.page: checks.page goes through a proxy, which a load test doesn't support"),
         ("resolve: 127.0.0.1,", "", "mix.page: checks.page connects to an address of its own, which a load test doesn't support"),
         ("tls: {verify: false},", "none: {mix: {page: 1, trip: 1}, slos: [p95]}", "mix: its checks have different tls: settings"),
