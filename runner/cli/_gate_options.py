@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli._options import Command
+from runner.cli._options import Command, Unit
 from runner.usage import unusable
 
 if TYPE_CHECKING:
@@ -18,32 +18,14 @@ if TYPE_CHECKING:
     from runner.gate.settings import GateSettings
 
 
-class _Unit(click.ParamType[Any]):
-    """A number with its unit, as in checks.yaml."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Seconds, or a share. Ends with exit 2 and what to write instead."""
-        from probes.fields import percent, positive_seconds
-
-        if not isinstance(value, str):
-            return value
-        try:
-            return positive_seconds(value) if self.name == "duration" else float(percent(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--expect-revision", {"default": None, "metavar": "SHA", "help": "Wait until the targets serve this revision, and judge only it."}),
     (
         "--wait",
-        {"type": _Unit("duration"), "help": "How long to wait for the revision, or for the first response.  [default: gate.wait, 5m]"},
+        {"type": Unit("duration"), "help": "How long to wait for the revision, or for the first response.  [default: gate.wait, 5m]"},
     ),
     ("--rounds", {"type": click.IntRange(1, 1000), "help": "The number of judged runs for each check.  [default: gate.rounds, 5]"}),
-    ("--for", {"type": _Unit("duration"), "help": "Judge for this time instead of a number of rounds."}),
+    ("--for", {"type": Unit("duration"), "help": "Judge for this time instead of a number of rounds."}),
     (
         "--consecutive",
         {"type": click.IntRange(1, 1000), "help": "Consecutive responses that must have the revision.  [default: gate.consecutive, 5]"},
@@ -58,7 +40,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--baseline",
         {"type": click.Path(path_type=Path, dir_okay=False), "help": "After the deployment: compare with the times in this file."},
     ),
-    ("--fail-on-slower", {"type": _Unit("percent"), "help": "Fail if a check is slower than before by this much, such as 30%."}),
+    ("--fail-on-slower", {"type": Unit("percent"), "help": "Fail if a check is slower than before by this much, such as 30%."}),
     ("--annotate", {"is_flag": True, "help": "Annotate the deployment in Grafana, from its start to the verdict."}),
     ("--via", {"default": "", "metavar": "URL", "help": "Let the always-on runner at this URL run the gate."}),
     ("--token-file", {"type": click.Path(path_type=Path), "help": "The runner's operate token.  [default: $OPERATE_TOKEN]"}),

@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+class Unit(click.ParamType[Any]):
+    """A number with its unit, as in checks.yaml: a duration (seconds), a percent (a share) or a rate."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value. Ends with exit 2, the option, the value, and what to write instead."""
+        from probes.fields import Rate, percent, positive_seconds
+
+        if not isinstance(value, str):
+            return value
+        try:
+            if self.name == "rate":
+                return Rate.parse(value)
+            return positive_seconds(value) if self.name == "duration" else float(percent(value))
+        except ValueError as error:
+            self.fail(str(error) if value in str(error) else f"{value}: {error}", param, ctx)
+
+
 def config_option(command: Command) -> Command:
     """--config, or OUTRIDER_CONFIG, or checks.yaml."""
     return click.option(

@@ -14,20 +14,27 @@ import click
 
 from runner import our_version
 from runner.cli._completion import SCENARIO
-from runner.cli._options import config_option
+from runner.cli._options import Unit, config_option
 from runner.cli._reports import LOAD_FORMATS, deliver_load_reports, load_report_options
 from runner.usage import unusable
 
 if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.result import Progress, Spend
+    from probes.fields import Rate
     from runner.load.order import LoadOptions
 
 
 @click.command("load", short_help="Run a load test and judge it by its SLOs.")
 @click.argument("scenario", shell_complete=SCENARIO)
-@click.option("--rate", default="10/s", show_default=True, help="Rate of arrivals, such as 50/s; the peak of the shape, except for spikes.")
-@click.option("--duration", default="60s", show_default=True, help="Length of the run.")
+@click.option(
+    "--rate",
+    type=Unit("rate"),
+    default="10/s",
+    show_default=True,
+    help="Rate of arrivals, such as 50/s; the peak of the shape, except for spikes.",
+)
+@click.option("--duration", type=Unit("duration"), default="60s", show_default=True, help="Length of the run.")
 @click.option("--shape", default="constant", show_default=True, help="Shape of the rate: constant, ramp, steps, spike, soak or breakpoint.")
 @click.option(
     "--arrivals",
@@ -37,7 +44,9 @@ if TYPE_CHECKING:
     help="closed: users who wait for responses; the others arrive independently of them.",
 )
 @click.option("--users", default=0, help="Number of users, for --arrivals closed.")
-@click.option("--pause", default=None, metavar="TIME", help="Pause of a user between two tasks, for --arrivals closed.")
+@click.option(
+    "--pause", type=Unit("duration"), default=None, metavar="TIME", help="Pause of a user between two tasks, for --arrivals closed."
+)
 @click.option(
     "--requests",
     default=0,
@@ -45,9 +54,19 @@ if TYPE_CHECKING:
     help="Most requests to send, for --arrivals closed.  [default: 10000 if a limit applies]",
 )
 @click.option(
-    "--warm-up", default=None, metavar="TIME", help="Time at the start that is shown but not judged.  [default: a tenth of the duration]"
+    "--warm-up",
+    type=Unit("duration"),
+    default=None,
+    metavar="TIME",
+    help="Time at the start that is shown but not judged.  [default: a tenth of the duration]",
 )
-@click.option("--cool-down", default=None, metavar="TIME", help="Time at the end that is shown but not judged.  [default: none]")
+@click.option(
+    "--cool-down",
+    type=Unit("duration"),
+    default=None,
+    metavar="TIME",
+    help="Time at the end that is shown but not judged.  [default: none]",
+)
 @click.option(
     "--workers", default=0, show_default=True, type=click.IntRange(0, 64), help="Number of sending processes; 0 sends from a single one."
 )
@@ -68,8 +87,8 @@ if TYPE_CHECKING:
 def command(
     scenario: str,
     config: Path,
-    rate: str,
-    duration: str,
+    rate: Rate,
+    duration: float,
     metrics: str | None,
     *,
     annotate: bool,
@@ -150,18 +169,11 @@ def _progress_shown(order: Order, metrics: str | None, stack: ExitStack) -> Call
     return show
 
 
-def _options(scenario: str, rate: str, duration: str, more: dict[str, Any], *, find_capacity: bool) -> LoadOptions:
-    from probes.fields import Rate, positive_seconds
+def _options(scenario: str, rate: Rate, seconds: float, more: dict[str, Any], *, find_capacity: bool) -> LoadOptions:
     from runner.load.order import LoadOptions
 
-    given = {name: more.pop(name) for name in ("warm_up", "cool_down", "pause")}
-    try:
-        asked = Rate.parse(rate)
-        seconds = positive_seconds(duration)
-        times: dict[str, Any] = {"warm_up": seconds / 10, "cool_down": 0.0, "pause": 0.0}
-        times |= {name: positive_seconds(text) for name, text in given.items() if text}
-    except ValueError as error:
-        unusable(f"outrider load: {error}")
+    given = {name: value for name in ("warm_up", "cool_down", "pause") if (value := more.pop(name)) is not None}
+    times = {"warm_up": seconds / 10, "cool_down": 0.0, "pause": 0.0} | given
     if more["workers"] and more["expect_workers"]:
         unusable("outrider load: choose either --workers (on this machine) or --expect-workers (on others)")
     if more["arrivals"] == "closed" and more["users"] < max(1, more["workers"], more["expect_workers"]):
@@ -172,7 +184,7 @@ def _options(scenario: str, rate: str, duration: str, more: dict[str, Any], *, f
         unusable("outrider load: --pause needs --arrivals closed; other arrivals don't wait")
     if times["warm_up"] + times["cool_down"] >= seconds:
         unusable("outrider load: --warm-up and --cool-down leave nothing to judge")
-    return LoadOptions(scenario=scenario, rate=asked.amount / asked.window, duration=seconds, version=our_version(), **times, **more)
+    return LoadOptions(scenario=scenario, rate=rate.amount / rate.window, duration=seconds, version=our_version(), **times, **more)
 
 
 def _show_outlook(order: Order, spends: Iterable[Spend], *, find_capacity: bool) -> None:

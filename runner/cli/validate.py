@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probes.text import count, setting
-from runner.cli._options import plan_from, selection_options, shard_option
+from runner.cli._options import selection_options, shard_option
 from runner.config.purpose import Purpose
+from runner.usage import unusable
 
 if TYPE_CHECKING:
     from runner.config.plan import Plan
@@ -21,13 +22,42 @@ DAY = 86400.0
 @click.command("validate", short_help="Read the configuration and say what it will do.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON: every check with its interval and its alert.")
 @click.option("--no-secrets", is_flag=True, help="Read no variable and no secret file; placeholders replace them.")
+@click.option("--github", is_flag=True, help="Also print each error as an annotation for GitHub Actions.")
 @shard_option
 @selection_options
-def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], shard: Shard | None, *, as_json: bool, no_secrets: bool) -> None:
-    """Read the configuration and say what it will do: exit 0, or 2 with every problem and its line and column."""
-    import json
+def command(
+    config: Path,
+    tags: tuple[str, ...],
+    checks: tuple[str, ...],
+    shard: Shard | None,
+    *,
+    as_json: bool,
+    github: bool,
+    no_secrets: bool,
+) -> None:
+    """Read the configuration and say what it will do: exit 0, or 2 with every problem and its line and column.
 
-    plan = plan_from(config, Purpose.DRY_RUN if no_secrets else Purpose.CHECKS, tags=tags, checks=checks)
+    With --json the problems are JSON too, on standard output: errors, each with path, line, column, key, message and hint.
+    """
+    import json
+    import os
+
+    from runner.config.errors import PlanError
+    from runner.config.read import read_plan
+    from runner.reports import path_below
+    from runner.reports.github import WORKSPACE, annotation
+
+    purpose = Purpose.DRY_RUN if no_secrets else Purpose.CHECKS
+    try:
+        plan = read_plan(config, environ=os.environ, purpose=purpose, tags=tags, checks=checks)
+    except PlanError as error:
+        found = [{"path": str(config), **problem.for_programs()} for problem in error.problems]
+        if as_json:
+            click.echo(json.dumps({"file": str(config), "errors": found}, indent=2))
+        for problem in error.problems if github else ():
+            file = path_below(os.environ.get(WORKSPACE) or ".", str(config))
+            click.echo(annotation("error", file, problem.at.line or 1, "checks.yaml", problem.words(), column=problem.at.column))
+        unusable(str(error))
     lines = [json.dumps(_summary_json(plan, shard), indent=2)] if as_json else summary(plan, shard)
     for line in lines:
         click.echo(line)
@@ -40,7 +70,8 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
     plan, parts = _share(plan, shard)
     intervals = sorted({planned.check.interval for planned in plan.checks})
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
-    runs = f"{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
+    file = f"{plan.path}: " if plan.path else ""
+    runs = f"{file}{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
     off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
     scripts = [(planned.check.name, script) for planned in plan.checks if (script := planned.probe.script())]
     guessed = [

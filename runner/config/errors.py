@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 _LONGEST_WORD = 80  # characters of a key that are shown
 _MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
@@ -42,6 +43,12 @@ class Problem:
             return self.option
         return f"{name}:{self.at.line}:{self.at.column}" if self.at.line else name
 
+    def for_programs(self) -> dict[str, Any]:
+        """Plain data: `key` leads through the file as a person says it, and `hint` is what to do; "" and 0 where there is none."""
+        message, _, hint = self.message.partition("; ")
+        key = self.option or spoken(self.path)
+        return {"key": key, "line": self.at.line, "column": self.at.column, "message": message, "hint": hint}
+
     def words(self) -> str:
         """`checks.api.timeout: 5 has no unit; write 5s`."""
         return f"{spoken(self.path)}: {self.message}" if self.path else self.message
@@ -67,7 +74,8 @@ class PlanError(Exception):
         if len(self.problems) > _SHOWN:
             lines.append(f"and {len(self.problems) - _SHOWN} more")
         count = len(self.problems)
-        return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}"])
+        where = f" in {self.name}" if any(problem.option for problem in self.problems) else ""  # else each line names the file
+        return "\n".join([*lines, f"{count} error{'' if count == 1 else 's'}{where}"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,8 @@ def read_plan(
         target, mix = (load.target_of(scenario), load.mix_of(scenario)) if load else ("", frozenset[str]())
         selection = select_scripted(wanted, entries, target=target, mix=mix)
     elif purpose is not Purpose.ANNOTATE:
-        tags = gate.tags if purpose is Purpose.GATE and not tags and not checks else tags
-        selection = select(wanted, entries, tags=tags, names=checks)
+        of_the_gate = purpose is Purpose.GATE and not tags and not checks
+        selection = select(wanted, entries, tags=gate.tags if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
     plans, everything = _plans(entries, selection, wanted, others)
     sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading)}
     enabled = {name: entry.node.get("enabled") if isinstance(entry.node, Keys) else None for name, entry in entries.items()}

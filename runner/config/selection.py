@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runner.config.checks import BuildContext
-from runner.config.errors import NOWHERE, did_you_mean
+from runner.config.errors import NOWHERE, did_you_mean, unknown
 from runner.config.nodes import Entry, Keys, Scalar
 from runner.config.sections import CheckKeys, Section
 from runner.config.validation import ConfigPart
@@ -27,9 +27,12 @@ class Selection:
     off: tuple[str, ...] = ()
 
 
-def select(context: BuildContext, entries: Mapping[str, Entry], *, tags: Collection[str], names: Collection[str]) -> Selection:
+def select(
+    context: BuildContext, entries: Mapping[str, Entry], *, tags: Collection[str], names: Collection[str], of_the_gate: bool
+) -> Selection:
     """The enabled checks that carry one of the tags or have one of the names; all where neither is given.
 
+    `of_the_gate`: the tags are those of the gate section, which one check must carry at least; nobody typed them.
     Reports a tag that no enabled check carries, a check that isn't there, and one that is asked for and not enabled.
     """
     reading, early = context.reading, _early(context, entries)
@@ -38,16 +41,21 @@ def select(context: BuildContext, entries: Mapping[str, Entry], *, tags: Collect
     if not tags and not names:
         return Selection(frozenset(enabled), tuple(off))
     carried = {tag for found in enabled.values() for tag in found}
-    for tag in tags:
+    if of_the_gate and carried.isdisjoint(tags):
+        section = reading.root.entries.get("gate")
+        which = f"tagged {' or '.join(tags)} (gate.tags)"
+        text = f"outrider gate runs the enabled checks {which}, and there is none; add tags: [{next(iter(tags))}] to a check, "
+        reading.report(section.at if section else NOWHERE, ("gate", "tags"), text + "or choose checks with --tag or --check")
+    for tag in () if of_the_gate else tags:
         if tag not in carried:
             idle = any(tag in found.tags for found in early.values() if found is not None)
             text = f"no enabled check carries the tag {tag}" if idle else f"no check carries the tag {tag}{did_you_mean(tag, carried)}"
             reading.report(NOWHERE, (), text, option=f"--tag {tag}")
     for name in names:
         if name not in early:
-            reading.report(NOWHERE, (), f"there is no check {name}{did_you_mean(name, early)}", option=f"--check {name}")
+            reading.report(NOWHERE, (), unknown(name, "check", early), option=name)
         elif (found := early[name]) is not None and not found.enabled:
-            reading.report(NOWHERE, (), f"check {name} is not enabled", option=f"--check {name}")
+            reading.report(NOWHERE, (), "this check is not enabled", option=name)
     chosen = frozenset(name for name, own in enabled.items() if name in names or not set(tags).isdisjoint(own))
     return Selection(chosen, tuple(name for name, own in off.items() if not set(tags).isdisjoint(own)))
 

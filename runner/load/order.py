@@ -130,7 +130,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
     try:
         shaped = () if closed else stages(options.shape, options.rate, options.duration)
     except ValueError as error:
-        unusable(f"outrider load: {error}")
+        unusable(f"outrider load: --shape {options.shape}: {error}")
     host, port = _bind(options)
     order = Order(
         scenario=scenario.name,

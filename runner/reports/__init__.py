@@ -45,12 +45,16 @@ def formats() -> dict[str, Format]:
     return {name: form for name, form in found.items() if form is not None}
 
 
+def path_below(folder: str, file: str) -> str:
+    """A file's path from this folder. What lies elsewhere, or on no disk of this machine (a runner's own file), keeps its path."""
+    path, above = Path(file).resolve(), Path(folder).resolve()
+    return path.relative_to(above).as_posix() if path.exists() and path.is_relative_to(above) else file
+
+
 def deliver(form: Format, report: Report, file: str, *, environ: Mapping[str, str], out: Callable[[str], None]) -> None:
     """Writes a report to a file, or to `out` where the file is `-`, and into the files that the environment names. Raises OSError."""
     if folder := environ.get(form.paths_from, ""):
-        # What lies elsewhere, or on no disk of this machine (a runner's own file), keeps its path.
-        path, above = Path(report.file).resolve(), Path(folder).resolve()
-        report = replace(report, file=path.relative_to(above).as_posix() if path.exists() and path.is_relative_to(above) else report.file)
+        report = replace(report, file=path_below(folder, report.file))
     text = form.write(report)
     if file == "-":
         out(text)

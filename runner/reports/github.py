@@ -12,6 +12,7 @@ from judge.report import Report
 from judge.verdict import Outcome
 from runner.reports import Appended, Format, markdown
 
+WORKSPACE = "GITHUB_WORKSPACE"  # the variable of the folder from which paths are read
 SHOWN = 10  # annotations of a kind
 CAP = 1024 * 1024  # bytes of a step's summary
 _CUT = "\n*Cut here: the summary may have 1024 KiB. The JSON report has everything.*\n"
@@ -29,21 +30,23 @@ def _annotations(report: Report, kind: str) -> Iterator[str]:
     for row in report.checks:
         title = f"{row.check}: {row.verdict}" + ("" if row.required else " (optional)")
         if row.verdict is not Outcome.PASS and _kind(row.verdict, required=row.required) == kind:
-            yield _line(kind, report.file, row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
+            yield annotation(kind, report.file, row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
         if row.flaky and kind == "notice":
             text = f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
-            yield _line(kind, report.file, row.line, f"{row.check}: flaky", text)
+            yield annotation(kind, report.file, row.line, f"{row.check}: flaky", text)
     for reason in report.loose:
         if _kind(reason.outcome) == kind:
-            yield _line(kind, report.file, reason.line or 1, f"gate: {reason.outcome}", reason.text)
+            yield annotation(kind, report.file, reason.line or 1, f"gate: {reason.outcome}", reason.text)
 
 
 def _kind(outcome: Outcome, *, required: bool = True) -> str:
     return "error" if outcome is Outcome.FAIL and required else "warning"
 
 
-def _line(kind: str, file: str, line: int, title: str, message: str) -> str:
-    return f"::{kind} file={_property(file)},line={line},title={_property(title)}::{_data(message or title)}"
+def annotation(kind: str, file: str, line: int, title: str, message: str, *, column: int = 0) -> str:
+    """A line that GitHub shows at a line of a file."""
+    place = f"line={line}" + (f",col={column}" if column else "")
+    return f"::{kind} file={_property(file)},{place},title={_property(title)}::{_data(message or title)}"
 
 
 def _data(text: str) -> str:
@@ -71,5 +74,5 @@ FORMAT = Format(
     write,
     appended={"GITHUB_STEP_SUMMARY": Appended(summary, CAP)},
     beside=True,
-    paths_from="GITHUB_WORKSPACE",
+    paths_from=WORKSPACE,
 )

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from runner.cli.gate import command as gate
+from runner.cli.load import command as load
 from runner.cli.validate import command, summary
 from runner.config.read import read_plan
 from runner.shares.shard import Shard
+from runner.usage import Unusable
 
 FILE = """\
 version: 1
@@ -77,7 +80,7 @@ def test_a_shard_is_told_its_part_of_each_limit(tmp_path: Path) -> None:
     assert summary(plan, Shard(1, 2))[:3] == [
         "shard 1/2: 2 of 3 checks",
         "limit of api: 66 of 100 requests in 1h, shared by what the checks of each shard ask, and rounded down",
-        "2 checks, 0 SLOs, every 2m: 1,440 runs a day",
+        f"{file}: 2 checks, 0 SLOs, every 2m: 1,440 runs a day",
     ]
     assert "api gets 60 of 66 allowed requests in 1h" in summary(plan, Shard(1, 2))
     assert "api gets 90 of 100 allowed requests in 1h" in summary(plan)
@@ -122,3 +125,73 @@ def test_a_reference_that_is_a_target_is_told(tmp_path: Path, reference: str, na
     lines = [line for line in summary(read_plan(file, environ={})) if line.startswith("references:")]
     assert len(lines) == (1 if name else 0)
     assert all(f"is the address of {name} too" in line for line in lines)
+
+
+WRONG = """\
+version: 1
+checks:
+  api: {kind: http, url: "http://127.0.0.1:9/", timeout: 5}
+  other: {kind: htp}
+"""
+
+
+def test_what_is_wrong_is_told_to_programs(tmp_path: Path) -> None:
+    """U23: validate --json has every error with its place, key, message and hint on standard output, and the exit stays 2."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(WRONG)
+    done = CliRunner().invoke(command, ["--config", str(file), "--json", "--tag", "smok"], standalone_mode=False)
+    told = json.loads(done.stdout)
+    assert told["file"] == str(file)
+    first, second, third = told["errors"]
+    assert first == {"path": str(file), "key": "--tag smok", "line": 0, "column": 0, "message": "no check carries the tag smok", "hint": ""}
+    place = {"path": str(file), "line": 3, "column": 58, "key": "checks.api.timeout"}
+    assert second == {**place, "message": "5 has no unit", "hint": "write 5s"}
+    assert (third["line"], third["key"], third["message"]) == (4, "checks.other.kind", "no such kind: htp")
+    assert third["hint"].startswith("did you mean http?")
+    assert isinstance(done.exception, Unusable)
+    assert f"3 errors in {file}" in str(done.exception)
+
+
+def test_what_is_wrong_is_shown_by_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """U23: validate --github prints an annotation for each error, at its line, with the path from the workspace."""
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    (folder / "checks.yaml").write_text(WRONG)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    done = CliRunner().invoke(command, ["--config", str(folder / "checks.yaml"), "--github"], standalone_mode=False)
+    first, second = done.stdout.splitlines()
+    assert first == "::error file=deploy/checks.yaml,line=3,col=58,title=checks.yaml::checks.api.timeout: 5 has no unit; write 5s"
+    assert second.startswith("::error file=deploy/checks.yaml,line=4,col=17,")
+
+
+@pytest.mark.parametrize(("other", "spread"), [("30s", "every 30s:"), ("0.5m", "every 30s:"), ("1m", "every 30s to 1m:")])
+def test_the_summary_names_its_file_and_no_interval_twice(tmp_path: Path, other: str, spread: str) -> None:
+    """U23: which file is meant comes first, and "every 30s to 30s" is never said."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(SHARDED.replace("interval: 2m", f"interval: {other}").replace(f"interval: {other}", "interval: 30s", 1))
+    line = summary(read_plan(file, environ={}))[0]
+    assert line.startswith(f"{file}: 3 checks, 0 SLOs, ")
+    assert spread in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rate", "50"), "'--rate': 50: write an amount in a period, such as 900/1h"),
+        (("--duration", "5"), "'--duration': 5 has no unit; write 5s"),
+        (("--pause", "soon"), "'--pause': 'soon' is no duration"),
+        (("--warm-up", "1"), "'--warm-up': 1 has no unit; write 1s"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named_with_its_value(words: tuple[str, str], said: str) -> None:
+    """U20: which option, which value, and what to write."""
+    done = CliRunner().invoke(load, ["shop", *words])
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_an_option_of_the_gate_that_is_wrong_is_named_with_its_value() -> None:
+    """U20: --wait 5 too."""
+    done = CliRunner().invoke(gate, ["--wait", "5"])
+    assert done.exit_code == 2
+    assert "'--wait': 5 has no unit; write 5s" in done.stderr

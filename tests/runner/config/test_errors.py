@@ -33,7 +33,7 @@ def test_problems_are_sorted_by_place_and_said_once() -> None:
         "--tag smok         no check carries the tag smok",
         "checks.yaml:4:7    checks.cache: is wrong",
         "checks.yaml:31:14  checks.api.timeout: 5 has no unit; write 5s",
-        "3 errors; nothing was started",
+        "3 errors in checks.yaml; nothing was started",
     ]
 
 

@@ -132,14 +132,23 @@ def test_selection_is_by_tag_or_name(write: Write) -> None:
     [
         ({"tags": ["smok"]}, "--tag smok  no check carries the tag smok; did you mean smoke?"),
         ({"tags": ["idle"]}, "--tag idle  no enabled check carries the tag idle"),
-        ({"checks": ["apii"]}, "--check apii  there is no check apii; did you mean api?"),
-        ({"checks": ["off"]}, "--check off  check off is not enabled"),
+        ({"checks": ["apii"]}, "apii  no such check: apii; did you mean api?"),
+        ({"checks": ["off"]}, "off  this check is not enabled"),
     ],
 )
 def test_a_selection_that_selects_nothing_is_an_error(write: Write, chosen: dict[str, Any], said: str) -> None:
     """A tag that no check carries and a check that isn't there are mistakes of who typed them, never an empty run."""
     file = write(f"checks:\n  api: {{{TCP}, tags: [smoke]}}\n  off: {{{TCP}, tags: [idle], enabled: false}}\n")
-    assert wrong(file, **chosen) == f"{said}\n1 error; nothing was started"
+    assert wrong(file, **chosen) == f"{said}\n1 error in checks.yaml; nothing was started"
+
+
+@pytest.mark.parametrize("more", ["", "gate: {tags: [smoke]}\n"])
+def test_a_gate_says_what_its_checks_are_tagged(write: Write, more: str) -> None:
+    """U20: nobody typed the tag smoke: what the gate runs is said, and what to add or to type."""
+    file = write(f"{more}checks:\n  api: {{{TCP}}}\n  off: {{{TCP}, tags: [smoke], enabled: false}}\n")
+    text = "gate.tags: outrider gate runs the enabled checks tagged smoke (gate.tags), and there is none; add tags: [smoke] to a check, "
+    assert f"{text}or choose checks with --tag or --check\n1 error; nothing was started" in wrong(file, purpose=Purpose.GATE)
+    assert names(read_plan(file, environ={}, purpose=Purpose.GATE, checks=["api"])) == ["api"]
 
 
 def test_a_plan_knows_the_files_that_its_values_came_from(write: Write, tmp_path: Path) -> None:

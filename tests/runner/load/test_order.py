@@ -124,7 +124,7 @@ def test_a_trial_at_another_rate_spends_by_that_rate(tmp_path: Path) -> None:
         (
             "page",
             {"shape": "zigzag"},
-            "outrider load: there is no shape zigzag; the shapes are constant, ramp, steps, spike, soak, breakpoint",
+            "outrider load: --shape zigzag: there is no shape zigzag; the shapes are constant, ramp, steps, spike, soak, breakpoint",
         ),
         ("page", {"expect_workers": 2}, "outrider load: --bind is an address and a port, such as 0.0.0.0:5557"),
     ],
