@@ -1,14 +1,20 @@
-"""A target that costs as little as one can: answers every request at once. `python benchmarks/_target.py` prints its port."""
+"""A target that costs as little as one can: answers every request at once. `python benchmarks/_target.py` prints its port.
+
+`/counts` says how many requests came for each path.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from collections import Counter
 from typing import cast
 
 import uvloop
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\nContent-Type: application/json\r\n\r\n{"status":"ready"}'
+COUNTS: Counter[str] = Counter()
 
 
 class Target(asyncio.Protocol):
@@ -18,13 +24,19 @@ class Target(asyncio.Protocol):
         """Keeps the connection."""
         self.transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - asyncio's signature
+    def data_received(self, data: bytes) -> None:
         """Answers."""
-        self.transport.write(ANSWER)
+        path = data.split(b" ", 2)[1].decode()
+        if path == "/counts":
+            body = json.dumps(COUNTS).encode()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        else:
+            COUNTS[path] += 1
+            self.transport.write(ANSWER)
 
 
 async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it ends
     server.close()

@@ -6,7 +6,7 @@ import asyncio
 import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ _FORGET_SLOTS = """
 DELETE FROM slots WHERE at < ? - coalesce((SELECT longest FROM windows WHERE windows.name = slots.name), 0)
     OR at > ? + coalesce((SELECT ahead FROM windows WHERE windows.name = slots.name), 0)
 """
+SEEN_EVERY = 1.0  # seconds between two writes of when checks were seen: after a kill -9 so much is lost
 _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
 
 
@@ -56,7 +57,7 @@ class StateLedger:
         self._thread = thread
         self._clock = clock
         self._seen: dict[str, float] = {}
-        self._writing: Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # until the next write of `_seen`
         self.failed: Callable[[], None] = lambda: None  # called, in the thread, for each observation that no restart will know of
 
     @property
@@ -193,15 +194,21 @@ class StateLedger:
     # When each check was last seen
 
     def record(self, observation: Observation) -> None:
-        """Notes when the check was seen. The worker thread writes many at once, soon."""
+        """Notes when the check was seen. The worker thread writes all at once, within SEEN_EVERY seconds. Call it on the loop."""
         self._seen[observation.check.name] = observation.at
-        if self._writing is None or self._writing.done():
-            self._writing = self._thread.submit(self._write_seen)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SEEN_EVERY, self._write_soon)
+
+    def _write_soon(self) -> None:
+        self._timer = None
+        self._thread.submit(self._write_seen)
 
     def _write_seen(self) -> None:
         rows: list[tuple[str, float]] = []
         while self._seen:  # popped one by one: the loop may be adding
             rows.append(self._seen.popitem())
+        if not rows:
+            return
         rule = "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at"
         self._store.run(lambda: self._connection.executemany(rule, rows))
         if self._store.broken:
@@ -210,6 +217,7 @@ class StateLedger:
 
     async def last_seen(self) -> Mapping[str, float]:
         """When each check was last observed, seconds since the epoch."""
+        await self._in_thread(self._write_seen)
         return await self._transaction(lambda: dict(self._connection.execute("SELECT name, at FROM seen")))
 
     # Pruning
@@ -244,6 +252,8 @@ class StateLedger:
 
     async def aclose(self) -> None:
         """Writes the rest, and closes the file."""
+        if self._timer:
+            self._timer.cancel()
         await self._in_thread(self._write_seen)
         await self._in_thread(self._store.close)
         self._thread.shutdown(wait=False)
