@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import idna
 
@@ -81,6 +82,7 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+@lru_cache(maxsize=4096)
 def is_address(host: str) -> bool:
     """Whether a host is an IP address by itself; an IPv6 address may carry its zone."""
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from probes.core import Failed, Measurements, Reason
 from probes.facts import STATUS_CODE
 from probes.http.privacy import shown_headers
+from probes.wire.once import Once
 from probes.wire.stream import Stream
 
 HEAD_CAP = 64 * 1024  # bytes of a response's head, and as many beside its body
@@ -35,7 +36,7 @@ class Exchange(ABC):
 
     version = "1.1"
 
-    def __init__(self, ctx: Measurements, stream: Stream, method: str) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream | Once, method: str) -> None:
         self.ctx = ctx
         self.stream = stream
         self.status = 0
@@ -68,13 +69,14 @@ class Exchange(ABC):
         """How the response begins, for evidence, where its head never came whole; "" where its bytes aren't text."""
         return ""
 
-    async def receive_head(self) -> None:
+    async def receive_head(self, asked_at: float = 0.0) -> None:
         """Reads the response's head. Phase `processing` lasts from the request written to the response's first byte.
 
-        Where it fails, what came of the head is evidence.
+        `asked_at` is when the request was written, where that was long before. Where it fails, what came of the head is evidence.
         """
         try:
             with self.ctx.phase("processing") as interval:
+                interval.start = asked_at or interval.start
                 data = await self._first_bytes()
                 interval.end = self.stream.last_read_at
             taken = 0

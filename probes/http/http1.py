@@ -8,6 +8,7 @@ from probes.core import Failed, Measurements, PolicyRefused
 from probes.http.chunks import Chunks
 from probes.http.exchange import Connection, Exchange, OutgoingRequest
 from probes.http.head import Head, begins
+from probes.wire.once import Once
 from probes.wire.stream import Stream
 
 _BODILESS = {204, 304}
@@ -22,13 +23,18 @@ class Http1(Connection):
 
     async def send(self, ctx: Measurements, request: OutgoingRequest) -> Exchange:
         exchange = Exchange1(ctx, self.stream, request.method, strict=self._strict)
-        lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.target)]
-        lines += [name + b": " + value for name, value in request.headers]
-        await self.stream.write(b"\r\n".join([*lines, b"", request.body]))
+        await self.stream.write(written(request))
         return exchange
 
     def alive(self) -> bool:
         return self.stream.is_idle()
+
+
+def written(request: OutgoingRequest) -> bytes:
+    """A request as it goes over the connection."""
+    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.target)]
+    lines += [name + b": " + value for name, value in request.headers]
+    return b"\r\n".join([*lines, b"", request.body])
 
 
 def refuse_line_breaks(request: OutgoingRequest) -> None:
@@ -41,7 +47,7 @@ def refuse_line_breaks(request: OutgoingRequest) -> None:
 class Exchange1(Exchange):
     """One request and its response."""
 
-    def __init__(self, ctx: Measurements, stream: Stream, method: str, *, strict: bool = False) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream | Once, method: str, *, strict: bool = False) -> None:
         super().__init__(ctx, stream, method)
         self._is_tunnel = method == "CONNECT"  # what follows the response's head belongs to the tunnel (RFC 9110, 9.3.6)
         self._strict = strict

@@ -174,7 +174,8 @@ class HttpProbe(Probe):
         update |= {} if variation.verify else {"tls": self.tls.model_copy(update={"verify": False})}
         update |= {} if variation.proxy else {"proxy": None}
         other = self.model_copy(update=update)
-        other.__dict__.pop("route", None)  # cached, from the settings before the change
+        for cached in ("route", "plain"):  # from the settings before the change
+            other.__dict__.pop(cached, None)
         return other
 
     def address(self) -> str:

@@ -13,12 +13,13 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from probes.core import Failed, Reason
+from probes.core import Failed, Reason, Sender
 from probes.http.cookies import Cookies
 from probes.http.decoding import WrongEncoding
 from probes.http.message import Request, Response
 from probes.http.oauth2 import Tokens
-from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
+from probes.http.plain import NOBODY, PlainRequest
+from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
 from probes.http.privacy import hide_in_address
 from probes.http.redirects import following
 from probes.http.route import HttpRoute
@@ -82,46 +83,73 @@ class HttpSession:
         raise AssertionError  # count() never ends
 
     async def _send_once(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> tuple[Response, bytes | None]:
-        """One request, its response and its Location. `seconds` is the moment of the last byte; the caller subtracts the start.
-
-        A body that isn't encoded as the response says is a fault of the body: the status comes first.
-        """
-        response = await self._pool.send(ctx, self._build_request(ctx, request), request.body or b"")
-        body, fault = bytearray(), None
-        try:
-            async with aclosing(response.body(cap)) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if on_data and on_data(piece, response.last_read_at):
-                        response.abort()
-                        break
-        except WrongEncoding as error:
-            response.abort()
-            fault = error
-        except BaseException:
-            response.abort()
-            raise
+        """One request, its response and its Location. `seconds` is the moment of the last byte; the caller subtracts the start."""
+        built = build_request(self._route, ctx.sender, request)
+        self._cookies.add_to(built, ctx.conceal)
+        response = await self._pool.send(ctx, built, request.body or b"")
+        whole = await _whole(response, request.url, cap, self._route.charset, on_data)
         values = response.raw_headers
         self._cookies.store(request.url, (value for name, value in values if name == b"set-cookie"), ctx.clock.time())
         location = next((value for name, value in values if name == b"location"), None)
-        whole = Response(response.status, response.headers, bytes(body), response.last_read_at, request.url, response.http_version)
-        whole.charset, whole.fault = self._route.charset, fault
         return whole, location
 
-    def _build_request(self, ctx: Context, request: Request) -> httpx.Request:
-        encodings = ", ".join(self._route.encodings) or "identity"
-        named = {"Accept": "*/*", "Accept-Encoding": encodings, **ctx.sender.headers(), **request.headers}
-        headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in named.items()]  # as curl sends them
-        try:
-            url = httpx.URL(ascii_url(request.url))
-            if not any(name.lower() == "host" for name in named):  # httpx would decode the name, and knows fewer than DNS does
-                headers.insert(0, (b"Host", url.netloc))
-            built = httpx.Request(request.method, url, headers=headers, content=request.body)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise Failed(Reason.REDIRECT, f"this is not an address: {error}") from error
-        if built.url.scheme not in PORTS:
-            raise Failed(Reason.REDIRECT, f"the redirect leads to a {built.url.scheme} address, which an HTTP check can't follow")
-        if built.url.userinfo and "authorization" not in built.headers:
-            built.headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(built.url.userinfo)).decode()}"
-        self._cookies.add_to(built, ctx.conceal)
-        return built
+
+def plain_request(route: HttpRoute, request: Request) -> PlainRequest | None:
+    """The request written once for all runs of a check that follows no redirect; None where only a session can send it."""
+    try:
+        return PlainRequest.of(route, build_request(route, NOBODY, request), request.body or b"")
+    except Failed:
+        return None
+
+
+async def send_plain(ctx: Context, route: HttpRoute, request: PlainRequest, *, cap: int = BODY_CAP) -> Response:
+    """The whole response to a plain request: what a session's `send` returns, records and raises, without a session's cost."""
+    pool, started = ConnectionPool(route), ctx.clock.monotonic()
+    ctx.facts["redirects"] = 0
+    try:
+        response = await pool.send_once(ctx, request)
+        whole = await _whole(response, request.url, cap, route.charset)
+    finally:
+        pool.close()
+    whole.seconds -= started
+    return whole
+
+
+async def _whole(response: StreamingResponse, url: str, cap: int, charset: str, on_data: OnData | None = None) -> Response:
+    """The response with its body. A body that isn't encoded as the response says is a fault of the body: the status comes first."""
+    body, fault = bytearray(), None
+    try:
+        async with aclosing(response.body(cap)) as pieces:
+            async for piece in pieces:
+                body += piece
+                if on_data and on_data(piece, response.last_read_at):
+                    response.abort()
+                    break
+    except WrongEncoding as error:
+        response.abort()
+        fault = error
+    except BaseException:
+        response.abort()
+        raise
+    whole = Response(response.status, response.headers, bytes(body), response.last_read_at, url, response.http_version)
+    whole.charset, whole.fault = charset, fault
+    return whole
+
+
+def build_request(route: HttpRoute, sender: Sender, request: Request) -> httpx.Request:
+    """The request with all its headers but cookies. Raises Failed(REDIRECT) for what is no address of HTTP."""
+    encodings = ", ".join(route.encodings) or "identity"
+    named = {"Accept": "*/*", "Accept-Encoding": encodings, **sender.headers(), **request.headers}
+    headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in named.items()]  # as curl sends them
+    try:
+        url = httpx.URL(ascii_url(request.url))
+        if not any(name.lower() == "host" for name in named):  # httpx would decode the name, and knows fewer than DNS does
+            headers.insert(0, (b"Host", url.netloc))
+        built = httpx.Request(request.method, url, headers=headers, content=request.body)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Failed(Reason.REDIRECT, f"this is not an address: {error}") from error
+    if built.url.scheme not in PORTS:
+        raise Failed(Reason.REDIRECT, f"the redirect leads to a {built.url.scheme} address, which an HTTP check can't follow")
+    if built.url.userinfo and "authorization" not in built.headers:
+        built.headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(built.url.userinfo)).decode()}"
+    return built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -14,7 +15,9 @@ from probes.expect.beside import beside_the_loop
 from probes.fields import Key
 from probes.http.basic import Basic
 from probes.http.message import Request
+from probes.http.plain import PlainRequest
 from probes.http.probe import BODY_CAP, HttpProbe, http_families
+from probes.http.session import plain_request, send_plain
 from probes.journeys.script import Script
 from probes.journeys.steps import METHODS, Step
 from probes.text import latency
@@ -86,6 +89,24 @@ class Http(HttpProbe):
 
     async def run(self, ctx: Context) -> Result:
         ctx.facts[DUE_TO_REGEX] = False
+        if self.plain and ctx.sender.trace_id:
+            response = await send_plain(ctx, self.route, self.plain, cap=self.body_cap)
+        else:
+            async with self.session() as session:
+                response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+        try:
+            await beside_the_loop(response.body, self.expect.judge, response)
+        except PatternFailed:
+            ctx.facts[DUE_TO_REGEX] = True
+            raise
+        return Result.passed(f"{response.status} in {latency(response.seconds)}")
+
+    @cached_property
+    def plain(self) -> PlainRequest | None:
+        """Its request, where each run sends the same one over a plain connection; None where that needs a session."""
+        return None if self.redirects else plain_request(self.route, self._request())
+
+    def _request(self) -> Request:
         kind, body = "", self.body.get_secret_value().encode() if self.body else None
         if self.json_ is not None:
             kind, body = "application/json", json.dumps(self.json_).encode()
@@ -93,15 +114,7 @@ class Http(HttpProbe):
             kind = "application/x-www-form-urlencoded"
             body = urlencode({name: value.get_secret_value() for name, value in self.form.items()}).encode()
         headers = ({"Content-Type": kind} if kind else {}) | self.base_headers() | self._own_headers()
-        request = Request(self.method, self.location(), headers, body)
-        async with self.session() as session:
-            response = await session.send(ctx, request, cap=self.body_cap, redirects=self.redirects)
-        try:
-            await beside_the_loop(response.body, self.expect.judge, response)
-        except PatternFailed:
-            ctx.facts[DUE_TO_REGEX] = True
-            raise
-        return Result.passed(f"{response.status} in {latency(response.seconds)}")
+        return Request(self.method, self.location(), headers, body)
 
     def _own_headers(self) -> dict[str, str]:
         """The check's headers without the target's, secrets revealed: its credentials win."""

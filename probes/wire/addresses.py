@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -47,6 +48,11 @@ def refusal(address: str, host: str, allowed: Collection[str] = ()) -> str | Non
 
     An IPv4 address embedded in an IPv6 one (mapped, SIIT, NAT64, 6to4, Teredo, ISATAP) is judged, too. `allowed` names exceptions.
     """
+    return _refusal(address, host, frozenset(allowed))
+
+
+@lru_cache(maxsize=4096)  # most checks ask the same few addresses all day
+def _refusal(address: str, host: str, allowed: frozenset[str]) -> str | None:
     ip = ipaddress.ip_address(address.partition("%")[0])
     exceptions = {ipaddress.ip_address(one) for one in allowed}  # values, since an address has several texts
     for one in (ip, *_embedded(ip)):

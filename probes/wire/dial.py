@@ -57,11 +57,8 @@ async def connect(monotonic: Callable[[], float], address: str, port: int) -> tu
 
     By the kernel's own calls: uvloop's `sock_connect` asks a thread for the address, even for one in digits.
     """
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock, number = begin_to_connect(address, port)
     try:
-        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        number = sock.connect_ex((address, port))
         at = monotonic()
         if number == errno.EINPROGRESS:
             at = await _when_writable(sock, monotonic)
@@ -72,6 +69,18 @@ async def connect(monotonic: Callable[[], float], address: str, port: int) -> tu
         sock.close()
         raise
     return sock, at
+
+
+def begin_to_connect(address: str, port: int) -> tuple[socket.socket, int]:
+    """A non-blocking socket that begins to connect, and what the kernel says of that: 0, EINPROGRESS or an error's number."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock, sock.connect_ex((address, port))
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _when_writable(sock: socket.socket, monotonic: Callable[[], float]) -> float:

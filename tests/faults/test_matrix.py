@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from judge.observation import Observation
-from probes.core import Verdict
+from probes.core import Reason, Verdict
+from probes.kinds.http import Http
 from tests.faults.askings import ASKINGS, KINDS, SECRET, Place, asked, kind_of
 from tests.faults.rows import CERTIFICATES, ROWS, Case, Row
 from tests.support import servers
@@ -86,3 +87,30 @@ async def test_a_wrong_certificate_is_shown(fault: str, runs: Observer, authorit
                 assert seen.facts["cert_expiry"] > 0, asking
                 assert seen.evidence["certificates"], asking
                 assert "tls" in seen.phases, asking
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault", [fault for fault, row in ROWS.items() if not row.tls and any("http" in case.askings for case in row.cases)]
+)
+async def test_a_plain_request_tells_the_same(fault: str, runs: Observer, authority: Authority) -> None:
+    """Sent without a session, each fault has the verdict, the reason and the phases that it has with one."""
+    row = ROWS[fault]
+    within = WITHIN if row.waits else ENOUGH
+    for case in row.cases:
+        if "http" not in case.askings or case.reasons & {Reason.REDIRECT, Reason.POLICY}:
+            continue  # what follows a redirect is a session's alone
+        async with case.make(authority) as server:
+            url = place_of(row, case, server, authority).url("http", "/")
+            plain, session = (Http.model_validate({"url": url, "bearer": SECRET, "redirects": redirects}) for redirects in (0, 3))
+            async with no_leaks(serving=[server.port]):
+                ours = await runs.observe(plain, kind="http", within=within)
+            theirs = await runs.observe(session, kind="http", within=within)
+        assert plain.plain is not None
+        assert session.plain is None
+        assert _told(ours) == _told(theirs)
+        assert not fault_of(row, case, "http", ours)  # its reason; where several fit, the moment decides: a close may come as a reset
+
+
+def _told(seen: Observation) -> tuple[object, ...]:
+    return seen.verdict, seen.halted_in, list(seen.phases), seen.responded, sorted(seen.facts), sorted(seen.evidence)

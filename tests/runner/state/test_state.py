@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from hypothesis import strategies as st
 from judge.observation import Check, Observation, Outage
 from probes.core import QuotaRefused, Verdict
 from runner.state import STATE_FILE
+from runner.state._ledger import SEEN_EVERY
 from tests.support.clock import NOON, FakeClock
 from tests.support.ledgers import ledger_in
 from tests.support.properties import AS_FOUND
+from tests.support.virtual import virtually
 
 DAY = 86400.0
 
@@ -91,6 +94,26 @@ async def test_what_was_spent_outlives_the_process(tmp_path: Path) -> None:
         assert await ledger.last_seen() == {"api": 17.5, "cache": 18.5}
         with pytest.raises(QuotaRefused, match=r"held until 2025-11-25 12:30:00 UTC: the login was refused"):
             await ledger.held("login")
+
+
+@virtually
+async def test_when_checks_were_seen_is_written_once_a_second(tmp_path: Path) -> None:
+    """However many runs end: nothing goes to the disk before a second is over, and then all of it does; the end writes the rest."""
+
+    def written() -> dict[str, float]:
+        with closing(sqlite3.connect(tmp_path / STATE_FILE)) as file:
+            return dict(file.execute("SELECT name, at FROM seen"))
+
+    async with ledger_in(tmp_path) as ledger:
+        for number in range(100):
+            ledger.record(observed(f"check-{number % 10}", float(number)))
+            await asyncio.sleep(SEEN_EVERY / 200)
+        assert written() == {}
+        await asyncio.sleep(SEEN_EVERY)
+        assert await ledger.taken("api", 60) == 0  # what its thread did before is done
+        assert written() == {f"check-{number}": 90.0 + number for number in range(10)}
+        ledger.record(observed("last", 17.5))
+    assert written()["last"] == 17.5
 
 
 async def test_a_hold_ends_and_is_never_shortened(tmp_path: Path) -> None:
