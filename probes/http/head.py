@@ -29,11 +29,13 @@ def begins(data: bytes) -> str:
 class Head:
     """The status line and the fields. Interim responses (RFC 9110, 15.2) are read and forgotten, but count.
 
+    Switching Protocols (101) is final where the request asked for it (`switches`), and else the server's fault.
     What a browser takes although RFC 9112 doesn't allow it is taken, and fails where the check says `framing: strict`.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, switches: bool = False) -> None:
         self._strict = strict
+        self._switches = switches
         self._lines = 0
         self.first_line = b""
         self.status = 0
@@ -56,7 +58,7 @@ class Head:
         if not self.status:
             self._read_status(text)
         elif not text:
-            if self.status >= 200:  # noqa: PLR2004 - below are interim responses
+            if self.status >= 200 or (self._switches and self.status == 101):  # noqa: PLR2004 - below are interim responses
                 return True
             if self.status == 101:  # noqa: PLR2004 - Switching Protocols
                 raise Failed(Reason.PROTOCOL, "the server switched protocols (101), which the request didn't ask for")

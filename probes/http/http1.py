@@ -11,7 +11,7 @@ from probes.http.head import Head, begins
 from probes.wire.once import Once
 from probes.wire.stream import Stream
 
-_BODILESS = {204, 304}
+_BODILESS = {101, 204, 304}
 
 
 class Http1(Connection):
@@ -47,11 +47,11 @@ def refuse_line_breaks(request: OutgoingRequest) -> None:
 class Exchange1(Exchange):
     """One request and its response."""
 
-    def __init__(self, ctx: Measurements, stream: Stream | Once, method: str, *, strict: bool = False) -> None:
+    def __init__(self, ctx: Measurements, stream: Stream | Once, method: str, *, strict: bool = False, switches: bool = False) -> None:
         super().__init__(ctx, stream, method)
         self._is_tunnel = method == "CONNECT"  # what follows the response's head belongs to the tunnel (RFC 9110, 9.3.6)
         self._strict = strict
-        self._head = Head(strict=strict)
+        self._head = Head(strict=strict, switches=switches)
         self._unread = bytearray()
         self._scanned = 0  # bytes of `_unread` that hold no line's end
         self._chunks: Chunks | None = None
@@ -114,6 +114,10 @@ class Exchange1(Exchange):
                 self.pieces.append(piece)
             if more:
                 await asyncio.sleep(0)
+
+    def behind_the_head(self) -> bytes:
+        """What has come of another protocol, after CONNECT or Switching Protocols."""
+        return bytes(self._unread)
 
     def begins(self) -> str:
         return begins(self._head.first_line or bytes(self._unread))

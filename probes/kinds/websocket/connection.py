@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import deque
 from collections.abc import Sequence
 
@@ -18,8 +17,6 @@ from wsproto.events import (
     Event,
     Ping,
     Pong,
-    RejectConnection,
-    RejectData,
     Request,
     TextMessage,
 )
@@ -27,19 +24,18 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from probes import Context, Failed, PolicyRefused, Reason
+from probes.core import Measurements
 from probes.expect.patterns import shown
+from probes.facts import STATUS_CODE
+from probes.http.http1 import Exchange1
 from probes.wire.stream import Stream
 
 CAP = 1024 * 1024  # bytes that the server may send in one run
 FRAMES = 10_000  # frames that it may send: each takes time on the loop, and a megabyte may hold half a million
 _SLICE = 512  # bytes that are read at a time, before the loop gets its turn
-_INTERIM_HEADS = 20  # responses before the final one
-_INTERIM_CAP = 16 * 1024  # bytes of one of them
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?:0[02-9]|[1-9][0-9])[^0-9]")  # its beginning: 1xx, but not 101
-_END = re.compile(rb"\r?\n\r?\n")
 _REJECTION_WAIT = 1.0  # seconds for a refusal's body, which may have no end; they don't count as the target's time
-_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake begin
-_HEAD_TOO_LONG = 431  # h11's hint for a head that exceeds its buffer
+_SWITCHED = 101
+_OF_THE_HANDSHAKE = (b"upgrade", b"connection", b"sec-websocket-")  # headers that mean something to wsproto
 _REJECTED_BODY = 4096  # bytes of a refusal's body that are read, for the application's error text
 _OUR_FAULTS = {1002, 1003, 1007, 1009, 1010}  # RFC 6455, 7.4.1: the server says that the client broke the protocol
 _ABNORMAL = 1006
@@ -65,8 +61,6 @@ class Socket:
         self._before = stream.received_bytes
         self._events: deque[Event | Failed] = deque()  # a failure stands behind the events that came before it
         self._frames = 0
-        self._head: bytearray | None = bytearray()  # what came of an interim response; None once the final one has begun
-        self._interim_heads = 0
         self._ended = False
 
     async def open(self, request: Request) -> AcceptConnection:
@@ -76,25 +70,33 @@ class Socket:
         except (h11.LocalProtocolError, LocalProtocolError, UnicodeError) as error:
             raise PolicyRefused(f"the handshake can't be sent: {error}") from error
         await self._stream.write(data)
+        aside = Measurements(self._ctx.clock, self._ctx.deadline)  # its phases are parts of the handshake
+        exchange = Exchange1(aside, self._stream, "GET", switches=True)
+        try:
+            await exchange.receive_head()
+        except Failed:  # what follows a refusal's head is of no matter
+            if not exchange.head_done:
+                raise
+        finally:
+            self._ctx.evidence |= aside.evidence
+            self._ctx.facts |= {STATUS_CODE: exchange.status} if exchange.status else {}
+        if exchange.status != _SWITCHED:
+            raise Rejected(exchange.status, exchange.fields(), await self._read_rejection(exchange))
+        lines = [name + b": " + value for name, value in exchange.headers if name.lower().startswith(_OF_THE_HANDSHAKE)]
+        await self._take(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", exchange.behind_the_head()]))
         event = await self._next("before the response to the handshake")
-        if isinstance(event, RejectConnection):
-            headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.headers]
-            raise Rejected(event.status_code, headers, await self._read_rejection() if event.has_body else b"")
         if not isinstance(event, AcceptConnection):
             raise Failed(Reason.PROTOCOL, f"the response to the handshake is {type(event).__name__}")
         return event
 
-    async def _read_rejection(self) -> bytes:
+    async def _read_rejection(self, exchange: Exchange1) -> bytes:
         """What came of a refusal's body, at most _REJECTED_BODY bytes. Its status is known: how the body ends changes nothing."""
         body = bytearray()
         with contextlib.suppress(Failed, OSError):
             async with asyncio.timeout(min(_REJECTION_WAIT, self._ctx.remaining() / 2)):
-                while len(body) < _REJECTED_BODY:
-                    event = await self._next("in a refusal's body")
-                    if not isinstance(event, RejectData):
-                        break
-                    body += event.data
-                    if event.body_finished:
+                async for piece in exchange.body():
+                    body += piece
+                    if len(body) >= _REJECTED_BODY:
                         break
         return bytes(body[:_REJECTED_BODY])
 
@@ -202,12 +204,12 @@ class Socket:
             raise ConnectionResetError(error.errno or 104, f"the connection was reset {when}") from error
         if not data:
             self._ended = True
-            hint = "" if self._stream.tls or self._stream.received_bytes else "; does the port speak TLS?"
-            raise Failed(Reason.TRUNCATED, f"the connection was closed {when}{hint}")
+            raise Failed(Reason.TRUNCATED, f"the connection was closed {when}")
         if self._stream.received_bytes - self._before > CAP:
             raise Failed(Reason.SIZE, f"the server sent more than {CAP // 1024} KiB")
-        if self._head is not None:
-            data = self._without_interim(data)
+        await self._take(data)
+
+    async def _take(self, data: bytes) -> None:
         try:
             for at in range(0, len(data), _SLICE):
                 if at:
@@ -215,26 +217,6 @@ class Socket:
                 await self._handle(data[at : at + _SLICE])
         except Failed as failed:
             self._events.append(failed)
-
-    def _without_interim(self, data: bytes) -> bytes:
-        """The bytes of the final response to the handshake; those before it (1xx, RFC 9110, 15.2) have no meaning here."""
-        assert self._head is not None  # noqa: S101 - for the type checker; the caller has checked it
-        self._head += data
-        if self._stream.tls is None and self._head[:2] in _TLS_RECORDS:
-            raise Failed(Reason.PROTOCOL, f"the response is a TLS record ({self._head[:8].hex(' ')}): the port speaks TLS")
-        while _INTERIM.match(self._head):
-            if not (end := _END.search(self._head)):
-                if len(self._head) > _INTERIM_CAP:
-                    raise Failed(Reason.SIZE, "the head of an interim response is too long")
-                return b""
-            self._interim_heads += 1
-            if self._interim_heads > _INTERIM_HEADS:
-                raise Failed(Reason.SIZE, f"the server sent more than {_INTERIM_HEADS} responses before the final one")
-            del self._head[: end.end()]
-        if len(self._head) < len(b"HTTP/1.1 100 ") and b"HTTP/1.1 1"[: len(self._head)] == self._head[:10].replace(b"/1.0", b"/1.1"):
-            return b""  # it may become one
-        received, self._head = bytes(self._head), None
-        return received
 
     async def _handle(self, data: bytes) -> None:
         """Queues the events of a slice of data; replies to pings."""
@@ -249,9 +231,7 @@ class Socket:
                 elif not isinstance(event, Ping):
                     self._events.append(event)
         except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
-            self._events.extend(self._wire.events())  # what came before: a refusal's status is known though its body is broken
-            if getattr(error.__context__, "error_status_hint", None) == _HEAD_TOO_LONG:  # wsproto keeps h11's own only there
-                raise Failed(Reason.SIZE, "the head of the handshake response is too long") from error
+            self._events.extend(self._wire.events())  # what came before
             text = str(error)
             raise Failed(Reason.PROTOCOL, f"the server's response is not a WebSocket handshake: {text[:1].lower()}{text[1:]}") from error
 
