@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("load", short_help="Run a load test and judge it by its SLOs.")
-@click.argument("scenario", shell_complete=SCENARIO)
+@click.argument("scenario", default="", shell_complete=SCENARIO)
 @click.option(
     "--rate",
     type=Unit("rate"),

@@ -15,6 +15,7 @@ from runner.config import cron, secret_names
 from runner.config.errors import Path, did_you_mean, unknown
 from runner.config.filling import UNFILLED
 from runner.config.measures import why_unmeasured
+from runner.config.messages import KINDS_ELSEWHERE
 from runner.config.nodes import Entry, Keys, Scalar
 from runner.config.placeholders import Source
 from runner.config.plan import Cron, Every, Planned
@@ -105,7 +106,8 @@ def _kind(entry: Entry, node: Keys, context: BuildContext) -> str | None:
         report(
             found.at,
             path,
-            f"no such kind: {found.text}{did_you_mean(found.text, context.kinds)} (there are {', '.join(sorted(context.kinds))})",
+            f"no such kind: {found.text}{did_you_mean(found.text, context.kinds)} (there are {', '.join(sorted(context.kinds))})"
+            + (f"; write {KINDS_ELSEWHERE[found.text.lower()]}" if found.text.lower() in KINDS_ELSEWHERE else ""),
         )
     return None
 

@@ -32,6 +32,18 @@ _PLAIN = {
     "dataclass_type": "must be a mapping of keys to values",
     "path_type": "must be a path",
 }
+# What other tools call a kind, and the kind here.
+KINDS_ELSEWHERE = {
+    **dict.fromkeys(("ping", "ping6"), "icmp"),
+    **dict.fromkeys(("ws", "wss"), "websocket"),
+    **dict.fromkeys(("ssl", "cert", "certificate", "starttls"), "tls"),
+    **dict.fromkeys(("port", "tcp_connect", "socket"), "tcp"),
+    **dict.fromkeys(("pg", "psql", "postgresql", "sql"), "postgres"),
+    **dict.fromkeys(("valkey", "cache"), "redis"),
+    **dict.fromkeys(("llm", "openai", "gemini", "anthropic"), "ai"),
+    **dict.fromkeys(("web", "url", "rest", "curl", "keyword", "json"), "http"),
+    **dict.fromkeys(("scenario", "multistep", "browser", "flow"), "journey"),
+}
 # What blackbox_exporter, Gatus, Uptime Kuma and others call it, and the setting here.
 _ELSEWHERE = {
     **dict.fromkeys(("body", "body_contains", "contains", "keyword"), "text"),

@@ -87,7 +87,8 @@ def prepare(config: Path, options: LoadOptions, *, annotate: bool = False) -> Lo
         unusable(str(error))
     scenario = plan.load.scenarios.get(options.scenario)
     if scenario is None:
-        unusable(f"{config.name} has no scenario {options.scenario} (there are {', '.join(plan.load.scenarios) or 'none'})")
+        wrong = f"{config.name} has no scenario {options.scenario}" if options.scenario else "Name a scenario: outrider load SCENARIO"
+        unusable(f"{wrong} (there are {', '.join(plan.load.scenarios) or 'none'})")
     if not scenario.target:
         off = "; ".join(_switched_off(plan, name) for name, switch in plan.load.switches.items() if switch.written)
         several = f"{', '.join(plan.load.loadable)} all set load: true; choose one with target: in the scenario"

@@ -7,12 +7,14 @@
 
 A flag is there when some check reports it (`reports_as`). It is true when every such check has passed, and is not stale; false when
 one of them has failed; else null: a check has not run, is unknown, or is stale (its latest run ended more than three intervals ago,
-without the pauses of a cron expression). The status code never contradicts the body: 200 when every flag is true, else 503. (If no
+without the pauses of a cron expression). A check that waits for its first slot, such as a nightly one after a restart, decides nothing
+beside others. The status code never contradicts the body: 200 when every flag is true, else 503. (If no
 check reports a flag, all checks decide.) It describes the targets, not the runner: for a container's health use /-/healthy.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,8 +26,8 @@ from judge.slo import count_events
 from probes.core import Clock, Verdict
 from probes.facts import step_of
 from probes.text import iso
-from runner.config.plan import After, Plan
-from runner.config.slots import slots
+from runner.config.plan import After, Cron, Plan
+from runner.config.slots import SOON, slots
 
 _STALE_AFTER = 3  # intervals
 _RECORD = 800  # bytes of a recent run, about
@@ -36,13 +38,15 @@ _LEAST = 10  # recent runs of a check that are kept, however many checks there a
 class State:
     """One check as it is now. `since` is when its verdict began, as far as this process has seen; `recent` is oldest first.
 
-    `due` is the slot after the latest run: a cron expression may pause for a night.
+    `due` is the slot after the latest run: a cron expression may pause for a night. Without a run it is the first slot, and until
+    `starting` the run may come sooner.
     """
 
     check: Check
     latest: Observation | None = None
     since: float | None = None
     due: float = 0.0
+    starting: float = math.inf
     recent: tuple[Observation, ...] = ()
     slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
 
@@ -52,6 +56,10 @@ class State:
             return False
         last = max(self.latest.at + self.latest.seconds, self.due - self.check.interval)
         return now - last > _STALE_AFTER * self.check.interval + self.check.timeout
+
+    def waits(self, now: float) -> bool:
+        """Whether it has not run only because its first slot lies ahead: a cron expression's hour, or its rhythm over a restart."""
+        return self.latest is None and self.starting <= now < self.due + self.check.timeout
 
     def healthy(self, now: float) -> bool | None:
         """Whether the latest run passed; None if it is unknown or stale, or there was none."""
@@ -89,15 +97,20 @@ class Health:
         self.version += 1
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
-        self._states = {name: replace(kept.get(name, State(check)), check=check) for name, (check, _) in wanted.items()}
         keep = min(self._keep, max(_LEAST, self._most // (_RECORD * max(1, len(wanted)))))
         self._recent = {name: deque(self._recent[name] if name in kept else (), maxlen=keep) for name in wanted}
         self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
         self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
         self._after = {}
+        self._states, now = {}, self._clock.time()
         for planned in plan.checks:
-            self._after |= dict.fromkeys((check.name for check in (planned.check, *planned.parts)), slots(planned))
+            after = slots(planned)
+            starting = now if isinstance(planned.schedule, Cron) else now + SOON + planned.check.timeout
+            for check in (planned.check, *planned.parts):
+                self._after[check.name] = after
+                before = kept.get(check.name, State(check, due=after(now), starting=starting))
+                self._states[check.name] = replace(before, check=check)
 
     def __call__(self, seen: Observation) -> None:
         """Takes an observation. One of a check that the plan no longer has is ignored."""
@@ -153,9 +166,10 @@ class Health:
         by_flag: dict[str, list[bool | None]] = {}
         for state in self._states.values():
             if state.check.reports_as:
-                by_flag.setdefault(state.check.reports_as, []).append(state.healthy(now))
+                values = by_flag.setdefault(state.check.reports_as, [])
+                values += [] if state.waits(now) else [state.healthy(now)]
         flags = {flag: all_of(values) for flag, values in by_flag.items()}
-        healthy = all_of(flags.values() or [state.healthy(now) for state in self._states.values()])
+        healthy = all_of(flags.values() or [state.healthy(now) for state in self._states.values() if not state.waits(now)])
         status = {True: "healthy", False: "unhealthy", None: "unknown"}[healthy]
         checks = {name: _row(state, now) for name, state in self._states.items()}
         body = {**flags, "status": status, "timestamp": iso(now), "service": self._service, "checks": checks}

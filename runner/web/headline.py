@@ -41,12 +41,17 @@ def headline(states: Sequence[State], now: float) -> Headline:
     required = [name for name in down if by_name[name].check.required]
     doubtful = {name: state for name, state in words.items() if state in {UNKNOWN, STALE}}
     pending = [name for name, state in words.items() if state == PENDING]
-    more = " ".join(_more(down if not required else [], doubtful if down else {}, pending if down or doubtful else [], maintained))
+    starting = [name for name in pending if not by_name[name].waits(now)]
+    if len(pending) == len(words):
+        starting = pending
+    more = " ".join(
+        _more(down if not required else [], doubtful if down else {}, pending if down or doubtful or not starting else [], maintained)
+    )
     if required:
         return Headline(_down(down, by_name), more, DOWN)
     if doubtful:
         return Headline(f"{_of_all(len(doubtful), len(states))} {_doubt(doubtful)}: {listed(list(doubtful), _MOST)}.", more, UNKNOWN)
-    if pending:
+    if starting:
         return Headline(_starting(len(pending), len(states)), more, PENDING)
     return Headline(_up(sum(state == UP for state in words.values()), len(states)), more, UP)
 

@@ -205,7 +205,11 @@ def row(state: State, file: str, now: float) -> Row:
 def _message(state: State, state_word: str, now: float) -> str:
     seen = state.latest
     if seen is None:
-        return "no run yet"
+        return (
+            f"no run yet; the first one is due {moment(state.due, now)}"
+            if state.waits(now) and now < state.due < math.inf
+            else "no run yet"
+        )
     if state_word == STALE:
         return f"the last run was {age(now - seen.at)} ago; a run is due every {age(state.check.interval)}"
     return seen.message

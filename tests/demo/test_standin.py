@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import asyncpg
@@ -48,6 +49,23 @@ async def test_the_environment_leads_to_everything(standin: StandIn, api: httpx.
     password = await asyncio.to_thread((Path(where["SECRETS"]) / "probe-password").read_text)
     form = {"username": where["PROBE_USER"], "password": password.strip()}
     assert (await api.post("/api/auth/token", data=form)).status_code == 200
+
+
+def load_in_a_shell(standin: StandIn, folder: Path) -> tuple[str, int]:
+    """What a stand-in's outrider in this folder says to a shell that has loaded the environment file, and the file's mode."""
+    folder.mkdir()
+    (folder / "outrider").write_text('#!/bin/sh\necho "$API_URL"\n')
+    (folder / "outrider").chmod(0o755)
+    file = standin.write_environment(folder)
+    words = ["/bin/sh", "-c", '. "$1" && outrider', "sh", str(file)]
+    shell = subprocess.run(words, capture_output=True, text=True, check=True, env={"PATH": os.defpath})
+    return shell.stdout.strip(), file.stat().st_mode & 0o777
+
+
+async def test_the_environment_file_puts_outrider_on_the_path(standin: StandIn, tmp_path: Path) -> None:
+    """U2: a shell that loads it finds outrider by its name, and knows the demo, also where a folder's name has blanks and quotes."""
+    said = await asyncio.to_thread(load_in_a_shell, standin, tmp_path / "it's a venv")
+    assert said == (standin.environment()["API_URL"], 0o600)
 
 
 @pytest.mark.slow

@@ -89,14 +89,17 @@ async def test_an_old_instance_that_comes_back_while_judging_is_inconclusive(roa
 
 
 async def test_a_slower_release_inside_its_slo_is_reported(road: Road) -> None:
-    """Thirty per cent slower than before, with every run within 500 ms: passed, and said; a failure only where that is asked for."""
-    road.slow_down(0.06)
+    """Many times slower than before, with every run within 500 ms: passed, and said; a failure only where that is asked for.
+
+    The difference is far above what a busy machine adds to a run.
+    """
+    road.slow_down(0.02)
     road.release.version = OLD
     saved = str(road.folder / "before.json")
     before = await road.outrider("gate", "--save", saved)
     assert before.code == 0, before.out + before.err
     road.release.version = NEW
-    road.slow_down(0.09)
+    road.slow_down(0.3)
     ended = await road.outrider(*gate("--expect-revision", NEW, "--baseline", saved))
     assert ended.code == 0, ended.err + ended.out
     assert any("slower than before the deployment: api" in note["text"] for note in ended.report["notes"])

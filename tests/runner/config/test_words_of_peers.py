@@ -28,6 +28,9 @@ HTTP = "checks: {c: {kind: http, url: 'http://h/', %s}}"
         (HTTP % "intervall: 5s", "no such setting of kind http; did you mean interval?"),
         ("endpoints: []\n" + HTTP % "tags: [a]", "endpoints: no such setting of checks.yaml; write checks"),
         ("checks: {c: {kind: ping}}", f"checks.c.kind: no such kind: ping (there are {', '.join(sorted(discover()))})"),
+        ("checks: {c: {kind: ping}}", "websocket); write icmp"),
+        ("checks: {c: {kind: wss}}", "websocket); write websocket"),
+        ("checks: {c: {kind: Certificate}}", "websocket); write tls"),
         ("checks: {c: {kind: https}}", f"no such kind: https; did you mean http? (there are {', '.join(sorted(discover()))})"),
     ],
 )

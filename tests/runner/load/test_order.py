@@ -109,6 +109,7 @@ def test_a_trial_at_another_rate_spends_by_that_rate(tmp_path: Path) -> None:
     ("scenario", "more", "message"),
     [
         ("pages", {}, "checks.yaml has no scenario pages (there are page, trip)"),
+        ("", {}, "Name a scenario: outrider load SCENARIO (there are page, trip)"),
         (
             "page",
             {"load": "false"},

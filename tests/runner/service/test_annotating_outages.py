@@ -124,7 +124,7 @@ async def test_what_is_open_in_grafana_is_in_the_state(tmp_path: Path, grafana: 
 
 
 async def test_the_next_process_ends_what_this_one_left(tmp_path: Path, grafana: StandInGrafana) -> None:
-    """Killed before the end was sent: the state has it still, and the annotation keeps its begin."""
+    """H1: Killed before the end was sent: the state has it still, and the annotation keeps its begin."""
     clock = FakeClock()
     async with desk(marking(grafana, tmp_path), clock) as at:
         at.saw(failed(API), failed(API))
@@ -141,7 +141,7 @@ async def test_the_next_process_ends_what_this_one_left(tmp_path: Path, grafana:
 
 
 async def test_an_end_that_grafana_does_not_take_is_in_the_spool(tmp_path: Path, grafana: StandInGrafana) -> None:
-    """The state lets go of it there: a flush by any process closes the annotation."""
+    """H1: The state lets go of it there: a flush by any process closes the annotation."""
     async with desk(marking(grafana, tmp_path)) as at:
         at.saw(failed(API), failed(API))
         await at.deployments.send()

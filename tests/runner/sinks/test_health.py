@@ -10,6 +10,7 @@ from judge.observation import DiagnosisFinding, Observation
 from probes.core import Reason
 from runner.config.plan import Cron
 from runner.sinks.health import Health, all_of
+from runner.web.headline import headline
 from tests.support.observations import AVAILABILITY, NOON, P95, Hands, failed, made_check, made_plan, passed, unknown
 
 DATABASE = made_check("database", reports_as="db_healthy", slos=(AVAILABILITY, P95))
@@ -99,6 +100,39 @@ def test_the_pause_of_a_cron_expression_makes_nothing_stale() -> None:
     assert health.report()[1]["db_healthy"] is True
     clock.now += 2 * 15 + 5 + 0.01
     assert health.report()[1]["db_healthy"] is None
+
+
+def test_a_check_that_waits_for_its_hour_decides_nothing() -> None:
+    """G9: a nightly check doesn't run at the start; until its hour the others decide, and a run that is missing then counts."""
+    clock = Hands()
+    nightly = made_check("nightly", address="nightly")
+    plan = made_plan(API, nightly)
+    plan = replace(plan, checks=(plan.checks[0], replace(plan.checks[1], schedule=Cron("0 20 * * *"))))
+    health = Health(plan, clock)
+    assert health.report()[1]["status"] == "unknown"
+    health(passed(API))
+    status, body = health.report()
+    assert (status, body["status"], body["checks"]["nightly"]["healthy"]) == (200, "healthy", None)
+    assert headline(health.states(), clock.now).text == "1 of 2 checks is up."
+    assert headline(health.states(), clock.now).more == "Pending: nightly."
+    clock.now = NOON + 8 * 3600 + nightly.timeout
+    health(passed(API, at=clock.now))
+    assert health.report()[0] == 503
+    assert headline(health.states(), clock.now).text == "Starting: 1 of 2 checks has not run yet."
+    health(failed(nightly, at=clock.now))
+    assert health.report()[1]["status"] == "unhealthy"
+
+
+def test_a_check_that_keeps_its_rhythm_over_a_restart_decides_nothing_until_then() -> None:
+    """G9: every three hours, and the process before ran it lately: after the first seconds the others decide."""
+    clock = Hands()
+    rare = made_check("rare", address="rare", interval=10_800.0)
+    health = Health(made_plan(API, rare), clock)
+    health(passed(API))
+    assert health.report()[0] == 503
+    clock.now += 10 + rare.timeout
+    health(passed(API, at=clock.now))
+    assert health.report()[0] == 200
 
 
 def test_without_flags_all_checks_decide() -> None:

@@ -20,7 +20,7 @@ DAY = 86400.0
 
 @pytest.mark.parametrize("window", [60.0, 3600.0, DAY, 2 * DAY, 7 * DAY, 30 * DAY, 366 * DAY])
 async def test_a_slot_is_kept_as_long_as_its_window(tmp_path: Path, window: float) -> None:
-    """However long the window is: pruned meanwhile, and by others who know no plan, a limit holds to its last second."""
+    """H2: However long the window is: pruned meanwhile, and by others who know no plan, a limit holds to its last second."""
     clock = FakeClock()
     async with ledger_in(tmp_path, clock) as ledger:
         await ledger.limit("partner", 3, 3, window)

@@ -101,7 +101,7 @@ async def test_the_format_is_the_one_asked_for(here: Site, accept: str, openmetr
     ],
 )
 async def test_gzip_is_for_those_who_take_it(here: Site, accept_encoding: str, packed: bool) -> None:  # noqa: FBT001 - what is expected
-    """By the weights of Accept-Encoding: gzip;q=0 forbids it, however it is written."""
+    """H6: by the weights of Accept-Encoding: gzip;q=0 forbids it, however it is written."""
     answer = await here.ask("/metrics", headers={"Accept-Encoding": accept_encoding})
     assert (answer.headers.get("content-encoding") == "gzip") is packed
     assert "probe_success" in answer.text
