@@ -28,7 +28,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def test_the_readme_begins_with_a_picture_and_the_two_commands() -> None:
-    """A newcomer sees what they get, and then the two commands, before anything else."""
+    """U24: A newcomer sees what they get, and then the two commands, before anything else."""
     readme = text_of("README.md")
     picture, demo, test = readme.index("!["), readme.index("make demo"), readme.index("make test")
     assert picture < demo < test < readme.index("\n## ")

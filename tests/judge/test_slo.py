@@ -15,7 +15,7 @@ CHECK = made_check()
 
 @pytest.mark.parametrize("slo", [AVAILABILITY, P95, STORY])
 def test_unknown_and_maintenance_are_no_events(slo: Slo) -> None:
-    """A run that can't tell, or one in a maintenance window, moves no counter."""
+    """H4: A run that can't tell, or one in a maintenance window, moves no counter."""
     assert event(unknown(CHECK), slo) is None
     assert event(passed(CHECK, maintenance=True), slo) is None
     assert event(failed(CHECK, maintenance=True), slo) is None

@@ -28,7 +28,7 @@ def counted(events: list[Event]) -> Record:
 
 
 def test_the_threshold_itself_is_good_and_a_hair_above_is_not() -> None:
-    """Compared exactly, before anything is rounded: 500 ms of 500 ms is good."""
+    """H4: Compared exactly, before anything is rounded: 500 ms of 500 ms is good."""
     assert good(Ended(0, 0.5, 0.1), P95)
     assert not good(Ended(0, 0.5000001, 0.1), P95)
 

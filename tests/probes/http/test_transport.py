@@ -34,7 +34,7 @@ METADATA = "http://169.254.169.254/latest/meta-data/"
 
 
 async def test_it_leaves_what_kind_http_leaves(wire: Wire, authority: Authority) -> None:
-    """The same phases, facts and evidence, and the same headers on the wire but for httpx's own order of them."""
+    """H3: The same phases, facts and evidence, and the same headers on the wire but for httpx's own order of them."""
     theirs, ours = make_context(wire), make_context(wire)
     async with servers.canned(answer(b"hello"), then_close=True, tls=authority.good) as server:
         url = f"https://localhost:{server.port}/"

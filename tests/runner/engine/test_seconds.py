@@ -35,7 +35,7 @@ def about(seconds: float, within: float = 1e-6) -> Any:
 
 @virtually
 async def test_a_timeout_comes_at_the_deadline_and_keeps_the_phases() -> None:
-    """Fail / timeout, in its phase and step; all seconds are the phases'."""
+    """H5: Fail / timeout, in its phase and step; all seconds are the phases'."""
 
     async def run(ctx: Context) -> Result:
         ctx.step = "story"
