@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from judge.matching import compiled
+
 _PERCENT = re.compile(rb"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")
 _FORM = re.compile(rb"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))|\+")
 _BACKSLASH = re.compile(
@@ -19,15 +21,38 @@ _BACKSLASH = re.compile(
 _ENTITY = re.compile(rb"&(?:#[xX]([0-9A-Fa-f]{1,6});?|#([0-9]{1,7});?|([A-Za-z][A-Za-z0-9]{1,31};|amp|lt|gt|quot))")
 _WIDE = re.compile(rb"\0(?=[^\0]\0)|(?<=\0[^\0])\0")
 _FOLD = re.compile(rb"(?<=[!-~])\r?\n[ \t]*(?=[!-~])")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
-_HEX = re.compile(rb"[0-9A-Fa-f]{8,}")
-_SPACED_HEX = re.compile(rb"[0-9A-Fa-f]{2}(?:[ :-][0-9A-Fa-f]{2}){3,}")
+_ROW = re.compile(rb"(?:%[0-9A-Fa-f]{2}){2,}|(?:\\x[0-9A-Fa-f]{2}){2,}")
+_ASCII_ROW = re.compile(rb"(?:\\x[0-7][0-9A-Fa-f]){2,}")  # the same bytes, whether they are meant as characters or as bytes
+_BASE64, _HEX, _SPACED_HEX = rb"[A-Za-z0-9+/_-]{11,}", rb"[0-9A-Fa-f]{8,}", rb"[0-9A-Fa-f]{2}(?:[ :-][0-9A-Fa-f]{2}){3,}"
+_HEX_ALONE = re.compile(_HEX)
+# RE2 searches five times as quickly as re, and takes five times as long for each match: it is for short texts, which most are.
+_QUICK = {pattern: compiled(pattern) for pattern in (_BASE64, _HEX, _SPACED_HEX)}
+_PLAIN = {pattern: re.compile(pattern) for pattern in (_BASE64, _HEX, _SPACED_HEX)}
+_SHORT_TEXT = 8 * 1024  # bytes
 _SHORT_ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"a": b"\a"}
 _HIGHEST = 0x10FFFF
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _CONTROLS = bytes({*range(1, 32), 127} - set(b"\t\r\n"))
 _FEW = 2  # control characters, of what a name before a token is decoded to
 _BREAK = b"\xff"  # between decoded pieces: no secret contains it, since it is no UTF-8
+
+
+class Flood(Exception):  # noqa: N818 - a trait of a text
+    """A text has more escapes than are undone."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What may still be done for one value: a target must not make the runner search for long."""
+
+    left: int = 512 * 1024  # bytes that are made by undoing
+    escapes: int = 10_000  # that are undone one by one
+
+    def count(self) -> None:
+        """Counts an escape, or a row of them that is undone at once. Raises Flood where it is one too many."""
+        self.escapes -= 1
+        if self.escapes < 0:
+            raise Flood
 
 
 @dataclass(slots=True)
@@ -55,23 +80,33 @@ class Unescaped:
         )
 
 
-def unescapings(text: bytes, *, plus: bool) -> Iterator[Unescaped]:
-    """The text with each way of escaping undone that occurs in it. `plus`: whether a plus sign may stand for a blank."""
+def unescapings(text: bytes, work: Work, *, plus: bool) -> Iterator[Unescaped]:
+    """The text with each way of escaping undone that occurs in it. `plus`: whether a plus sign may stand for a blank.
+
+    Raises Flood where more escapes would be undone than `work` allows.
+    """
     for sign, pattern, meaning in _ESCAPINGS if plus else _ESCAPINGS[1:]:
-        if sign in text and (found := _replaced(text, pattern, meaning)):
+        if sign in text and (found := _replaced(text, pattern, meaning, work)):
             yield found
-    if (blocks := _blocks(text)).text:
+    if (blocks := _blocks(text, work)).text:
         yield blocks
 
 
-def _replaced(text: bytes, pattern: re.Pattern[bytes], meaning: Callable[[re.Match[bytes]], bytes]) -> Unescaped | None:
+def _replaced(text: bytes, pattern: re.Pattern[bytes], meaning: Callable[[re.Match[bytes]], bytes], work: Work) -> Unescaped | None:
     found, at = Unescaped(), 0
-    for escape in pattern.finditer(text):
-        if at < escape.start():
-            found.add(text[at : escape.start()], at)
-        piece = meaning(escape)
-        found.add(piece, escape.start(), max(1, len(piece)), escape.end() - escape.start())
-        at = escape.end()
+    while escape := pattern.search(text, at):
+        work.count()
+        start, end = escape.span()
+        if at < start:
+            found.add(text[at:start], at)
+        at, size = end, end - start
+        rows = _ROW if meaning in (_percent, _backslash_byte) else _ASCII_ROW
+        if row := rows.match(text, start):  # what a flood is made of is undone at once
+            found.add(bytes.fromhex(row[0].translate(None, b"%\\x").decode()), start, 1, size)
+            at = row.end()
+        else:
+            piece = meaning(escape)
+            found.add(piece, start, max(1, len(piece)), size)
     if at == 0:
         return None
     found.add(text[at:], at)
@@ -127,21 +162,25 @@ _ESCAPINGS: tuple[tuple[bytes, re.Pattern[bytes], Callable[[re.Match[bytes]], by
 )
 
 
-def _blocks(text: bytes) -> Unescaped:
+def _blocks(text: bytes, work: Work) -> Unescaped:
     """The runs of base64 and of hex in a text, decoded at each alignment that may be theirs."""
     found = Unescaped()
-    for run in _BASE64.finditer(text):
-        if not run[0].islower() and not _HEX.fullmatch(run[0]):  # neither a word nor a number
+    patterns = _QUICK if len(text) <= _SHORT_TEXT else _PLAIN
+    for run in patterns[_BASE64].finditer(text):
+        work.count()
+        if not run[0].islower() and not _HEX_ALONE.fullmatch(run[0]):  # neither a word nor a number
             standard = run[0].translate(_STANDARD)
             # What a path or a name puts before a token shifts it: only such a run may begin in the middle of a group.
             for skipped in range(4 if b"+" in standard or b"/" in standard else 1):
                 _add_base64(found, standard[skipped:], run.start() + skipped)
-    for run in _HEX.finditer(text):
+    for run in patterns[_HEX].finditer(text):
+        work.count()
         for skipped in range(2):
             digits = run[0][skipped:]
             found.add(bytes.fromhex(digits[: len(digits) // 2 * 2].decode()), run.start() + skipped, 1, 2)
             found.add(_BREAK, run.end())
-    for run in _SPACED_HEX.finditer(text):
+    for run in patterns[_SPACED_HEX].finditer(text):
+        work.count()
         decoded = bytes.fromhex(re.sub(r"[:-]", " ", run[0].decode()))
         found.add(decoded[:-1], run.start(), 1, 3)
         found.add(decoded[-1:], run.end() - 2, 1, 2)

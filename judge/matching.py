@@ -135,21 +135,26 @@ def _shared_length(one: bytes, other: bytes) -> int:
     return low
 
 
-def _patterns(forms: list[bytes]) -> Iterator[Any]:
-    """Alternations, longest form first, none of them too large to be compiled. On bytes: a text may hold what is no valid Unicode."""
+def compiled(pattern: bytes) -> Any:
+    """A pattern for bytes, found in time that is linear in the text; of several matches at a place the longest."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.longest_match = True
     options.log_errors = False  # RE2 prints a pattern that it refuses on standard error
     options.max_mem = _MEMORY
+    return re2.compile(pattern, options)
+
+
+def _patterns(forms: list[bytes]) -> Iterator[Any]:
+    """Alternations, longest form first, none of them too large to be compiled. On bytes: a text may hold what is no valid Unicode."""
     batch: list[bytes] = []
     for form in forms:
         if batch and sum(map(len, batch)) + len(form) > _PATTERN:
-            yield re2.compile(b"|".join(map(re2.escape, batch)), options)
+            yield compiled(b"|".join(map(re2.escape, batch)))
             batch = []
         batch.append(form)
     if batch:
-        yield re2.compile(b"|".join(map(re2.escape, batch)), options)
+        yield compiled(b"|".join(map(re2.escape, batch)))
 
 
 def _forms(value: str, raw: bytes) -> Iterator[bytes]:

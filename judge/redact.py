@@ -9,24 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from judge.escapings import Unescaped, unescapings
+from judge.escapings import Flood, Unescaped, Work, unescapings
 from judge.matching import Secrets, Span, as_bytes
 from probes.text import clips, has_controls, shortened
 
 REPLACEMENT = "***"
 MOST = 64 * 1024  # characters of a text: no output needs more
 _DEEPEST = 3  # ways of escaping that are undone one after the other
-_WORK = 512 * 1024  # bytes that are made of one value by undoing, before the rest of the value is left out
-
-
-@dataclass(slots=True)
-class _Work:
-    """What may still be done for one value: a target must not make the runner search for long."""
-
-    left: int = _WORK  # bytes
 
 
 class Redactor:
@@ -42,7 +33,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without any secret, and cut where it says so (`probes.text.clipped`)."""
-        return self._text(text, _Work())
+        return self._text(text, Work())
 
     def tree(self, value: Any) -> Any:
         """The same shape with every text in it redacted, keys too. Bytes become text; numbers, booleans and None stay."""
@@ -52,18 +43,18 @@ class Redactor:
             texts.append(text)
             return text
 
-        plain, work = _each_text(value, noted), _Work()
+        plain, work = _each_text(value, noted), Work()
         return plain if self._is_clean(texts) else _each_text(plain, lambda text: self._text(text, work))
 
     def _is_clean(self, texts: list[str]) -> bool:
         """Whether nothing is to be changed, by one search of all texts: the common case, and ten times as quick."""
         if any(text in self._short or len(text) > MOST or has_controls(text) or clips(text)[1] for text in texts):
             return False
-        work = _Work()
+        work = Work()
         together = b"\xff".join(map(as_bytes, texts))  # what no secret contains
         return not self._found(together, work) and work.left > 0
 
-    def _text(self, text: str, work: _Work) -> str:
+    def _text(self, text: str, work: Work) -> str:
         if text in self._short:
             return REPLACEMENT
         text, marked = clips(text)
@@ -77,7 +68,7 @@ class Redactor:
             found = {(_characters(raw, start), _characters(raw, end)) for start, end in found}
         return shortened(text, marked, _joined(found), REPLACEMENT)
 
-    def _found(self, raw: bytes, work: _Work) -> set[Span]:
+    def _found(self, raw: bytes, work: Work) -> set[Span]:
         """Where secrets stand in a text: as they are, and behind up to three ways of escaping."""
         found: set[Span] = set()
         seen = {raw}
@@ -88,11 +79,14 @@ class Redactor:
                 for one in reversed(undone):
                     span = one.origin(*span)  # noqa: PLW2901 - the same place, one way of escaping further out
                 found.add(span)
-            for one in unescapings(view, plus=self._with_blanks) if len(undone) < _DEEPEST else ():
-                if (text := bytes(one.text)) not in seen:
-                    seen.add(text)
-                    work.left -= len(text)
-                    views.append((text, (*undone, one)))
+            try:
+                for one in unescapings(view, work, plus=self._with_blanks) if len(undone) < _DEEPEST else ():
+                    if (text := bytes(one.text)) not in seen:
+                        seen.add(text)
+                        work.left -= len(text)
+                        views.append((text, (*undone, one)))
+            except Flood:
+                work.left = 0
         return found
 
 

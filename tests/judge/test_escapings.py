@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from judge.escapings import Flood, Work, unescapings
 from judge.redact import MOST, REPLACEMENT, Redactor
 
 BEARER = "Zq+7/w&R<t>9\"u'Km=Xv-0123456789"
@@ -130,6 +131,10 @@ def test_a_tree_is_searched_as_thoroughly_as_a_text(secret: str, way: str) -> No
         "\\" * MOST,
         "&" * MOST,
         "%25" * (MOST // 3),
+        "%41a" * (MOST // 4),
+        "%41\\u0041&#65;" * (MOST // 14),
+        "A\0" * (MOST // 2),
+        "a+" * (MOST // 2),
     ],
     ids=lambda text: text[:6],
 )
@@ -139,3 +144,24 @@ def test_a_flood_of_escapes_costs_little(text: str) -> None:
     started = time.process_time()
     redactor.tree({"body": text, "headers": {"x": text[:8000]}})
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("text", ["%41a", "\\x41a", "\\u0041", "&#65;", "A\0", "a+", "a\n ", "0123456789a "], ids=repr)
+def test_what_is_undone_one_by_one_is_counted(text: str) -> None:
+    """XM9: whatever the escapes are made of, no more than the work allows are undone, so that the loop is given back within 50 ms."""
+    work = Work(escapes=100)
+    with pytest.raises(Flood):
+        list(unescapings(text.encode() * 110, work, plus=True))
+    assert work.escapes == -1
+    assert Redactor({BEARER, "a b c d"}).text(text * 20_000).startswith("… (")
+
+
+@pytest.mark.parametrize("escaped", ["%41", "\\x41"])
+def test_a_row_of_escapes_is_undone_at_once(escaped: str) -> None:
+    """XM9: 64 KiB of %41 count as one escape, and a secret in them is found where it stands."""
+    work = Work()
+    list(unescapings(f"<{escaped * 21_000}>".encode(), work, plus=True))
+    assert work.escapes > Work().escapes - 20
+    secret = "".join(f"{escaped[:-2]}{byte:02x}" for byte in b"hunter2-secret")
+    text = f"{escaped * 1000}{secret}{escaped * 1000}"
+    assert Redactor({"hunter2-secret"}).text(text) == f"{escaped * 1000}{REPLACEMENT}{escaped * 1000}"
