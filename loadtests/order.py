@@ -78,6 +78,7 @@ class Order:
     config: str = ""
     line: int = 0
     version: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # of the file: no message shows one
 
     @property
     def longest(self) -> float:

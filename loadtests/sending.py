@@ -67,6 +67,7 @@ class UserSimulator:
     def __init__(self, order: Order, subjects: Mapping[str, tuple[SloOrder, ...]], client: HTTPClient, on_request: RequestEvent) -> None:
         self._order, self._tasks, self._subjects, self._client, self._on_request = order, order.tasks, subjects, client, on_request
         self._filter = RequestFilter(order.target)
+        self._known = Redactor(order.secrets).known
         self._base = order.target.url.rstrip("/")
         self._agent = {"User-Agent": f"Outrider/{order.version or '0'} (load test)", "Accept-Encoding": "gzip"}
         self._origin = self._base[: len(self._base) - len(urlsplit(self._base).path)]
@@ -158,11 +159,14 @@ class UserSimulator:
         return Play(variants[variant % len(variants)], locate=lambda path: self._base + path, headers=headers, conceal=secrets.append)
 
     def _first_message(self, name: str, failed: Failed, secrets: list[str]) -> str:
-        """What went wrong, without what this user has captured (a token that a response repeats). Only the first message is kept."""
+        """What went wrong, without the file's secrets and what this user has captured. Only the first message is kept.
+
+        It is cut here, so that all secrets must be known here: of one that is cut, a piece would be left.
+        """
         known = self.record.tasks.get(name)
         if known is not None and str(failed.reason) in known.messages:
             return ""
-        return Redactor([*secrets, self.token]).text(failed.message)
+        return Redactor([*secrets, self.token], self._known).text(failed.message)
 
     def _send_steps(self, name: str, moves: Moves, user: _UserState, due: float) -> None:
         """Sends what a play yields. The first request's time counts from when the user was due, each other's from the end before it."""

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from judge.baseline import Before
+from judge.redact import Redactor
 from judge.report import Report, from_json, report
 from judge.verdict import Finding, Outcome, decide
 from probes.http.standalone import StandaloneTransport, environment_proxy
@@ -42,7 +43,7 @@ async def gate_via(url: str, token: str, request: Mapping[str, Any], *, wait: fl
     version = await asyncio.to_thread(our_version)  # it reads the installed metadata
     transport = StandaloneTransport(SystemClock(), user_agent=f"Outrider/{version}", cap=_MOST_BYTES)
     async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers, timeout=_LOOK + 10.0) as client:
-        return await _RemoteGate(client, request, wait, say).run()
+        return await _RemoteGate(client, request, wait, say, Redactor([token])).run()
 
 
 def request_of(settings: GateSettings, before: Before | None, **more: Any) -> dict[str, Any]:
@@ -65,11 +66,14 @@ class _LostError(Exception):
 class _RemoteGate:
     """Asks one runner for one gate."""
 
-    def __init__(self, client: httpx.AsyncClient, request: Mapping[str, Any], wait: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, request: Mapping[str, Any], wait: float, say: Callable[[str], None], redactor: Redactor
+    ) -> None:
         self._client = client
         self._request = request
         self._wait = wait  # seconds
         self._say = say
+        self._redactor = redactor  # of the token: what responds may be no runner, and may show what it was sent
         self._id = ""
         self._lines = 0  # how many lines of the gate were shown
         self._ended = False
@@ -142,20 +146,19 @@ class _RemoteGate:
         if response.status_code == httpx.codes.NOT_FOUND:
             self._id, self._lines = "", 0  # the runner was restarted, and knows this gate no more: it is begun anew
         if response.status_code == httpx.codes.CONFLICT and method == "POST":
-            raise _BusyError(_field_of(response, "id"))
+            raise _BusyError(self._field_of(response, "id"))
         if response.is_server_error or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS):
             raise _LostError(f"{self._client.base_url} answered {response.status_code} to {method} {path}")
         if not response.is_success:
-            unusable(f"{self._client.base_url} refused the gate: {response.status_code}, {_field_of(response, 'error')}")
+            unusable(f"{self._client.base_url} refused the gate: {response.status_code}, {self._field_of(response, 'error')}")
         try:
-            return response.json()
-        except ValueError:
+            return self._redactor.tree(response.json())
+        except (ValueError, RecursionError):
             raise _LostError(f"{self._client.base_url} did not return JSON: is it an Outrider runner?") from None
 
-
-def _field_of(response: httpx.Response, name: str) -> str:
-    """A text of the runner's JSON; the beginning of what it responded where that is none."""
-    try:
-        return str(response.json()[name])
-    except (ValueError, KeyError, TypeError):
-        return response.text.strip()[:200]
+    def _field_of(self, response: httpx.Response, name: str) -> str:
+        """A text of the runner's JSON, without the token; the beginning of what it responded where that is none."""
+        try:
+            return self._redactor.text(str(response.json()[name]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return self._redactor.text(response.text.strip())[:200]

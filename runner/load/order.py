@@ -164,6 +164,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
         config=plan.path.name if plan.path else "",
         line=scenario.line,
         version=options.version,
+        secrets=tuple(sorted(plan.secrets)),
     )
     return replace(order, spends=_spends(plan, target, order))
 

@@ -240,7 +240,7 @@ async def test_no_secret_is_told(tmp_path: Path) -> None:
         code, out, err = await run("load", "enter", "--rate", "20/s", "--duration", "2s", "--json")
     assert code == 1
     assert "t/1-learnt" not in out + err
-    assert "hunter2-secret" not in out + err
+    assert "hunter" not in out + err
     assert '"body"' in out
 
 

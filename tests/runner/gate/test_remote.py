@@ -6,15 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo._site import Site
 from judge.report import Report, to_json
 from judge.verdict import Outcome
 from runner.gate.remote import gate_via
+from runner.usage import Unusable
+
+TOKEN = "operate-token-0123456789-abcdefghij"
 
 
 @dataclass
@@ -71,3 +75,22 @@ async def test_a_runner_that_has_no_time_is_asked_again() -> None:
     async with running(429) as (runner, url):
         report = await gate_via(url, "token", {}, wait=1.0, say=lambda _: None)
     assert (report.verdict, runner.asked) == (Outcome.PASS, 2)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_what_responds_instead_of_a_runner_cannot_show_the_token(*, as_json: bool) -> None:
+    """W16: an address that is no runner may show what it was sent: the operate token is in no message, and no piece of it at a cut."""
+
+    async def echo(request: Request) -> Response:
+        sent = "x" * 180 + request.headers["authorization"]
+        return JSONResponse({"error": sent}, 400) if as_json else PlainTextResponse(sent, 400)
+
+    site = Site(Starlette(routes=[Route("/api/gate", echo, methods=["POST"])]))
+    await site.start()
+    try:
+        with pytest.raises(Unusable) as refused:
+            await gate_via(site.url, TOKEN, {}, wait=0.0, say=lambda _: None)
+    finally:
+        await site.stop()
+    assert "operate" not in str(refused.value)
+    assert "xBearer ***" in str(refused.value)

@@ -81,6 +81,9 @@ def test_an_order_holds_all_that_is_sent(tmp_path: Path) -> None:
     assert order.login is not None
     assert order.login.steps[0].path == "/login"
     assert [spend.quota for spend in order.spends] == ["api"]
+    assert (
+        "hunter2-login" in order_from(as_json(order)).secrets
+    )  # the process that sends cuts messages, and must know what to take out first
     assert "hunter2" not in repr(order)
 
 
