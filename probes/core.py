@@ -15,6 +15,8 @@ from typing import Any, Protocol
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Errors of the machine that asks, and never of a target: it has no descriptor or no memory left."""
 
+SPANS = 1000  # of one run that are kept one by one
+
 
 class Verdict(StrEnum):
     """What a run found out about its target. UNKNOWN means that the runner can't tell, never that the target is down."""
@@ -224,8 +226,15 @@ class Measurements:
             self.mark(name, interval.start, self.clock.monotonic() if interval.end is None else interval.end)
 
     def mark(self, name: str, start: float, end: float) -> None:
-        """Adds a phase that overlaps others or was timed at socket events (`clock.monotonic()` seconds)."""
-        self.spans.append(Span(name, start - self.started, end - self.started, self.step))
+        """Adds a phase that overlaps others or was timed at socket events (`clock.monotonic()` seconds).
+
+        Above SPANS, what follows a span of the same name prolongs it: a server that sends single bytes makes one for each.
+        """
+        last = self.spans[-1] if len(self.spans) >= SPANS else None
+        if last and (last.name, last.step) == (name, self.step):
+            self.spans[-1] = Span(name, last.start, last.end + end - start, last.step)
+        else:
+            self.spans.append(Span(name, start - self.started, end - self.started, self.step))
 
     @property
     def phases(self) -> dict[str, float]:

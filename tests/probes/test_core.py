@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probes.core import SPANS
 from probes.probe import Context
 from probes.wire.wire import Wire
 from tests.support.context import make_context
@@ -51,3 +52,14 @@ def test_a_run_that_is_cut_short_says_where_it_stood() -> None:
 
     assert (ctx.halted_in, ctx.halted_step) == ("tls", "login")
     assert set(ctx.phases) == {"request", "tls"}
+
+
+def test_what_comes_in_single_bytes_is_bounded() -> None:
+    """XB2: a server that sends single bytes makes a phase of each; their seconds add up, and their number is bounded."""
+    ctx = make_context(Wire())
+    for number in range(5 * SPANS):
+        ctx.mark("transfer", ctx.started + number, ctx.started + number + 0.5)
+    assert len(ctx.spans) == SPANS
+    assert ctx.phases == {"transfer": 2.5 * SPANS}
+    ctx.mark("close", ctx.started + 5 * SPANS, ctx.started + 5 * SPANS + 1)
+    assert ctx.spans[-1].name == "close"
