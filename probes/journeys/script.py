@@ -25,7 +25,7 @@ class Script:
 
     def unlike_a_load(self) -> tuple[str, ...]:
         """Why its requests would travel otherwise under load than its probe's: that would measure something else."""
-        ways = {
+        other = {
             "goes through a proxy": self.route.proxy,
             "logs in by oauth2": self.route.oauth2,
             "connects to an address of its own": self.route.resolve,
@@ -33,4 +33,4 @@ class Script:
             "has framing: strict": self.route.framing == "strict",
             f"requires IPv{self.route.ip}": self.route.ip in ("4", "6"),
         }
-        return (*self.differs, *(text for text, so in ways.items() if so))
+        return (*self.differs, *(text for text, so in other.items() if so))

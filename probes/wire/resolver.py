@@ -131,8 +131,8 @@ async def _query(resolver: dns.asyncresolver.Resolver, host: str, within: float,
         raise Failed(Reason.DNS, f"no such name: {host}")
     tried = [one for error in errors for one in getattr(error, "kwargs", {}).get("errors", ())]
     if any(not isinstance(what, dns.exception.Timeout) for *_, what, _ in tried):
-        told = listed(list(dict.fromkeys(_told(server, port, what) for server, _, port, what, _ in tried)), MESSAGES)
-        raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {told}")
+        outcomes = listed(list(dict.fromkeys(_outcome(server, port, what) for server, _, port, what, _ in tried)), MESSAGES)
+        raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {outcomes}")
     if errors and not isinstance(errors[0], dns.exception.Timeout):
         raise Failed(Reason.DNS, f"the DNS servers can't resolve {host}: {errors[0]}")
     if errors or len(finished) < len(tasks):
@@ -141,7 +141,7 @@ async def _query(resolver: dns.asyncresolver.Resolver, host: str, within: float,
     raise Failed(Reason.DNS, f"{host} has no {family}address")
 
 
-def _told(server: str, port: int, what: str | Exception) -> str:
+def _outcome(server: str, port: int, what: str | Exception) -> str:
     """What one try at a DNS server led to: dnspython's name of the server, and a response code or an exception."""
     address = server.removeprefix("Do53:").rpartition("@")[0]
     where = address if port == DNS_PORT else host_and_port(address, port)

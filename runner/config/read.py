@@ -40,10 +40,7 @@ def read_plan(
     With `annotate` the values of the grafana section are needed too. `scenario` is the one that is read for a LOAD.
     Raises PlanError with all problems, unknown tags and checks among them. Reads files: on an event loop call it in a thread.
     """
-    if kinds is None:
-        from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
-
-        kinds = discover()
+    kinds = _discovered() if kinds is None else kinds
     reading = Reading(path, document.read(path), environ)
     unneeded = DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
@@ -64,9 +61,7 @@ def read_plan(
         selection = select(wanted, entries, tags=gate.tags if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
     plans, everything = _plans(entries, selection, wanted, others)
     sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading)}
-    enabled = {name: entry.node.get("enabled") if isinstance(entry.node, Keys) else None for name, entry in entries.items()}
-    on = {name: everything.get(name) for name, node in enabled.items() if not (isinstance(node, Scalar) and node.value is False)}
-    rules = load.rules(wanted, others, on, sure=sure, scenario=scenario) if load else LoadRules()
+    rules = load.rules(wanted, others, _enabled(entries, everything), sure=sure, scenario=scenario) if load else LoadRules()
     others.use_what_is_unused(wanted)
     return Plan(
         secrets=reading.finish(),
@@ -88,6 +83,18 @@ def read_plan(
         path=path,
         files=reading.environment.files(),
     )
+
+
+def _discovered() -> Mapping[str, type[Probe]]:
+    from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
+
+    return discover()
+
+
+def _enabled(entries: Mapping[str, Entry], planned: Mapping[str, Planned | None]) -> dict[str, Planned | None]:
+    """The checks that the file doesn't switch off; None for one that is wrong or whose values aren't there."""
+    switches = {name: entry.node.get("enabled") if isinstance(entry.node, Keys) else None for name, entry in entries.items()}
+    return {name: planned.get(name) for name, node in switches.items() if not (isinstance(node, Scalar) and node.value is False)}
 
 
 def _general(reading: Reading, source: Source) -> General:

@@ -174,8 +174,8 @@ class Routes:
             body = await body_within(request, LONGEST)
             if body is None:
                 raise ValueError(f"a request may have at most {LONGEST:,} bytes")
-            told, key = json_object(body or b"{}"), request.headers.get("idempotency-key", "")
-            gate = self.gates.begin(told, key) if at_once else await self.gates.take_turn(told, key)
+            wanted, key = json_object(body or b"{}"), request.headers.get("idempotency-key", "")
+            gate = self.gates.begin(wanted, key) if at_once else await self.gates.take_turn(wanted, key)
         except BusyError as busy:
             return JSONResponse({"error": f"another gate is running: {busy}", "id": str(busy)}, 409)
         except ValueError as error:
