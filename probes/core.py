@@ -99,6 +99,10 @@ class QuotaRefused(Exception):  # noqa: N818 - as above: a decision, not an erro
         self.message = message
 
 
+class LoginHeld(QuotaRefused):
+    """No login is tried for now, since one was refused. By hand that is fail / auth: it is what the target said last."""
+
+
 class PolicyRefused(Exception):  # noqa: N818 - as above
     """The configuration doesn't allow this request (method, path or address): nothing was sent. Becomes fail / policy."""
 
@@ -133,7 +137,7 @@ class Ledger(Protocol):
         ...
 
     async def held(self, key: str) -> None:
-        """Raises QuotaRefused, with the end of the hold and its reason, while `key` is held."""
+        """Raises LoginHeld, with the end of the hold and its reason, while `key` is held."""
         ...
 
 

@@ -14,6 +14,7 @@ REVISION = "revision"  # the build that sent the response, where its target repo
 NO_REVISION = "none"  # the revision of a response without one, where its target's responses should have one
 CONNECTION_REUSED = "connection_reused"  # how many requests went over a connection that was there already
 LOOP_LAG = "loop_lag"  # the longest time in seconds for which the runner's loop was blocked during the run
+LOGIN_HELD = "login_held"  # true where no login was tried, since one was refused before
 USER_ID = "user_id"
 
 _STEP = "step."

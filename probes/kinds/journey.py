@@ -17,7 +17,7 @@ from probes.journeys.play import Moves, Play, following
 from probes.journeys.script import Script
 from probes.journeys.steps import Step, check_steps
 from probes.target import FREE_METHODS
-from probes.text import count, latency, setting
+from probes.text import count, latency, moment, setting
 
 CLEANUP = 5.0  # seconds for the steps with `always`, after the verdict
 
@@ -128,7 +128,9 @@ class Journey(HttpProbe):
                 sending = await beside_the_loop(response.body, following, moves, response)
             except Failed as failed:
                 if step.refused(response, failed):
+                    until = moment(ctx.clock.time() + self.lockout)
                     await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({response.status})")
+                    raise Failed(failed.reason, f"{failed.message}; no login is tried until {until}") from failed
                 raise
 
     async def _clean_up(self, ctx: Context, session: HttpSession, play: Play) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from judge.observation import Observation
 from judge.redact import Redactor
-from probes.core import Clock, QuotaRefused, Reason, Result, Verdict
-from probes.facts import LOOP_LAG
+from probes.core import Clock, LoginHeld, QuotaRefused, Reason, Result, Verdict
+from probes.facts import LOGIN_HELD, LOOP_LAG
 from probes.probe import Context
 from probes.wire.wire import Wire
 from runner.config.plan import Plan, Planned
@@ -101,8 +101,9 @@ class Execute:
         """Runs a check once. Returns its observation, then those of its parts.
 
         Whatever the probe does, this returns soon after the check's timeout and the time that its kind has for its clean-up.
-        Raises QuotaRefused if a limit, budget or hold forbids a scheduled run; `by_hand` that is unknown / quota. After a failure by the
-        network the references may be asked first, for at most two seconds. `lag` is the seconds by which the run came late.
+        Raises QuotaRefused if a limit, budget or hold forbids a scheduled run; `by_hand` that is unknown / quota, and fail / auth for a
+        login that is held. After a failure by the network the references may be asked first, for at most two seconds. `lag` is the
+        seconds by which the run came late.
         What breaks in the runner itself loses no run: a failure stays one, and all else is unknown / internal.
         """
         run, result = self._begin(planned), None
@@ -112,7 +113,11 @@ class Execute:
             except QuotaRefused as refused:
                 if not by_hand:
                     raise
-                result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
+                if isinstance(refused, LoginHeld):
+                    run.ctx.facts[LOGIN_HELD] = True
+                    result = Result.failed(Reason.AUTH, refused.message)
+                else:
+                    result = Result(Verdict.UNKNOWN, Reason.QUOTA, refused.message)
             result = await self.uplink.blame(planned.check.target or planned.check.address, result, run.ctx)
             return self._observations(run, result, lag)
         except QuotaRefused:

@@ -4,7 +4,8 @@ A scheduler job for each check would cost more than the probe. So there is one t
 which sets a timer for each of its checks that is due before the next tick. A cron expression has a tick of its own.
 
 Every slot of a check ends as one run or as one missed run with its reason: `late` (the loop stalled, the machine slept),
-`overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit, budget or hold refused it), `state` (it costs
+`overlap` (the run before hasn't ended), `cap` (too many runs in flight), `quota` (a limit or a budget refused it), `held` (a login
+was refused, and none is tried for now: the last verdict stands), `state` (it costs
 money or logs in, and the state can't be written), `lease` (another runner may hold the check).
 """
 
@@ -21,7 +22,7 @@ from typing import Protocol
 from apscheduler.triggers.base import BaseTrigger
 
 from judge.observation import Check, Observation, Sink
-from probes.core import Clock, QuotaRefused
+from probes.core import Clock, LoginHeld, QuotaRefused, Reason, Verdict
 from probes.text import listed
 from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
@@ -62,6 +63,7 @@ class ScheduledCheck:
     begun: float  # clock.monotonic() of its latest slot, or of its entry
     until: float = 0.0  # the time to which its last tick looked ahead
     timer: Handle | None = None
+    reported: bool = False  # whether it has had a verdict since it came here
 
     @property
     def name(self) -> str:
@@ -272,18 +274,28 @@ class Schedule:
             return
         except QuotaRefused as refused:  # a limit, a held login, a state that can't be written
             if self._is_scheduled(scheduled):
-                self._missed(check, "state" if isinstance(refused, StateRefused) else "quota")
-                if name not in self._refused:  # logged once, until the check runs again
-                    self._refused.add(name)
-                    self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")
+                self._withhold(scheduled, refused, at)
             return
         except Exception as error:  # a check that doesn't report must not stay green
             for observation in unreported(scheduled.planned, None, error, at=at, seconds=0.0) if self._is_scheduled(scheduled) else ():
                 self._emit(observation)
             raise
         self._refused.discard(name)
+        scheduled.reported = True
         for observation in observations if self._is_scheduled(scheduled) else ():
             self._emit(observation)
+
+    def _withhold(self, scheduled: ScheduledCheck, refused: QuotaRefused, at: float) -> None:
+        """Counts a run that was refused. A held login is told again where there is no verdict that could stand, since a restart."""
+        name, check, held = scheduled.name, scheduled.planned.check, isinstance(refused, LoginHeld)
+        self._missed(check, "held" if held else "state" if isinstance(refused, StateRefused) else "quota")
+        if name not in self._refused:  # logged once, until the check runs again
+            self._refused.add(name)
+            self._log(logging.WARNING, f"{name} doesn't run for now: {refused.message}")
+        if held and not scheduled.reported:
+            scheduled.reported = True
+            for each in (check, *scheduled.planned.parts):
+                self._emit(Observation(each, Verdict.FAIL, Reason.AUTH, refused.message, at, 0.0))
 
     def _is_scheduled(self, scheduled: ScheduledCheck) -> bool:
         """Whether no reload has removed or changed the check meanwhile."""

@@ -11,6 +11,7 @@ from judge.findings import finding, hangs
 from judge.observation import Check, Observation
 from judge.verdict import Rules, Run, Runs, can_change
 from probes.core import Clock, Reason, Verdict
+from probes.facts import LOGIN_HELD
 from runner.config.plan import Planned
 from runner.engine.confirm import recheck
 from runner.gate.addresses import Engine
@@ -97,7 +98,10 @@ class Rounds:
         """One run of a check and its parts; after a failure with the re-checks that `confirm` asks for."""
 
         async def observe() -> tuple[Observation, ...]:
-            return await self._engine.observe(planned, by_hand=True)
+            seen = await self._engine.observe(planned, by_hand=True)
+            if seen[0].facts.get(LOGIN_HELD):  # what an earlier release refused says nothing of this one
+                return tuple(replace(one, verdict=Verdict.UNKNOWN) for one in seen)
+            return seen
 
         attempts = [await observe()]
         rechecks = recheck(planned, attempts[0][0], observe, pause=self._pause, may_begin=lambda _: not self._stopped())

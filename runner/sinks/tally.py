@@ -18,7 +18,7 @@ from runner.sinks.families import DURATION, MISSED_RUNS
 
 LABEL = 128  # characters of a label's value that a target names
 SERIES = 200  # of one family of a check, in one run
-MISSED = ("late", "overlap", "cap", "quota", "state")  # reasons that are counted from 0; others appear with their first
+MISSED = ("late", "overlap", "cap", "quota", "held", "state")  # reasons that are counted from 0; others appear with their first
 _RUNS = "probe_runs_total"
 _FAILURES = "probe_failures_total"
 _SUSPECT = "probe_runs_suspect_total"

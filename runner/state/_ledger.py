@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from judge.observation import Observation, Outage
-from probes.core import Clock, QuotaRefused
+from probes.core import Clock, LoginHeld, QuotaRefused
 from probes.text import moment
 from runner.state._store import Store
 
@@ -127,11 +127,11 @@ class StateLedger:
         await self._transaction(lambda: self._execute(rule, (key, until, why)), durably=True, synced=True)
 
     async def held(self, key: str) -> None:
-        """Raises QuotaRefused while a key is held, as probes.core.Ledger promises."""
+        """Raises LoginHeld while a key is held, as probes.core.Ledger promises."""
         query = "SELECT until, why FROM holds WHERE key = ? AND until > ?"
         found = await self._transaction(lambda: self._connection.execute(query, (key, self._clock.time())).fetchone(), durably=True)
         if found:
-            raise QuotaRefused(f"held until {moment(found[0])}: {found[1]}")
+            raise LoginHeld(f"held until {moment(found[0])}: {found[1]}")
 
     # Outages that are open in Grafana, so that the next process closes what this one opened
 

@@ -157,14 +157,14 @@ async def test_without_the_forwarded_header_everything_is_a_redirect(tmp_path: P
 
 
 async def test_a_refused_login_is_not_tried_again_within_the_lock_out(tmp_path: Path) -> None:
-    """The first refusal tells how many attempts are left; the second attempt is withheld, and says until when."""
+    """R9: the first refusal tells how many attempts are left; the second attempt is withheld, says until when, and stays what it is."""
     async with StandIn(faults=("login-refused",)) as standin, everything(standin, tmp_path) as checks:
         first = await seen_by(checks)
         second = await seen_by(checks)
 
     assert "attempts left" in first["plan-a-trip"].message
-    assert (second["plan-a-trip"].verdict, second["plan-a-trip"].reason) == (Verdict.UNKNOWN, "quota")
-    assert "until" in second["plan-a-trip"].message
+    assert (second["plan-a-trip"].verdict, second["plan-a-trip"].reason) == (Verdict.FAIL, "auth")
+    assert "held until" in second["plan-a-trip"].message
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from probes.core import Failed, QuotaRefused, Reason, Result, Verdict
+from probes.core import Failed, LoginHeld, QuotaRefused, Reason, Result, Verdict
 from probes.expect.patterns import shown
 from probes.fields import Rate
 from probes.probe import Context
@@ -216,6 +216,17 @@ async def test_a_hold_or_budget_inside_a_run_withholds_it() -> None:
             await bench.observe(raising(ExceptionGroup("g", [QuotaRefused("spent")])))
         seen = await bench.observe(raising(QuotaRefused("spent")), by_hand=True)
     assert (seen.verdict, seen.reason, seen.message) == (Verdict.UNKNOWN, Reason.QUOTA, "spent")
+
+
+async def test_a_held_login_stays_what_it_is() -> None:
+    """R9: by hand it is fail / auth with the time of the hold, and no scheduled run is observed."""
+    async with lab() as bench:
+        with pytest.raises(LoginHeld):
+            await bench.observe(raising(LoginHeld("held until noon: its login was refused (401)")))
+        seen = await bench.observe(raising(LoginHeld("held until noon: its login was refused (401)")), by_hand=True)
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.AUTH)
+    assert seen.message == "held until noon: its login was refused (401)"
+    assert seen.facts["login_held"] is True
 
 
 async def test_a_run_that_is_withheld_midway_gives_its_slots_back() -> None:

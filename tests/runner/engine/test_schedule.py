@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge.observation import Observation
-from probes.core import QuotaRefused, Reason, Verdict
+from probes.core import LoginHeld, QuotaRefused, Reason, Verdict
 from runner.config.cron import zone
 from runner.config.plan import Cron, Planned
 from runner.config.slots import fraction, grace
@@ -134,6 +134,19 @@ async def test_a_refused_run_is_missed_and_not_observed() -> None:
     world.runs.raises["a"] = QuotaRefused("again")
     await world.simulation.run_for(30)
     assert world.logged[1:] == ["a doesn't run for now: again"]
+
+
+async def test_while_a_login_is_held_the_last_verdict_stands() -> None:
+    """R9: runs are missed as held and not observed; after a restart, where no verdict could stand, the failure is told once."""
+    world = World(seen={"a": NOON, "b": NOON})
+    world.start(planned("a", 30), planned("b", 30))
+    await world.simulation.run_for(30)
+    world.runs.raises |= dict.fromkeys("ab", LoginHeld("held until noon: its login was refused (401)"))
+    world.start(planned("a", 30), planned("b", 60))  # b is another check by its name now
+    await world.simulation.run_for(60)
+    assert set(world.missed) == {("a", "held"), ("b", "held")}
+    told = [(seen.check.name, seen.verdict, seen.reason, seen.message) for seen in world.emitted[2:]]
+    assert told == [("b", Verdict.FAIL, Reason.AUTH, "held until noon: its login was refused (401)")]
 
 
 async def test_a_stalled_loop_starts_nothing_that_is_past_its_grace() -> None:
