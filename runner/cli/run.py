@@ -38,11 +38,12 @@ def command(config: Path, log: str, shard: Shard | None) -> None:
     import uvloop
 
     from runner.config.errors import PlanError
+    from runner.shares.divide import SharesError
     from runner.web.serve import CannotListenError
 
     try:
         uvloop.run(_run(config, log, shard))
-    except (PlanError, CannotListenError) as error:
+    except (PlanError, CannotListenError, SharesError) as error:
         unusable(str(error))
 
 
@@ -67,7 +68,9 @@ async def _run(config: Path, log: str, shard: Shard | None) -> None:
     ) as (service, listening, reload):
         with signals(stop, reload):
             part = f"shard {shard}: " if shard else ""
-            runs = f"{part}{count(len(service.plan.checks), 'check')} of {config} run"
+            how = "are shared with other runners" if service.whole.coordinate else "run"
+            number = len(service.whole.checks if service.whole.coordinate else service.plan.checks)
+            runs = f"{part}{count(number, 'check')} of {config} {how}"
             service.journal.log(logging.INFO, f"{runs}; times are UTC; the page is at {listening.url}")
             await stop.wait()
             service.journal.log(logging.INFO, "stopping: waiting for the runs in flight")

@@ -102,12 +102,26 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
         *off,
         *[f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names],
         *rates,
+        *_coordination(plan),
         *guessed,
         *_shared_references(plan),
         *[
             f"outrider load {', '.join(names)}: not allowed now, since target {name} has load: false (line {plan.load.switches[name].line})"
             for name, names in unloaded.items()
         ],
+    ]
+
+
+def _coordination(plan: Plan) -> list[str]:
+    """What follows if several runners share the checks by leases."""
+    from runner.shares.leases import Rules
+
+    if (found := plan.coordinate) is None:
+        return []
+    within = setting(Rules(found.slots, found.lasts, found.most).takeover)
+    return [
+        f"coordinate: leases of {setting(found.lasts)} on {found.slots} slots: others take a dead runner's checks over within {within}",
+        f"coordinate: one runner takes {found.most:,} checks at most; all runners together keep each limit and budget",
     ]
 
 

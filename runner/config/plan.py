@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from judge.observation import Check, Slo
 from probes.probe import Probe
@@ -129,6 +130,21 @@ class LoadRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Coordinate:
+    """The Redis by which runners share the checks, and how: see runner.shares.leases. Its url may hold a password."""
+
+    url: str = field(repr=False)
+    lasts: float  # seconds of a lease
+    slots: int
+    most: int  # checks that one runner takes
+    leases: str  # the name of the group: service, environment and location
+    counts: str  # the name of those that share budgets and limits: service and environment
+
+    def __str__(self) -> str:
+        return f"{urlsplit(self.url).hostname} with {self.slots} slots as {self.leases}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What checks.yaml says, read for one purpose."""
 
@@ -144,6 +160,7 @@ class Plan:
     gate: GateRules = GateRules()
     grafana: Marking | None = None  # None where nothing is to be marked
     unmarked: bool = False  # grafana: stands in the file, and its address is empty
+    coordinate: Coordinate | None = None
     load: LoadRules = LoadRules()
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history

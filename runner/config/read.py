@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 
 from probes.probe import Probe
@@ -12,16 +12,18 @@ from runner.config.errors import Path
 from runner.config.names import judge_names, judge_references
 from runner.config.nodes import Entry, Keys, Scalar, has_holes
 from runner.config.placeholders import DryRun, Source
-from runner.config.plan import GateRules, LoadRules, Marking, Plan, Planned, Server
+from runner.config.plan import Coordinate, GateRules, LoadRules, Marking, Plan, Planned, Server
 from runner.config.purpose import Purpose
 from runner.config.scenarios import load_section
-from runner.config.sections import GateKeys, General, GrafanaKeys, ServerKeys
+from runner.config.sections import CoordinateKeys, GateKeys, General, GrafanaKeys, ServerKeys
 from runner.config.selection import Selection, select, select_scripted
 from runner.config.targets import unused_targets
 from runner.config.validation import ConfigPart, Reading
 
 HIGHEST_PORT = 65535
-SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana", "load")
+_LEASES = 3  # within the shortest interval
+_SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 10.0  # seconds
+SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana", "load", "coordinate")
 
 
 def read_plan(
@@ -51,6 +53,7 @@ def read_plan(
     grafana = _grafana(reading, needed if annotate else unneeded)
     entries = _entries(reading)
     wanted, others = (BuildContext.of(reading, source, kinds, entries) for source in (needed, unneeded))
+    coordinate = _coordinate(reading, needed if purpose is Purpose.RUN else unneeded)
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
     selection = Selection(frozenset())
     if purpose is Purpose.LOAD:
@@ -78,6 +81,7 @@ def read_plan(
         gate=gate,
         grafana=grafana,
         unmarked=annotate and grafana is None and "grafana" in reading.root.entries,
+        coordinate=_coordinated(coordinate, general, plans) if coordinate else None,
         load=rules,
         state=path.parent / general.state,
         path=path,
@@ -142,6 +146,29 @@ def _grafana(reading: Reading, source: Source) -> Marking | None:
     url, token = keys.url.get_secret_value(), keys.token.get_secret_value()
     reading.secrets |= {token, *secret_names.of_url(url)}
     return Marking(url, token, keys.api, keys.namespace, keys.dashboard, keys.panel)
+
+
+def _coordinate(reading: Reading, source: Source) -> CoordinateKeys | None:
+    """None where runners don't share the checks: there is no section, or no address in it."""
+    entry = reading.root.entries.get("coordinate")
+    if entry and isinstance(entry.node, Scalar):  # the address alone
+        inside = Keys(entry.node.at, {"url": Entry("url", entry.node.at, entry.node)})
+        found = reading.validated(CoordinateKeys, ConfigPart(inside, ("coordinate",), entry.at, "coordinate"), source)
+    else:
+        found = reading.section("coordinate", CoordinateKeys, source)
+    if found is None or not found.model.url.get_secret_value():
+        return None
+    reading.secrets |= set(secret_names.of_url(found.model.url.get_secret_value()))
+    return found.model
+
+
+def _coordinated(keys: CoordinateKeys, general: General, plans: Sequence[Planned]) -> Coordinate:
+    """With the lease that fits the checks: a dead runner's are taken over within two intervals of the shortest."""
+    shortest = min((one.check.interval for one in plans if one.check.interval), default=_LONGEST_LEASE)
+    lasts = keys.lasts or min(max(shortest / _LEASES, _SHORTEST_LEASE), _LONGEST_LEASE)
+    counts = f"{general.service}/{general.environment}"
+    leases = f"{counts}/{general.location}/{keys.slots}"  # runners that divide the checks otherwise can't share them
+    return Coordinate(keys.url.get_secret_value(), lasts, keys.slots, keys.most, leases=leases, counts=counts)
 
 
 def _entries(reading: Reading) -> Mapping[str, Entry]:

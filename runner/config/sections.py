@@ -138,6 +138,27 @@ class GrafanaKeys(Section):
         return url
 
 
+class CoordinateKeys(Section):
+    """How several runners share the checks, by leases in Redis. The address alone may stand instead: coordinate: redis://..."""
+
+    url: Secret = Field(description="The address of Redis: redis://..., or rediss://... with TLS.", examples=["redis://127.0.0.1:6379/0"])
+    lasts: Annotated[Duration, between("500ms", "10m")] | None = Field(
+        default=None, description="How long a lease lasts; by default a third of the shortest interval, between 1s and 10s."
+    )
+    slots: int = Field(default=128, ge=64, le=256, description="Into how many slots the checks are divided; the same for all runners.")
+    most: int = Field(default=10000, ge=1, description="The most checks that one runner takes, also when others have died.")
+
+    @field_validator("url")
+    @classmethod
+    def _a_redis(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text and not text.startswith(("redis://", "rediss://")):
+            raise ValueError("must be an address of Redis, such as redis://127.0.0.1:6379/0")
+        if text:
+            split_url(text.replace("redis", "http", 1), example="redis://127.0.0.1:6379/0")
+        return url
+
+
 class CeilingKeys(Section):
     """What no load run may exceed, whatever its options say."""
 

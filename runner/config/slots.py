@@ -13,6 +13,7 @@ from runner.config.plan import After, Cron, Every, Planned
 
 SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
 GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that
+_CLOCKS_DIFFER = 10.0  # seconds by which the clocks of two runners of one check may differ
 _TICK = timedelta(microseconds=1)
 
 
@@ -50,12 +51,15 @@ def by_trigger(cron: BaseTrigger) -> After:
     return after
 
 
-def first(planned: Planned, after: After, now: float, last: float | None) -> float:
+def first(planned: Planned, after: After, now: float, last: float | None, *, elsewhere: bool = False) -> float:
     """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since.
 
-    A check with a cron expression keeps its hour: it runs soon only if it was seen before and has missed a slot since.
+    A check with a cron expression keeps its hour: it runs soon only if it was seen before and has missed a slot since. `elsewhere`: it
+    was another runner that saw it last, whose clock may be ahead of this one's.
     """
     regular, interval = after(now), planned.check.interval
+    if last is not None and elsewhere and isinstance(planned.schedule, Every) and regular - last < min(_CLOCKS_DIFFER, interval / 2):
+        return after(regular)  # the other runner, whose clock is ahead of this one's, has run this slot already
     if last is None and isinstance(planned.schedule, Cron):
         return regular
     lately = last is not None and last <= now and (now - last < interval or after(last) > now)

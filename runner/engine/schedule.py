@@ -125,12 +125,15 @@ class Schedule:
         self.swap(plan, observer)
         self._cadences.start()
 
-    def swap(self, plan: Plan, observer: Observer) -> tuple[asyncio.Task[None], ...]:
+    def swap(self, plan: Plan, observer: Observer, last_seen: Mapping[str, float] | None = None) -> tuple[asyncio.Task[None], ...]:
         """Goes on with another plan, at once: unchanged checks keep their rhythm, new and changed ones run soon.
 
         Returns the runs still in flight, all by the previous observer; its resources may be closed when they have ended. The runs of
-        removed and changed checks end too, but are not emitted: a series that is gone must not come back.
+        removed and changed checks end too, but are not emitted: a series that is gone must not come back. `last_seen` is as for `start`,
+        of checks that another runner had.
         """
+        elsewhere = last_seen or {}
+        self._last_seen |= elsewhere
         before, self._checks, self._observer = self._checks, {}, observer
         for planned in plan.checks:
             name = planned.check.name
@@ -141,7 +144,7 @@ class Schedule:
                 continue
             after = slots(planned)
             last = None if scheduled else self._last_seen.pop(name, None)
-            due = first(planned, after, self._clock.time(), last)
+            due = first(planned, after, self._clock.time(), last, elsewhere=name in elsewhere)
             ahead = min(planned.schedule.seconds, LONGEST_TICK) if isinstance(planned.schedule, Every) else LONGEST_TICK
             self._checks[name] = ScheduledCheck(planned, after, due, ahead, self._clock.monotonic())
         for scheduled in before.values():  # of checks that are removed or changed

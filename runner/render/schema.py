@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from probes.fields import UNITS
 from probes.probe import Probe
 from probes.target import Target
-from runner.config.sections import CheckKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
+from runner.config.sections import CheckKeys, CoordinateKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
 Schema = dict[str, Any]
 
@@ -37,6 +37,7 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         ServerKeys,
         GateKeys,
         GrafanaKeys,
+        CoordinateKeys,
         LoadKeys,
         SloKeys,
         CheckKeys,
@@ -64,6 +65,10 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         "load": _ref(named[LoadKeys]),
         "gate": _ref(named[GateKeys]),
         "grafana": _ref(named[GrafanaKeys]),
+        "coordinate": {
+            "anyOf": [{"type": "string"}, _ref(named[CoordinateKeys])],
+            "description": "The Redis by which runners share the checks.",
+        },
     }
     whole = {
         "$schema": "http://json-schema.org/draft-07/schema#",

@@ -77,6 +77,7 @@ class Service:
         self._applying = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
         self.ledger = ledger
+        self._limits = self.share.ledger(ledger)
         self.ready = False  # whether the schedule runs
         self._started = plan  # its server and state stay until the end
         self._restart_for: tuple[str, ...] = ()
@@ -158,6 +159,7 @@ class Service:
         self._keep(self._ask_references(execute))
         self._keep(self.deployments.poll_revisions())
         self._following = asyncio.create_task(self.share.follow(self.divide, self.log), name="the share of the checks")
+        self._following.add_done_callback(self._share_ended)
         self.ready = True
 
     def _follow(self, plan: Plan) -> None:
@@ -168,6 +170,7 @@ class Service:
     def take(self, observation: Observation) -> None:
         """Hands an observation to every sink, and then a failure to its diagnosis."""
         self.emit(observation)
+        self.share.ran(observation)
         try:
             self.diagnosis(observation)
         except Exception as error:  # noqa: BLE001 - the observations of the run's parts must not be lost
@@ -210,7 +213,7 @@ class Service:
         self._redactor = Redactor(plan.secrets)
         execute = self._execute(plan, scheduled=True)
         self.diagnosis.plan(execute, plan.checks)
-        runs = self.schedule.swap(plan, self._confirming(execute))
+        runs = self.schedule.swap(plan, self._confirming(execute), self.share.last_seen())
 
         async def close_wire() -> None:
             if runs:
@@ -226,6 +229,7 @@ class Service:
         changes = {
             "server.listen": (f"{here.host}:{here.port}", f"{there.host}:{there.port}"),
             "state": (str(self._started.state or "none"), str(plan.state or "none")),
+            "coordinate": (str(self._started.coordinate or "none"), str(plan.coordinate or "none")),
         }
         self._restart_for = tuple(
             f"{key} is {after} in checks.yaml now, and the runner goes on with {before}: restart it"
@@ -252,7 +256,7 @@ class Service:
         return Execute(
             plan=plan,
             wire=self._wire,
-            ledger=self.ledger,
+            ledger=self._limits,
             clock=self._clock,
             rng=random.SystemRandom(),
             version=self._version,
@@ -301,6 +305,10 @@ class Service:
             self._following.cancel()
             await asyncio.wait({self._following})
         await self.share.aclose()
+
+    def _share_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            task.get_loop().call_exception_handler({"message": "the share of the checks can't be followed", "exception": error})
 
     async def aclose(self) -> None:
         """Closes the connections, and writes the rest of the journal."""

@@ -23,6 +23,7 @@ from runner.config.plan import Plan, Planned
 from runner.config.rates import in_shares
 from runner.log import Log
 from runner.shares.families import OF_EVERY_SHARE, OF_SHARDS, gauges
+from runner.shares.share import Whole
 
 MOST = 256  # shards
 _WRITTEN = re.compile(r"(auto|[0-9]{1,6})/([0-9]{1,6})")
@@ -130,7 +131,7 @@ class Rolling:
         return in_shares(plan, mine, self.shard.of)
 
 
-class ShardShare:
+class ShardShare(Whole):
     """The share of a runner that is one of N shards."""
 
     def __init__(self, rolling: Rolling, clock: Clock, registry: CollectorRegistry) -> None:
@@ -156,13 +157,6 @@ class ShardShare:
         while self._plan is not None and (leaves := self._next(self._plan)) is not None:
             await asyncio.sleep(max(0.0, leaves - self._clock.time()))
             await changed()
-
-    async def aclose(self) -> None:
-        """Nothing is held outside this process."""
-
-    def holds(self, check: str) -> bool:  # noqa: ARG002 - `of` has decided
-        """A shard's checks are its own: no other runner of this N has them."""
-        return True
 
     def warnings(self) -> tuple[str, ...]:
         """That this shard is one too many."""

@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from runner.config.read import read_plan
 from runner.shares.shard import Shard
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
 MANIFESTS = re.findall(r"^```yaml\n(apiVersion.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+
+EXAMPLES = re.findall(r"^```yaml\n(version.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def resources(text: str) -> dict[str, dict[str, Any]]:
@@ -31,6 +35,13 @@ def test_kubernetes_takes_the_manifests(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert files
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_are_valid(tmp_path: Path, number: int) -> None:
+    """Each example is a file that loads as it stands."""
+    (tmp_path / "checks.yaml").write_text(EXAMPLES[number], encoding="utf-8")
+    assert read_plan(tmp_path / "checks.yaml", environ={}).checks
 
 
 def test_each_pod_is_one_of_the_shards() -> None:
