@@ -222,13 +222,13 @@ def _header_name(name: str) -> str:
     return name
 
 
-def _header_value(secret: SecretStr) -> SecretStr:
+def _header_text(text: str) -> str:
     """Tells what can't stand in a header when checks.yaml is read, and names the character: it isn't seen in many editors."""
-    for sign in secret.get_secret_value():
+    for sign in text:
         if not sign.isascii() or (sign < " " and sign != "\t") or sign == "\x7f":
             what = "a line break" if sign in "\r\n" else f"{unicodedata.name(sign, 'a control character')} (U+{ord(sign):04X})"
             raise ValueError(f"contains {what}, which can't stand in a header; save it without")
-    return secret
+    return text
 
 
 def _not_empty(secret: SecretStr) -> SecretStr:
@@ -256,7 +256,8 @@ Host = Annotated[str, BeforeValidator(host), _text_schema("a name or an address"
 OptionalFile = Annotated[Path | None, BeforeValidator(_file), WithJsonSchema({"type": ["string", "null"], "format": "path"})]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Secret = Annotated[SecretStr, PlainSerializer(_hidden_unless_revealed, return_type=str, when_used="json")]
-HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+HeaderValue = Annotated[Secret, AfterValidator(lambda secret: SecretStr(_header_text(secret.get_secret_value())))]
 Headers = dict[Annotated[str, AfterValidator(_header_name)], HeaderValue]
 Key = Annotated[HeaderValue, AfterValidator(_not_empty)]  # what is sent in a header and lets in
 REVEALED = {"reveal": True}  # the context of model_dump in which a Secret is written out: for another process of ours

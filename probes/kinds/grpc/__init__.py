@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 from probes import (
     Ask,
@@ -23,6 +23,7 @@ from probes import (
     network_families,
 )
 from probes.expect.status import Statuses, judge_status
+from probes.fields import HeaderValue
 from probes.http.exchange import Exchange, OutgoingRequest
 from probes.http.http1 import refuse_line_breaks
 from probes.http.http2 import Http2
@@ -95,7 +96,7 @@ class Grpc(Probe):
     tls: Tls | None = Field(default=None, description="Use TLS; {} takes the defaults. Without it the check uses plain HTTP/2 (h2c).")
     ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")
     service: str = Field(default="", description="The service to check, such as roadtrip.v1.Stories; empty means the whole server.")
-    metadata: dict[Annotated[str, AfterValidator(_metadata_name)], SecretStr] = Field(default={}, description="Metadata of the call.")
+    metadata: dict[Annotated[str, AfterValidator(_metadata_name)], HeaderValue] = Field(default={}, description="Metadata of the call.")
     expect: Literal["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN", "UNKNOWN"] = Field(
         default="SERVING", description="The expected serving status."
     )

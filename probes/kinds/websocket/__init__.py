@@ -33,7 +33,7 @@ from probes.expect.json_path import JsonPath
 from probes.expect.status import Statuses, judge_status
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
-from probes.fields import Headers, split_url
+from probes.fields import Headers, HeaderText, split_url
 from probes.http.basic import Basic
 from probes.http.message import Response
 from probes.kinds.websocket.connection import Rejected, Socket
@@ -148,7 +148,7 @@ class WebSocket(Probe):
     path: str = Field(default="", pattern=r"^([/?].*)?$", description="The path below the target's address, with the query.")
     headers: Headers = Field(default={}, description="Headers of the handshake, in addition to the target's.")
     basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
-    origin: str | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
+    origin: HeaderText | None = Field(default=None, description="The Origin that a browser would send: https://app.example.com.")
     subprotocols: tuple[str, ...] = Field(default=(), description="Subprotocols to offer; the server must choose one of them.")
     tls: Tls = Field(default=Tls(), description="TLS settings for wss: authorities, name and versions.")
     ip: IpFamily = Field(default="any", description="4 or 6: only this address family; prefer4 or prefer6: this family first.")

@@ -13,6 +13,8 @@ PLACES = {
     "a check's header": "checks: {c: {kind: http, url: 'http://h/', headers: {X-Who: '%s'}}}",
     "a target's header": "targets: {t: {url: 'http://h/', headers: {X-Who: '%s'}}}\nchecks: {c: {kind: http, target: t}}",
     "a WebSocket's header": "checks: {c: {kind: websocket, url: 'ws://h/', headers: {X-Who: '%s'}}}",
+    "a WebSocket's origin": "checks: {c: {kind: websocket, url: 'ws://h/', origin: '%s'}}",
+    "a call's metadata": "checks: {c: {kind: grpc, host: h, port: 1, metadata: {x-who: '%s'}}}",
     "a step's header": "targets: {t: {url: 'http://h/'}}\n"
     "checks: {c: {kind: journey, target: t, steps: [{name: a, get: /, headers: {X-Who: '%s'}}]}}",
     "a bearer": "checks: {c: {kind: http, url: 'http://h/', bearer: '%s'}}",
