@@ -116,6 +116,8 @@ class JsonPath(TextSetting):
         except JSONPathError as error:
             at = f" at character {error.token.index + 1}" if error.token is not None and error.token.index >= 0 else ""
             raise ValueError(f"{text} is no JSONPath: {error.message}{at}") from None
+        except OverflowError:  # of the library, for 1e999
+            raise ValueError(f"{text} is no JSONPath: a number in it is too large") from None
         if not isinstance(compiled, JSONPath):
             raise ValueError(f"{text} is no single JSONPath")
         for selector in (selector for segment in compiled.segments for selector in segment.selectors):

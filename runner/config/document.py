@@ -58,7 +58,8 @@ def parse(data: bytes, name: str) -> Keys:
 
 
 def _decoded(data: bytes, name: str) -> str:
-    """The text of a file: UTF-8 without control characters."""
+    """The text of a file: UTF-8 without control characters. Each of YAML's line breaks is a line feed in it."""
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -128,7 +128,8 @@ def filled(reply: bytes, request: bytes) -> bytes:
     return reply
 
 
-def _numbered(reply: bytes, question: bytes) -> bytes:
+def numbered(reply: bytes, question: bytes) -> bytes:
+    """The reply with the number of the question."""
     return reply.replace(NUMBER, question[:2], 1)
 
 
@@ -208,7 +209,7 @@ class HostileMessages(Hostile):
     """Plays a script of DNS messages over TCP."""
 
     def _reply(self, reply: bytes, request: bytes) -> bytes:
-        reply = _numbered(reply, request[2:])
+        reply = numbered(reply, request[2:])
         return (len(reply) % 65536).to_bytes(2) + reply
 
 
@@ -224,4 +225,4 @@ class HostileDatagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         for reply in self._script.replies:
             for _ in range(300 if self._script.ending == "pour" else 1):
-                self._transport.sendto(_numbered(reply, data)[:60_000], addr)
+                self._transport.sendto(numbered(reply, data)[:60_000], addr)

@@ -34,6 +34,15 @@ def test_the_readme_begins_with_a_picture_and_the_two_commands() -> None:
     assert picture < demo < test < readme.index("\n## ")
 
 
+def test_the_readme_names_the_tests_that_prove_it() -> None:
+    """Each point of what it does names tests, and each of them is in the file that is linked."""
+    points = text_of("README.md").partition("\n## What it does\n")[2].partition("\n## ")[0].split("\n- ")[1:]
+    for point in points:
+        tests = re.findall(r"\[(\w+)\]\((tests/[^)]+)\)", point)
+        assert tests, point
+        assert [name for name, file in tests if not re.search(rf"def test_{name}\(", text_of(file))] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
     """A relative link in a document names a file of the repository."""

@@ -99,6 +99,12 @@ def test_no_query_looks_into_a_text(word: str, query: str) -> None:
     assert all(value in (word, [word]) for value in JsonPath.parse(query).find([word]))
 
 
+def test_a_number_beyond_every_float_is_an_error_at_load() -> None:
+    """S9: found by the fuzzer: the library stumbles over 1e999, and so did `validate`."""
+    with pytest.raises(ValueError, match="a number in it is too large"):
+        JsonPath.parse("$[?@.a > 1e999]")
+
+
 @pytest.mark.parametrize("body", ['"{\\"status\\": \\"ready\\"}"', '"a{b}"', '"[1]"', '"ready"'])
 async def test_a_text_in_place_of_an_object(runs: Observer, body: str) -> None:
     """R3: a JSON string that contains JSON fails every kind that reads a report; a client would get a string, and break."""

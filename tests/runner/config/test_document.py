@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.config.document import DEEPEST, LARGEST_FILE, MOST_NODES, parse, read
@@ -227,7 +227,8 @@ def test_no_bytes_make_the_reader_stumble(data: bytes) -> None:
     assert read_or_refused(data)
 
 
-@given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`#?, \n\t<", max_size=40))
+@given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`#?, \n\t\r<", max_size=40))
+@example("&a 1\n\rb:\n  a: &x {c, s")  # found by the fuzzer: a carriage return alone is a line break, too
 def test_no_play_of_yaml_signs_makes_the_reader_stumble(text: str) -> None:
     """As above, for texts made of YAML's own signs."""
     assert read_or_refused(f"a: {text}".encode())
