@@ -13,7 +13,7 @@ from probes.core import Clock
 
 PERIOD = 0.002  # seconds between two ticks: a stall of 5 ms is measured as at least 3 ms, wherever it begins
 _JITTER = 0.0015  # seconds that a timer may come late without anything being wrong; uvloop's are exact to 1 ms
-_HEAVY = 0.005  # seconds of CPU time
+_HEAVY = 0.0005  # seconds of CPU time: below what the heartbeat notices, since light steps that follow one another keep the loop busy too
 _BUSY = 0.1  # share of a step in which it had a processor
 
 T = TypeVar("T")

@@ -106,12 +106,13 @@ async def test_a_run_that_keeps_the_loop_busy_itself_is_not_excused() -> None:
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.LATENCY)
 
 
-async def test_a_flood_does_not_lengthen_its_own_run() -> None:
-    """XM8: the deadline isn't put off for a run that kept the loop busy itself; its failure is the target's timeout."""
+@pytest.mark.parametrize("step", [0.05, 0.003])
+async def test_a_flood_does_not_lengthen_its_own_run(step: float) -> None:
+    """XM8: the deadline isn't put off for a run that kept the loop busy itself, in long steps or short; its timeout is the target's."""
 
     async def run(_: Context) -> Result:
         while True:
-            burn(0.05)
+            burn(step)
             await asyncio.sleep(0)
 
     async with lab() as bench:
