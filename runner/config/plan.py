@@ -43,6 +43,7 @@ class Planned:
     fingerprint: str
     target: Target | None = None
     parts: tuple[Check, ...] = ()
+    shift: float = 0.0  # share of the interval by which its slots are later than those of the first location
     confirm: int = 0  # how many re-checks must fail as well before a failure counts
 
 
@@ -162,6 +163,7 @@ class Plan:
     unmarked: bool = False  # grafana: stands in the file, and its address is empty
     coordinate: Coordinate | None = None
     load: LoadRules = LoadRules()
+    locations: tuple[str, ...] = ()  # those where runners run all checks; empty where there is one alone
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from probes.probe import Probe
@@ -71,7 +72,8 @@ def read_plan(
         service=general.service,
         environment=general.environment,
         location=general.location,
-        checks=tuple(plans),
+        locations=general.locations,
+        checks=tuple(_shifted(plans, general)),
         off=selection.off,
         targets=wanted.targets.used(),
         unused_targets=unused_targets(reading, wanted.targets.used()),
@@ -110,7 +112,22 @@ def _general(reading: Reading, source: Source) -> General:
         reading.report(node.at, ("version",), "is missing; write version: 1")
         extra["version"] = 1
     found = reading.validated(General, ConfigPart(node, (), node.at, "checks.yaml", SECTIONS), source, extra=extra)
-    return found.model if found else General(version=1)
+    if found is None:
+        return General(version=1)
+    places, place = found.model.locations, found.model.location
+    unknown = not source.dry and ("location",) not in found.missing and place not in places
+    if places and (unknown or len(set(places)) < len(places)):
+        what = f"{place} isn't one of them; the location of each runner must be in the list" if unknown else "names a location twice"
+        reading.report(rest["locations"].at, ("locations",), what)
+    return found.model
+
+
+def _shifted(plans: Sequence[Planned], general: General) -> Iterator[Planned]:
+    """The checks at the times of this location. One whose times change is a changed check."""
+    places = general.locations
+    shift = places.index(general.location) / len(places) if general.location in places else 0.0
+    for planned in plans:
+        yield replace(planned, shift=shift, fingerprint=f"{planned.fingerprint}+{shift:g}") if shift else planned
 
 
 def _server(reading: Reading, source: Source) -> Server:

@@ -59,6 +59,11 @@ class General(Section):
     service: str = Field(default="outrider", min_length=1, description="The service under observation; a label of probe_check_info.")
     environment: str = Field(default="", description="The service's environment, such as production; empty when it has none.")
     location: str = Field(default="local", description="Where this runner runs, such as a region.")
+    locations: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Every location where a runner runs all checks: runs are shifted in time, and each series has the label location.",
+    )
     references: tuple[Reference, ...] = Field(
         default=(),
         max_length=8,

@@ -23,9 +23,9 @@ def fraction(name: str) -> float:
 
 
 def slots(planned: Planned) -> After:
-    """The check's slots: at its own phase of each interval, or when its cron expression says so."""
+    """The check's slots: at its own phase of each interval, shifted by its location, or when its cron expression says so."""
     if isinstance(planned.schedule, Every):
-        return every(planned.schedule.seconds, fraction(planned.check.name))
+        return every(planned.schedule.seconds, (fraction(planned.check.name) + planned.shift) % 1)
     return by_trigger(trigger(planned.schedule.expression, planned.schedule.zone))
 
 

@@ -34,11 +34,14 @@ class Head:
     type: str = "gauge"  # gauge, counter or histogram
     labels: tuple[str, ...] = ()  # beside check and kind
 
-    def labels_of(self, series: Series) -> dict[str, str]:
-        """The labels of one sample. Raises ValueError where the sample has more or fewer values than the family has labels."""
+    def labels_of(self, series: Series, common: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """The labels of one sample, with the `common` ones that it doesn't have itself.
+
+        Raises ValueError where the sample has more or fewer values than the family has labels.
+        """
         bucket = self.type == "histogram" and series[0].endswith("_bucket")
         names = ("check", "kind", *self.labels, *(("le",) if bucket else ()))
-        return {name: clean(value) for name, value in zip(names, series[1:], strict=True)}
+        return {**common, **{name: clean(value) for name, value in zip(names, series[1:], strict=True)}}
 
 
 def clean(value: str) -> str:
@@ -72,14 +75,14 @@ class Piece:
 
     __slots__ = ("exemplars", "openmetrics", "series", "starts", "text", "values")
 
-    def __init__(self, head: Head, samples: Samples, exemplars: Exemplars, before: Piece | None) -> None:
+    def __init__(self, head: Head, samples: Samples, exemplars: Exemplars, before: Piece | None, common: Mapping[str, str]) -> None:
         self.series, self.values = tuple(samples), tuple(samples.values())
         self.exemplars = dict(exemplars) if exemplars else NO_EXEMPLARS
         self.starts: tuple[str, ...]
         if before is not None and before.series == self.series:
             self.series, self.starts = before.series, before.starts
         else:
-            self.starts = tuple([f"{series[0]}{_labelled(head.labels_of(series))} " for series in self.series])
+            self.starts = tuple([f"{series[0]}{_labelled(head.labels_of(series, common))} " for series in self.series])
         lines = [f"{start}{number(value)}" for start, value in zip(self.starts, self.values, strict=True)]
         self.text = self.openmetrics = "".join([f"{line}\n" for line in lines])
         if exemplars:
@@ -98,10 +101,11 @@ def _appended(one: Exemplar) -> str:
 class Rendered(Metric):
     """A family for prometheus-client, with its text ready. Its samples are made on demand: a scrape needs the text alone."""
 
-    def __init__(self, head: Head, pieces: Sequence[Piece] = ()) -> None:
+    def __init__(self, head: Head, pieces: Sequence[Piece] = (), common: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(head.name.removesuffix("_total") if head.type == "counter" else head.name, head.help, head.type)
         self._head = head
         self._pieces = pieces
+        self._common = common
         self._texts: dict[bool, bytes] = {}
         self._samples: list[Sample] | None = None
 
@@ -110,7 +114,7 @@ class Rendered(Metric):
         """Every sample of every check."""
         if self._samples is None:
             self._samples = [
-                Sample(series[0], self._head.labels_of(series), value, None, piece.exemplars.get(series))
+                Sample(series[0], self._head.labels_of(series, self._common), value, None, piece.exemplars.get(series))
                 for piece in self._pieces
                 for series, value in zip(piece.series, piece.values, strict=True)
             ]
@@ -147,6 +151,7 @@ class Exposition(Collector):
         self._registry = registry
         self._heads: dict[str, Head] = {}
         self._pieces: dict[str, dict[str, Piece]] = {}
+        self._common: Mapping[str, str] = {}
         self._rendered: dict[str, Rendered] = {}  # the families that have not changed since they were collected
         registry.register(self)
 
@@ -175,10 +180,22 @@ class Exposition(Collector):
             if before.holds(samples) if before else not samples:
                 return
             if samples:
-                pieces[check] = Piece(self._heads[family], samples, exemplars, before)
+                pieces[check] = Piece(self._heads[family], samples, exemplars, before, self._common)
             else:
                 del pieces[check]
             self._rendered.pop(family, None)
+
+    def label(self, common: Mapping[str, str]) -> None:
+        """Gives labels to every series of every check, in place of those that it gave before."""
+        with self.lock:
+            if common == self._common:
+                return
+            self._common = {name: clean(value) for name, value in common.items()}
+            self._rendered.clear()
+            for family, pieces in self._pieces.items():
+                for check, piece in pieces.items():
+                    samples = dict(zip(piece.series, piece.values, strict=True))
+                    pieces[check] = Piece(self._heads[family], samples, piece.exemplars, None, self._common)
 
     def drop(self, check: str) -> None:
         """Removes a check's samples from every family."""
@@ -191,7 +208,7 @@ class Exposition(Collector):
         with self.lock:
             filled = {name: pieces for name, pieces in self._pieces.items() if pieces}
             for name in filled.keys() - self._rendered.keys():
-                self._rendered[name] = Rendered(self._heads[name], tuple(filled[name].values()))
+                self._rendered[name] = Rendered(self._heads[name], tuple(filled[name].values()), self._common)
             return [copy(self._rendered[name]) for name in filled]
 
 

@@ -81,6 +81,7 @@ class Metrics:
         """
         kinds = {planned.check.kind: type(planned.probe).families for planned in plan.checks}
         self._checks.declare(head_of(family) for families in kinds.values() for family in families)
+        self._checks.label({"location": plan.location} if plan.locations else {})
         self._families = kinds
         around = Surroundings(plan.service, plan.environment, plan.location)
         fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)))
