@@ -138,7 +138,7 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
     from demo.introduction import DEMO
     from runner.clock import SystemClock
     from runner.config.read import read_plan
-    from runner.service.service import running
+    from runner.service.running import running
     from runner.service.signals import signals
 
     stop = asyncio.Event()

@@ -51,7 +51,7 @@ async def _run(config: Path, log: str, shard: Shard | None) -> None:
     from probes.text import count
     from runner.clock import SystemClock
     from runner.config.read import read_plan
-    from runner.service.service import running
+    from runner.service.running import running
     from runner.service.signals import signals
     from runner.sinks.journal import Form
 

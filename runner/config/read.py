@@ -40,12 +40,11 @@ def read_plan(
 ) -> Plan:
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
-    With `annotate` the values of the grafana section are needed too. `scenario` is the one that is read for a LOAD.
-    Raises PlanError with all problems, unknown tags and checks among them. Reads files: on an event loop call it in a thread.
+    With `annotate` the grafana section's values are needed too; `scenario` is read for a LOAD. Raises PlanError with all problems.
+    Reads files: on an event loop call it in a thread.
     """
     kinds = _discovered() if kinds is None else kinds
-    reading = Reading(path, document.read(path), environ)
-    unneeded = DryRun({})
+    reading, unneeded = Reading(path, document.read(path), environ), DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
     general = _general(reading, needed)

@@ -6,13 +6,10 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TextIO
 
-from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp
 
 from judge.observation import Observation
@@ -28,26 +25,21 @@ from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
 from runner.engine.schedule import Schedule
 from runner.service.background import BackgroundJobs
-from runner.service.deployments import REVISIONS, SEND, Deployments
+from runner.service.deployments import Deployments
 from runner.service.reload import Reload
-from runner.shares.divide import divided
-from runner.shares.shard import Shard
 from runner.shares.share import Share, Whole
 from runner.sinks.dispatch import Emit, LastingSink
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health
-from runner.sinks.journal import Bridge, Form, Journal
+from runner.sinks.journal import Form, Journal
 from runner.sinks.metrics import Metrics
 from runner.sinks.registry import Registry
-from runner.state import LastSeen, StateLedger, open_ledger
+from runner.state import LastSeen, StateLedger
 from runner.web.app import app
 from runner.web.gates import Gates
-from runner.web.refusals import EVERY, Refusals
-from runner.web.serve import Listening, serve
+from runner.web.refusals import Refusals
 
 GRACE = 10.0  # seconds that runs in flight have to end by themselves when the runner stops
-_LOOK = 2.0  # seconds between two looks at checks.yaml
-_PRUNE = 3600.0  # seconds between two prunings of the state
 
 
 class Service:
@@ -90,15 +82,7 @@ class Service:
         self.metrics = metrics = Metrics(self.registry, clock, version)
         self.health = Health(plan, clock)
         self.evidence = Evidence()
-        self.journal = Journal(
-            stream,
-            service=plan.service,
-            clock=clock,
-            form=form,
-            counted=metrics.logged,
-            failed=lambda: metrics.sink_failed("journal"),
-            redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
-        )
+        self.journal = self._open_journal(stream, form)
         self.log = log = self.journal.log
         self.refusals = Refusals(metrics, log)
         self.deployments = Deployments(
@@ -122,6 +106,17 @@ class Service:
         self.background = BackgroundJobs(cadences)
         self.schedule = Schedule(
             emit=self.take, missed=metrics.missed, lagged=metrics.lagged, clock=clock, timer=LoopTimer(), cadences=cadences, log=log
+        )
+
+    def _open_journal(self, stream: TextIO, form: Form) -> Journal:
+        return Journal(
+            stream,
+            service=self.plan.service,
+            clock=self._clock,
+            form=form,
+            counted=self.metrics.logged,
+            failed=lambda: self.metrics.sink_failed("journal"),
+            redact=lambda value: self._redactor.tree(value),  # noqa: PLW0108 - the redactor of the plan that runs now
         )
 
     def _join_sinks(self, extra: Sequence[tuple[str, LastingSink]]) -> Emit:
@@ -324,59 +319,3 @@ def freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-@asynccontextmanager
-async def running(
-    load: Callable[[], Plan],
-    *,
-    path: Path,
-    clock: Clock,
-    version: str,
-    journal: TextIO,
-    extra: Sequence[tuple[str, LastingSink]] = (),
-    form: Form = Form.JSON,
-    shard: Shard | None = None,
-) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
-    """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
-
-    Raises PlanError from `load`, and CannotListenError before any request is sent. Whatever was opened by then is closed.
-    """
-    plan = await asyncio.to_thread(load)
-    async with AsyncExitStack() as stack:  # closes in the opposite order: the page is served until the runs in flight have ended
-        ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
-        stack.push_async_callback(ledger.aclose)
-        file = str(await asyncio.to_thread(path.absolute))
-        divide = await asyncio.to_thread(divided, plan, shard, clock)
-        service = Service(plan, ledger, clock, version, journal, file=file, extra=extra, form=form, divide=divide)
-        stack.push_async_callback(service.aclose)
-        await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
-        reload = Reload(
-            path=path,
-            load=load,
-            apply=service.apply,
-            report=service.metrics.reloaded,
-            time=clock.time,
-            files=lambda: service.plan.files,
-            log=service.log,
-        )
-
-        web = await asyncio.to_thread(service.web, reload)
-        listening = await serve(web, plan.server.host, plan.server.port, grace=GRACE, refused=service.refusals)
-        stack.push_async_callback(listening.stop)
-        bridge = Bridge(service.journal)
-        logging.getLogger().addHandler(bridge)
-        stack.callback(logging.getLogger().removeHandler, bridge)
-        stack.push_async_callback(service.leave)
-        stack.push_async_callback(service.drain)
-        await service.start()
-        if not ledger.durable:
-            refused = ", and what costs money or logs in is refused" if ledger.broken else ""
-            service.log(logging.WARNING, f"budgets and limits are counted in memory only{refused}: {ledger.why}")
-        service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
-        service.background.every(_LOOK, "look at the file", reload.look)
-        service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
-        service.background.every(SEND, "annotate in Grafana", service.deployments.send)
-        service.background.every(EVERY, "report refused requests", service.refusals.report)
-        service.background.every(_PRUNE, "prune the state", ledger.prune)
-        yield service, listening, reload

@@ -24,7 +24,7 @@ from runner.shares.ledger import SharedLedger
 from runner.shares.redis import Store, StoreGoneError
 from runner.state import StateLedger
 
-_MOST_SEEN = 2000  # checks whose latest run is told at one renewal
+_MOST_SEEN = 2000  # checks whose latest run is recent at one renewal
 
 
 class LeasedShare:
@@ -130,11 +130,11 @@ class LeasedShare:
     async def _look(self, log: Log) -> None:
         sent = self._now()
         claimed = self._leases.claims(sent)
-        told = dict(list(self._ran.items())[:_MOST_SEEN])
+        recent = dict(list(self._ran.items())[:_MOST_SEEN])
         wall = self._clock.time()
-        rows = [(self._slots[name], name, max(0.0, wall - at)) for name, at in told.items() if name in self._slots]
+        rows = [(self._slots[name], name, max(0.0, wall - at)) for name, at in recent.items() if name in self._slots]
         view = await self._store.renew(claimed, room=self._leases.has_room, seen=rows)
-        self._ran = {name: at for name, at in self._ran.items() if told.get(name) != at}
+        self._ran = {name: at for name, at in self._ran.items() if recent.get(name) != at}
         self._leases.renewed(claimed, sent, view, self._now())
         self._gauges["outrider_lease_runners"].set(len(view.runners))
         taken = (view.renewed - claimed) | await self._acquire(sent)

@@ -27,7 +27,7 @@ def slot_of(name: str, slots: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Now, by two clocks of this machine in seconds: one that stands still while the machine is suspended, and one that doesn't."""
+    """Now, by two clocks of this machine in seconds: one that stops while the machine is suspended, and one that doesn't."""
 
     running: float
     passed: float

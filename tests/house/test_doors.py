@@ -17,7 +17,7 @@ ROOMS = (*PRODUCT, "tests")
 
 # Inside runner, from the ground. A room imports from floors below its own.
 FLOORS = (
-    {"state", "clock", "log", "usage"},
+    {"state", "clock", "log", "terminal", "usage"},
     {"config"},
     {"sinks", "reports", "grafana"},
     {"engine"},

@@ -14,7 +14,8 @@ from judge.observation import Observation
 from runner.cli.demo import _VerdictPrinter
 from runner.clock import SystemClock
 from runner.config.plan import Plan, Server
-from runner.service.service import Service, running
+from runner.service.running import running
+from runner.service.service import Service
 from runner.sinks.registry import TEXT, render
 from tests.support.sinks import Kept
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.clock import SystemClock
 from runner.config.read import read_plan
-from runner.service.service import running
+from runner.service.running import running
 from runner.service.signals import signals
 
 

@@ -16,7 +16,8 @@ import pytest
 from judge.observation import Outage
 from runner.clock import SystemClock
 from runner.config.plan import Marking, Plan, Server
-from runner.service.service import Service, running
+from runner.service.running import running
+from runner.service.service import Service
 from runner.state import open_ledger
 from runner.web.serve import CannotListenError, bind
 from tests.support.clock import NOON
