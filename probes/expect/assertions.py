@@ -194,13 +194,14 @@ def body_and_status(body: Any) -> tuple[Any, int] | None:
     return (body[0], status) if plausible else None
 
 
-def document(response: Response) -> Any:
-    """The body as JSON. Raises Failed(body) where it is not JSON, with its beginning."""
+def document(response: Response, name: str = "", reason: Reason = Reason.BODY) -> Any:
+    """The body as JSON. Raises Failed(reason) where it is not JSON, with its beginning; `name` is what the message calls it."""
     try:
         return response.json()
     except ValueError as error:
         kind = (response.header("content-type") or "").partition(";")[0]
-        raise Failed(Reason.BODY, f"the body{f' ({kind})' if kind else ''} is not JSON: {error}; {beginning(response.text())}") from None
+        what = name or f"the body{f' ({kind})' if kind else ''}"
+        raise Failed(reason, f"{what} is not JSON: {error}; {beginning(response.text())}") from None
 
 
 def _judge_header(name: str, condition: Condition, response: Response) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
-from probes.expect.assertions import Patterns, Texts, judge_latency
+from probes.expect.assertions import Patterns, Texts, document, judge_latency
 from probes.expect.beside import beside_the_loop
 from probes.expect.patterns import shown
 from probes.expect.status import Statuses, error_text, judge_status
@@ -208,7 +208,7 @@ class Ai(HttpProbe):
                 raise Failed(Reason.TRUNCATED, f"{error.message}; the reply so far: {shown(transcript.text)}") from error
             raise
         if response.status in _GOOD and not self.stream:
-            transcript.read_whole(await beside_the_loop(response.body, _json, response))
+            transcript.read_whole(await beside_the_loop(response.body, document, response, "the response"))
         _record_facts(ctx, transcript)
         if (usage := _billed_usage(response, transcript)) is not None:
             await quota.settle(ctx.ledger, reservations, usage)
@@ -262,13 +262,6 @@ class Ai(HttpProbe):
 
 
 _GOOD = Statuses.parse(200)
-
-
-def _json(response: Response) -> Any:
-    try:
-        return response.json()
-    except ValueError as error:
-        raise Failed(Reason.BODY, f"the response is not JSON: {error}; it begins {shown(response.text())}") from None
 
 
 def _record_facts(ctx: Context, transcript: Transcript) -> None:

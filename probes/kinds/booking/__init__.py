@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes import Ask, Context, Failed, Family, Reason, Result, fact_family, keyed_family
+from probes.expect.assertions import document
 from probes.expect.beside import beside_the_loop
 from probes.expect.contract import breaches, find_mock
 from probes.expect.patterns import shown
@@ -174,7 +175,7 @@ class Booking(HttpProbe):
     def _judge(self, ctx: Context, read: Read, response: Response) -> dict[str, Any]:
         """Raises Failed where the response breaks the partner's contract, else returns the values for later steps."""
         judge_status(response, any_success())
-        value = _json(response)
+        value = document(response, "the response", Reason.SCHEMA)
         if sign := _mock_header(response) or find_mock(value):
             raise Failed(Reason.MOCK, f"the response is generated, not real: {sign}")
         for breach in breaches(read.shape, value):
@@ -190,13 +191,6 @@ class Booking(HttpProbe):
 
 
 _COUNTED = {"search": "results", "availability": "free"}
-
-
-def _json(response: Response) -> Any:
-    try:
-        return response.json()
-    except ValueError as error:
-        raise Failed(Reason.SCHEMA, f"the response is not JSON: {error}; it begins {shown(response.text())}") from None
 
 
 def _mock_header(response: Response) -> str:

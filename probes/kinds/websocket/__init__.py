@@ -36,6 +36,7 @@ from probes.facts import STATUS_CODE
 from probes.fields import Headers, HeaderText, split_url
 from probes.http.basic import Basic
 from probes.http.message import Response
+from probes.http.privacy import hide_in_address, shown_headers
 from probes.kinds.websocket.connection import Rejected, Socket
 from probes.target import Target, TargetRef
 from probes.text import clipped
@@ -52,7 +53,6 @@ _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _SWITCHED = Statuses.parse(101)
 _KEPT = 10  # messages that a failure keeps as evidence
 _KEPT_LENGTH = 2048  # characters of each
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "x-goog-api-key", "apikey"})
 
 
 class Message(BaseModel):
@@ -242,8 +242,7 @@ class WebSocket(Probe):
             headers["Authorization"] = self.basic.header()
         if self.origin:
             headers["Origin"] = self.origin
-        shown = {name: "(secret)" if name.lower() in _SECRET_HEADERS else value for name, value in headers.items()}
-        ctx.evidence["request"] = {"method": "GET", "url": str(url), "headers": shown}
+        ctx.evidence["request"] = {"method": "GET", "url": hide_in_address(str(url)), "headers": shown_headers(headers.items())}
         try:
             raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
         except UnicodeError:
