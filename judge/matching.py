@@ -31,7 +31,7 @@ Span = tuple[int, int]
 class Secrets:
     """Several secrets to look for. `short` are those that are replaced only where they are the whole value.
 
-    `with_blanks`: whether a blank is in one of them. `size` is about how many bytes all this takes.
+    `any`: whether there are others. `with_blanks`: whether a blank is in one of them. `size` is about how many bytes all this takes.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -59,6 +59,7 @@ class Secrets:
                 self._heads[form[:HEAD]].append(form)
                 self._tails[form[-HEAD:]].append(form)
         ordered = sorted(forms, key=lambda form: (-len(form), form))
+        self.any = bool(forms or self._blocks)  # whether a text can hold one of them
         self._patterns = list(_patterns(ordered))
         self._begun = list(_patterns(sorted({*self._heads, *self._tails})))
         self._longest = max((len(form) for found in self._heads.values() for form in found), default=0)

@@ -30,6 +30,7 @@ class Redactor:
         self.known = (*known, Secrets(secrets))
         self._short = frozenset().union(*(one.short for one in self.known))
         self._with_blanks = any(one.with_blanks for one in self.known)
+        self._any = any(one.any for one in self.known)
 
     def text(self, text: str) -> str:
         """The text without any secret, and cut where it says so (`probes.text.clipped`)."""
@@ -71,6 +72,8 @@ class Redactor:
     def _found(self, raw: bytes, work: Work) -> set[Span]:
         """Where secrets stand in a text: as they are, and behind up to three ways of escaping."""
         found: set[Span] = set()
+        if not self._any:
+            return found
         seen = {raw}
         views: deque[tuple[bytes, tuple[Unescaped, ...]]] = deque([(raw, ())])
         while views and work.left > 0:

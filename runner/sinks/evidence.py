@@ -33,7 +33,7 @@ class Evidence:
     def __call__(self, seen: Observation) -> None:
         """Keeps a failure, or replaces the last pass or unknown run."""
         if seen.verdict is not Verdict.FAIL:
-            self._others.setdefault(seen.check.name, {})[seen.verdict] = _cut(seen, self._most // 8)[1]
+            self._others.setdefault(seen.check.name, {})[seen.verdict] = seen  # the engine bounds it; it is measured when it is read
             return
         size, kept = _cut(seen, self._most // 8)
         held = self._failures.setdefault(seen.check.name, deque())
@@ -74,7 +74,8 @@ class Evidence:
 
     def latest(self, check: str, verdict: Verdict) -> Observation | None:
         """The last pass or the last unknown run, to compare a failure with."""
-        return self._others.get(check, {}).get(verdict)
+        seen = self._others.get(check, {}).get(verdict)
+        return _cut(seen, self._most // 8)[1] if seen else None
 
     def _drop_oldest(self, check: str) -> None:
         size, _ = self._failures[check].popleft()
