@@ -363,6 +363,23 @@ def test_many_records_are_read_as_they_came() -> None:
     assert [rrset.to_text() for rrset in read.answer] == ["x. 60 IN A 192.0.2.7"] * 2 + ["x. 3600 IN A 192.0.2.7"]
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_records_without_end(runs: Observer, transport: str) -> None:
+    """XM4, XM7: more than a thousand, OPT among them, are not read, however they come."""
+
+    def many(question: dns.message.Message, count: int) -> bytes:
+        listed = [f"10.{number >> 8}.{number & 255}.1" for number in range(count)]
+        response = dns.message.make_response(question)
+        response.answer = [dns.rrset.from_text_list("api.roadtrip.app.", 60, "IN", "A", listed)]
+        return response.to_wire(max_size=65535)
+
+    async with nameserver(lambda question: many(question, 999)) as server:
+        assert (await runs.observe(probe(server, transport=transport))).verdict is Verdict.PASS
+    async with nameserver(lambda question: many(question, 3900)) as server:
+        seen = await runs.observe(probe(server, transport=transport))
+    assert (seen.reason, seen.message) == (Reason.SIZE, "the response has 3,901 records; at most 1,000 are read")
+
+
 @given(st.integers(0, 300), st.sampled_from([1, 3, 4, 255]), st.binary(max_size=60))
 @settings(max_examples=300)
 def test_any_record_has_a_text(kind: int, rdclass: int, data: bytes) -> None:

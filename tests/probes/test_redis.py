@@ -191,7 +191,16 @@ async def test_an_endless_answer_is_not_kept(runs: Observer) -> None:
     """An answer above 1 MiB fails as size."""
     async with servers.endless(b"$9999999999\r\n") as server, no_leaks(serving=server.port):
         seen = await runs.observe(at(server.port))
-    assert (seen.reason, seen.message) == (Reason.SIZE, "the response is longer than 1024 KiB")
+    assert (seen.reason, seen.message) == (Reason.SIZE, "the response is longer than 1024 KiB or 10,000 lines")
+
+
+@pytest.mark.parametrize("before", [(), (OK, PONG)])
+async def test_lines_without_end(runs: Observer, before: tuple[bytes, ...]) -> None:
+    """XM4: many short elements are within the bytes that a run may receive, and would hold the loop: none of them is read."""
+    async with servers.canned(*before, b"*1000000\r\n" + b":1\r\n" * 20_000) as server:
+        seen = await runs.observe(at(server.port))
+    assert verdict(seen) == (Verdict.FAIL, Reason.SIZE), seen.message
+    assert seen.message == "the response is longer than 1024 KiB or 10,000 lines"
 
 
 # -- TLS

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.kinds.redis.cluster import cluster_state, own_slots
-from probes.kinds.redis.connection import Connection, error_text
+from probes.kinds.redis.connection import MOST_LINES, Connection, error_text
 from probes.kinds.redis.url import RedisUrl, read_redis_url
 from probes.text import clipped
 from probes.wire.endpoint import Endpoint
@@ -25,7 +25,7 @@ from probes.wire.tls import Tls, judge_authorities
 
 TTL = 60  # seconds after which Redis deletes a key that the probe could not delete; longer where the run may take longer
 
-_TOO_LONG = f"the response is longer than {CAP // 1024} KiB"
+_TOO_LONG = f"the response is longer than {CAP // 1024} KiB or {MOST_LINES:,} lines"
 _LOOK = 0.5  # seconds that version, role and the cluster's state may take, after the verdict
 _UNNAMED = frozenset({"", "AUTH", "PING"})  # sent by every check: an error in answer to them may be about the connection
 _SEARCH = 1.0  # seconds that the search for a key of this node may take
@@ -214,7 +214,7 @@ async def _look_around(ctx: Context, connection: Connection, *, wrote: bool) -> 
             ctx.facts |= {name: named[name.encode()] for name in ("version", "role") if name.encode() in named}
             if named.get(b"mode") == "cluster" and not wrote and (state := await cluster_state(connection, f"outrider:probe:{ctx.check}")):
                 raise Failed(Reason.STATUS, f"PING passes, but the cluster serves no client: {state}")
-    if connection.transport.overflowed:
+    if connection.overflowed:
         raise Failed(Reason.SIZE, _TOO_LONG)
 
 
@@ -271,7 +271,7 @@ def _refusal(error: Exception, ctx: Context, connection: Connection) -> Failed:
 
 def _connection_failure(error: Exception, ctx: Context, connection: Connection) -> Exception:
     """The cause of redis-py's error: a reset as it was raised, and Failed with a message for anything else."""
-    if connection.transport.overflowed:
+    if connection.overflowed:
         return Failed(Reason.SIZE, _TOO_LONG)
     if connection.transport.error is not None:
         return connection.transport.error

@@ -12,6 +12,25 @@ from probes.text import clipped, one_line
 from probes.wire.handover import StreamTransport
 from probes.wire.stream import Stream
 
+MOST_LINES = 10_000  # of a run's responses: each is read on the loop, and a mebibyte of short ones would hold it for a second
+
+
+class _Reader(asyncio.StreamReader):
+    """Ends where the server sends more than MOST_LINES."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = 0
+        self.flooded = False
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # it is bytes that a transport gives
+        self._lines += data.count(b"\n")
+        if self._lines > MOST_LINES:
+            self.flooded = True
+            self.feed_eof()
+        else:
+            super().feed_data(data)
+
 
 class Connection(AbstractConnection):
     """redis-py's connection, on a stream that the wire has opened. It logs in when it is told to."""
@@ -19,12 +38,17 @@ class Connection(AbstractConnection):
     def __init__(self, stream: Stream, address: str, monotonic: Callable[[], float]) -> None:
         super().__init__(protocol=2, driver_info=None)
         self._address = address
-        reader = asyncio.StreamReader()
+        reader = _Reader()
         protocol = asyncio.StreamReaderProtocol(reader)
         self.transport = StreamTransport(stream, protocol, monotonic)
         self._pair = reader, asyncio.StreamWriter(self.transport, protocol, reader, asyncio.get_running_loop())
         self.command = ""  # the last one that was sent, with what may be shown of it
         self.logged_in = False  # whether AUTH has passed
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether the server sent more bytes or lines than a run may receive."""
+        return self.transport.overflowed or self._pair[0].flooded
 
     async def _connect(self) -> None:
         self._reader, self._writer = self._pair
