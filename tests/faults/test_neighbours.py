@@ -152,12 +152,14 @@ async def _drained(runner: Runner) -> None:
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(1800)
+@pytest.mark.skipif("NEIGHBOURS" not in os.environ, reason="needs a machine of its own for 8 minutes: NEIGHBOURS=all; NOT MEASURED HERE")
 async def test_fifty_good_checks_beside_each_hostile_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """XB1, XB2, XM2, XM3, XM4, XM5, XM6, XM7, XM8, XM13: beside each the good checks' mean is at most twice its own; none misses a run.
 
-    Memory is bounded, and the hostile check passes or fails: it is never unknown. NEIGHBOURS names those to be tried alone.
+    Memory is bounded, and the hostile check passes or fails: it is never unknown. NEIGHBOURS is `all`, or names those to be tried.
     """
-    names = [name for name in HOSTILE if name in os.environ.get("NEIGHBOURS", name)]
+    wanted = os.environ["NEIGHBOURS"]
+    names = [name for name in HOSTILE if wanted == "all" or name in wanted]
     wrong: dict[str, list[str]] = {}
     async with AsyncExitStack() as stack:
         good = (await stack.enter_async_context(_servers("good")))["good"]
