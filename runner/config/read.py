@@ -40,20 +40,19 @@ def read_plan(
 ) -> Plan:
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
-    With `annotate` the grafana section's values are needed too; `scenario` is read for a LOAD. Raises PlanError with all problems.
-    Reads files: on an event loop call it in a thread.
+    `annotate` needs the grafana section's values; `scenario` is read for a LOAD. Raises PlanError with all problems. It blocks.
     """
-    kinds = _discovered() if kinds is None else kinds
     reading, unneeded = Reading(path, document.read(path), environ), DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
     general = _general(reading, needed)
-    server = _server(reading, needed if purpose is Purpose.RUN else unneeded)
+    of_run = needed if purpose is Purpose.RUN else unneeded
+    server, coordinate = _server(reading, of_run), _coordinate(reading, of_run)
     gate = _gate(reading, needed if purpose in (Purpose.RUN, Purpose.GATE) else unneeded)
     grafana = _grafana(reading, needed if annotate else unneeded)
     entries = _entries(reading)
-    wanted, others = (BuildContext.of(reading, source, kinds, entries) for source in (needed, unneeded))
-    coordinate = _coordinate(reading, needed if purpose is Purpose.RUN else unneeded)
+    known = kinds or _discovered()
+    wanted, others = (BuildContext.of(reading, source, known, entries) for source in (needed, unneeded))
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
     selection = Selection(frozenset())
     if purpose is Purpose.LOAD:
