@@ -100,7 +100,7 @@ class LeasedShare:
         )
 
     async def follow(self, changed: Callable[[], Awaitable[None]], log: Log) -> None:
-        """Looks at the leases again and again, and changes the schedule when they have changed."""
+        """Looks at the leases again and again, and changes the schedule when they have changed. No error ends it."""
         while True:
             began = self._now()
             try:
@@ -108,22 +108,29 @@ class LeasedShare:
                 self._back(log)
             except StoreGoneError as gone:
                 self._lost_store(str(gone), log)
-            now = self._now()
-            held = self._leases.held(now)
-            if ended := len(self._shown - held - self._given):
-                log(logging.WARNING, f"{count(ended, 'lease')} ended or went to another runner: their checks stop here")
-                self._moved.labels("lost").inc(ended)
-            if held != self._shown:
-                await changed()
-            self._given = frozenset()
-            self._gauges["outrider_lease_until_timestamp_seconds"].set(self._clock.time() + self._leases.until(now))
+            try:
+                await self._show(changed, log)
+            except Exception as error:  # noqa: BLE001 - the leases end by themselves, and the next look tries again
+                log(logging.ERROR, f"the checks can't be changed to those that this runner holds: {type(error).__name__}: {error}")
             await asyncio.sleep(max(0.05, self._leases.rules.look - (self._now().running - began.running)))
+
+    async def _show(self, changed: Callable[[], Awaitable[None]], log: Log) -> None:
+        """Changes the schedule to what is held now."""
+        now = self._now()
+        held, given, self._given = self._leases.held(now), self._given, frozenset()
+        if ended := len(self._shown - held - given):
+            log(logging.WARNING, f"{count(ended, 'lease')} ended or went to another runner: their checks stop here")
+            self._moved.labels("lost").inc(ended)
+        self._gauges["outrider_lease_until_timestamp_seconds"].set(self._clock.time() + self._leases.until(now))
+        if held != self._shown:
+            await changed()
 
     async def aclose(self) -> None:
         """Gives every lease to the others, who go on at their next look. Without Redis the leases end by themselves."""
-        given = self._leases.to_leave()
+        given, recent = self._leases.to_leave(), dict(list(self._ran.items())[:_MOST_SEEN])
         self._leases.released(given)
         with contextlib.suppress(StoreGoneError):  # they end by themselves
+            await self._store.renew(frozenset(), room=False, seen=self._rows(recent))
             await self._store.release(given, leaving=True)
         await self._store.aclose()
 
@@ -131,9 +138,7 @@ class LeasedShare:
         sent = self._now()
         claimed = self._leases.claims(sent)
         recent = dict(list(self._ran.items())[:_MOST_SEEN])
-        wall = self._clock.time()
-        rows = [(self._slots[name], name, max(0.0, wall - at)) for name, at in recent.items() if name in self._slots]
-        view = await self._store.renew(claimed, room=self._leases.has_room, seen=rows)
+        view = await self._store.renew(claimed, room=self._leases.has_room, seen=self._rows(recent))
         self._ran = {name: at for name, at in self._ran.items() if recent.get(name) != at}
         self._leases.renewed(claimed, sent, view, self._now())
         self._gauges["outrider_lease_runners"].set(len(view.runners))
@@ -145,6 +150,11 @@ class LeasedShare:
             ages = await self._store.seen(checks)
             self._last_seen |= {name: self._clock.time() - age for name, age in ages.items()}
         await self._release(log)
+
+    def _rows(self, recent: Mapping[str, float]) -> list[tuple[int, str, float]]:
+        """Slot, check, and how many seconds ago it ran."""
+        now = self._clock.time()
+        return [(self._slots[name], name, max(0.0, now - at)) for name, at in recent.items() if name in self._slots]
 
     async def _acquire(self, renewed: Moment) -> frozenset[int]:
         if not (wanted := self._leases.to_acquire(renewed)):

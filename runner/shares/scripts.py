@@ -38,6 +38,7 @@ for number = 1, #known, 2 do
     redis.call('HDEL', KEYS[1], known[number])
   end
 end
+redis.call('PEXPIRE', KEYS[2], 86400000 * 400)
 for number = 5, #ARGV, 3 do
   if slots[tonumber(ARGV[number]) + 1] == 'r' then
     redis.call('HSET', KEYS[2], ARGV[number + 1], string.format('%.0f', now - tonumber(ARGV[number + 2])))

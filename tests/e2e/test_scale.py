@@ -13,6 +13,7 @@ from tests.support.counting import counting_server
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 async def test_the_shards_share_the_checks(tmp_path: Path) -> None:
     """Two runners of one file: every check is asked, by one of them alone, and their series say which shard they are."""
     async with counting_server() as server:
