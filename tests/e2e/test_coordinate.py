@@ -15,7 +15,7 @@ import pytest
 from demo.servers import RedisServer
 from tests.support.fleet import CHECKS, INTERVAL, LASTS, Fleet, fleet, passes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]  # gaps and leases are measured in real time
 
 LATE = 1.5  # seconds by which a run may come late on a busy machine
 
