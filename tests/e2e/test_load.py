@@ -97,7 +97,7 @@ async def test_what_may_not_be_is_not_sent() -> None:
         after = len(one.world.requests)
 
     assert [shut[0], fast[0], much[0], unknown[0]] == [2, 2, 2, 2]
-    assert "load: true" in shut[2]
+    assert "set LOADABLE=true" in shut[2]
     assert "above the ceiling of 200/s" in fast[2]
     assert "limit of api" in much[2]
     assert "there are roadtrip, journeys" in unknown[2]
@@ -126,7 +126,7 @@ async def test_plain_locust_obeys_its_own_options() -> None:
     assert before > 0
     assert [one_of[0] for one_of in refused] == [2, 2, 2, 2]
     for (_, out, err), words in zip(
-        refused, ("not the address of target", "above the ceiling", "no scenario nothere", "load: true"), strict=True
+        refused, ("not the address of target", "above the ceiling", "no scenario nothere", "set LOADABLE=true"), strict=True
     ):
         assert words in err
         assert "Traceback" not in out + err
