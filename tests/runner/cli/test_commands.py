@@ -188,7 +188,7 @@ async def test_probe_as_json_is_for_scripts(tmp_path: Path) -> None:
 async def test_an_unknown_tag_or_check_is_a_usage_error(tmp_path: Path) -> None:
     """Exit 2, and what is unknown: a gate that runs nothing must not look green."""
     await write(tmp_path, http("http://127.0.0.1:9/", tags="[smoke]"))
-    for words, hint in ((("--tag", "smoky"), "smoke"), (("apy",), "no check apy")):
+    for words, hint in ((("--tag", "smoky"), "smoke"), (("apy",), "no such check: apy")):
         code, _, err = await outrider("probe", *words, folder=tmp_path)
 
         assert code == 2
@@ -289,14 +289,14 @@ async def test_validate_says_what_is_off_and_who_is_called(tmp_path: Path) -> No
 
 @pytest.mark.slow
 async def test_validate_as_json_is_for_scripts(tmp_path: Path) -> None:
-    """The same facts as an object; a wrong file is told on standard error, with exit 2, and nothing on standard output."""
+    """The same facts as an object; a wrong file is told with its places, and exit 2."""
     await write(tmp_path, OFF, AROUND)
     code, out, _ = await outrider("validate", "--json", folder=tmp_path)
     await write(tmp_path, "  api: {kind: htp}\n")
     wrong = await outrider("validate", "--json", folder=tmp_path)
 
     told = json.loads(out)
-    assert (code, wrong[:2]) == (0, (2, ""))
+    assert (code, wrong[0], json.loads(wrong[1])["errors"][0]["line"]) == (0, 2, 5)
     assert told.keys() == {"checks", "off", "slos", "runs_a_day", "limits"}
     assert told["checks"][0] == {
         "check": "api",
