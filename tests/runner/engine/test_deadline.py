@@ -220,12 +220,11 @@ async def test_one_crash_stops_no_other() -> None:
 
 @pytest.mark.alone
 async def test_a_stall_of_our_own_loop_is_no_failure_of_the_target() -> None:
-    """An answer that came in time and waited for our loop is a pass; the stall is noted."""
+    """A response that came in time and waited for our loop is a pass; the stall is noted."""
 
     async def run(_: Context) -> Result:
-        await later(0.05)
-        _spin(0.3)
-        await later(0.05)
+        asyncio.get_running_loop().call_later(0.05, _spin, 0.3)  # by another task: the run's own work would be the target's
+        await later(0.1)
         return Result.passed()
 
     async with lab() as bench:
@@ -239,7 +238,7 @@ async def test_a_timeout_after_a_stall_is_the_targets_where_it_had_its_time() ->
     """The loop stood still, the run got that time again, and still nothing came: the target is silent."""
 
     async def run(_: Context) -> Result:
-        _spin(0.2)
+        asyncio.get_running_loop().call_soon(_spin, 0.2)
         return await never()
 
     async with lab() as bench:
@@ -252,6 +251,23 @@ async def test_a_timeout_after_a_stall_is_the_targets_where_it_had_its_time() ->
 async def test_a_timeout_that_our_stalls_explain_is_starved() -> None:
     """The loop stands still again and again, so that the target never had its whole time: we can't tell."""
 
+    async def stalls() -> None:
+        while True:
+            _spin(0.15)
+            await later(0.001)
+
+    async with lab() as bench, asyncio.TaskGroup() as tasks:
+        stalling = tasks.create_task(stalls())
+        seen = await bench.observe(lambda _: never(), timeout=0.3)
+        stalling.cancel()
+    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.STARVED)
+    assert "no answer within 300ms, but the runner itself was busy for" in seen.message
+
+
+@pytest.mark.alone
+async def test_what_the_run_itself_keeps_busy_is_the_targets_failure() -> None:
+    """A target that floods the runner: the work of its own run is no stall of ours."""
+
     async def run(_: Context) -> Result:
         while True:
             _spin(0.15)
@@ -259,12 +275,11 @@ async def test_a_timeout_that_our_stalls_explain_is_starved() -> None:
 
     async with lab() as bench:
         seen = await bench.observe(run, timeout=0.3)
-    assert (seen.verdict, seen.reason) == (Verdict.UNKNOWN, Reason.STARVED)
-    assert "no answer within 300ms, but the runner itself was busy for" in seen.message
+    assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.TIMEOUT)
 
 
 def _spin(seconds: float) -> None:
-    """Keeps the loop busy, as a bad probe does; no blocking call of the standard library, so it can't be caught."""
+    """Keeps the loop busy; no blocking call of the standard library, so it can't be caught."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         os.getpid()
