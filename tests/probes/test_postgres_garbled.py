@@ -24,6 +24,13 @@ def message(kind: bytes, body: bytes = b"") -> bytes:
     return kind + struct.pack("!i", len(body) + 4) + body
 
 
+def sasl(step: int, content: bytes) -> bytes:
+    """A step of a login by SASL: 10 offers ways, 11 is a challenge, 12 is its end."""
+    return message(b"R", struct.pack("!i", step) + content)
+
+
+OFFERED = b"SCRAM-SHA-256\0\0"
+FIRST = b"r=abc,s=c2FsdHNhbHQ=,i=4096"
 READY = message(b"Z", b"I")
 ENTERED = message(b"R", bytes(4)) + message(b"S", b"server_version\x0015.4\x00") + message(b"K", b"\0\0\0\1\0\0\0\2") + READY
 BEGUN = message(b"C", b"BEGIN\0") + message(b"C", b"SET\0") + message(b"Z", b"T")
@@ -57,6 +64,10 @@ async def test_the_dialogue_itself_passes(runs: Observer) -> None:
         ((b"R\0\0\0\3",), "a message can't be 3 bytes long"),
         ((b"E\x7f\xff\xff\xff" + bytes(99),), "a message can't be 2147483647 bytes long"),
         ((READY,), "messages that cannot be read"),
+        ((sasl(12, b"v=cnVu"),), "step 12 of the login came out of turn"),  # it ended the process, and so do the next three
+        ((sasl(11, FIRST),), "step 11 of the login came out of turn"),
+        ((sasl(10, OFFERED) + sasl(12, b"v=cnVu"),), "step 12 of the login came out of turn"),
+        ((sasl(10, OFFERED) + sasl(11, FIRST) + sasl(11, FIRST),), "step 11 of the login came out of turn"),
         ((message(b"R", struct.pack("!i", 5)),), "unexpected error while performing authentication"),
         ((message(b"R", struct.pack("!i", 99)),), "the client can't continue: unsupported authentication method"),
         ((ENTERED, BEGUN, message(b"T", b"\0\5abc")), ""),

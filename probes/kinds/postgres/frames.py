@@ -19,6 +19,7 @@ _HEAD = struct.Struct("!Bi")
 _BACKEND = frozenset(b"123ACDEGHIKNRSTVWZcdnstv")  # the types of messages that a server sends (protocol 3, "Message Formats")
 _ERROR, _NOTICE = ord("E"), ord("N")
 _AUTHENTICATION = ord("R")
+_AFTER = {11: 10, 12: 11}  # a step of SASL, and the one that it follows: asyncpg's parser ends the process at one out of turn
 _ROUNDS = re.compile(rb",i=0*(\d+)")  # of hashing, which a server asks for in its first SCRAM message
 MOST_ROUNDS = 100_000  # PostgreSQL's default is 4096; asyncpg computes them on the loop, so many in some 40 ms
 _ROW = ord("D")  # a row may be long; the transport's own cap bounds it
@@ -48,6 +49,7 @@ class Frames:
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._rest = bytearray()
+        self._login_step = 0  # the code of the latest message of the login
         self.fatal_error: dict[str, str] = {}  # the fields of the error with which the server ended the session
         self.farewell: dict[str, str] = {}  # those of a notice that it ends the session: another process crashed (57P02)
 
@@ -66,17 +68,23 @@ class Frames:
             if kind == _ERROR and rest.find(b"\0C", end, end + 1 + length) > 0:
                 fields = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
                 self.fatal_error = fields if is_fatal(fields) else self.fatal_error
-            elif kind == _AUTHENTICATION and (rounds := _ROUNDS.search(rest, end + _HEADER, end + 1 + length)):
-                if len(rounds[1]) > len(str(MOST_ROUNDS)) or int(rounds[1]) > MOST_ROUNDS:
-                    raise Malformed(
-                        f"the login asks for {clipped(rounds[1].decode(), 20)} rounds of hashing; at most {MOST_ROUNDS:,} are done"
-                    )
+            elif kind == _AUTHENTICATION:
+                self._follow_login(bytes(rest[end + _HEADER : end + 1 + length]))
             elif kind == _NOTICE and rest.find(b"\0C57P", end, end + 1 + length) > 0:
                 self.farewell = error_fields(bytes(rest[end + _HEADER : end + 1 + length]))
             end += 1 + length
         whole = bytes(rest[:end])
         del rest[:end]
         return whole
+
+    def _follow_login(self, content: bytes) -> None:
+        """Notes a step of the login. Raises Malformed for one out of turn, and for one that asks for too much work."""
+        step, before = int.from_bytes(content[:4]), self._login_step
+        if step in _AFTER and before != _AFTER[step]:
+            raise Malformed(f"step {step} of the login came out of turn")
+        if (rounds := _ROUNDS.search(content)) and (len(rounds[1]) > len(str(MOST_ROUNDS)) or int(rounds[1]) > MOST_ROUNDS):
+            raise Malformed(f"the login asks for {clipped(rounds[1].decode(), 20)} rounds of hashing; at most {MOST_ROUNDS:,} are done")
+        self._login_step = step
 
 
 def messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
