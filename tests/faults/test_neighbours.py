@@ -20,6 +20,7 @@ import pytest
 from runner.config.read import read_plan
 from tests.support.always_on import Runner, run
 from tests.support.hostile import HOSTILE
+from tests.support.lab import later
 
 GOOD, INTERVAL = 50, 2.0  # checks, and seconds between two runs of one
 SPAN = 4.0  # seconds that each neighbour has
@@ -105,7 +106,7 @@ class _Site:
         """The mean of the good checks over a span, what they did in it, and the most bytes that the runner held."""
         before, most = _counted(await self.runner.scrape()), 0
         for _ in range(round(SPAN * 10)):
-            await asyncio.sleep(0.1)  # the span is real time: it is measured
+            await later(0.1)  # the span is real time: it is measured
             most = max(most, await asyncio.to_thread(self._held))
         after = _counted(await self.runner.scrape())
         gone = _Counts(*(now - then for now, then in zip(after, before, strict=True)))
