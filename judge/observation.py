@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,6 +11,11 @@ from typing import Any
 from probes.core import Reason, Span, Verdict
 
 SUSPECT = 0.005  # seconds for which the runner may be busy during a run without a warning
+
+
+def beside(name: str, file: str) -> str:
+    """An included file as a reader who knows checks.yaml by `name` finds it. `file` is relative to its folder; "" is checks.yaml."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), file)) if file else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Check:
 
     name: str
     kind: str
-    line: int  # of checks.yaml
+    line: int  # of checks.yaml, or of the file that it includes
     address: str = ""  # what is asked, without secrets
     target: str = ""  # the name under targets:, where there is one
     tags: tuple[str, ...] = ()
@@ -43,6 +49,11 @@ class Check:
     timeout: float = 0.0
     part_of: str = ""  # the check whose run this part comes from
     compare_with: str = ""  # the check that measures the same by itself
+    file: str = ""  # the included file that it stands in, relative to the folder of checks.yaml; "" for checks.yaml itself
+
+    def place(self, name: str) -> str:
+        """`checks.yaml:14`. `name` is checks.yaml, as its reader names it."""
+        return f"{beside(name, self.file)}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from judge.observation import Observation
+from judge.observation import Observation, beside
 from judge.proof import Proof
 from judge.revision import brief
 from judge.verdict import Decision, Finding, JudgedCheck, Outcome, Run, Runs
@@ -53,6 +53,7 @@ class CheckRow:
     finding: str = ""
     trace_id: str = ""
     slo: Mapping[str, SloRow] | None = None
+    file: str = ""  # as judge.observation.Check has it
 
     @property
     def counts_against(self) -> bool:
@@ -92,6 +93,14 @@ class Report:
         explained = {row.check for row in self.checks if row.verdict is not Outcome.PASS}
         return tuple(reason for reason in self.reasons if reason.check not in explained)
 
+    def file_of(self, found: Finding | CheckRow) -> str:
+        """The file that the check of a row or a finding stands in, from where `file` is named."""
+        return beside(self.file, next((row.file for row in self.checks if row.check == found.check), ""))
+
+    def place(self, found: Finding | CheckRow) -> str:
+        """`checks.yaml:14`."""
+        return f"{self.file_of(found)}:{found.line}"
+
     @property
     def headline(self) -> str:
         """`smoke gate of 3f2c91a: 6 checks, 18 runs in 11 s`."""
@@ -125,6 +134,7 @@ def _row(judged: JudgedCheck, runs: Sequence[Run]) -> CheckRow:
         check=check.name,
         kind=check.kind,
         line=check.line,
+        file=check.file,
         required=check.required,
         verdict=judged.outcome,
         reason=str(seen.reason or "") if seen else "",

@@ -13,7 +13,7 @@ from runner.config.purpose import Purpose
 from runner.usage import unusable
 
 if TYPE_CHECKING:
-    from runner.config.plan import Plan
+    from runner.config.plan import Plan, Switch
     from runner.shares.shard import Shard
 
 DAY = 86400.0
@@ -51,11 +51,11 @@ def command(
     try:
         plan = read_plan(config, environ=os.environ, purpose=purpose, tags=tags, checks=checks)
     except PlanError as error:
-        found = [{"path": str(config), **problem.for_programs()} for problem in error.problems]
+        found = [{"path": problem.at.named(str(config)), **problem.for_programs()} for problem in error.problems]
         if as_json:
             click.echo(json.dumps({"file": str(config), "errors": found}, indent=2))
         for problem in error.problems if github else ():
-            file = path_below(os.environ.get(WORKSPACE) or ".", str(config))
+            file = path_below(os.environ.get(WORKSPACE) or ".", problem.at.named(str(config)))
             click.echo(annotation("error", file, problem.at.line or 1, "checks.yaml", problem.words(), column=problem.at.column))
         unusable(str(error))
     lines = [json.dumps(_summary_json(plan, shard), indent=2)] if as_json else summary(plan, shard)
@@ -106,10 +106,15 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
         *guessed,
         *_shared_references(plan),
         *[
-            f"outrider load {', '.join(names)}: not allowed now, since target {name} has load: false (line {plan.load.switches[name].line})"
+            f"outrider load {', '.join(names)}: not allowed now, since target {name} has load: false ({_line(plan.load.switches[name])})"
             for name, names in unloaded.items()
         ],
     ]
+
+
+def _line(switch: Switch) -> str:
+    """`line 14`, or `checks.d/targets.yaml:14` where it stands in an included file."""
+    return f"{switch.file}:{switch.line}" if switch.file else f"line {switch.line}"
 
 
 def _coordination(plan: Plan) -> list[str]:
@@ -154,6 +159,7 @@ def _summary_json(plan: Plan, shard: Shard | None) -> dict[str, Any]:
                 "check": one.name,
                 "kind": one.kind,
                 "line": one.line,
+                "file": one.file or None,
                 "interval": one.interval,
                 "target": one.target,
                 "tags": list(one.tags),

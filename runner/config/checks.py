@@ -205,8 +205,8 @@ class _CheckBuilder:
             except ValueError:
                 refused = "is no address that can be asked"
             if refused:
-                line = self.context.targets.at(target.name).line
-                self.report(ask.where, f"{refused} ({self.context.reading.file.name}:{line})")
+                at = self.context.targets.at(target.name)
+                self.report(ask.where, f"{refused} ({at.named(self.context.reading.file.name)}:{at.line})")
 
     def build(self, probe: Probe, data: Any, schedule: tuple[Every | Cron, float], slos: tuple[Slo, ...]) -> Planned:
         """The check as the plan has it."""
@@ -215,6 +215,7 @@ class _CheckBuilder:
             name=self.entry.key,
             kind=self.kind,
             line=self.entry.at.line,
+            file=self.entry.at.file,
             address=probe.address(),
             target=target.name if target else "",
             tags=keys.tags,
@@ -238,8 +239,8 @@ class _CheckBuilder:
 def _fingerprint(check: Check, parts: tuple[Check, ...], schedule: Every | Cron, settings: Any, target: Target | None) -> str:
     """Changes with whatever the check's running depends on, a secret too, and not with the place where it stands."""
     about: dict[str, Any] = {
-        "check": asdict(replace(check, line=0)),
-        "parts": [asdict(replace(part, line=0)) for part in parts],
+        "check": asdict(replace(check, line=0, file="")),
+        "parts": [asdict(replace(part, line=0, file="")) for part in parts],
         "schedule": repr(schedule),
         "settings": settings,
         "target": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,39 +36,41 @@ def read(path: Path) -> Keys:
     return parse(data, str(path))
 
 
-def parse(data: bytes, name: str) -> Keys:
-    """As `read`, for the bytes of a file. Raises PlanError."""
+def parse(data: bytes, name: str, file: str = "") -> Keys:
+    """As `read`, for the bytes of a file. `file` is the place of an included one (errors.Position). Raises PlanError."""
     if len(data) > LARGEST_FILE:
-        raise _fault(name, NOWHERE, "larger than 16 MB; a file of checks is never that large")
-    text = _decoded(data, name)
-    builder = _Builder(text)
+        raise _fault(name, Position(0, 0, file), "larger than 16 MB; a file of checks is never that large")
+    text = _decoded(data, name, file)
+    builder = _Builder(text, file)
     try:
         builder.build(yaml.parse(text, Loader=_LOADER))
     except _Halt as halt:
         builder.problems.append(Problem(halt.at, (), halt.message))
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax(error, text))
+        found = _syntax(error, text)
+        builder.problems.append(replace(found, at=replace(found.at, file=file)))
     if builder.problems:
         raise PlanError(name, builder.problems)
     if builder.root is None:
-        raise _fault(name, NOWHERE, "is empty; outrider init writes a first one")
+        hint = "write checks: into it, or include it no more" if file else "outrider init writes a first one"
+        raise _fault(name, Position(0, 0, file), f"is empty; {hint}")
     if not isinstance(builder.root, Keys):
         raise _fault(name, builder.root.at, "must be a mapping that begins with version: 1")
     return builder.root
 
 
-def _decoded(data: bytes, name: str) -> str:
+def _decoded(data: bytes, name: str, file: str) -> str:
     """The text of a file: UTF-8 without control characters. Each of YAML's line breaks is a line feed in it."""
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start]
-        position = Position(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
+        position = Position(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1, file)
         raise _fault(name, position, "is not UTF-8; save the file as UTF-8") from None
     if found := _FORBIDDEN.search(text):
         line_start = text.rfind("\n", 0, found.start()) + 1
-        position = Position(text.count("\n", 0, found.start()) + 1, found.start() - line_start + 1)
+        position = Position(text.count("\n", 0, found.start()) + 1, found.start() - line_start + 1, file)
         raise _fault(name, position, f"a control character (U+{ord(found[0]):04X}); remove it")
     return text
 
@@ -96,8 +98,9 @@ class _Open:
 class _Builder:
     """Builds the tree from the parser's events with a stack of its own, so that no depth of nesting overflows Python's."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: str) -> None:
         self.text = text
+        self._file = file
         self.root: Node | None = None
         self.problems: list[Problem] = []
         self._stack: list[_Open] = []
@@ -107,7 +110,7 @@ class _Builder:
 
     def build(self, events: Iterable[Any]) -> None:
         for event in events:
-            at = Position(event.start_mark.line + 1, event.start_mark.column + 1)
+            at = Position(event.start_mark.line + 1, event.start_mark.column + 1, self._file)
             match event:
                 case yaml.DocumentStartEvent():
                     self._documents += 1
@@ -141,7 +144,7 @@ class _Builder:
             if found[0] == "\n":
                 line, line_start = line + 1, found.end()
             else:
-                holes.append(Position(line, found.start() - line_start + 1))
+                holes.append(Position(line, found.start() - line_start + 1, self._file))
         node = Scalar(at, event.value, not event.style and event.tag is None, tuple(holes))
         if node.plain and len(node.text) > LONGEST_NUMBER and node.text.isdigit():
             self.problems.append(Problem(at, (), f"a number of {len(node.text)} digits; put it in quotes"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
+
+from judge.observation import beside
 
 _LONGEST_WORD = 80  # characters of a key that are shown
 _MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
@@ -15,10 +18,22 @@ _SHOWN = 100  # problems printed at most; the rest is counted
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in the file; line and column count from 1, as editors do. Line 0 is no place in it."""
+    """A place in a file; line and column count from 1, as editors do. Line 0 is no place in it.
+
+    `file` is an included file, relative to the folder of checks.yaml; "" for checks.yaml itself.
+    """
 
     line: int
     column: int
+    file: str = ""
+
+    def named(self, name: str) -> str:
+        """The file. `name` is checks.yaml, as the reader knows it."""
+        return beside(name, self.file)
+
+    def within(self, name: str) -> str:
+        """`checks.yaml:14:13`, or the file's name alone where no line is to blame."""
+        return f"{self.named(name)}:{self.line}:{self.column}" if self.line else self.named(name)
 
 
 NOWHERE = Position(0, 0)
@@ -39,9 +54,7 @@ class Problem:
 
     def place(self, name: str) -> str:
         """`checks.yaml:14:13`, the file's name alone where no line is to blame, or the option."""
-        if self.option:
-            return self.option
-        return f"{name}:{self.at.line}:{self.at.column}" if self.at.line else name
+        return self.option or self.at.within(name)
 
     def for_programs(self) -> dict[str, Any]:
         """Plain data: `key` leads through the file as a person says it, and `hint` is what to do; "" and 0 where there is none."""
@@ -55,11 +68,14 @@ class Problem:
 
 
 class PlanError(Exception):
-    """checks.yaml can't be used. `problems` are sorted by place; str() is what a person reads, a line for each."""
+    """checks.yaml can't be used. `problems` are sorted by place; str() is what a person reads, a line for each.
 
-    def __init__(self, name: str, problems: Iterable[Problem]) -> None:
-        self.name = name
-        self.problems = tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.at, p.option, p.words())))
+    `files` are those that were read, beside checks.yaml: when one of them changes, the problems may be gone.
+    """
+
+    def __init__(self, name: str, problems: Iterable[Problem], files: Iterable[FilePath] = ()) -> None:
+        self.name, self.files = name, tuple(files)
+        self.problems = tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.at.file, p.at, p.option, p.words())))
         super().__init__(name)
 
     def __str__(self) -> str:

@@ -90,6 +90,7 @@ class Scenario:
     count: Literal["requests", "journeys"]
     slos: tuple[Slo, ...]
     target: str = ""  # "" where it names none, and it isn't clear which one is meant
+    file: str = ""  # as judge.observation.Check has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Switch:
 
     line: int
     written: str
+    file: str = ""  # as judge.observation.Check has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Plan:
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history
     path: Path | None = None  # the file that it was read from
-    files: tuple[Path, ...] = ()  # those that its values came from
+    files: tuple[Path, ...] = ()  # those that it came from beside `path`: included files, the folders of patterns, those of ${file:...}
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 
 from probes.probe import Probe
-from runner.config import document, secret_names
+from runner.config import include, secret_names
 from runner.config.checks import BuildContext, build_check
 from runner.config.errors import Path
 from runner.config.names import judge_names, judge_references
@@ -42,7 +42,8 @@ def read_plan(
 
     `annotate` needs the grafana section's values; `scenario` is read for a LOAD. Raises PlanError with all problems. It blocks.
     """
-    reading, unneeded = Reading(path, document.read(path), environ), DryRun({})
+    tree = include.read(path)
+    reading, unneeded = Reading(path, tree.root, environ, tree.files), DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
     general = _general(reading, needed)
@@ -85,7 +86,7 @@ def read_plan(
         load=rules,
         state=path.parent / general.state,
         path=path,
-        files=reading.environment.files(),
+        files=reading.files(),
     )
 
 

@@ -76,7 +76,7 @@ class LoadSection:
             slos = tuple(self._slos(name, one, wanted, others, needed=name == scenario))
             if one.target and one.target not in wanted.targets and ("scenarios", name, "target") not in self.keys.missing:
                 self._report(("scenarios", name, "target"), unknown(one.target, "target", wanted.targets))
-            found[name] = made = Scenario(name, where.line, dict(one.mix), one.count, slos, one.target or self.target_of(name))
+            found[name] = made = Scenario(name, where.line, dict(one.mix), one.count, slos, one.target or self.target_of(name), where.file)
             if len(slos) == len(one.slos):
                 self._judge(made, wanted, others, checks, sure)
         ceiling = keys.ceiling
@@ -89,7 +89,7 @@ class LoadSection:
         found = {}
         for target, entry in section.entries.items() if isinstance(section, Keys) else ():
             walked, at, node = find(entry.node, entry.at, ("load",))
-            found[target] = Switch(at.line, node.text if walked and isinstance(node, Scalar) else "")
+            found[target] = Switch(at.line, node.text if walked and isinstance(node, Scalar) else "", at.file)
         return found
 
     def _judge(

@@ -56,6 +56,10 @@ class General(Section):
     """What stands at the top of the file beside the sections."""
 
     version: Literal[1] = Field(description="The version of this file's format: 1.")
+    include: str | tuple[str, ...] = Field(
+        default=(),
+        description="Further files of checks: paths, folders or patterns (checks.d/*.yaml), relative to the file that includes them.",
+    )
     service: str = Field(default="outrider", min_length=1, description="The service under observation; a label of probe_check_info.")
     environment: str = Field(default="", description="The service's environment, such as production; empty when it has none.")
     location: str = Field(default="local", description="Where this runner runs, such as a region.")

@@ -43,10 +43,14 @@ class Valid(NamedTuple, Generic[M]):
 
 
 class Reading:
-    """One reading of one file: its tree, where its values come from, and what was found so far."""
+    """One reading of checks.yaml: its tree, where its values come from, and what was found so far.
 
-    def __init__(self, file: FilePath, root: Keys, environ: Mapping[str, str]) -> None:
+    `included` are the files and folders that the tree was made of, beside `file`.
+    """
+
+    def __init__(self, file: FilePath, root: Keys, environ: Mapping[str, str], included: tuple[FilePath, ...] = ()) -> None:
         self.file, self.root, self.environ = file, root, environ
+        self._included = included
         self.environment = Environment(environ, file.parent)
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
@@ -73,7 +77,11 @@ class Reading:
             for secret in hidden:
                 message = message.replace(secret, "[secret]")
             clean.append(Problem(problem.at, problem.path, message, problem.option))
-        raise PlanError(str(self.file), clean)
+        raise PlanError(str(self.file), clean, self.files())
+
+    def files(self) -> tuple[FilePath, ...]:
+        """Those that were read beside checks.yaml, and the folders that were searched: a change of one may change the plan."""
+        return (*self._included, *self.environment.files())
 
     def section(self, name: str, model: type[M], source: Source) -> Valid[M] | None:
         """The section of this name, where the file has it."""

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from judge.observation import beside
 from loadtests.capacity import SearchStopped
 from loadtests.order import Order
 from loadtests.outlook import Quota, seconds_to_decide, spends
@@ -110,7 +111,8 @@ def prepare(config: Path, options: LoadOptions, *, annotate: bool = False) -> Lo
 
 def _switched_off(plan: Plan, name: str) -> str:
     """`target api has load: false (checks.yaml:52), from ${LOADABLE}; set LOADABLE=true`."""
-    switch, file = plan.load.switches[name], plan.path.name if plan.path else ""
+    switch = plan.load.switches[name]
+    file = beside(plan.path.name if plan.path else "", switch.file)
     if not switch.written:
         return f"target {name} does not set load: true ({file}:{switch.line})"
     if variable := _VARIABLE.search(switch.written):
@@ -161,7 +163,7 @@ def _order(plan: Plan, scenario: Scenario, target: Target, options: LoadOptions)
         bind=host,
         port=port,
         abort_on_breach=options.abort_on_breach,
-        config=plan.path.name if plan.path else "",
+        config=beside(plan.path.name, scenario.file) if plan.path else "",
         line=scenario.line,
         version=options.version,
         secrets=tuple(sorted(plan.secrets)),

@@ -77,7 +77,8 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         "properties": found[named[General]]["properties"] | sections,
         "patternProperties": {"^x-": {"description": "Ignored: a place for YAML anchors."}},
         "additionalProperties": False,
-        "required": ["version", "checks"],
+        "required": ["version"],
+        "anyOf": [{"required": [key]} for key in ("checks", "include", "targets", "slos")],
     }
     whole |= {"$defs": {name: found[name] for name in sorted(_used(whole, found))}}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

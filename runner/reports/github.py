@@ -30,13 +30,13 @@ def _annotations(report: Report, kind: str) -> Iterator[str]:
     for row in report.checks:
         title = f"{row.check}: {row.verdict}" + ("" if row.required else " (optional)")
         if row.verdict is not Outcome.PASS and _kind(row.verdict, required=row.required) == kind:
-            yield annotation(kind, report.file, row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
+            yield annotation(kind, report.file_of(row), row.line, title, "\n".join(t for t in (row.why, row.finding) if t))
         if row.flaky and kind == "notice":
             text = f"{row.flaky[0]}; passed at once when asked again ({len(row.flaky)} of {row.runs} runs)"
-            yield annotation(kind, report.file, row.line, f"{row.check}: flaky", text)
+            yield annotation(kind, report.file_of(row), row.line, f"{row.check}: flaky", text)
     for reason in report.loose:
         if _kind(reason.outcome) == kind:
-            yield annotation(kind, report.file, reason.line or 1, f"gate: {reason.outcome}", reason.text)
+            yield annotation(kind, report.file_of(reason), reason.line or 1, f"gate: {reason.outcome}", reason.text)
 
 
 def _kind(outcome: Outcome, *, required: bool = True) -> str:

@@ -19,7 +19,7 @@ def write(report: Report) -> str:
     properties = {"verdict": str(report.verdict), "revision": report.revision, "environment": report.environment}
     suite = Suite(f"outrider gate {report.service}".strip(), started=report.started, properties=properties)
     for row in report.checks:
-        _check(suite, row, f"{report.file}:{row.line}")
+        _check(suite, row, report.place(row))
     for number, reason in enumerate(report.loose, 1):
         case = suite.case(f"gate {number}", "outrider.gate")
         add(case, "failure" if reason.outcome is Outcome.FAIL else "skipped", type=str(reason.outcome), message=reason.text)

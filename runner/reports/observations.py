@@ -27,6 +27,7 @@ def observation(seen: Observation) -> dict[str, Any]:
         "evidence": dict(seen.evidence),
         "finding": seen.finding,
         "line": seen.check.line,
+        "file": seen.check.file or None,
         "trace_id": seen.trace_id,
         "request_id": seen.request_id,
     }

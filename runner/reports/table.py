@@ -48,13 +48,13 @@ def _lines(report: Report) -> Iterator[Text]:
         yield Text(one_line(text), style="dim")
     yield Text.assemble((f"{report.verdict.upper()}  ", _STYLE[report.verdict]), report.headline)
     for reason in report.reasons:
-        place = f"  {report.file}:{reason.line}" if reason.line else ""
+        place = f"  {report.place(reason)}" if reason.line else ""
         yield Text.assemble(_INDENT, (one_line(reason.text), _STYLE[reason.outcome]), (place, "dim"))
     for row in report.checks:
         yield from _below(row)
     for note in report.notes:
         in_trouble = any(row.check == note.check and row.verdict is not Outcome.PASS for row in report.checks)
-        place = f"  {report.file}:{note.line}" if note.line and in_trouble else ""
+        place = f"  {report.place(note)}" if note.line and in_trouble else ""
         yield Text.assemble(_INDENT, one_line(note.text), (place, "dim"))
     if report.verdict is Outcome.INCONCLUSIVE:
         what = brief(report.revision) or "this release"

@@ -33,7 +33,7 @@ def write_one(console: Console, seen: Observation, *, width: int, file: str) -> 
     indent = 8 + width + 2
     head = Text.assemble((f"{seen.verdict.upper():<8}", _STYLE[seen.verdict]), (f"{seen.check.name:<{width}}  ", "bold"))
     reason = ("" if passed else f"{seen.reason or '':<11} ", _STYLE[seen.verdict])
-    tail = f"  {_ms(seen.seconds)}" if passed else f"  {file}:{seen.check.line}"
+    tail = f"  {_ms(seen.seconds)}" if passed else f"  {seen.check.place(file)}"
     write_line(console, head, Text.assemble(reason, seen.message, (tail, "dim")), indent=indent)
     if seen.check.part_of:
         return

@@ -23,8 +23,8 @@ class Reload:
 
     `load` reads the plan (it is called in a thread and raises PlanError or OSError). `apply` makes it the plan that runs, or raises
     ValueError and changes nothing. `report` is called after each reload with its success. `time` returns the seconds since the epoch.
-    `path` is the file, which may be a link that is switched (Kubernetes); `files` returns the files that values of the present plan
-    were read from. `refused` is the file that isn't in use because of its errors.
+    `path` is the file, which may be a link that is switched (Kubernetes); `files` returns what the present plan came from beside it:
+    files, and folders in which others may appear. `refused` is the file that isn't in use because of its errors.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Reload:
         self._files = files
         self._log = log or logging.getLogger("outrider.engine").log
         self._one = asyncio.Lock()
+        self._of_refused: tuple[Path, ...] = ()  # what the refused file came from
         self._loaded: Content | None = None
         self._changing: Content | None = None
 
@@ -59,12 +60,14 @@ class Reload:
                 await self._apply(plan)
             except (PlanError, OSError, ValueError) as error:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
+                self._of_refused = error.files if isinstance(error, PlanError) else ()
+                self._loaded = {**await self._content(), **self._loaded}
                 self._log(logging.ERROR, f"{self._path} has errors, so the runner keeps its present configuration:\n{problems}")
                 since = self.refused.since if self.refused else self._time()
                 self.refused = RefusedFile(since, tuple(problems.splitlines()))
                 self._report(False)  # noqa: FBT003 - the callback's only argument
                 return problems
-            self.refused = None
+            self.refused, self._of_refused = None, ()
             self._log(logging.INFO, f"{self._path} is loaded: {len(plan.checks)} checks")
             self._report(True)  # noqa: FBT003 - as above
             return ""
@@ -78,7 +81,7 @@ class Reload:
             raise ValueError(f"it can't be read: a bug of Outrider ({type(error).__name__})") from None
 
     async def look(self) -> None:
-        """Reloads when the content has changed and was the same at the previous look, so that no half-written file is read.
+        """Reloads when any content has changed and was the same at the previous look, so that no half-written file is read.
 
         The first look remembers the content of the plan that runs.
         """
@@ -93,12 +96,15 @@ class Reload:
         self._changing = content
 
     async def _content(self) -> Content:
-        return await asyncio.to_thread(lambda: {path: _content(path) for path in (self._path, *self._files())})
+        paths = (self._path, *self._files(), *self._of_refused)
+        return await asyncio.to_thread(lambda: {path: _content(path) for path in paths})
 
 
 def _content(path: Path) -> str:
-    """A fingerprint of the file's content; a file that can't be read has one, too."""
+    """A fingerprint of the file's content, or of a folder's names; what can't be read has one, too."""
     try:
+        if path.is_dir():
+            return hashlib.sha256("\0".join(sorted(one.name for one in path.iterdir())).encode(errors="surrogateescape")).hexdigest()
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -16,7 +16,13 @@ from runner.web.view import budget
 def summary(state: State, now: float) -> dict[str, Any]:
     """One check as it is now: its settings, its state in a word, and its latest run."""
     check = state.check
-    row: dict[str, Any] = {"check": check.name, "kind": check.kind, "line": check.line, "state": word(state, now)}
+    row: dict[str, Any] = {
+        "check": check.name,
+        "kind": check.kind,
+        "line": check.line,
+        "file": check.file or None,
+        "state": word(state, now),
+    }
     row |= {"since": iso(state.since) if state.since is not None else None, "tags": list(check.tags), "alert": check.alert}
     row |= {"required": check.required, "depends_on": list(check.depends_on), "part_of": check.part_of or None}
     return row | {"latest": run(state.latest) if state.latest else None, "slos": [_slo(state, name) for name in state.slos]}

@@ -188,7 +188,7 @@ def row(state: State, file: str, now: float) -> Row:
         bars=drawing.bars(state.recent, _RECENT, now),
         phases=drawing.phase_bars(drawing.stages(seen), drawing.tints((seen,))) if seen else (),
         budgets=tuple(budget(slo, *state.slos.get(slo.name, (0, 0))) for slo in check.slos),
-        where=f"{file}:{check.line}",
+        where=check.place(file),
         runbook=check.runbook,
         runbook_href=check.runbook if urlsplit(check.runbook).scheme in {"http", "https"} else "",
         alert=check.alert,
