@@ -227,7 +227,8 @@ class Measurements:
                 self.halted_in, self.halted_step = name, self.step
             raise
         finally:
-            self.mark(name, interval.start, self.clock.monotonic() if interval.end is None else interval.end)
+            end = self.clock.monotonic() if interval.end is None else max(interval.start, interval.end)
+            self.mark(name, interval.start, end)
 
     def mark(self, name: str, start: float, end: float) -> None:
         """Adds a phase that overlaps others or was timed at socket events (`clock.monotonic()` seconds).

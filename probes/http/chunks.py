@@ -9,7 +9,6 @@ from probes.http.exchange import HEAD_CAP
 from probes.http.head import FIELDS_CAP, Head
 from probes.text import clipped
 
-STEP = 2000  # chunks that are read before the loop gets its turn
 _FREE = 16  # bytes of a chunk's first line that aren't counted: any size has as many
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*")
 
@@ -27,11 +26,11 @@ class Chunks:
         self.complete = False
         self.ended = False
 
-    def take(self, unread: bytearray) -> tuple[bytes, bool]:
-        """Removes from `unread` what can be read, and returns its content, and whether there is more: at most STEP chunks are read."""
+    def take(self, unread: bytearray) -> bytes:
+        """Removes from `unread` what can be read, and returns its content."""
         content = bytearray()
         at = 0
-        for _ in range(STEP):
+        while True:
             if self._left:
                 piece = unread[at : at + self._left]
                 content += piece
@@ -65,11 +64,8 @@ class Chunks:
                 self._left = int(found[1], 16)
                 self._beside = self._count(len(line), self._left)
                 self.complete = not self._left
-        else:
-            del unread[:at]
-            return bytes(content), not self.ended
         del unread[:at]
-        return bytes(content), False
+        return bytes(content)
 
     def _count(self, length: int, content: int) -> int:
         """The bytes beside the content with those of a line. An extension may be as long as its chunk."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from probes.wire.once import Once
 from probes.wire.stream import Stream
 
 HEAD_CAP = 64 * 1024  # bytes of a response's head, and as many beside its body
-_SLICE = 64 * 1024  # bytes after which the loop gets its turn
-_READ_COST = 512  # bytes that a read counts for beside its own: many short ones take time, too
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake begin
 Fields = tuple[tuple[str, str], ...]
 
@@ -51,7 +48,6 @@ class Exchange(ABC):
         self._head_only = method == "HEAD"
         self._bytes_before = stream.received_bytes  # of the TLS handshake and of earlier responses on this connection
         self._fields: Fields | None = None
-        self._unyielded = 0
 
     @abstractmethod
     async def feed(self, data: bytes) -> None:
@@ -136,17 +132,12 @@ class Exchange(ABC):
                 raise self.broken_off()
 
     async def _read(self, *, ending: bool = False) -> bytes:
-        """Reads from the socket. What is there at once is read without waiting, so the loop gets its turn now and then."""
-        if self._unyielded > _SLICE:
-            self._unyielded = 0
-            await asyncio.sleep(0)
         try:
             data = await self.stream.read()
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ConnectionResetError(error.errno or 104, f"the connection was reset {self.so_far()}") from error
         if not data and not ending:
             raise self.broken_off()
-        self._unyielded += len(data) + _READ_COST
         return data
 
     def broken_off(self) -> Failed:

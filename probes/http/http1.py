@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from probes.core import Failed, Measurements, PolicyRefused
 from probes.http.chunks import Chunks
 from probes.http.exchange import Connection, Exchange, OutgoingRequest
@@ -76,7 +74,7 @@ class Exchange1(Exchange):
             self.status, self.headers = self._head.status, self._head.fields  # as far as they are known
             raise
         if not self.done:
-            await self._read_body()
+            self._read_body()
 
     def _end_head(self) -> None:
         """Decides where the body ends (RFC 9112, 6.3)."""
@@ -97,23 +95,19 @@ class Exchange1(Exchange):
                 self._keep = self._keep and not codings
         self.head_done = True
 
-    async def _read_body(self) -> None:
-        more = True
-        while more:
-            if self._chunks:
-                piece, more = self._chunks.take(self._unread)
-                self.done = self._chunks.ended
-            else:
-                piece, more = bytes(self._unread[: self._left]), False
-                del self._unread[: self._left]
-                if self._left is not None:
-                    self._left -= len(piece)
-                    self.done = not self._left
-            if piece:
-                self.body_bytes += len(piece)
-                self.pieces.append(piece)
-            if more:
-                await asyncio.sleep(0)
+    def _read_body(self) -> None:
+        if self._chunks:
+            piece = self._chunks.take(self._unread)
+            self.done = self._chunks.ended
+        else:
+            piece = bytes(self._unread[: self._left])
+            del self._unread[: self._left]
+            if self._left is not None:
+                self._left -= len(piece)
+                self.done = not self._left
+        if piece:
+            self.body_bytes += len(piece)
+            self.pieces.append(piece)
 
     def behind_the_head(self) -> bytes:
         """What has come of another protocol, after CONNECT or Switching Protocols."""

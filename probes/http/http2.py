@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 
@@ -34,8 +33,6 @@ _HEADER = 9  # bytes of a frame's header
 _DATA, _HEADERS, _SETTINGS, _GOAWAY, _CONTINUATION = 0x0, 0x1, 0x4, 0x7, 0x9
 _MOST_FRAMES = 1000  # frames of one response beside its body, and as many DATA frames of few bytes
 _LEAST_DATA = 16  # bytes that further DATA frames have on average
-_SLICE = 64 * 1024  # bytes of frames after which the loop gets its turn
-_FRAME_COST = 1024  # bytes that a frame counts for beside its own: each takes some 30 microseconds
 _STATUS = re.compile(rb"[1-9]\d\d")
 _CONNECTION_HEADERS = frozenset(
     {b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
@@ -195,17 +192,11 @@ class Exchange2(Exchange):
         await self.feed(await self._read())
 
     async def feed(self, data: bytes) -> None:
-        work = 0
         try:
             for frame in self._connection.receive(data):
                 self._count(frame[3], len(frame) - _HEADER)
                 for event in self._connection.decode(frame):
                     self._apply(event)
-                work += _FRAME_COST + len(frame)
-                if work > _SLICE:
-                    work = 0
-                    await self._connection.flush()
-                    await asyncio.sleep(0)
         except Failed:
             self._connection.is_spoiled = True
             if not self.done:  # frames after a complete response don't make it wrong

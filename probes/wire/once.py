@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 
 from probes.wire.dial import begin_to_connect
+from probes.wire.pace import Pace
 
 _PIECE = 64 * 1024  # bytes that are read at once
 
@@ -39,6 +40,7 @@ class Once:
         self.asked_at = 0.0
         self.last_read_at = 0.0  # when the socket last gave bytes or its end
         self.received_bytes = 0  # that were read
+        self._pace = Pace(monotonic)
 
     def connect(self, address: str, port: int, request: bytes) -> None:
         """Begins to connect to an address; `request` is sent as soon as that has succeeded."""
@@ -119,15 +121,21 @@ class Once:
             await self._waiter
 
     async def read(self) -> bytes:
-        """Bytes, as soon as there are some; b"" at the end. Raises OSError after a reset."""
+        """Bytes, as soon as there are some; b"" at the end. Raises OSError after a reset. Its pieces are those of Stream.read."""
+        if self._pace.is_over():
+            self._pace.waits()
+            await asyncio.sleep(0)
         if not self._received and not self._ended and not self._error and self._socket:
             self._waiter = self._loop.create_future()
             self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._pace.waits()
             await self._waiter
         if not self._received and self._error:
             raise self._error
-        data, self._received = self._received, b""
+        most = self._pace.most
+        data, self._received = self._received[:most], self._received[most:]
         self.received_bytes += len(data)
+        self._pace.gives(len(data))
         return data
 
     def is_idle(self) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from probes.wire.pace import MOST, Pace
+
 READ_AHEAD = 256 * 1024  # unread bytes above which reading from the socket pauses
 
 
@@ -46,6 +48,7 @@ class Stream(asyncio.Protocol):
         self.tls: ssl.SSLObject | None = None
         self.last_read_at = 0.0  # when the socket last gave bytes or its end
         self.received_bytes = 0
+        self._pace = Pace(monotonic)
 
     # -- the socket's events
 
@@ -86,15 +89,16 @@ class Stream(asyncio.Protocol):
 
     # -- plain bytes
 
-    async def _raw_read(self) -> bytes:
+    async def _raw_read(self, most: int) -> bytes:
         while not self._received and not self._ended:
             self._waiter = asyncio.get_running_loop().create_future()
+            self._pace.waits()
             await self._waiter
         if not self._received and self._error:
             raise self._error
-        data = bytes(self._received)
-        self._received.clear()
-        if self._paused and self._transport and not self._ended:
+        data = bytes(self._received[:most])
+        del self._received[:most]
+        if self._paused and self._transport and not self._ended and len(self._received) <= READ_AHEAD:
             self._transport.resume_reading()
             self._paused = False
         return data
@@ -108,14 +112,17 @@ class Stream(asyncio.Protocol):
     # -- the probe's side
 
     async def read(self, most: int = 65536) -> bytes:
-        """At most `most` bytes, as soon as there are some; b"" at the end. Raises ConnectionResetError after a reset."""
-        if self.tls is not None:
-            return await self._tls_read(most)
-        if len(self._received) > most:
-            piece = bytes(self._received[:most])
-            del self._received[:most]
-            return piece
-        return await self._raw_read()
+        """At most `most` bytes, as soon as there are some; b"" at the end. Raises ConnectionResetError after a reset.
+
+        A reader that is busy with what it gets is given less at once, and the loop gets its turn between two pieces.
+        """
+        if self._pace.is_over():
+            self._pace.waits()
+            await asyncio.sleep(0)
+        most = min(most, self._pace.most)
+        piece = await (self._raw_read(most) if self.tls is None else self._tls_read(most))
+        self._pace.gives(len(piece))
+        return piece
 
     async def write(self, data: bytes) -> None:
         """Gives bytes to the socket. Waits only while its buffer is full."""
@@ -162,7 +169,7 @@ class Stream(asyncio.Protocol):
                 return b""
 
     async def _feed_tls(self) -> None:
-        if data := await self._raw_read():
+        if data := await self._raw_read(MOST):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()

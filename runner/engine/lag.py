@@ -15,6 +15,8 @@ PERIOD = 0.002  # seconds between two ticks: a stall of 5 ms is measured as at l
 _JITTER = 0.0015  # seconds that a timer may come late without anything being wrong; uvloop's are exact to 1 ms
 _HEAVY = 0.0005  # seconds of CPU time: below what the heartbeat notices, since light steps that follow one another keep the loop busy too
 _BUSY = 0.1  # share of a step in which it had a processor
+BURST = 0.05  # seconds of CPU time that a run may use as fast as it can
+SHARE = 0.2  # of the loop that it may use beyond them
 
 T = TypeVar("T")
 
@@ -23,11 +25,15 @@ class OwnSteps:
     """Adds up the heavy steps of one coroutine: for so long the loop was busy with this very run, such as with its bytes.
 
     A step is heavy by its CPU time. One that only waited for a processor which other processes had is the machine's.
+    Where the steps together take more than BURST and then more than SHARE of the loop, the next one waits: no server that sends
+    without end, whatever it sends, takes the loop from other runs.
     """
 
     def __init__(self, cpu: Callable[[], float] = time.thread_time, wall: Callable[[], float] = time.perf_counter) -> None:
         self._cpu, self._wall = cpu, wall
         self.seconds = 0.0
+        self._ahead = 0.0  # seconds of CPU time beyond its share of the time since its first step
+        self._since = wall()
 
     @types.coroutine
     def run(self, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
@@ -40,11 +46,15 @@ class OwnSteps:
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]  # a coroutine's result
             finally:
-                took, cpu = self._wall() - began, self._cpu() - cpu
+                ended = self._wall()
+                took, cpu = ended - began, self._cpu() - cpu
                 self.seconds += took if cpu > max(_HEAVY, _BUSY * took) else 0.0
+                self._ahead, self._since = max(0.0, self._ahead - SHARE * (ended - self._since)) + cpu, ended
             error = None
             try:
                 yield waits_for
+                if self._ahead > BURST:
+                    yield from asyncio.sleep((self._ahead - BURST) / SHARE).__await__()
             except (Exception, asyncio.CancelledError, GeneratorExit) as raised:  # noqa: BLE001 - whatever it is, it is the coroutine's
                 error = raised
 

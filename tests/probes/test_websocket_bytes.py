@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -18,12 +19,14 @@ from probes.core import Failed, Reason, Verdict
 from probes.kinds.websocket import WebSocket
 from probes.kinds.websocket.connection import FRAMES, Socket
 from probes.wire.resolver import Resolver
+from probes.wire.stream import Stream
 from probes.wire.wire import Wire
 from tests.support import servers
 from tests.support.ca import Authority
 from tests.support.context import context
 from tests.support.engine import Observer
 from tests.support.handshakes import shaking
+from tests.support.transports import Nowhere
 
 
 def _accept(request: bytes) -> bytes:
@@ -64,26 +67,18 @@ async def test_a_flood_of_frames(runs: Observer, frame: bytes, dialogue: tuple[d
         assert seen.message == "the server sent more than 10,000 frames"
 
 
-class _Flood:
-    """A stream whose bytes are all there at once: a 101, then frames without end."""
+class _Flood(Nowhere):
+    """Its bytes are all there at once: a 101, then frames."""
 
-    tls = None
-    last_read_at = 0.0
+    def __init__(self, stream: Stream, frame: bytes) -> None:
+        super().__init__()
+        self._stream, self._frame = stream, frame
+        stream.connection_made(self)
 
-    def __init__(self, frame: bytes) -> None:
-        self._next, self._frame = b"", frame
-        self.received_bytes = 0
-
-    async def read(self) -> bytes:
-        """Never waits."""
-        data, self._next = self._next, self._frame * 100_000
-        self.received_bytes += len(data)
-        return data
-
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Accepts the request."""
-        if data.startswith(b"GET"):
-            self._next = _accept(data)
+        if bytes(data).startswith(b"GET"):
+            self._stream.data_received(_accept(bytes(data)) + self._frame * 100_000)
 
 
 @pytest.mark.parametrize("frame", [b"\x89\x00", b"\x81\x00"])
@@ -98,7 +93,10 @@ async def test_a_flood_leaves_the_loop_its_turns(frame: bytes) -> None:
             turns += 1
 
     async with context() as ctx:
-        socket = Socket(ctx, _Flood(frame))  # type: ignore[arg-type]  # as much of a stream as it needs
+        ticks = itertools.count()
+        stream = Stream(lambda: next(ticks) * 0.0006)  # each piece takes 0.6 ms
+        _Flood(stream, frame)
+        socket = Socket(ctx, stream)
         await socket.open(Request(host="x", target="/"))
         running = asyncio.ensure_future(others())
         with pytest.raises(Failed, match="more than 10,000 frames"):

@@ -15,6 +15,7 @@ import dns.message
 from probes import Context, Failed, Reason
 from probes.expect.beside import beside_the_loop
 from probes.facts import IP, IP_PROTOCOL
+from probes.text import count
 from probes.wire.route import Route
 
 _CUT = dns.flags.QR | dns.flags.TC  # a response that was cut
@@ -85,18 +86,25 @@ async def over_udp(ctx: Context, question: dns.message.Message, address: str, po
     ctx.facts |= {IP: address, IP_PROTOCOL: 6 if ":" in address else 4}
     with ctx.phase("connect"):
         datagrams = await Datagrams.open(address, port, ctx.clock.monotonic)
+    query = question.to_wire()
+    number, passed_over = query[:2], 0
     try:
         with ctx.phase("request") as interval:
             while True:
-                datagrams.send(question.to_wire())
+                datagrams.send(query)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN):
                         while True:
-                            response = read_message(await datagrams.receive())
-                            # So much may be cut that the question, which it repeats, is lost. Any other is forged, or for another query.
-                            cut = response.id == question.id and response.flags & _CUT == _CUT and not response.question
+                            data = await datagrams.receive()
+                            if data[:2] != number:  # whether it can be read is of no matter
+                                passed_over += 1
+                                ctx.unfinished = f"what came belongs to another query, or is forged: {count(passed_over, 'datagram')}"
+                                continue
+                            response = read_message(data)
+                            # So much may be cut that the question, which it repeats, is lost.
+                            cut = response.flags & _CUT == _CUT and not response.question
                             if cut or question.is_response(response):
-                                interval.end = datagrams.last_read_at
+                                interval.end, ctx.unfinished = datagrams.last_read_at, ""
                                 return response
     except ConnectionRefusedError as error:
         raise ConnectionRefusedError(error.errno, f"nothing listens on UDP port {port} of {address}") from error

@@ -32,7 +32,7 @@ from probes.wire.stream import Stream
 
 CAP = 1024 * 1024  # bytes that the server may send in one run
 FRAMES = 10_000  # frames that it may send: each takes time on the loop, and a megabyte may hold half a million
-_SLICE = 512  # bytes that are read at a time, before the loop gets its turn
+_PIECE = 512  # bytes that are read at a time: as many as 256 pings
 _REJECTION_WAIT = 1.0  # seconds for a refusal's body, which may have no end; they don't count as the target's time
 _SWITCHED = 101
 _OF_THE_HANDSHAKE = (b"upgrade", b"connection", b"sec-websocket-")  # headers that mean something to wsproto
@@ -83,7 +83,10 @@ class Socket:
         if exchange.status != _SWITCHED:
             raise Rejected(exchange.status, exchange.fields(), await self._read_rejection(exchange))
         lines = [name + b": " + value for name, value in exchange.headers if name.lower().startswith(_OF_THE_HANDSHAKE)]
-        await self._take(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", exchange.behind_the_head()]))
+        switched = b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", exchange.behind_the_head()])
+        for at in range(0, len(switched), _PIECE):
+            await self._take(switched[at : at + _PIECE])
+            await asyncio.sleep(0)
         event = await self._next("before the response to the handshake")
         if not isinstance(event, AcceptConnection):
             raise Failed(Reason.PROTOCOL, f"the response to the handshake is {type(event).__name__}")
@@ -199,7 +202,7 @@ class Socket:
     async def _receive_data(self, when: str) -> None:
         """Reads data from the stream and queues its events; replies to pings."""
         try:
-            data = await self._stream.read()
+            data = await self._stream.read(_PIECE)
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ConnectionResetError(error.errno or 104, f"the connection was reset {when}") from error
         if not data:
@@ -210,16 +213,7 @@ class Socket:
         await self._take(data)
 
     async def _take(self, data: bytes) -> None:
-        try:
-            for at in range(0, len(data), _SLICE):
-                if at:
-                    await asyncio.sleep(0)
-                await self._handle(data[at : at + _SLICE])
-        except Failed as failed:
-            self._events.append(failed)
-
-    async def _handle(self, data: bytes) -> None:
-        """Queues the events of a slice of data; replies to pings."""
+        """Queues the events of data; replies to pings."""
         try:
             self._wire.receive_data(data)
             for event in self._wire.events():
@@ -230,10 +224,13 @@ class Socket:
                     await self._send_event(event.response())
                 elif not isinstance(event, Ping):
                     self._events.append(event)
+        except Failed as failed:
+            self._events.append(failed)
         except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
             self._events.extend(self._wire.events())  # what came before
             text = str(error)
-            raise Failed(Reason.PROTOCOL, f"the server's response is not a WebSocket handshake: {text[:1].lower()}{text[1:]}") from error
+            what = f"the server's response is not a WebSocket handshake: {text[:1].lower()}{text[1:]}"
+            self._events.append(Failed(Reason.PROTOCOL, what))
 
 
 def _closed(event: CloseConnection, when: str) -> Failed:

@@ -13,9 +13,10 @@ from probes.kinds.grpc.messages import judge_code
 from probes.probe import Context
 from probes.wire.proxy import Proxy
 from runner.engine.blame import blame_stall
-from runner.engine.lag import OwnSteps
+from runner.engine.lag import BURST, SHARE, OwnSteps
 from tests.support import servers
 from tests.support.lab import lab
+from tests.support.virtual import running, virtually
 
 ROWS = [
     ("silent target, calm loop", Reason.TIMEOUT, 5.0, 0.0, Verdict.FAIL),
@@ -135,7 +136,7 @@ async def test_somebody_elses_work_still_excuses() -> None:
 
 async def test_own_steps_pass_on_everything() -> None:
     """XM8: what is measured behaves as it did: results, exceptions, waits and cancellations pass through."""
-    wall, cpu = iter([0.0, 0.5, 1.0, 1.7]), iter([0.0, 0.2, 0.2, 0.204])  # the second step hardly had a processor
+    wall, cpu = iter([0.0, 0.0, 0.5, 1.0, 1.7]), iter([0.0, 0.2, 0.2, 0.204])  # the second step hardly had a processor
     own, woken = OwnSteps(lambda: next(cpu), lambda: next(wall)), asyncio.Event()
 
     async def waits() -> str:
@@ -166,3 +167,39 @@ async def test_own_steps_pass_on_everything() -> None:
     await asyncio.sleep(0)
     task.cancel()
     assert await task == "cleaned up"
+
+
+@virtually
+async def test_a_flood_has_a_fifth_of_the_loop() -> None:
+    """XM3: a run that goes on working gives the loop back between its steps: the others have four fifths of its time."""
+    loop, used = running(), 0.0
+
+    async def floods() -> None:
+        nonlocal used
+        for _ in range(2000):
+            loop.stall(0.0005)
+            used += 0.0005
+            await asyncio.sleep(0)
+
+    began = loop.time()
+    await OwnSteps(lambda: used, loop.time).run(floods())
+    assert used == pytest.approx(1.0)
+    assert loop.time() - began == pytest.approx((used - BURST) / SHARE, rel=0.02)
+
+
+@virtually
+async def test_some_work_is_not_slowed_down() -> None:
+    """A run that reads a large response in 40 ms of work, or works for a tenth of its time, never waits for its share."""
+    loop, used = running(), 0.0
+
+    async def works(times: int, pause: float) -> None:
+        nonlocal used
+        for _ in range(times):
+            loop.stall(0.001)
+            used += 0.001
+            await asyncio.sleep(pause)
+
+    for times, pause, seconds in ((40, 0.0, 0.040), (1000, 0.009, 10.0)):
+        began = loop.time()
+        await OwnSteps(lambda: used, loop.time).run(works(times, pause))
+        assert loop.time() - began == pytest.approx(seconds)
