@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -44,6 +45,14 @@ class Cache:
     async def ping(self) -> None:
         """Raises RedisError or OSError when Redis doesn't answer."""
         await self._redis.ping()
+
+    async def responds(self, seconds: float) -> bool:
+        """Whether Redis responds within so many seconds."""
+        try:
+            await asyncio.wait_for(self._redis.ping(), seconds)
+        except (RedisError, OSError):
+            return False
+        return True
 
     async def info(self) -> dict[str, Any]:
         """What the readiness route tells of Redis."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from demo._world import DEMO_PASSWORD, DEMO_USER, PROBE_USER
+from demo._world import ADMIN_USER, DEMO_PASSWORD, DEMO_USER, PREMIUM_USER, PROBE_USER, TWO_FACTOR_USER
 
 POOL = 8
 ROUNDS = 1000  # few: the stand-in's passwords guard nothing
@@ -85,10 +85,17 @@ class Database:
         self._pool: asyncpg.Pool[Any] | None = None
 
     async def open(self, probe_password: str) -> None:
-        """Connects, makes the tables afresh, and the two users that there are."""
+        """Connects, makes the tables afresh, and the users that there are."""
         self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=POOL, ssl=False, server_settings={"search_path": "app"})
         await self._pool.execute(SCHEMA)
-        for email, name, password in ((PROBE_USER, "Outrider", probe_password), (DEMO_USER, "A Traveller", DEMO_PASSWORD)):
+        others = {
+            DEMO_USER: "A Traveller",
+            PREMIUM_USER: "A Subscriber",
+            ADMIN_USER: "An Operator",
+            TWO_FACTOR_USER: "A Careful Traveller",
+        }
+        people = [(PROBE_USER, "Outrider", probe_password), *((email, name, DEMO_PASSWORD) for email, name in others.items())]
+        for email, name, password in people:
             salt = os.urandom(16)
             insert = "INSERT INTO users (email, name, salt, password) VALUES ($1, $2, $3, $4)"
             await self._pool.execute(insert, email, name, salt, _digest(password, salt))

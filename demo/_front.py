@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo._database import Gate
+from demo._interrupted import interrupted
 from demo._limits import SlidingWindow
 from demo._meter import Meter
 from demo._responses import error
@@ -22,7 +23,6 @@ HOURLY = 1000
 UNLIMITED = ("/health", "/metrics", "/docs", "/openapi.json", "/api/health")
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 NO_CSRF = ("/api/auth/token", "/api/auth/refresh", "/health", "/api/health", "/metrics", "/.well-known", "/docs", "/openapi.json")
-HALF = b'{"status": "rea'
 
 
 @dataclass
@@ -67,6 +67,9 @@ class Front:
         passage = _Passage(scope, Headers(scope=scope), line_of(scope), self._world.clock.monotonic())
 
         async def respond(message: Message) -> None:
+            if "metrics-crash" in self._world.faults and not passage.path.startswith("/metrics"):
+                await self._crash(message, passage, send)
+                return
             if message["type"] == "http.response.start":
                 passage.status = message["status"]
                 self._add_headers(MutableHeaders(scope=message), passage)
@@ -81,29 +84,21 @@ class Front:
             self._meter.active.dec()
             self._note(passage)
 
+    async def _crash(self, message: Message, passage: _Passage, send: Send) -> None:
+        """Counts the response's status as it was, and sends another one."""
+        if message["type"] == "http.response.start":
+            passage.status = message["status"]
+            now = self._world.clock.time()
+            crashed = error(now, 500, "'dict' object has no attribute '_value'", code="INTERNAL_SERVER_ERROR")
+            await send({"type": "http.response.start", "status": 500, "headers": crashed.raw_headers})
+            await send({"type": "http.response.body", "body": crashed.body})
+
     async def _take(self, passage: _Passage, receive: Receive, send: Send) -> None:
-        faults = self._world.faults
-        if "api-stall" in faults:
-            await self._world.wait_until(passage.line.gone)
-        if not self.gate.open.is_set():
-            await self._world.wait_until(self.gate.open, passage.line.gone)
-        if passage.line.gone.is_set():
+        if await interrupted(self._world, self.gate, passage.line, send):
             return
-        if self._world.closing.is_set():
-            response: Response | None = error(self._world.clock.time(), 503, "The service is shutting down")
-        elif "api-reset" in faults:
-            # Half a response, then a reset.
-            length = str(2 * len(HALF)).encode()
-            head = [(b"content-type", b"application/json"), (b"content-length", length)]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": HALF, "more_body": True})
-            await self._world.pause(0.05)  # the half gets through before the reset does
-            passage.line.reset()
-            await passage.line.gone.wait()
-            return
-        else:
-            response = await self._refusal(passage)
-        await (response or self._app)(passage.scope, receive, send)
+        closing = self._world.closing.is_set()
+        refused = error(self._world.clock.time(), 503, "The service is shutting down") if closing else await self._refusal(passage)
+        await (refused or self._app)(passage.scope, receive, send)
 
     async def _refusal(self, passage: _Passage) -> Response | None:
         """An answer that the application itself never sees; None lets the request through."""
@@ -137,7 +132,7 @@ class Front:
         if not self._world.limits or passage.path.startswith(UNLIMITED):
             return None
         client = passage.client
-        allowed = self.hourly.take(client)
+        allowed = self.hourly.take(client) and "api-throttled" not in self._world.faults
         wait = max(1, round(self.hourly.wait(client)))
         headers = {
             "X-RateLimit-Limit": str(HOURLY),

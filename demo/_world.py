@@ -13,6 +13,7 @@ VERSION = "1.4.2"
 REVISION = "4f1c9e7"
 PROBE_USER = "outrider-probe@roadtrip.example"
 DEMO_USER, DEMO_PASSWORD = "traveller@roadtrip.example", "open-trip-2026"
+PREMIUM_USER, ADMIN_USER, TWO_FACTOR_USER = "subscriber@roadtrip.example", "operator@roadtrip.example", "careful@roadtrip.example"
 MODEL = "gemini-2.0-flash"
 KEPT_REQUESTS = 100_000
 
@@ -25,6 +26,21 @@ class Delays:
     first_token: float = 6.0  # ai-slow
     token: float = 0.01  # between two pieces of a stream
     stuck: float = 0.3  # a database call that takes longer holds up the whole API, as a synchronous driver does
+    reconnect: float = 8.0  # as built: three tries to reach a database that is known to be gone
+    redis: float = 5.0  # as built: how long a call waits for a Redis that is frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The application as it is built, not as the guide intends it; and how it was started."""
+
+    debug: bool = True  # DEBUG, on by default: an uncaught error's response holds a stack trace
+    production: bool = False  # ENVIRONMENT=production: DEBUG is off, and cookies are Secure
+
+    @property
+    def traces(self) -> bool:
+        """Whether an uncaught error shows its stack trace."""
+        return self.debug and not self.production
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,7 @@ class World:
     limits: bool = True
     version: str = VERSION
     revision: str = REVISION
+    built: Built | None = None  # None: as the guide intends it
     faults: set[str] = field(default_factory=set)
     requests: deque[ReceivedRequest] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
     counts: Counter[tuple[str, str, str, str, int]] = field(default_factory=Counter)  # part, who, method, path, status

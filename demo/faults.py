@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from demo._app import Api
+from demo.built.api import BuiltApi
 from demo.servers import PostgresServer, RedisServer
 
 
 class Target(Protocol):
     """What a fault may touch: demo.standin.StandIn."""
 
-    api: Api
+    api: Api | BuiltApi
     postgres: PostgresServer
     redis: RedisServer
 
@@ -79,6 +80,12 @@ _ALL = (
     ),
     Fault("db-locked-out", "the password of the probe's database role is changed", _change_password, _restore_password),
     Fault("redis-down", "Redis is stopped", lambda s: s.redis.stop(), lambda s: s.redis.start()),
+    Fault(
+        "redis-frozen",
+        "Redis accepts connections but doesn't respond (SIGSTOP); as built, the API hangs with it",
+        lambda s: s.redis.freeze(),
+        lambda s: s.redis.thaw(),
+    ),
     Fault("redis-readonly", "Redis is a read-only replica", lambda s: s.redis.follow_a_dead_primary(), lambda s: s.redis.lead_again()),
     Fault("ai-down", "the model returns 503; the API hides it with a canned story and 200"),
     Fault("ai-slow", "the model's first token comes after 6 s"),
@@ -93,6 +100,10 @@ _ALL = (
     Fault("https-redirect", "the API returns 301 to https, whatever the forwarded header says"),
     Fault("cert-expired", "the certificate of the TLS front has expired", _show_expired, _show_good),
     Fault("cert-wrong-host", "the certificate of the TLS front names another host", _show_wrong_host, _show_good),
+    Fault("report-broken", "/health/metrics is Prometheus text in a JSON array, with status 200, as the application is built"),
+    Fault("metrics-crash", "the API counts each response with its status, and then sends 500 instead, as the application is built"),
+    Fault("api-throttled", "the API returns 429: this address has used up its 1,000 requests of the hour"),
+    Fault("address-locked", "logins from this address are refused with 423, as after five wrong passwords", off=_clear_lockout),
     Fault("login-refused", "the probe's user is refused with 401", off=_clear_lockout),
     Fault("revoke-refused", "a token can't be revoked: 400, as the application is built"),
     Fault("metrics-silent", "required metric families are declared but have no sample"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from demo._world import Built
 from demo.control import DEMO, Declined, NoDemo, control_file, faults_on, find_demo, send
 from demo.faults import FAULTS, UnknownFault
 from demo.standin import StandIn
@@ -15,6 +16,7 @@ __all__ = [
     "FAULTS",
     "TRY",
     "TRY_LOAD",
+    "Built",
     "Declined",
     "Look",
     "NoDemo",

@@ -47,7 +47,8 @@ from demo._model import Model
 from demo._partners import OPENTABLE_BASE, RECREATION_AVAILABILITY, RECREATION_BASE, OpenTable, Recreation
 from demo._process import HOST
 from demo._site import Site
-from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Delays, Secrets, World
+from demo._world import MODEL, PROBE_USER, REVISION, VERSION, Built, Delays, Secrets, World
+from demo.built.api import BuiltApi
 from demo.control import Control, Turn, announce, withdraw
 from demo.faults import fault
 from demo.servers import PostgresServer, RedisServer
@@ -65,7 +66,8 @@ class StandIn:
     caller's own, emptied at the start and left running and well at the end; without them it starts two, which takes more
     than a second. RuntimeError says which server did not start and why. `embedded` takes the packages' servers even
     where the system has some. `version` is the application's APP_VERSION, `revision` what its X-Revision says; both may be
-    changed in `world` while it runs, as a deployment does. Empty: it doesn't tell.
+    changed in `world` while it runs, as a deployment does. Empty: it doesn't tell. `built` plays the application as it is
+    built, with the responses of its real modules (demo.built); without it, as the guide intends it.
     """
 
     def __init__(
@@ -81,10 +83,11 @@ class StandIn:
         embedded: bool = False,
         version: str = VERSION,
         revision: str = REVISION,
+        built: Built | None = None,
     ) -> None:
         self._wanted = [fault(name).name for name in faults]
         made = (secrets.token_urlsafe(24) for _ in range(5))
-        self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits, version, revision)
+        self.world = World(clock or SystemClock(), Secrets(*made), delays or Delays(), limits, version, revision, built=built)
         self.postgres: PostgresServer
         self.redis: RedisServer
         self.postgres, self.redis = servers or (PostgresServer(embedded=embedded), RedisServer(embedded=embedded))
@@ -223,7 +226,11 @@ class StandIn:
 
         self._reference_site = await self._serve(Site(Starlette(routes=[Route("/generate_204", nothing), Route("/", nothing)])))
         partners = {"opentable": self.opentable_site.url + OPENTABLE_BASE, "recreation": self.recreation_site.url + RECREATION_BASE}
-        self.api = Api(self.world, database=database, cache=cache, client=self._client, ai_url=self.ai_site.url, partners=partners)
+        self.api: Api | BuiltApi
+        if self.world.built is None:
+            self.api = Api(self.world, database=database, cache=cache, client=self._client, ai_url=self.ai_site.url, partners=partners)
+        else:
+            self.api = BuiltApi(self.world, self.world.built, database=database, cache=cache, client=self._client, ai_url=self.ai_site.url)
         self.api_site = await self._serve(Site(self.api, port=self._ports[0]))
         self.tls_site = await self._serve(Site(self.api, port=self._ports[1], tls=self._tls))
         if self._control_file is not None:

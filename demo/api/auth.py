@@ -74,8 +74,8 @@ class Auth:
         email, password = form.get("username", ""), form.get("password", "")
         if not email or not password:
             raise Trouble(422, "username and password are required", code="VALIDATION_ERROR")
-        key = f"{email} {request.client.host if request.client else ''}"
-        if (wait := self.lockout.locked_for(key)) > 0:
+        key, wait = f"{email} {request.client.host if request.client else ''}", self.lockout.seconds
+        if "address-locked" in self._world.faults or (wait := self.lockout.locked_for(key)) > 0:
             raise self._locked(wait)
         user = await self._database.login(email, password)
         if user is None or ("login-refused" in self._world.faults and email == PROBE_USER):

@@ -110,6 +110,9 @@ class Health:
 
     async def report(self, _request: Request) -> Response:
         """The guide's flat report. Database and Redis are asked; of AI and partners it knows, as the real one, only that keys are set."""
+        if "report-broken" in self._world.faults:
+            text = f'# HELP app_info Application information\n# TYPE app_info gauge\napp_info{{version="{self._world.version}"}} 1\n'
+            return JSONResponse([text, 200, {"Content-Type": "text/plain; charset=utf-8"}])
         _, checks = await self._checks()
         body = {
             "db_healthy": checks["database"]["status"] == "healthy",

@@ -75,11 +75,7 @@ class Trips:
     async def directions(self, request: Request) -> Response:
         """Routes in the form of Google's Directions."""
         form = await body_of(request, DirectionsForm)
-        ends = [_place(name) for name in (form.origin, *form.waypoints, form.destination)]
-        legs = [_leg(a, b) for a, b in pairwise(ends)]
-        return JSONResponse(
-            {"routes": [{"summary": "US-101 S", "legs": legs, "warnings": [], "waypoint_order": list(range(len(form.waypoints)))}]}
-        )
+        return JSONResponse({"routes": routes_of(form)})
 
     async def story(self, request: Request) -> Response:
         """A story for a place: kept ones first, unless force_refresh; ten new ones a user and day."""
@@ -93,7 +89,7 @@ class Trips:
             return JSONResponse({**kept, "from_cache": True})
         self._count(user)
         start = self._world.clock.monotonic()
-        text = await self._ask_model(form)
+        text = await told_by_the_model(form, self._client, self._ai_url, self._world.secrets.application_key)
         seconds = self._world.clock.monotonic() - start
         self._meter.ai.labels("vertex-ai", "story").observe(seconds)
         story, canned = text or CANNED, text is None
@@ -123,21 +119,26 @@ class Trips:
         details = {"limit": STORIES_A_DAY, "retry_after": wait}
         raise Trouble(429, f"Daily limit of {STORIES_A_DAY} stories reached", details=details, headers={"Retry-After": str(wait)})
 
-    async def _ask_model(self, form: StoryForm) -> str | None:
-        """The model's text, or None when it fails in whatever way: the caller covers it up, as the real one does."""
-        prompt = (
-            f"Tell a short story about the place at {form.location.latitude}, {form.location.longitude} for {', '.join(form.interests)}"
+
+async def told_by_the_model(form: StoryForm, client: httpx.AsyncClient, url: str, key: str) -> str | None:
+    """The model's text, or None when it fails in whatever way: the caller covers it up, as the real one does."""
+    prompt = f"Tell a short story about the place at {form.location.latitude}, {form.location.longitude} for {', '.join(form.interests)}"
+    question = {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": {"maxOutputTokens": 600}}
+    try:
+        response = await client.post(
+            f"{url}/v1beta/models/{MODEL}:generateContent", json=question, headers={"x-goog-api-key": key}, timeout=60
         )
-        question = {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": {"maxOutputTokens": 600}}
-        key = {"x-goog-api-key": self._world.secrets.application_key}
-        try:
-            response = await self._client.post(
-                f"{self._ai_url}/v1beta/models/{MODEL}:generateContent", json=question, headers=key, timeout=60
-            )
-            response.raise_for_status()
-            return str(response.json()["candidates"][0]["content"]["parts"][0]["text"])
-        except (httpx.HTTPError, ValueError, LookupError):
-            return None
+        response.raise_for_status()
+        return str(response.json()["candidates"][0]["content"]["parts"][0]["text"])
+    except (httpx.HTTPError, ValueError, LookupError):
+        return None
+
+
+def routes_of(form: DirectionsForm) -> list[dict[str, Any]]:
+    """One route, in the form of Google's Directions."""
+    ends = [_place(name) for name in (form.origin, *form.waypoints, form.destination)]
+    legs = [_leg(a, b) for a, b in pairwise(ends)]
+    return [{"summary": "US-101 S", "legs": legs, "warnings": [], "waypoint_order": list(range(len(form.waypoints)))}]
 
 
 def _place(name: str) -> tuple[str, float, float]:

@@ -33,6 +33,14 @@ def _complete_fault(_: click.Context, __: click.Parameter, begun: str) -> list[s
 
 
 @click.command("demo", short_help="Run the stand-in for the Road Trip Storyteller and the runner together.")
+@click.option(
+    "--as",
+    "played_as",
+    type=click.Choice(["guide", "built"]),
+    default="guide",
+    show_default=True,
+    help="Play the application as the monitoring guide intends it, or as it is built, with its mistakes.",
+)
 @click.option("--duration", default=None, metavar="TIME", help="End after this time, such as 20s.")
 @click.option("--with", "faults", multiple=True, metavar="FAULT", shell_complete=_complete_fault, help="Switch a fault on at the start.")
 @click.option(
@@ -61,6 +69,7 @@ def command(
     turned_off: tuple[str, ...],
     pid: int | None,
     *,
+    played_as: str,
     listed: bool,
     no_limits: bool,
     embedded: bool,
@@ -83,7 +92,7 @@ def command(
     elif turned_on or turned_off:
         _switch(turned_on, turned_off, pid)
     else:
-        _show(config, _seconds(duration), faults, limits=not no_limits, embedded=embedded)
+        _show(config, _seconds(duration), faults, as_built=played_as == "built", limits=not no_limits, embedded=embedded)
 
 
 def _seconds(duration: str | None) -> float | None:
@@ -117,15 +126,15 @@ def _switch(turned_on: tuple[str, ...], turned_off: tuple[str, ...], pid: int | 
         raise click.exceptions.Exit(1) from error
 
 
-def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, limits: bool, embedded: bool) -> None:
+def _show(config: Path, seconds: float | None, faults: tuple[str, ...], *, as_built: bool, limits: bool, embedded: bool) -> None:
     import uvloop
 
-    from demo.introduction import StandIn, UnknownFault, control_file
+    from demo.introduction import Built, StandIn, UnknownFault, control_file
     from runner.config.errors import PlanError
     from runner.web.serve import CannotListenError
 
     try:
-        standin = StandIn(limits=limits, faults=faults, control=control_file(), embedded=embedded)
+        standin = StandIn(limits=limits, faults=faults, control=control_file(), embedded=embedded, built=Built() if as_built else None)
         uvloop.run(_play(standin, config, seconds))
     except (UnknownFault, PlanError, CannotListenError) as error:
         unusable(str(error))
@@ -143,6 +152,8 @@ async def _play(standin: StandIn, config: Path, seconds: float | None) -> None:
 
     stop = asyncio.Event()
     click.echo("starting the stand-in: PostgreSQL, Redis, the API, the model, two partners")
+    if standin.world.built is not None:
+        click.echo("  the API is played as it is built: api-report and plan-a-trip are down, and the messages say why")
     async with standin:
         environ = {**os.environ, **standin.environment()}
         journal = standin.folder / "journal.jsonl"

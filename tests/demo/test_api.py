@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from demo._app import Api
 from demo.standin import StandIn
 from tests.demo.conftest import login
 from tests.support.clock import FakeClock
@@ -127,6 +128,7 @@ async def test_the_eleventh_story_of_a_day_is_429(
 ) -> None:
     """Ten fresh stories a user and UTC day, then 429 until midnight."""
     for _ in range(9):
+        assert isinstance(standin.api, Api)
         standin.api.trips.stories.take(standin.environment()["PROBE_USER"])
     assert (await api.post("/api/stories/generate", json=STORY, headers=bearer)).status_code == 200
     refused = await api.post("/api/stories/generate", json=STORY, headers=bearer)

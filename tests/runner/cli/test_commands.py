@@ -356,6 +356,7 @@ async def test_a_person_reads_words_and_a_program_json(tmp_path: Path) -> None:
     [
         (("-v",), 0, "outrider "),
         (("demo", "--fault", "db-dwon"), 2, "there is no fault db-dwon; the faults are api-500"),
+        (("demo", "--as", "written"), 2, "'written' is not one of 'guide', 'built'"),
         (("demo", "--fault", "all"), 2, "there is no fault all"),
         (("demo", "--off", "all"), 1, "no demo is running"),
         (("demo", "--faults"), 0, "   db-down          PostgreSQL is stopped"),
