@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import random
 import resource
 import time
 import zlib
@@ -23,6 +24,7 @@ from judge.redact import Redactor
 from loadtests.order import Order, SloOrder, UserTask
 from loadtests.record import Ended, Record
 from probes.core import SHORTAGES, Failed, PolicyRefused, Reason
+from probes.expect.generated import Values
 from probes.http.message import Request, Response
 from probes.journeys.play import Moves, Play, Sending
 from probes.target import Target
@@ -75,6 +77,7 @@ class UserSimulator:
         self.record = Record()
         self.begin = 0.0
         self.token = ""
+        self._rng = random.SystemRandom()  # for uuids: those of two workers must differ
         self.in_flight = 0
         self._deadlines: dict[Any, float] = {}
 
@@ -156,7 +159,9 @@ class UserSimulator:
         if task.signed_in and self.token:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
         variants = task.variants
-        return Play(variants[variant % len(variants)], locate=lambda path: self._base + path, headers=headers, conceal=secrets.append)
+        values = Values(time.time(), self._rng)
+        steps = variants[variant % len(variants)]
+        return Play(steps, locate=lambda path: self._base + path, values=values, headers=headers, conceal=secrets.append)
 
     def _first_message(self, name: str, failed: Failed, secrets: list[str]) -> str:
         """What went wrong, without the file's secrets and what this user has captured. Only the first message is kept.
@@ -169,10 +174,16 @@ class UserSimulator:
         return Redactor([*secrets, self.token], self._known).text(failed.message)
 
     def _send_steps(self, name: str, moves: Moves, user: _UserState, due: float) -> None:
-        """Sends what a play yields. The first request's time counts from when the user was due, each other's from the end before it."""
+        """Sends what a play yields. The first request's time counts from when the user was due, each other's from the end before it.
+
+        The time that a step waits by itself is in no request's.
+        """
         intended = due
         sending = next(moves, None)
         while sending is not None:
+            if sending.wait:
+                gevent.sleep(sending.wait)
+                intended += sending.wait
             sending, intended = self._send_step(name, sending, moves, user, intended)
 
     def _send_step(self, name: str, sending: Sending, moves: Moves, user: _UserState, intended: float) -> tuple[Sending | None, float]:

@@ -204,7 +204,7 @@ def _held(slos: Sequence[SloOrder], steps: Sequence[str]) -> tuple[SloOrder, ...
 
 def requests_of(tasks: Mapping[str, UserTask]) -> dict[str, int]:
     """How many requests each task sends at most."""
-    return {name: len(task.steps) for name, task in tasks.items()}
+    return {name: sum(step.most_requests for step in task.steps) for name, task in tasks.items()}
 
 
 def asks_of(tasks: Mapping[str, UserTask]) -> Iterator[tuple[str, str, str]]:

@@ -186,12 +186,15 @@ class Interval:
 class Ask:
     """A request that a run may send. It is checked against the target's allow list when checks.yaml is read.
 
-    `where` is the position of its setting within the kind's settings, e.g. ("steps", 3).
+    `where` is the position of its setting within the kind's settings, e.g. ("steps", 3). `target` is the name of the target that it
+    goes to, where that isn't the check's own. Of one that isn't `known` the path comes from a response.
     """
 
     method: str
     url: str
     where: tuple[str | int, ...] = ()
+    target: str = ""
+    known: bool = True
 
 
 class Measurements:

@@ -82,6 +82,10 @@ class Probe(BaseModel, ABC):
         """The target under `targets:` that it asks; None for an address of its own."""
         return None
 
+    def further_targets(self) -> tuple[Target, ...]:
+        """The targets that it asks beside `goes_to`."""
+        return ()
+
     def step_names(self) -> tuple[str, ...]:
         """The steps whose seconds it notes as facts `step.<name>`: an SLO may measure one."""
         return ()

@@ -203,6 +203,12 @@ class Target(BaseModel):
             return f"target {self.name} doesn't allow {method} {loose}, which is what some servers read in {path}"
         return None
 
+    def refusal_of_all(self, method: str) -> str | None:
+        """Why no request by this method may be sent, whatever its path; None where one may."""
+        if method in FREE_METHODS or any(rule.method == method for rule in self.allow):
+            return None
+        return f"target {self.name} doesn't allow any {method}"
+
 
 def _by_name(value: Any, info: ValidationInfo) -> Any:
     """Replaces a target's name by the Target of the plan that is being read (validation context `targets`)."""

@@ -1,7 +1,12 @@
-"""`{{token}}`: values that a journey captured, put into its next requests. Pure."""
+"""`{{token}}`: values that a journey captured or generates, put into its requests and expectations. Pure.
+
+`{{uuid}}`, `{{uuid order}}`, `{{now}}`, `{{in 7d}}` and `{{ago 1h date}}` are generated, once a run: see probes.expect.generated.
+`{{'{{'}}` is a literal `{{`.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,8 +17,22 @@ from pydantic import BaseModel, SecretStr
 from probes.core import Failed, Reason
 from probes.fields import TextSetting
 
-_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+FORMS = ("date", "time", "unix", "unix_ms")  # of a generated moment, beside ISO 8601
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_MOMENT = r"(?:now|(?:in|ago) (?:[0-9]+(?:ms|s|m|h|d|w))+)"
+_LITERAL = "'{{'"
+_VARIABLE = re.compile(rf"\{{\{{\s*(uuid {_NAME}|{_MOMENT}(?: (?:{'|'.join(FORMS)}))?|{_NAME}|{_LITERAL})\s*\}}\}}")
+_MADE = re.compile(rf"uuid(?: {_NAME})?|{_MOMENT}(?: (?:{'|'.join(FORMS)}))?")
 _OPENING = re.compile(r"\{\{.{0,20}")
+
+
+def is_generated(name: str) -> bool:
+    """Whether a variable has a value without any step that captures it. A step may capture one by the same name all the same."""
+    return _MADE.fullmatch(name) is not None
+
+
+def _named(text: str) -> Iterator[str]:
+    return (name for name in _VARIABLE.findall(text) if name != _LITERAL)
 
 
 def variables(value: Any) -> Iterator[str]:
@@ -24,7 +43,7 @@ def variables(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield from variables(value.get_secret_value())
     elif isinstance(value, str):
-        yield from _VARIABLE.findall(value)
+        yield from _named(value)
         if stray := _OPENING.search(_VARIABLE.sub("", value)):
             raise ValueError(f"{stray.group()} is no variable; write a name, such as {{{{token}}}}")
     elif isinstance(value, Mapping):
@@ -42,7 +61,7 @@ def expected_variables(value: Any) -> Iterator[str]:
     Raises ValueError for a variable in a regular expression or a JSONPath: those are compiled as the configuration is read.
     """
     if isinstance(value, str | SecretStr):
-        yield from _VARIABLE.findall(value if isinstance(value, str) else value.get_secret_value())
+        yield from _named(value if isinstance(value, str) else value.get_secret_value())
     elif isinstance(value, TextSetting):
         if found := _VARIABLE.search(value.text):
             raise ValueError(f"{found[0]} can't be filled in within {value.text}; write it into text, or into the value that is expected")
@@ -67,7 +86,7 @@ def refuse_variables(value: Any) -> Any:
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """The text with its variables filled in."""
-    return _VARIABLE.sub(lambda found: as_text(values[found[1]]), text)
+    return _VARIABLE.sub(lambda found: "{{" if found[1] == _LITERAL else as_text(values[found[1]]), text)
 
 
 def fill_path(path: str, values: Mapping[str, Any]) -> str:
@@ -77,6 +96,8 @@ def fill_path(path: str, values: Mapping[str, Any]) -> str:
     """
 
     def segment(variable: re.Match[str]) -> str:
+        if variable[1] == _LITERAL:
+            return "%7B%7B"
         text = as_text(values[variable[1]])
         if text.strip(".") == "":
             raise Failed(Reason.SCHEMA, f"{text!r} as {{{{{variable[1]}}}}} is not allowed in a path")
@@ -89,7 +110,7 @@ def fill_json(value: Any, values: Mapping[str, Any]) -> Any:
     """A JSON value with the variables in its texts filled in; a text that is one variable becomes the value itself, with its type."""
     if isinstance(value, str):
         whole = _VARIABLE.fullmatch(value)
-        return values[whole[1]] if whole else fill(value, values)
+        return values[whole[1]] if whole and whole[1] != _LITERAL else fill(value, values)
     if isinstance(value, list):
         return [fill_json(each, values) for each in value]
     if isinstance(value, dict):
@@ -97,8 +118,16 @@ def fill_json(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
+def whole_variable(text: str) -> str:
+    """The name of the variable that a text consists of; "" for any other text."""
+    found = _VARIABLE.fullmatch(text)
+    return found[1] if found and found[1] != _LITERAL else ""
+
+
 def as_text(value: Any) -> str:
-    """A captured JSON value as a text: true and 5, not True and 5.0."""
+    """A captured JSON value as a text: true and 5, not True and 5.0; arrays and objects as JSON."""
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

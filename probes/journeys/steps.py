@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
-from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from probes.core import Failed, Reason
-from probes.expect.assertions import Expect, document
-from probes.expect.json_path import JsonPath
-from probes.expect.patterns import Pattern, shown, whole_characters
-from probes.expect.template import fill, fill_json, fill_path, refuse_variables, variables
-from probes.fields import Headers, Secret
+from probes.expect.assertions import Expect
+from probes.expect.template import as_text, fill, fill_json, fill_path, is_generated, refuse_variables, variables, whole_variable
+from probes.fields import Duration, Headers, Secret, between
 from probes.http.message import Response
+from probes.journeys.bodies import Fields, PartField, form_text, multipart
+from probes.journeys.capture import CaptureField
+from probes.target import TargetRef
 from probes.text import did_you_mean
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
@@ -27,52 +27,8 @@ _LOGIN_PATH = re.compile(r"(log|sign)[-_]?(in|on)|authenticat|/token/?(\?|$)|/se
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WORD = re.compile(r"[A-Za-z_]+")
 _NO_LOGIN_THERE = frozenset({404, 405, 408, 421, 425})  # no login was tried: the route is gone, or the request wasn't read
+MOST_REDIRECTS = 20
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"  # a step's name becomes a metric's label and a part of a fact's name
-
-
-class Capture(BaseModel):
-    """Where a value is taken from a response: a JSONPath, a header, a regular expression, or one in a header."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    json_: JsonPath | None = Field(default=None, alias="json", description="A JSONPath; the first value that it selects is captured.")
-    header: str | None = Field(default=None, description="The name of a header; its value is captured.")
-    regex: Pattern | None = Field(
-        default=None, description="A regular expression (RE2) for the body or the header; its first group is captured."
-    )
-    secret: bool = Field(default=True, description="Whether the value is a secret that no output may show.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.json_ is None and self.header is None and self.regex is None:
-            raise ValueError("write a JSONPath, or header: or regex:")
-        if self.json_ is not None and (self.header is not None or self.regex is not None):
-            raise ValueError("json goes with neither header nor regex")
-        return self
-
-    def take(self, name: str, response: Response) -> Any:
-        """The captured value. Raises Failed(schema) where the response has none, and Failed(body) where it is not JSON."""
-        if self.json_ is not None:
-            found = self.json_.find(document(response))
-            if not found or found[0] is None or isinstance(found[0], dict | list):
-                raise Failed(Reason.SCHEMA, f"{self.json_} is {shown(found[0]) if found else 'absent'}; nothing to capture as {name}")
-            return whole_characters(found[0]) if isinstance(found[0], str) else found[0]
-        text = response.text() if self.header is None else response.header(self.header)
-        where = "the body" if self.header is None else f"header {self.header}"
-        if text is None:
-            raise Failed(Reason.SCHEMA, f"{where} is absent; nothing to capture as {name}")
-        if self.regex is None:
-            return text
-        if not (match := self.regex.search(text)):
-            raise Failed(Reason.SCHEMA, f"nothing in {where} matches {self.regex}; nothing to capture as {name}")
-        return match.group(1 if match.re.groups else 0)
-
-
-def _path_alone(value: Any) -> Any:
-    return {"json": value} if isinstance(value, str) else value
-
-
-CaptureField = Annotated[Capture, BeforeValidator(_path_alone, json_schema_input_type=str | Capture)]
 
 
 class Step(BaseModel):
@@ -88,12 +44,28 @@ class Step(BaseModel):
     delete: str | None = Field(default=None, description="The path of a DELETE.")
     head: str | None = Field(default=None, description="The path of a HEAD.")
     options: str | None = Field(default=None, description="The path of an OPTIONS.")
-    query: dict[str, Secret] = Field(default={}, description="The query to add to the path.")
+    target: TargetRef | None = Field(
+        default=None, description="A name under targets: that this step asks instead of the journey's; it gets that target's headers."
+    )
+    query: Fields = Field(default={}, description="The query to add to the path; a list sends its name several times.")
     headers: Headers = Field(default={}, description="Headers to send in addition to the journey's.")
-    form: dict[str, Secret] | None = Field(default=None, description="The body, as fields of an HTML form.")
+    form: Fields | None = Field(default=None, description="The body, as fields of an HTML form; a list sends its name several times.")
+    multipart: dict[str, PartField] | None = Field(
+        default=None, description="The body, as multipart/form-data: by name a text, or {content, filename, type}."
+    )
     json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
     body: Secret | None = Field(default=None, description="The body, sent exactly as written.")
+    redirects: int = Field(
+        default=0, ge=0, le=MOST_REDIRECTS, description="The most redirects to follow; with 0 a redirect is judged like any response."
+    )
     expect: Expect = Field(default=Expect(), description="Conditions for the response; without it any status from 200 to 299 passes.")
+    until: Expect | None = Field(
+        default=None, description="Conditions that the response meets at last: until then the step is sent again, at most `times` times."
+    )
+    times: int = Field(default=10, ge=2, le=100, description="The most requests of a step with until.")
+    wait: Annotated[Duration, between("10ms", "10m")] | None = Field(
+        default=None, description="The time before the request; with until, the time between two of its requests (1s by default)."
+    )
     capture: dict[str, CaptureField] = Field(
         default={}, description="Values to take from the response, by name, for {{name}} in later steps."
     )
@@ -108,10 +80,14 @@ class Step(BaseModel):
         paths = [name for name in METHODS if getattr(self, name) is not None]
         if len(paths) != 1:
             raise ValueError(f"write one of {', '.join(METHODS)} with the path")
-        if not self.path.startswith("/"):
-            raise ValueError(f"{paths[0]} takes a path; it begins with /")
-        if sum(given is not None for given in (self.form, self.json_, self.body)) > 1:
-            raise ValueError("give one of form, json and body")
+        if not (self.path.startswith("/") or self.leads_anywhere):
+            raise ValueError(f"{paths[0]} takes a path; it begins with /, or it is one captured address, such as {{{{next}}}}")
+        if sum(given is not None for given in (self.form, self.json_, self.body, self.multipart)) > 1:
+            raise ValueError("give one of form, json, body and multipart")
+        if self.until is None and "times" in self.model_fields_set:
+            raise ValueError("times goes with until")
+        if self.until is not None and self.logs_in:
+            raise ValueError("a login isn't repeated: leave until out, or write login: false if it is none")
         for name in self.capture:
             if not name.isidentifier():
                 raise ValueError(f"{name} is no name for a captured value; use letters, digits and _")
@@ -130,6 +106,32 @@ class Step(BaseModel):
         written: str = getattr(self, self.method.lower())
         return written
 
+    @cached_property
+    def leads_anywhere(self) -> bool:
+        """Whether its path is one variable: a captured address, which only the run's permit can judge."""
+        name = whole_variable(self.path)
+        return bool(name) and not is_generated(name)
+
+    @property
+    def most_requests(self) -> int:
+        """How often it is sent at most, without redirects."""
+        return self.times if self.until is not None else 1
+
+    @property
+    def wait_before(self) -> float:
+        """Seconds before its first request."""
+        return self.wait or 0.0 if self.until is None else 0.0
+
+    @property
+    def wait_between(self) -> float:
+        """Seconds between two requests of a step with `until`."""
+        return self.wait or 1.0
+
+    @property
+    def longest(self) -> float:
+        """The most seconds that it waits by itself, beside its requests."""
+        return self.wait_before + (self.most_requests - 1) * self.wait_between
+
     @property
     def logs_in(self) -> bool:
         """Whether this step is a login: as it is written, else as it looks."""
@@ -141,7 +143,7 @@ class Step(BaseModel):
         if self.method not in ("POST", "PUT", "PATCH"):
             return False
         raw = _WORD.findall(self.body.get_secret_value()) if self.body is not None else ()
-        names = [*(self.form or {}), *_member_names(self.json_), *self.query, *raw]
+        names = [*(self.form or {}), *(self.multipart or {}), *_member_names(self.json_), *self.query, *raw]
         takes_first_response = bool(self.capture) and not self.uses() and self.method != "PATCH"
         return takes_first_response or any(map(_CREDENTIAL.search, names)) or _LOGIN_PATH.search(self.path.lower()) is not None
 
@@ -152,15 +154,27 @@ class Step(BaseModel):
 
     def uses(self) -> frozenset[str]:
         """The variables of the request and of what is expected. Raises ValueError for a `{{` in the request that begins no variable."""
-        request = [self.path, self.query, self.headers, self.form or {}, self.json_, self.body or ""]
-        return frozenset(variables(request)) | self.expect.variables
+        parts = [text for part in (self.multipart or {}).values() for text in (part.content, part.filename)]
+        request = [self.path, self.query, self.headers, self.form or {}, self.json_, self.body or "", parts]
+        return frozenset(variables(request)) | self.expect.variables | (self.until.variables if self.until else frozenset())
+
+    def needs(self) -> frozenset[str]:
+        """The variables that a step before must capture."""
+        return frozenset(name for name in self.uses() if not is_generated(name))
 
     def filled_path(self, values: Mapping[str, Any]) -> str:
-        """Path and query with the variables filled in and escaped."""
-        path = fill_path(self.path, values)
+        """Path and query with the variables filled in and escaped; of a captured address, that address as it is.
+
+        Raises Failed(schema) for a value that can't stand in a path, and Failed(redirect) for what is no address.
+        """
+        name = whole_variable(self.path) if self.leads_anywhere else ""
+        path = as_text(values[name]) if name else fill_path(self.path, values)
+        if name and (not path or _CONTROL.search(path) or " " in path):
+            raise Failed(Reason.REDIRECT, f"the captured {name} is no address")
         if not self.query:
             return path
-        return f"{path}{'&' if '?' in path else '?'}{urlencode(_revealed(self.query, values))}"
+        path, hash_, fragment = path.partition("#")
+        return f"{path}{'&' if '?' in path else '?'}{form_text(self.query, values)}{hash_}{fragment}"
 
     def filled_headers(self, values: Mapping[str, Any]) -> dict[str, str]:
         """The headers with the variables filled in. Raises Failed(body) for a captured value that can't be sent in a header."""
@@ -172,7 +186,9 @@ class Step(BaseModel):
     def filled_body(self, values: Mapping[str, Any]) -> tuple[str, bytes | None]:
         """Content type and body with the variables filled in; "" and None for a request without a body."""
         if self.form is not None:
-            return _FORM_TYPE, urlencode(_revealed(self.form, values)).encode()
+            return _FORM_TYPE, form_text(self.form, values).encode()
+        if self.multipart is not None:
+            return multipart(self.multipart, values)
         if self.json_ is not None:
             return _JSON_TYPE, json.dumps(fill_json(self.json_, values)).encode()
         return "", fill(self.body.get_secret_value(), values).encode() if self.body is not None else None
@@ -200,6 +216,6 @@ def check_steps(steps: Sequence[Step]) -> None:
         raise ValueError(f"two steps are named {twice[0]}")
     known: list[str] = []
     for number, step in sorted(enumerate(steps, 1), key=lambda each: each[1].always):  # those that are always run last
-        for unknown in sorted(step.uses() - set(known)):
+        for unknown in sorted(step.needs() - set(known)):
             raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{did_you_mean(unknown, known)}")
         known += step.capture

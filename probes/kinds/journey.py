@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, fact_family, keyed_family
-from probes.expect.beside import beside_the_loop
-from probes.facts import step as step_fact
-from probes.http.probe import HttpProbe, HttpSession, http_families
-from probes.journeys.play import Moves, Play, following
+from probes.expect.generated import Values
+from probes.http.probe import HttpProbe, http_families
+from probes.journeys.play import Play
+from probes.journeys.player import Player
 from probes.journeys.script import Script
 from probes.journeys.steps import Step, check_steps
-from probes.target import FREE_METHODS
-from probes.text import count, latency, moment, setting
+from probes.target import FREE_METHODS, Target
+from probes.text import count, latency, setting
 
 CLEANUP = 5.0  # seconds for the steps with `always`, after the verdict
 
@@ -72,18 +71,33 @@ class Journey(HttpProbe):
         check_steps(self.steps)
         if self.path:
             raise ValueError("a journey has no path of its own; each step has one")
-        if self.url is not None and (step := next((s for s in self.steps if s.method not in FREE_METHODS), None)):
+        if self.url is not None and (step := next((s for s in self.steps if s.method not in FREE_METHODS and not s.target), None)):
             raise ValueError(f"step {step.name}: {step.method} goes to a target that allows it, not to a url of the check's own")
         return self
 
     def asks(self) -> tuple[Ask, ...]:
-        return tuple(Ask(step.method, self.location(step.path), ("steps", index)) for index, step in enumerate(self.steps))
+        """Each step's request, as often as it is sent at most."""
+        found: list[Ask] = []
+        for index, step in enumerate(self.steps):
+            path = "/" if step.leads_anywhere else step.path
+            url = step.target.url.rstrip("/") + path if step.target else self.location(path)
+            name = step.target.name if step.target else ""
+            found += [Ask(step.method, url, ("steps", index), name, known=not step.leads_anywhere)] * step.most_requests
+        return tuple(found)
+
+    def further_targets(self) -> tuple[Target, ...]:
+        return tuple({step.target.name: step.target for step in self.steps if step.target}.values())
 
     def step_names(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps)
 
     def script(self) -> Script:
-        return Script(self.steps, self.headers, self.route)
+        differs = {
+            "asks a target of a step's own": any(step.target for step in self.steps),
+            "goes to a captured address": any(step.leads_anywhere for step in self.steps),
+            "follows redirects": any(step.redirects for step in self.steps),
+        }
+        return Script(self.steps, self.headers, self.route, tuple(text for text, so in differs.items() if so))
 
     def cleanup_seconds(self) -> float:
         return CLEANUP if any(step.always for step in self.steps) else 0.0
@@ -93,47 +107,26 @@ class Journey(HttpProbe):
         return False
 
     async def run(self, ctx: Context) -> Result:
-        for step in self.steps:
-            if step.logs_in:
-                await ctx.ledger.held(self._lock(step))
-        play = Play(self.steps, locate=self.location, headers=self.base_headers(), conceal=ctx.conceal)
+        values = Values(ctx.clock.time(), ctx.rng)
+        play = Play(self.steps, locate=self.location, values=values, headers=self.base_headers(), conceal=ctx.conceal)
         left, failure = "", None
         async with self.session() as session:
+            player = Player(play, session, self.lockout)
+            await player.look_at_lock(ctx, self.steps)
             try:
-                await self._play(ctx, session, play.steps())
+                await player.send(ctx, play.steps())
             except Failed as failed:
                 failure = failed
             finally:
                 ctx.decided = ctx.clock.monotonic()
                 if self.cleanup_seconds():
-                    left = await self._clean_up(ctx, session, play)
+                    left = await self._clean_up(ctx, player)
         if failure:
             raise Failed(failure.reason, failure.message + left) from failure
         taken = [play.seconds[step.name] for step in self.steps if not step.always]
         return Result.passed(f"{count(len(taken), 'step')} in {latency(sum(taken))}{left}")
 
-    async def _play(self, ctx: Context, session: HttpSession, moves: Moves) -> None:
-        """Sends each request of the journey and returns its response to it, until its end."""
-        sending = next(moves, None)
-        while sending is not None:
-            step = sending.step
-            ctx.step = step.name
-            try:
-                response = await session.send(ctx, sending.request)
-            except Failed as failed:
-                moves.throw(failed)  # raises Failed with the step's name
-                raise
-            ctx.facts[step_fact(step.name)] = response.seconds
-            try:
-                sending = await beside_the_loop(response.body, following, moves, response)
-            except Failed as failed:
-                if step.refused(response, failed):
-                    until = moment(ctx.clock.time() + self.lockout)
-                    await ctx.ledger.hold(self._lock(step), self.lockout, f"its login was refused ({response.status})")
-                    raise Failed(failed.reason, f"{failed.message}; no login is tried until {until}") from failed
-                raise
-
-    async def _clean_up(self, ctx: Context, session: HttpSession, play: Play) -> str:
+    async def _clean_up(self, ctx: Context, player: Player) -> str:
         """Plays the steps with `always` within CLEANUP seconds, and notes how that went. The verdict stays.
 
         Returns what to add to the run's message: "" where nothing failed.
@@ -142,9 +135,9 @@ class Journey(HttpProbe):
         failures = []
         try:
             async with asyncio.timeout(CLEANUP):
-                for moves in play.cleanups():
+                for moves in player.play.cleanups():
                     try:
-                        await self._play(side, session, moves)
+                        await player.send(side, moves)
                     except (Failed, PolicyRefused, QuotaRefused, OSError, ssl.SSLError) as error:
                         failures.append(str(error))
         except TimeoutError:
@@ -154,8 +147,3 @@ class Journey(HttpProbe):
             ctx.facts["cleanup_failures"] = int(bool(failures))
             ctx.evidence["cleanup"] = "; ".join(failures) or ("cleaned up" if side.step else "nothing to clean up")
         return f"; its clean-up failed: {'; '.join(failures)}" if failures else ""
-
-    def _lock(self, step: Step) -> str:
-        """The key of the hold after a refused login: its address, since an application locks the account and the sender's address."""
-        scheme, host, path, *_ = urlsplit(self.location(step.path))
-        return f"login {urlunsplit((scheme, host.rpartition('@')[2], path, '', ''))}"

@@ -194,17 +194,19 @@ class _CheckBuilder:
 
     def judge_asks(self, probe: Probe) -> None:
         """Holds what it may send against its target's rules. A check with a url of its own sends its kind's request and nothing else."""
-        target = probe.goes_to()
-        if target is None:
-            return
+        reported = set()
         for ask in probe.asks():
+            target = self.context.targets.use(ask.target) if ask.target else probe.goes_to()
+            if target is None or ask.where in reported:
+                continue
             try:
                 if self.context.source.dry and UNFILLED in plain_path(ask.url):
                     continue
-                refused = target.refusal(ask.method, ask.url)
+                refused = target.refusal(ask.method, ask.url) if ask.known else target.refusal_of_all(ask.method)
             except ValueError:
                 refused = "is no address that can be asked"
             if refused:
+                reported.add(ask.where)
                 at = self.context.targets.at(target.name)
                 self.report(ask.where, f"{refused} ({at.named(self.context.reading.file.name)}:{at.line})")
 
@@ -232,24 +234,30 @@ class _CheckBuilder:
         own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
         parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
         settings = (data, keys.confirm) if keys.confirm else data
-        fingerprint = _fingerprint(check, parts, schedule[0], settings, target)
+        fingerprint = _fingerprint(check, parts, schedule[0], settings, target, probe.further_targets())
         return Planned(check, probe, schedule[0], self.timeout, fingerprint, target, parts, keys.confirm)
 
 
-def _fingerprint(check: Check, parts: tuple[Check, ...], schedule: Every | Cron, settings: Any, target: Target | None) -> str:
+def _fingerprint(
+    check: Check, parts: tuple[Check, ...], schedule: Every | Cron, settings: Any, target: Target | None, further: tuple[Target, ...]
+) -> str:
     """Changes with whatever the check's running depends on, a secret too, and not with the place where it stands."""
     about: dict[str, Any] = {
         "check": asdict(replace(check, line=0, file="")),
         "parts": [asdict(replace(part, line=0, file="")) for part in parts],
         "schedule": repr(schedule),
         "settings": settings,
-        "target": None,
+        "target": _about(target) if target else None,
     }
-    if target:
-        about["target"] = {
-            "url": target.url,
-            "headers": {name: value.get_secret_value() for name, value in target.headers.items()},
-            "revision": str(target.revision),
-            "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
-        }
+    if further:
+        about["further"] = [_about(each) for each in further]
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _about(target: Target) -> dict[str, Any]:
+    return {
+        "url": target.url,
+        "headers": {name: value.get_secret_value() for name, value in target.headers.items()},
+        "revision": str(target.revision),
+        "rules": [str(target.limit), [str(r) for r in target.allow], [str(r) for r in target.deny]],
+    }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from probes.fields import Rate
 from probes.target import Target, origin
 from probes.text import setting
 from runner.config.plan import Plan, Planned
@@ -44,9 +45,9 @@ def limits(plan: Plan) -> tuple[Demand, ...]:
         if target.limit is None:
             continue
         window = target.limit.window
-        checks = [one for one in plan.checks if one.target is not None and one.target.name == name]
-        asks = sum(_asks(one, window) for one in checks)
-        hint = _hint(checks, window, target.limit.amount, asks) if asks > target.limit.amount else ""
+        checks = [one for one in plan.checks if one.target is not None and _in_a_run(one, target)]
+        asks = sum(_asks(one, target, window) for one in checks)
+        hint = _hint(checks, target, target.limit, asks) if asks > target.limit.amount else ""
         found.append(Demand(name, asks, target.limit.amount, window, hint))
     return tuple(found)
 
@@ -76,24 +77,27 @@ def in_shares(plan: Plan, mine: Sequence[Planned], runners: int) -> Plan:
 
 def _asks_of(planned: Planned, target: Target) -> int:
     """The most requests of a check to a target in one window of its limit: a check with an address of its own may ask it, too."""
-    if planned.target:
-        asks = len(planned.probe.asks()) if planned.target.name == target.name else 0
-    else:
-        asks = sum(origin(ask.url) == origin(target.url) for ask in planned.probe.asks())
-    interval = planned.check.interval
+    asks, interval = _in_a_run(planned, target), planned.check.interval
     return asks * math.ceil(target.limit.window / interval) if target.limit and interval else asks
 
 
-def _asks(planned: Planned, window: float, interval: float | None = None) -> int:
+def _in_a_run(planned: Planned, target: Target) -> int:
+    """The most requests to a target in one run."""
+    own = planned.target.name if planned.target else ""
+    names = ((ask, ask.target or own) for ask in planned.probe.asks())
+    return sum(name == target.name if name else origin(ask.url) == origin(target.url) for ask, name in names)
+
+
+def _asks(planned: Planned, target: Target, window: float, interval: float | None = None) -> int:
     """The most requests in any window: what runs every 15s can run 240 times in an hour."""
-    return len(planned.probe.asks()) * math.ceil(window / (interval or planned.check.interval))
+    return _in_a_run(planned, target) * math.ceil(window / (interval or planned.check.interval))
 
 
-def _hint(checks: list[Planned], window: float, limit: float, asks: int) -> str:
+def _hint(checks: list[Planned], target: Target, limit: Rate, asks: int) -> str:
     """The check that asks most, and the interval at which all would fit."""
-    most = max(checks, key=lambda one: _asks(one, window))
-    others = asks - _asks(most, window)
+    most = max(checks, key=lambda one: _asks(one, target, limit.window))
+    others = asks - _asks(most, target, limit.window)
     for seconds in _ROUND:
-        if seconds > most.check.interval and others + _asks(most, window, seconds) <= limit:
+        if seconds > most.check.interval and others + _asks(most, target, limit.window, seconds) <= limit.amount:
             return f"raise the interval of checks.{most.check.name} to {setting(seconds)}"
     return f"raise the intervals of {', '.join(f'checks.{one.check.name}' for one in checks)}"

@@ -100,5 +100,8 @@ def _of_entry(key: str, item: Any, filled_in: Collection[str]) -> Iterator[str]:
         yield from of_url(item)
         if _PASSWORD.search(key):  # a text by the name of `token` may be a JSONPath: its value is known by its source
             yield item
+    elif isinstance(item, list | tuple):
+        for each in item:
+            yield from _of_entry(key, each, filled_in)
     else:
         yield from of_settings(item, filled_in)

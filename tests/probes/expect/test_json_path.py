@@ -18,7 +18,7 @@ from probes.expect.assertions import Expect
 from probes.expect.beside import LARGE, beside_the_loop
 from probes.expect.json_path import MOST_VISITED, JsonPath
 from probes.http.message import MOST_CONTAINERS, Response
-from probes.journeys.steps import Capture
+from probes.journeys.capture import Capture
 from probes.kinds.health_metrics import HealthMetrics
 from probes.kinds.http import Http
 from probes.target import Revision

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from typing import Any
 
 import pytest
 
 from probes.core import Failed, Reason
+from probes.expect.generated import Values
 from probes.http.message import Response
 from probes.journeys.play import Play
 from probes.journeys.steps import Step
@@ -28,13 +30,16 @@ def played(play: Play, *bodies: Any, seconds: float = 0.1) -> list[tuple[str, st
 def play(*steps: dict[str, Any], concealed: list[str] | None = None) -> Play:
     """A play of these steps at http://x.test."""
     kept: list[str] = [] if concealed is None else concealed
-    return Play([Step.model_validate(step) for step in steps], locate=lambda path: f"http://x.test{path}", conceal=kept.append)
+    values = Values(1_790_000_000.0, random.Random(7))  # noqa: S311 - the same uuids in every run of the test
+    models = [Step.model_validate(step) for step in steps]
+    return Play(models, locate=lambda path: f"http://x.test{path}", values=values, conceal=kept.append)
 
 
 def test_the_interpreter_does_no_input_or_output() -> None:
     """Gevent and asyncio drive the same interpreter: neither asyncio nor httpx is imported by it or what it stands on."""
     names = """
-        journeys.play journeys.steps expect.template expect.assertions expect.conditions expect.status expect.patterns http.message
+        journeys.play journeys.steps journeys.capture journeys.bodies expect.template expect.generated
+        expect.assertions expect.conditions expect.status expect.patterns http.message
     """
     for name in names.split():
         held = vars(sys.modules[f"probes.{name}"]).values()
@@ -92,7 +97,7 @@ def test_a_failing_step_is_named() -> None:
     ("capture", "message"),
     [
         ("$.x", r"a: \$\.x is absent; nothing to capture as v"),
-        ("$.list", r"a: \$\.list is \[1\]; nothing to capture as v"),
+        ("$.none", r"a: \$\.none is null; nothing to capture as v"),
         ({"header": "X-None"}, "a: header X-None is absent; nothing to capture as v"),
         ({"regex": "z(.)"}, "a: nothing in the body matches z"),
     ],
@@ -100,7 +105,7 @@ def test_a_failing_step_is_named() -> None:
 def test_nothing_to_capture(capture: Any, message: str) -> None:
     """An answer without the value that a later step needs is a breach of schema at the step that should have given it."""
     with pytest.raises(Failed, match=message) as failed:
-        played(play({"name": "a", "get": "/", "capture": {"v": capture}}), {"list": [1]})
+        played(play({"name": "a", "get": "/", "capture": {"v": capture}}), {"none": None})
     assert failed.value.reason is Reason.SCHEMA
 
 
