@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from probes.target import Target, plain_path
 from runner.config import cron, secret_names
 from runner.config.errors import Path, did_you_mean, unknown
 from runner.config.filling import UNFILLED
+from runner.config.for_each import Made
 from runner.config.measures import why_unmeasured
 from runner.config.messages import KINDS_ELSEWHERE
 from runner.config.nodes import Entry, Keys, Scalar
@@ -36,10 +37,10 @@ class BuildContext:
     defaults: Valid[Defaults]
     targets: NamedEntries[Target]
     slos: NamedEntries[Slo]
-    names: Collection[str]  # of all checks of the file
+    names: Mapping[str, tuple[str, ...]]  # by which checks of the file may be meant, and which they are
 
     @classmethod
-    def of(cls, reading: Reading, source: Source, kinds: Mapping[str, type[Probe]], names: Collection[str]) -> BuildContext:
+    def of(cls, reading: Reading, source: Source, kinds: Mapping[str, type[Probe]], names: Mapping[str, tuple[str, ...]]) -> BuildContext:
         """Reads the defaults; targets and SLOs are read as they are used."""
         defaults = reading.section("defaults", Defaults, source) or Valid(Defaults(), {}, frozenset())
         return cls(reading, kinds, source, defaults, targets(reading, source), slos(reading, source), names)
@@ -213,11 +214,12 @@ class _CheckBuilder:
     def build(self, probe: Probe, data: Any, schedule: tuple[Every | Cron, float], slos: tuple[Slo, ...]) -> Planned:
         """The check as the plan has it."""
         keys, defaults, target = self.keys, self.context.defaults.model, probe.goes_to()
+        place = self.entry.element if isinstance(self.entry, Made) and self.entry.element.line else self.entry.at
         check = Check(
             name=self.entry.key,
             kind=self.kind,
-            line=self.entry.at.line,
-            file=self.entry.at.file,
+            line=place.line,
+            file=place.file,
             address=probe.address(),
             target=target.name if target else "",
             tags=keys.tags,
@@ -225,7 +227,7 @@ class _CheckBuilder:
             alert=keys.alert or defaults.alert,
             required=(keys.gate or defaults.gate) == "required",
             runbook=keys.runbook,
-            depends_on=keys.depends_on,
+            depends_on=tuple(dict.fromkeys(one for name in keys.depends_on for one in self.context.names.get(name, (name,)))),
             reports_as=keys.reports_as,
             interval=schedule[1],
             timeout=self.timeout,

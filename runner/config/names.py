@@ -12,15 +12,20 @@ from runner.config.plan import Planned
 from runner.config.validation import Reading
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
-_LONGEST = 63
-_RULE = f"a name has small letters, digits and - (not first), at most {_LONGEST} of them"
+LONGEST_NAME = 63
+NAME_RULE = f"a name has small letters, digits and - (not first), at most {LONGEST_NAME} of them"
+
+
+def is_name(text: str) -> bool:
+    """Whether a check, a target or an SLO can be called so."""
+    return _NAME.match(text) is not None and len(text) <= LONGEST_NAME
 
 
 def judge_names(reading: Reading, section: str, node: Keys) -> None:
     """Names become labels, file names and words of the command line: small letters, digits and dashes."""
     for entry in node.entries.values():
-        if not _NAME.match(entry.key) or len(entry.key) > _LONGEST:
-            reading.report(entry.at, (section, entry.key[:_LONGEST]), _RULE)
+        if not is_name(entry.key):
+            reading.report(entry.at, (section, entry.key[:LONGEST_NAME]), NAME_RULE)
 
 
 def judge_references(reading: Reading, entries: Mapping[str, Entry], plans: Mapping[str, Planned]) -> None:

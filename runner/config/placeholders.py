@@ -112,6 +112,8 @@ def _placeholder(text: str, start: int, holes: list[int], depth: int, hole: int)
     if depth >= _DEEPEST:
         raise Unfilled(hole, f"${{ nested more than {_DEEPEST} deep")
     found = _INSIDE.match(text, start)
+    if not found and text.startswith("each.", start):
+        raise Unfilled(hole, "each is known in a check with for_each only")
     if not found:
         raise Unfilled(hole, _FORMS if "}" in text[start:] else _OPEN)
     if found[2] == "}":

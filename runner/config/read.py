@@ -10,6 +10,7 @@ from probes.probe import Probe
 from runner.config import include, secret_names
 from runner.config.checks import BuildContext, build_check
 from runner.config.errors import Path
+from runner.config.for_each import expand
 from runner.config.names import judge_names, judge_references
 from runner.config.nodes import Entry, Keys, Scalar, has_holes
 from runner.config.placeholders import DryRun, Source
@@ -51,9 +52,9 @@ def read_plan(
     server, coordinate = _server(reading, of_run), _coordinate(reading, of_run)
     gate = _gate(reading, needed if purpose in (Purpose.RUN, Purpose.GATE) else unneeded)
     grafana = _grafana(reading, needed if annotate else unneeded)
-    entries = _entries(reading)
-    known = kinds or _discovered()
-    wanted, others = (BuildContext.of(reading, source, known, entries) for source in (needed, unneeded))
+    found = expand(reading, _entries(reading))
+    entries, known = found.entries, kinds or _discovered()
+    wanted, others = (BuildContext.of(reading, source, known, found.names) for source in (needed, unneeded))
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
     selection = Selection(frozenset())
     if purpose is Purpose.LOAD:
@@ -63,7 +64,7 @@ def read_plan(
         of_the_gate = purpose is Purpose.GATE and not tags and not checks
         selection = select(wanted, entries, tags=gate.tags if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
     plans, everything = _plans(entries, selection, wanted, others)
-    sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading)}
+    sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading, entries)}
     rules = load.rules(wanted, others, _enabled(entries, everything), sure=sure, scenario=scenario) if load else LoadRules()
     others.use_what_is_unused(wanted)
     return Plan(
@@ -220,11 +221,11 @@ def _plans(
     return selected, everything
 
 
-def _plain(reading: Reading) -> Iterator[Path]:
+def _plain(reading: Reading, checks: Mapping[str, Entry]) -> Iterator[Path]:
     """The checks that hold no placeholder, and the targets whose rules hold none: they are known without any value."""
-    for name, keys in (("checks", None), ("targets", ("allow", "deny"))):
-        section = reading.root.get(name)
-        for key, entry in section.entries.items() if isinstance(section, Keys) else ():
-            parts = [entry.node] if keys is None or not isinstance(entry.node, Keys) else [entry.node.get(one) for one in keys]
-            if not any(has_holes(part) for part in parts if part):
-                yield name, key
+    yield from (("checks", name) for name, entry in checks.items() if not has_holes(entry.node))
+    section = reading.root.get("targets")
+    for name, entry in section.entries.items() if isinstance(section, Keys) else ():
+        parts = [entry.node.get(key) for key in ("allow", "deny")] if isinstance(entry.node, Keys) else [entry.node]
+        if not any(has_holes(part) for part in parts if part):
+            yield "targets", name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
@@ -213,6 +213,10 @@ class CheckKeys(Section):
     """What every check has, whatever its kind."""
 
     kind: str = Field(description="The kind of check.")
+    for_each: tuple[str, ...] | dict[str, Any] | None = Field(
+        default=None,
+        description="Elements, a list or a mapping: one check NAME-KEY for each, with ${each.key} and ${each.value} in its settings.",
+    )
     interval: Interval | None = Field(default=None, description="How often it runs, such as 30s.")
     cron: str | None = Field(
         default=None,

@@ -51,13 +51,17 @@ def select(
             idle = any(tag in found.tags for found in early.values() if found is not None)
             text = f"no enabled check carries the tag {tag}" if idle else f"no check carries the tag {tag}{did_you_mean(tag, carried)}"
             reading.report(NOWHERE, (), text, option=f"--tag {tag}")
+    meant: set[str] = set()
     for name in names:
-        if name not in early:
-            reading.report(NOWHERE, (), unknown(name, "check", early), option=name)
-        elif (found := early[name]) is not None and not found.enabled:
-            reading.report(NOWHERE, (), "this check is not enabled", option=name)
-    chosen = frozenset(name for name, own in enabled.items() if name in names or not set(tags).isdisjoint(own))
-    return Selection(chosen, tuple(name for name, own in off.items() if not set(tags).isdisjoint(own)))
+        own = context.names.get(name, ())
+        meant.update(own)
+        if name not in context.names:
+            reading.report(NOWHERE, (), unknown(name, "check", context.names), option=name)
+        elif own and set(own) <= off.keys():
+            text = "this check is not enabled" if own == (name,) else "none of its checks is enabled"
+            reading.report(NOWHERE, (), text, option=name)
+    chosen = frozenset(name for name, own in enabled.items() if name in meant or not set(tags).isdisjoint(own))
+    return Selection(chosen, tuple(name for name, own in off.items() if name in meant or not set(tags).isdisjoint(own)))
 
 
 def select_scripted(context: BuildContext, entries: Mapping[str, Entry], *, target: str, mix: Collection[str]) -> Selection:

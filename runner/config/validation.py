@@ -55,6 +55,7 @@ class Reading:
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
         self.filled_in: set[str] = set()  # texts that hold a value from elsewhere
+        self.made: dict[str, str] = {}  # checks that a for_each made, with the name that it is written under
 
     def report(self, at: Position, path: Path, message: str, *, option: str = "") -> None:
         """Notes a problem; reading goes on, to find them all."""
@@ -71,8 +72,13 @@ class Reading:
         if not self.problems:
             return found
         hidden = sorted((secret for secret in found if len(secret) >= _SHORTEST), key=len, reverse=True)
-        clean = []
+        clean, of_all = [], set()
         for problem in self.problems:
+            if len(problem.path) > 1 and (group := self.made.get(str(problem.path[1]))):  # a mistake of all that it made is told once
+                same = (group, problem.at, problem.path[2:], problem.message)
+                if same in of_all:
+                    continue
+                of_all.add(same)
             message = problem.message
             for secret in hidden:
                 message = message.replace(secret, "[secret]")
