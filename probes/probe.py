@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -96,6 +97,10 @@ class Probe(BaseModel, ABC):
 
     def asks(self) -> tuple[Ask, ...]:
         """The HTTP requests that one run may send, without redirects."""
+        return ()
+
+    def files(self) -> tuple[Path, ...]:
+        """The files whose content belongs to its settings: a change in one of them is a change of the check."""
         return ()
 
     def part_names(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJson
 from probes.expect.template import refuse_variables
 from probes.facts import STATUS_CODE
 from probes.families import Family, fact_family, network_families, phase_family
-from probes.fields import Headers, split_url
+from probes.fields import Headers, Key, split_url
+from probes.http.basic import Basic
 from probes.http.charset import LABELS, is_charset
 from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
@@ -27,7 +28,7 @@ from probes.wire.handshake import tls_families
 from probes.wire.proxy import Proxy
 from probes.wire.tls import Tls
 
-__all__ = ["BODY_CAP", "HttpProbe", "HttpSession", "OnData", "http_families"]
+__all__ = ["BODY_CAP", "CredentialsProbe", "HttpProbe", "HttpSession", "OnData", "http_families"]
 
 
 def _read_version(value: Any) -> Any:
@@ -183,6 +184,28 @@ class HttpProbe(Probe):
         split = urlsplit(self.location())
         host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname or ""
         return f"{split.scheme}://{host}{f':{split.port}' if split.port else ''}{split.path}"
+
+
+class CredentialsProbe(HttpProbe):
+    """A kind over HTTP whose checks may log in with a user and a password, or with a token."""
+
+    basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
+    bearer: Key | None = Field(default=None, description="A token for the Authorization header.")
+
+    @model_validator(mode="after")
+    def _one_authorization(self) -> Self:
+        if self.basic and self.bearer:
+            raise ValueError("give either basic or bearer")
+        return self
+
+    def own_headers(self) -> dict[str, str]:
+        """The check's headers without the target's, secrets revealed: its credentials win."""
+        headers = {name: value.get_secret_value() for name, value in self.headers.items()}
+        if self.basic:
+            headers["Authorization"] = self.basic.header()
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
+        return headers
 
 
 def http_families() -> tuple[Family, ...]:

@@ -12,18 +12,16 @@ from pydantic import Field, SecretStr, model_validator
 from probes import Ask, Context, Family, Result, Size, fact_family
 from probes.expect.assertions import DUE_TO_REGEX, Expect, PatternFailed
 from probes.expect.beside import beside_the_loop
-from probes.fields import Key
-from probes.http.basic import Basic
 from probes.http.message import Request
 from probes.http.plain import PlainRequest
-from probes.http.probe import BODY_CAP, HttpProbe, http_families
+from probes.http.probe import BODY_CAP, CredentialsProbe, http_families
 from probes.http.session import plain_request, send_plain
 from probes.journeys.script import Script
 from probes.journeys.steps import METHODS, Step
 from probes.text import latency
 
 
-class Http(HttpProbe):
+class Http(CredentialsProbe):
     """Sends one HTTP request and judges the response: status, headers, text, JSON, and how long it took."""
 
     examples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -49,8 +47,6 @@ class Http(HttpProbe):
     body: SecretStr | None = Field(default=None, description="The body, sent exactly as written.")
     json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
     form: dict[str, SecretStr] | None = Field(default=None, description="The body, as fields of an HTML form.")
-    basic: Basic | None = Field(default=None, description="User and password for the Authorization header.")
-    bearer: Key | None = Field(default=None, description="A token for the Authorization header.")
     redirects: int = Field(
         default=0, ge=0, le=20, description="The most redirects to follow; with 0 a redirect is judged like any response."
     )
@@ -61,8 +57,6 @@ class Http(HttpProbe):
     def _no_contradictions(self) -> Self:
         if sum(given is not None for given in (self.body, self.json_, self.form)) > 1:
             raise ValueError("give one of body, json and form")
-        if self.basic and self.bearer:
-            raise ValueError("give either basic or bearer")
         if self.url is not None and self.method not in ("GET", "HEAD", "OPTIONS"):
             raise ValueError(f"{self.method} goes to a target that allows it, not to a url of the check's own")
         return self
@@ -82,7 +76,7 @@ class Http(HttpProbe):
         }
         if found := tuple(text for text, so in differs.items() if so):
             return Script((), {}, self.route, found)
-        own = {name: SecretStr(value) for name, value in self._own_headers().items()}
+        own = {name: SecretStr(value) for name, value in self.own_headers().items()}
         content = {name.removesuffix("_"): value for name, value in filled.items()}
         step = Step.model_validate({"name": method, method: path, "expect": self.expect, "login": False, **content})
         return Script((step,), own, self.route)
@@ -113,14 +107,5 @@ class Http(HttpProbe):
         if self.form is not None:
             kind = "application/x-www-form-urlencoded"
             body = urlencode({name: value.get_secret_value() for name, value in self.form.items()}).encode()
-        headers = ({"Content-Type": kind} if kind else {}) | self.base_headers() | self._own_headers()
+        headers = ({"Content-Type": kind} if kind else {}) | self.base_headers() | self.own_headers()
         return Request(self.method, self.location(), headers, body)
-
-    def _own_headers(self) -> dict[str, str]:
-        """The check's headers without the target's, secrets revealed: its credentials win."""
-        headers = {name: value.get_secret_value() for name, value in self.headers.items()}
-        if self.basic:
-            headers["Authorization"] = self.basic.header()
-        if self.bearer:
-            headers["Authorization"] = f"Bearer {self.bearer.get_secret_value()}"
-        return headers

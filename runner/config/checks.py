@@ -236,6 +236,8 @@ class _CheckBuilder:
         own = replace(check, slos=(), depends_on=(), reports_as="", part_of=check.name)
         parts = tuple(replace(own, name=f"{check.name}/{part}", compare_with=compares.get(part, "")) for part in probe.part_names())
         settings = (data, keys.confirm) if keys.confirm else data
+        if not self.context.source.dry and (files := probe.files()):
+            settings = (settings, [hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
         fingerprint = _fingerprint(check, parts, schedule[0], settings, target, probe.further_targets())
         return Planned(check, probe, schedule[0], self.timeout, fingerprint, target, parts, keys.confirm)
 

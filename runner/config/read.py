@@ -87,7 +87,7 @@ def read_plan(
         load=rules,
         state=path.parent / general.state,
         path=path,
-        files=reading.files(),
+        files=(*reading.files(), *(file for planned in plans for file in planned.probe.files())),
     )
 
 

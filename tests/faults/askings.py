@@ -48,6 +48,10 @@ def _health_metrics(place: Place) -> dict[str, Any]:
     return {"url": place.url("http", "/health/metrics"), "headers": {"X-Api-Key": SECRET}, "parts": {"$.db_healthy": True}, **place.tls()}
 
 
+def _metrics(place: Place) -> dict[str, Any]:
+    return {"url": place.url("http", "/metrics"), "bearer": SECRET, "body_cap": "1MiB", **place.tls()}
+
+
 def _ai(place: Place) -> dict[str, Any]:
     chat = {"api": "openai", "model": "m-1", "key": SECRET, "prompt": "Say bridge", "expect": {"text": "bridge"}}
     return {"url": place.url("http", "/v1/chat/completions"), **chat, **place.tls()}
@@ -115,6 +119,7 @@ ASKINGS: Mapping[str, Callable[[Place], dict[str, Any]]] = {  # by name: the kin
     "http/2": _http2,
     "journey": _journey,
     "health_metrics": _health_metrics,
+    "metrics": _metrics,
     "ai": _ai,
     "ai/gemini": _gemini,
     "booking": _booking,

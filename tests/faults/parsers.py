@@ -35,6 +35,7 @@ from probes.kinds.dns.exchange import read_message
 from probes.kinds.dns.expected import in_text
 from probes.kinds.grpc.messages import serving_status
 from probes.kinds.http import Http
+from probes.kinds.metrics.page import Page
 from probes.kinds.postgres.dsn import read_dsn
 from probes.kinds.postgres.frames import Frames, Malformed, error_fields, messages
 from probes.kinds.postgres.session import _columns, _types
@@ -287,6 +288,11 @@ def _redacted(data: bytes) -> None:
     assert "s3cret-of-the-suite" not in Redactor({"s3cret-of-the-suite", 't9%2F&<>+/"'}).text(text)
 
 
+def _metrics(data: bytes) -> None:
+    for _ in Page(data[1:], openmetrics=data[:1] == b"o", most=1000).batches():
+        pass
+
+
 def _lines(data: bytes) -> None:
     buffer = ReceiveBuffer()
     buffer.feed(data)
@@ -317,6 +323,10 @@ PARSERS: Mapping[str, Parser] = {
     ),
     "dns": Parser(_dns, tuple(reply.replace(b"{n}", b"\0\1") for reply in _whole("dns"))),
     "certificate": Parser(lambda data: repr(Certificate.read(data)), ()),
+    "metrics": Parser(
+        _metrics,
+        (b't# TYPE a counter\na{b="c\\"",d=""} 1e3 1700\n', b'o# TYPE a histogram\na_bucket{le="1"} 1 # {} 1\n# EOF\n'),
+    ),
     "cookies": Parser(_cookies, _COOKIES),
     "charset": Parser(
         _charset,

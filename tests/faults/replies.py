@@ -306,6 +306,7 @@ REPLIES: Mapping[str, tuple[Dialogue, ...]] = {
     "http/2": _HTTP2,
     "journey": _http(_json(_READY)),
     "health_metrics": _http(_json(_READY)),
+    "metrics": _http(b'# TYPE http_requests_total counter\nhttp_requests_total{status="200"} 3\n'),
     "ai": (_STREAM, *_http(_json(_PIECE))),
     "ai/gemini": _http(_json(_GEMINI)),
     "booking": _http(_json(_BOOKING)),
