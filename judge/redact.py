@@ -17,6 +17,7 @@ from probes.text import clips, has_controls, shortened
 
 REPLACEMENT = "***"
 MOST = 64 * 1024  # characters of a text: no output needs more
+_REMEMBERED, _MOST_REMEMBERED = 200, 1000  # characters of a text that was found to be clean, and how many of them are remembered
 _DEEPEST = 3  # ways of escaping that are undone one after the other
 
 
@@ -31,10 +32,18 @@ class Redactor:
         self._short = frozenset().union(*(one.short for one in self.known))
         self._with_blanks = any(one.with_blanks for one in self.known)
         self._any = any(one.any for one in self.known)
+        self._clean: set[str] = set()  # short texts in which nothing was found: most runs say what the runs before said
 
     def text(self, text: str) -> str:
         """The text without any secret, and cut where it says so (`probes.text.clipped`)."""
-        return self._text(text, Work())
+        if text in self._clean:
+            return text
+        redacted = self._text(text, Work())
+        if redacted == text and len(text) <= _REMEMBERED:
+            if len(self._clean) >= _MOST_REMEMBERED:
+                self._clean.clear()
+            self._clean.add(text)
+        return redacted
 
     def tree(self, value: Any) -> Any:
         """The same shape with every text in it redacted, keys too. Bytes become text; numbers, booleans and None stay."""

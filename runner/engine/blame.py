@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from probes.core import Measurements, Reason, Result, Verdict
 from probes.facts import CONNECTION_REUSED, IP
@@ -56,11 +57,17 @@ def had_connected(result: Result, measured: Measurements) -> bool:
 def route(measured: Measurements) -> str:
     """The way that a run went: within this machine, within private networks, or to the rest of the world; "" where it isn't known."""
     addresses = [measured.facts[IP]] if IP in measured.facts else list(measured.evidence.get("addresses", ()))
+    ways = [_way_to(str(one)) for one in addresses]
+    return ways[0] if ways and all(ways) else ""
+
+
+@lru_cache(maxsize=4096)  # as probes.wire.addresses: most checks ask the same few addresses all day
+def _way_to(address: str) -> str:
     try:
-        [address, *_] = [ipaddress.ip_address(str(one).partition("%")[0]) for one in addresses]
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return ""
-    return "machine" if address.is_loopback else "private" if address.is_private else "world"
+    return "machine" if found.is_loopback else "private" if found.is_private else "world"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Awaitable, Callable
 
 from probes.core import Clock, Ledger, Sender
@@ -20,6 +19,7 @@ class Contexts:
         self._ledger = ledger
         self._clock = clock
         self._rng = rng
+        self._ids = random.Random(rng.getrandbits(256))  # noqa: S311 - ids are no secrets, and the system's generator is a system call
         self._version = version
 
     def of_check(self, planned: Planned, permit: Callable[[str, str], Awaitable[None]]) -> Context:
@@ -40,12 +40,13 @@ class Contexts:
         return self._make(name, allow, deadline)
 
     def _make(self, name: str, permit: Callable[[str, str], Awaitable[None]], deadline: float) -> Context:
-        trace = uuid.UUID(int=self._rng.getrandbits(128), version=4)
+        number = self._ids.getrandbits(128) & ~(0xF000C << 60) | 0x40008 << 60  # version 4 of RFC 9562, 5.4
+        trace = f"{number:032x}"
         sender = Sender(
             user_agent=f"Outrider/{self._version} (check {name}; +synthetic monitoring)",
-            trace_id=trace.hex,
-            span_id=f"{self._rng.getrandbits(64) or 1:016x}",
-            request_id=str(trace),
+            trace_id=trace,
+            span_id=f"{self._ids.getrandbits(64) or 1:016x}",
+            request_id=f"{trace[:8]}-{trace[8:12]}-{trace[12:16]}-{trace[16:20]}-{trace[20:]}",
         )
         return Context(
             check=name,

@@ -21,7 +21,7 @@ from runner.engine.blame import blame_stall
 from runner.engine.contexts import Contexts
 from runner.engine.lag import Heartbeat, OwnSteps
 from runner.engine.observations import observations, unreported
-from runner.engine.permits import Limits, Permits
+from runner.engine.permits import Limits, Permits, Rules
 from runner.engine.reasons import result_of, timed_out, unwrapped
 from runner.engine.references import References, Uplink
 from runner.log import Log
@@ -84,6 +84,8 @@ class Execute:
         holds: Callable[[str], bool] = bool,
     ) -> None:
         self._plan = plan
+        self._targets = {**plan.unused_targets, **plan.targets}
+        self._rules: dict[str, Rules] = {}  # by fingerprint
         self._holds = holds
         self._ledger = ledger
         self._clock = clock
@@ -153,7 +155,10 @@ class Execute:
                 run.wake.set_result(None)
 
     def _begin(self, planned: Planned, share: float = 1.0) -> _Run:
-        permits = Permits(planned, {**self._plan.unused_targets, **self._plan.targets}, self._ledger, self._clock.time, share, self._holds)
+        rules = self._rules.get(planned.fingerprint)
+        if rules is None or rules.planned is not planned:  # a varied check of a diagnosis has its own
+            rules = self._rules[planned.fingerprint] = Rules(planned, self._targets)
+        permits = Permits(rules, self._ledger, self._clock.time, share, self._holds)
         return _Run(planned, self.contexts.of_check(planned, permits), permits, self._clock.time())
 
     async def _verdict(self, run: _Run) -> Result:

@@ -47,9 +47,13 @@ class OwnSteps:
                 return done.value  # type: ignore[no-any-return]  # a coroutine's result
             finally:
                 ended = self._wall()
-                took, cpu = ended - began, self._cpu() - cpu
-                self.seconds += took if cpu > max(_HEAVY, _BUSY * took) else 0.0
-                self._ahead, self._since = max(0.0, self._ahead - SHARE * (ended - self._since)) + cpu, ended
+                took = ended - began
+                if took > _HEAVY:  # else no processor was waited for, and the system call is saved
+                    used = self._cpu() - cpu
+                    self.seconds += took if used > max(_HEAVY, _BUSY * took) else 0.0
+                else:
+                    used = took
+                self._ahead, self._since = max(0.0, self._ahead - SHARE * (ended - self._since)) + used, ended
             error = None
             try:
                 yield waits_for

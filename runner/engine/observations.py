@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ MESSAGE = 500  # characters
 TEXT = 4096  # characters of one text
 ITEMS = 64  # of one list or mapping
 DEPTH = 6
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 WHOLE = 32 * 1024  # characters of all texts of one run's evidence together
 
 
@@ -27,6 +28,7 @@ def observations(
     evidence = ctx.evidence
     if "request" in evidence:  # the traceparent that was sent with it finds the run in the target's own traces
         evidence = {**evidence, "traceparent": ctx.sender.headers()["traceparent"]}
+    is_late = result.verdict is Verdict.PASS and not ctx.secrets and _is_plain(evidence)
     observation = Observation(
         check=planned.check,
         verdict=result.verdict,
@@ -36,7 +38,7 @@ def observations(
         seconds=seconds,
         phases=ctx.phases,
         facts={name: _redacted(redact, value) if isinstance(value, str) else value for name, value in ctx.facts.items()},
-        evidence=Bounded().tree(redact.tree(evidence)),
+        evidence=Unread(evidence, redact) if is_late else Bounded().tree(redact.tree(evidence)),
         spans=tuple(ctx.spans),
         trace_id=ctx.sender.trace_id,
         request_id=ctx.sender.request_id,
@@ -45,6 +47,13 @@ def observations(
         halted_in=ctx.halted_in,
     )
     return (observation, *(_part(part, result, observation, redact) for part in planned.parts))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is what JSON has, so that it can be read later as well as now."""
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return all(map(_is_plain, value)) if isinstance(value, list) else type(value) in _SCALARS
 
 
 def _responded(ctx: Context) -> bool:
@@ -87,6 +96,39 @@ def short(text: str, most: int = MESSAGE, *, length: int = 0) -> str:
         return text
     ending = f"… ({length or len(text):,} characters)"
     return text[: max(0, most - len(ending))] + ending
+
+
+class Unread(Mapping[str, Any]):
+    """A pass's evidence. It is redacted and bounded as soon as somebody reads it, which is seldom.
+
+    It is for plain values alone, which can be read whenever that is; and not for a run that has learnt secrets: their redactor would
+    be kept as well.
+    """
+
+    __slots__ = ("_raw", "_read", "_redact")
+
+    def __init__(self, raw: Mapping[str, Any], redact: Redactor) -> None:
+        self._raw: Mapping[str, Any] | None = dict(raw)
+        self._redact: Redactor | None = redact
+        self._read: dict[str, Any] = {}
+
+    def _whole(self) -> dict[str, Any]:
+        if self._raw is not None and self._redact is not None:
+            self._read = Bounded().tree(self._redact.tree(self._raw))
+            self._raw = self._redact = None
+        return self._read
+
+    def __getitem__(self, key: str) -> Any:
+        return self._whole()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self._whole())
+
+    def __repr__(self) -> str:
+        return repr(self._whole())
 
 
 class Bounded:

@@ -32,92 +32,45 @@ class NotHeldError(QuotaRefused):
     """Another runner may hold the check now: nothing was sent."""
 
 
-class Permits:
-    """One run's permits. It takes the slots for all its requests at its start, all or none, so that no journey ends midway."""
+class Rules:
+    """What the configuration says about the requests of one check. It is the same for all its runs, so each request is judged once."""
 
-    def __init__(
-        self,
-        planned: Planned,
-        targets: Mapping[str, Target],
-        ledger: Limits,
-        now: Callable[[], float],
-        share: float = 1.0,
-        holds: Callable[[str], bool] = bool,  # whether this runner holds the check of this name: no name is empty
-    ) -> None:
-        self._check = planned.check.name
-        self._holds = holds
-        self._target = planned.target
+    def __init__(self, planned: Planned, targets: Mapping[str, Target]) -> None:
+        self.planned = planned
+        self._target = own = planned.target
+        self._targets = targets if own is None or targets.get(own.name) is own else {**targets, own.name: own}
         self._asks = planned.probe.asks()
-        own_targets = {planned.target.name: planned.target} if planned.target else {}
-        self._targets = {**targets, **own_targets}
-        self._ledger = ledger
-        self._now = now
-        self._share = share  # of each limit that this run may use; a diagnosis leaves the rest to the checks
-        self._free: dict[str, list[int]] = {}  # slots taken and not yet used, by target
-        self._used: list[int] = []
-        self._until = 0.0
-        self._shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
-
-    async def acquire(self, longest: float) -> None:
-        """Takes slots for the run's requests, which are sent within `longest` seconds; `settle` gives them back. Raises QuotaRefused."""
-        self._look_at_lease()
-        self._until = self._now() + longest
-        counts: dict[str, int] = {}
+        self.shortest = min((t.limit.window for t in self._targets.values() if t.limit), default=0.0)
+        self.slots: dict[str, int] = {}  # that a run takes at its start, by target
+        self._judged: dict[tuple[str, str], str | None] = {}  # of its own requests, when the first run sends them
+        self._limited: dict[str, Target | None] = {ask.url: self._limit_of(ask.url) for ask in self._asks}
         for ask in self._asks:
-            if target := self._of(ask.url):
-                counts[target.name] = counts.get(target.name, 0) + 1
-        for name, count in counts.items():
-            self._free[name] = await self._take_slots(self._targets[name], count)
+            if target := self._limited[ask.url]:
+                self.slots[target.name] = self.slots.get(target.name, 0) + 1
 
-    async def __call__(self, method: str, url: str) -> None:
-        """Permits a request. Raises PolicyRefused if the configuration forbids it, QuotaRefused if a limit is reached."""
-        try:
-            reason = self._refusal(method, url)
-        except ValueError:  # a redirect may name an invalid port or brackets that don't close
-            reason = f"{url} is not an address"
-        if reason:
-            raise PolicyRefused(reason)
-        self._look_at_lease()  # the run may have been paused since it started
-        if target := self._of(url):
-            free = self._free.setdefault(target.name, [])
-            if not free:
-                free += await self._take_slots(target, 1)
-            self._used += free[:1]
-            del free[:1]
-
-    def _look_at_lease(self) -> None:
-        if not self._holds(self._check):
-            raise NotHeldError(f"another runner may hold {self._check} now")
-
-    async def settle(self) -> None:
-        """Dates the used slots, and gives back the unused ones; skips the write if it would change almost nothing.
-
-        A run that took longer than its longest time, because the runner was busy, sent later than its slots say: they are dated again.
-        """
-        unused = [slot for free in self._free.values() for slot in free]
-        early = self._until - self._now()
-        if unused or (self._used and not 0 <= early <= self._shortest * _NEGLIGIBLE):
-            await self._ledger.sent(self._used, unused)
-        self._free, self._used = {}, []
-
-    async def _take_slots(self, target: Target, count: int) -> list[int]:
-        """Takes slots that count as used at the run's latest moment: when a permitted request is really sent isn't known here."""
-        if target.limit is None:
-            return []
-        most = int(target.limit.amount * self._share)
-        return list(await self._ledger.limit(target.name, count, most, target.limit.window, until=self._until))
-
-    def _of(self, url: str) -> Target | None:
+    def limits(self, url: str) -> Target | None:
         """The target whose limit a request to this address counts against, whichever check sends it."""
+        return self._limited[url] if url in self._limited else self._limit_of(url)
+
+    def refusal(self, method: str, url: str) -> str | None:
+        """Why a request may not be sent; None if it may. Raises ValueError for what is no address."""
+        if url not in self._limited:
+            return self._refusal(method, url)
+        if (method, url) not in self._judged:
+            self._judged[method, url] = self._refusal(method, url)
+        return self._judged[method, url]
+
+    def target(self, name: str) -> Target:
+        """A target that `slots` or `limits` has named."""
+        return self._targets[name]
+
+    def _limit_of(self, url: str) -> Target | None:
         limited = [t for t in self._targets.values() if t.limit is not None and _same_service(url, t.url)]
         own_targets = [t for t in limited if self._target and t.name == self._target.name]
         return next(iter(own_targets or limited), None)
 
     def _refusal(self, method: str, url: str) -> str | None:
-        """Why a request may not be sent; None if it may.
-
-        At the check's own service its target or its own requests decide, elsewhere the target of that address.
-        """
+        """At the check's own service its target or its own requests decide, elsewhere the target of that address."""
         if self._target and _same_service(url, self._target.url):
             return _refusal_of(self._target, method, url)
         if not self._target and (known := self._own(method, url)) is not None:
@@ -140,6 +93,73 @@ class Permits:
             if ask.method == method and re.fullmatch(pattern, _path_and_query(url)):
                 return True
         return False
+
+
+class Permits:
+    """One run's permits. It takes the slots for all its requests at its start, all or none, so that no journey ends midway."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        ledger: Limits,
+        now: Callable[[], float],
+        share: float = 1.0,
+        holds: Callable[[str], bool] = bool,  # whether this runner holds the check of this name: no name is empty
+    ) -> None:
+        self._rules = rules
+        self._holds = holds
+        self._ledger = ledger
+        self._now = now
+        self._share = share  # of each limit that this run may use; a diagnosis leaves the rest to the checks
+        self._free: dict[str, list[int]] = {}  # slots taken and not yet used, by target
+        self._used: list[int] = []
+        self._until = 0.0
+
+    async def acquire(self, longest: float) -> None:
+        """Takes slots for the run's requests, which are sent within `longest` seconds; `settle` gives them back. Raises QuotaRefused."""
+        self._look_at_lease()
+        self._until = self._now() + longest
+        for name, count in self._rules.slots.items():
+            self._free[name] = await self._take_slots(self._rules.target(name), count)
+
+    async def __call__(self, method: str, url: str) -> None:
+        """Permits a request. Raises PolicyRefused if the configuration forbids it, QuotaRefused if a limit is reached."""
+        try:
+            reason = self._rules.refusal(method, url)
+        except ValueError:  # a redirect may name an invalid port or brackets that don't close
+            reason = f"{url} is not an address"
+        if reason:
+            raise PolicyRefused(reason)
+        self._look_at_lease()  # the run may have been paused since it started
+        if target := self._rules.limits(url):
+            free = self._free.setdefault(target.name, [])
+            if not free:
+                free += await self._take_slots(target, 1)
+            self._used += free[:1]
+            del free[:1]
+
+    def _look_at_lease(self) -> None:
+        check = self._rules.planned.check.name
+        if not self._holds(check):
+            raise NotHeldError(f"another runner may hold {check} now")
+
+    async def settle(self) -> None:
+        """Dates the used slots, and gives back the unused ones; skips the write if it would change almost nothing.
+
+        A run that took longer than its longest time, because the runner was busy, sent later than its slots say: they are dated again.
+        """
+        unused = [slot for free in self._free.values() for slot in free]
+        early = self._until - self._now()
+        if unused or (self._used and not 0 <= early <= self._rules.shortest * _NEGLIGIBLE):
+            await self._ledger.sent(self._used, unused)
+        self._free, self._used = {}, []
+
+    async def _take_slots(self, target: Target, count: int) -> list[int]:
+        """Takes slots that count as used at the run's latest moment: when a permitted request is really sent isn't known here."""
+        if target.limit is None:
+            return []
+        most = int(target.limit.amount * self._share)
+        return list(await self._ledger.limit(target.name, count, most, target.limit.window, until=self._until))
 
 
 def _refusal_of(target: Target, method: str, url: str) -> str | None:

@@ -112,6 +112,7 @@ class Schedule:
         self._checks: dict[str, ScheduledCheck] = {}
         self._ticks: set[str] = set()  # their names
         self._running: dict[asyncio.Task[None], tuple[str, Observer]] = {}
+        self._busy: set[str] = set()  # the names of those checks
 
     # Starting, swapping and draining
 
@@ -226,7 +227,7 @@ class Schedule:
         obstacle = ""
         if late > scheduled.grace:
             obstacle = "late"
-        elif any(name == scheduled.name for name, _ in self._running.values()):
+        elif scheduled.name in self._busy:
             obstacle = "overlap"
         elif len(self._running) >= self._cap:
             obstacle = "cap"
@@ -239,6 +240,7 @@ class Schedule:
         assert self._observer is not None  # noqa: S101 - `swap` sets it before any check
         task = asyncio.get_running_loop().create_task(self._run(scheduled, self._observer, lag), name=f"run of {scheduled.name}")
         self._running[task] = scheduled.name, self._observer
+        self._busy.add(scheduled.name)
         task.add_done_callback(self._ended)
 
     # What time has cost
@@ -307,6 +309,7 @@ class Schedule:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Gives an unexpected error to the loop's exception handler, which logs it; the other checks go on."""
         name, _ = self._running.pop(task)
+        self._busy.discard(name)
         if not task.cancelled() and (error := task.exception()):
             task.get_loop().call_exception_handler({"message": f"the run of check {name} broke", "exception": error, "task": task})
 

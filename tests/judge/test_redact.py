@@ -144,3 +144,12 @@ def test_a_control_character_is_shown_and_not_obeyed(sign: str, seen: str) -> No
     """m8: C0 and C1 controls, marks of direction and line separators are escapes in whatever leaves; text of any language stays."""
     assert Redactor(()).text(f"a{sign}b") == f"a{seen}b"
     assert Redactor({"hunter2"}).tree({f"k{sign}": [f"a{sign}b", f"hunter2{sign}"]}) == {f"k{seen}": [f"a{seen}b", f"{REPLACEMENT}{seen}"]}
+
+
+def test_what_is_remembered_as_clean_stays_clean() -> None:
+    """A text is looked at again as it was at first, however many others came between, and however long it is."""
+    redactor = Redactor({"a-secret-of-the-plan"})
+    texts = [f"200 in {number} ms" for number in range(1500)] + ["x" * 500, "a-secret-of-the-plan", "\x1b[2J", "a\u202eb"]
+    first = [redactor.text(text) for text in texts]
+    assert [redactor.text(text) for text in texts] == first
+    assert first[-4:] == ["x" * 500, "***", r"\x1b[2J", r"a\u202eb"]

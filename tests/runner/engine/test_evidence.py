@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from uuid import RFC_4122, UUID
 
 from judge.observation import Check, Observation
-from probes.core import Reason
+from probes.core import Reason, Result
 from probes.kinds.http import Http
 from probes.kinds.journey import Journey
+from probes.probe import Context
 from probes.target import Target
 from runner.config.plan import Every, Planned
 from tests.support import servers
@@ -18,6 +20,7 @@ from tests.support.lab import Lab, lab
 
 TOKEN = "a-token-that-was-captured"
 NAME = "a-name-that-was-captured"
+SECRET = "a-secret-of-the-plan"
 
 
 def answer(body: str, status: str = "200 OK", *more: str) -> bytes:
@@ -78,3 +81,36 @@ async def test_a_failure_keeps_what_was_sent_what_came_and_over_what(authority: 
     assert set(seen.phases) >= {"resolve", "connect", "tls", "processing"}
     assert kept["traceparent"].split("-")[1] == seen.trace_id
     assert "hunter2" not in json.dumps(asdict(seen), default=str)
+
+
+async def test_the_evidence_of_a_pass_is_redacted_when_it_is_read() -> None:
+    """XM9: hardly anybody reads it, so that is done late: nobody sees a secret, more than is kept, or a value of after the run."""
+
+    async def run(ctx: Context) -> Result:
+        ctx.evidence |= {"body": f"it says {SECRET}", "long": "x" * 10_000, "many": [1] * 100, "headers": {"x-token": SECRET}}
+        return Result.passed("fine")
+
+    async with lab(secrets=frozenset({SECRET})) as bench:
+        seen, again = [await bench.observe(run) for _ in range(2)]
+    assert SECRET not in repr(seen.evidence)
+    assert SECRET not in str(again)
+    assert SECRET not in json.dumps(asdict(replace(again, message="")), default=str)
+    assert seen.evidence == again.evidence == dict(again.evidence)
+    assert seen.evidence["headers"] == {"x-token": "***"}
+    assert len(seen.evidence["long"]) == 4096
+    assert len(seen.evidence["many"]) == 65
+    assert list(seen.evidence) == ["body", "long", "many", "headers"]
+
+
+async def test_each_run_has_ids_of_its_own() -> None:
+    """The ids are those of W3C trace context and of RFC 9562 version 4, and no two runs share one."""
+
+    async def run(_: Context) -> Result:
+        return Result.passed()
+
+    async with lab() as bench:
+        seen = [await bench.observe(run) for _ in range(200)]
+    assert len({one.trace_id for one in seen}) == 200
+    for one in seen:
+        number = UUID(one.request_id)
+        assert (number.version, number.variant, number.hex) == (4, RFC_4122, one.trace_id)

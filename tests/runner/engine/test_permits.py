@@ -14,7 +14,7 @@ from probes.fields import Rate
 from probes.probe import Context, Probe
 from probes.target import Rule, Target
 from runner.config.plan import Every, Planned
-from runner.engine.permits import Permits
+from runner.engine.permits import Permits, Rules
 from runner.state import StateLedger, open_ledger
 from tests.support.clock import FakeClock
 
@@ -51,7 +51,7 @@ async def permits(
 ) -> AsyncIterator[Permits]:
     """The permits of one run of it, opened."""
     async with ledger() as kept:
-        made = Permits(planned(*asked, target=target), {t.name: t for t in targets}, kept, FakeClock().time)
+        made = Permits(Rules(planned(*asked, target=target), {t.name: t for t in targets}), kept, FakeClock().time)
         await made.acquire(5.0)
         yield made
 
@@ -147,7 +147,7 @@ async def test_whoever_asks_a_limited_host_pays_its_limit() -> None:
     clock = FakeClock()
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("3/1m"))
     async with ledger(clock) as kept:
-        own = Permits(planned(("GET", "http://api.test/health")), {"api": limited}, kept, clock.time)
+        own = Permits(Rules(planned(("GET", "http://api.test/health")), {"api": limited}), kept, clock.time)
         await own.acquire(5.0)
         assert await kept.taken("api", 60) == 1
         await own("GET", "http://api.test/health")
@@ -162,7 +162,7 @@ async def test_a_run_that_pays_two_targets_pays_both_or_none() -> None:
     second = Target(name="second", url="http://second.test", limit=Rate.parse("1/1m"))
     asked = (("GET", "http://first.test/"), ("GET", "http://second.test/"), ("GET", "http://second.test/again"))
     async with ledger(clock) as kept:
-        run = Permits(planned(*asked), {"first": first, "second": second}, kept, clock.time)
+        run = Permits(Rules(planned(*asked), {"first": first, "second": second}), kept, clock.time)
         with pytest.raises(QuotaRefused, match="limit of second: 0 of 1 in 1 min are taken, and this needs 2"):
             await run.acquire(5.0)
         await run.settle()
@@ -176,7 +176,7 @@ async def test_what_a_quick_run_sent_counts_from_when_it_was_sent() -> None:
     check = planned(("GET", "http://api.test/"), target=limited)
     async with ledger(clock) as kept:
         for _ in range(2):
-            run = Permits(check, {}, kept, clock.time)
+            run = Permits(Rules(check, {}), kept, clock.time)
             await run.acquire(3600.0)
             await run("GET", "http://api.test/")
             clock.advance(1)
@@ -190,14 +190,14 @@ async def test_what_was_sent_late_counts_from_when_it_was_sent() -> None:
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
     check = planned(("GET", "http://api.test/"), target=limited)
     async with ledger(clock) as kept:
-        run = Permits(check, {}, kept, clock.time)
+        run = Permits(Rules(check, {}), kept, clock.time)
         await run.acquire(5.0)
         clock.advance(35)
         await run("GET", "http://api.test/")
         await run.settle()
         clock.advance(59)
         with pytest.raises(QuotaRefused):
-            await Permits(check, {}, kept, clock.time).acquire(5.0)
+            await Permits(Rules(check, {}), kept, clock.time).acquire(5.0)
 
 
 async def test_a_diagnosis_leaves_the_rest_of_a_limit_alone() -> None:
@@ -207,7 +207,7 @@ async def test_a_diagnosis_leaves_the_rest_of_a_limit_alone() -> None:
     async with ledger(clock) as kept:
         for limit, enough in (("4/1m", False), ("5/1m", True)):
             target = Target(name=limit, url="http://api.test", limit=Rate.parse(limit))
-            run = Permits(check, {target.name: target}, kept, clock.time, share=0.2)
+            run = Permits(Rules(check, {target.name: target}), kept, clock.time, share=0.2)
             if enough:
                 await run.acquire(5.0)
             else:
@@ -221,7 +221,9 @@ async def test_a_check_pays_its_own_target() -> None:
     one, two = (Target(name=name, url="http://api.test", limit=Rate.parse("9/1m")) for name in ("one", "two"))
     async with ledger(clock) as kept:
         for target, paid in ((two, [0, 1]), (one, [1, 1]), (None, [2, 1])):
-            await Permits(planned(("GET", "http://api.test/"), target=target), {"one": one, "two": two}, kept, clock.time).acquire(5.0)
+            await Permits(Rules(planned(("GET", "http://api.test/"), target=target), {"one": one, "two": two}), kept, clock.time).acquire(
+                5.0
+            )
             assert [await kept.taken(name, 60) for name in ("one", "two")] == paid
 
 
@@ -230,7 +232,7 @@ async def test_the_https_twin_of_a_limited_host_pays_too() -> None:
     clock = FakeClock()
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
     async with ledger(clock) as kept:
-        run = Permits(planned(target=limited), {}, kept, clock.time)
+        run = Permits(Rules(planned(target=limited), {}), kept, clock.time)
         await run.acquire(5.0)
         await run("GET", "https://api.test/")
         assert await kept.taken("api", 60) == 1
@@ -244,9 +246,9 @@ async def test_a_run_that_never_ends_counts_to_its_latest_moment() -> None:
     limited = Target(name="api", url="http://api.test", limit=Rate.parse("1/1m"))
     check = planned(("GET", "http://api.test/"), target=limited)
     async with ledger(clock) as kept:
-        await Permits(check, {}, kept, clock.time).acquire(40.0)
+        await Permits(Rules(check, {}), kept, clock.time).acquire(40.0)
         clock.advance(99)
         with pytest.raises(QuotaRefused):
-            await Permits(check, {}, kept, clock.time).acquire(40.0)
+            await Permits(Rules(check, {}), kept, clock.time).acquire(40.0)
         clock.advance(1)
-        await Permits(check, {}, kept, clock.time).acquire(40.0)
+        await Permits(Rules(check, {}), kept, clock.time).acquire(40.0)
