@@ -31,5 +31,7 @@ SELECT format('GRANT CONNECT ON DATABASE %I TO outrider', current_database()) \g
 
 -- `select 1` needs no table. A check that reads a table needs a grant of its own:
 --   GRANT SELECT ON public.trips TO outrider;
+-- A check with expect.lag of a primary, or that reads pg_stat_replication or other sessions:
+--   GRANT pg_monitor TO outrider;
 
 COMMIT;

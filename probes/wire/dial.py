@@ -12,6 +12,7 @@ from probes.core import Failed, Reason
 from probes.text import host_and_port
 
 _WITHOUT_ROUTE = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_FULL = 0.02  # seconds until a Unix socket is tried again whose queue is full: nobody is told when it has room
 NEXT_ADDRESS = 0.25  # RFC 8305, section 5: seconds after which the next address is tried, too
 
 
@@ -50,6 +51,21 @@ async def _cancel(attempts: Collection[asyncio.Task[tuple[socket.socket, float]]
     for outcome in await asyncio.gather(*attempts, return_exceptions=True):
         if isinstance(outcome, tuple):
             outcome[0].close()
+
+
+async def connect_locally(path: str) -> socket.socket:
+    """A non-blocking socket that is connected to a Unix socket. Raises OSError. While the server's queue is full it tries again."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        while (number := sock.connect_ex(path)) == errno.EAGAIN:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(_FULL)
+        if number:
+            raise OSError(number, os.strerror(number), path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def connect(monotonic: Callable[[], float], address: str, port: int) -> tuple[socket.socket, float]:

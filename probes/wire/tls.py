@@ -58,6 +58,7 @@ class Tls(BaseModel):
     ca: OptionalFile = Field(default=None, description="A PEM file with the authorities to trust instead of the system's.")
     server_name: Host | None = Field(default=None, description="The name to request (SNI) and to verify, instead of the host's.")
     verify: bool = Field(default=True, description="false accepts any certificate; its facts are recorded in any case.")
+    check_name: bool = Field(default=True, description="false accepts a trusted certificate for any name, as sslmode=verify-ca does.")
     cert: OptionalFile = Field(default=None, description="A PEM file with the client certificate, for a server that requires one.")
     key: OptionalFile = Field(default=None, description="A PEM file with the certificate's key, if `cert` doesn't have it.")
     minimum: Version = Field(default="1.2", description="The oldest TLS version that is accepted; 1.0 and 1.1 are for old devices.")
@@ -73,12 +74,17 @@ class Tls(BaseModel):
     def _read_certificate(self, info: ValidationInfo) -> Self:
         if self.key and not self.cert:
             raise ValueError("key belongs to a cert; give that, too")
-        if self.cert and (info.context or {}).get("files"):
+        if (info.context or {}).get("files"):
+            self.judge_certificate()
+        return self
+
+    def judge_certificate(self) -> None:
+        """Raises ValueError where the client certificate or its key can't be used. Reads the disk."""
+        if self.cert:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.cert, self.key, _refuse_password)
             except OSError as error:
                 raise ValueError(_unusable(error, {"cert": self.cert, "key": self.key})) from None
-        return self
 
     def stamp(self) -> tuple[float, ...]:
         """When each of the files was last changed: a context from before is stale. Reads the disk."""
@@ -115,8 +121,9 @@ class Tls(BaseModel):
         if self.minimum in ("1.0", "1.1"):
             context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
             context.set_ciphers("DEFAULT:@SECLEVEL=0")  # their signatures are too weak for OpenSSL's defaults
+        context.check_hostname = self.verify and self.check_name
         if not self.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.verify_mode = ssl.CERT_NONE
         if alpn:
             context.set_alpn_protocols(list(alpn))
         return context

@@ -19,7 +19,7 @@ from probes.facts import DNS_LOOKUP, IP, IP_PROTOCOL, TLS_VERSION
 from probes.text import ascii_host, is_address
 from probes.wire.addresses import in_order, record_types, refusal
 from probes.wire.certificate import Certificate
-from probes.wire.dial import first_to_connect, none_connected
+from probes.wire.dial import connect_locally, first_to_connect, none_connected
 from probes.wire.handshake import CERTIFICATE_FACTS, certificate_facts, expires, presented, verified, version_facts
 from probes.wire.once import Once
 from probes.wire.resolver import Resolver
@@ -94,6 +94,20 @@ class Wire:
             sock, interval.end = await first_to_connect(ctx.clock.monotonic, addresses, port)
         ip = sock.getpeername()[0]
         ctx.facts |= {IP: ip, IP_PROTOCOL: 6 if ":" in ip else 4}
+        return sock
+
+    async def local(self, ctx: Measurements, path: str) -> socket.socket:
+        """A non-blocking socket that is connected to a Unix socket: phase `connect`. Raises Failed where there is none, and OSError."""
+        with ctx.phase("connect") as interval:
+            try:
+                sock = await connect_locally(path)
+            except FileNotFoundError:
+                raise Failed(Reason.REFUSED, f"there is no socket {path}; the server is down, or it has another one") from None
+            except ConnectionRefusedError:
+                raise Failed(Reason.REFUSED, f"nobody listens at the socket {path}") from None
+            except PermissionError:
+                raise Failed(Reason.INTERNAL, f"the runner's account may not open the socket {path}") from None
+            interval.end = ctx.clock.monotonic()
         return sock
 
     async def once(self, ctx: Measurements, host: str, port: int, request: bytes, route: Route) -> Once:

@@ -189,7 +189,7 @@ class _Builder:
     def _key(self, node: Node, at: Position) -> Scalar:
         if not isinstance(node, Scalar):
             raise _Halt(at, "a key must be a word, not a list or a mapping")
-        if not isinstance(node.value, str):
+        if not isinstance(node.value, str) and node.text != "null":  # the operator of a condition, too
             what = f"; put {node.text[:80]} in quotes" if node.text else ""
             self.problems.append(Problem(at, (), f"a key must be a word{what}"))
         return Scalar(at, node.text, node.plain)  # the place where an alias stands, not its anchor's

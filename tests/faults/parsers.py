@@ -38,7 +38,7 @@ from probes.kinds.http import Http
 from probes.kinds.metrics.page import Page
 from probes.kinds.postgres.dsn import read_dsn
 from probes.kinds.postgres.frames import Frames, Malformed, error_fields, messages
-from probes.kinds.postgres.session import _columns, _types
+from probes.kinds.postgres.session import _columns, _described
 from probes.kinds.postgres.values import read_value
 from probes.kinds.redis.connection import Connection as RedisConnection
 from probes.kinds.redis.connection import error_text
@@ -220,7 +220,7 @@ def _postgres(data: bytes) -> None:
             if kind in (b"E", b"N"):
                 error_fields(content)
             elif kind == b"T":
-                list(_types(content))
+                list(_described(content))
             elif kind == b"D":
                 _columns(content)
 

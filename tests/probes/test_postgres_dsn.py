@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -25,17 +26,17 @@ from tests.support.engine import Observer
         ("postgresql://u:secret-9@db:0/x", "is no PostgreSQL URL"),
         ("postgresql://u:secret-9/9@db/x", "is no PostgreSQL URL"),
         ("postgresql:///x", "names no host"),
-        ("postgresql://u:secret-9@%2Frun%2Fpostgresql/x", "names no host that can be reached over TCP"),
+        ("postgresql://u:secret-9@db/x?host=/run/postgresql", "host is not allowed in the query of a dsn here"),
         ("postgresql://db/x", "names no role"),
-        ("postgresql://u:secret-9@db/x?sslmode=allow", "sslmode is one of disable, prefer, require and verify-full"),
-        ("postgresql://u:secret-9@db/x?sslmode=verify-ca", "sslmode=verify-ca trusts authorities without verifying the name"),
+        ("postgresql://u:secret-9@db/x?sslmode=allow", "sslmode is one of disable, prefer, require, verify-ca and verify-full"),
+        ("postgresql://u:secret-9@db/x?sslmode=verify-ca", "sslmode=verify-ca needs sslrootcert"),
         ("postgresql://u:secret-9@db/x?host=other", "host is not allowed in the query of a dsn here"),
         ("host=db password=secret-9", "is no PostgreSQL URL"),
         ("jdbc:postgresql://db/x?user=u&password=secret-9", "is JDBC's form; leave out jdbc: and write postgresql://"),
-        ("postgresql://u:secret-9@db/x?ssl=maybe", "ssl is one of disable, prefer, require and verify-full"),
+        ("postgresql://u:secret-9@db/x?ssl=maybe", "ssl is one of disable, prefer, require, verify-ca and verify-full"),
         ("postgresql://u:secret-9@db/x?ssl=true&sslmode=disable", "sslmode and ssl contradict each other"),
-        ("postgresql://u:secret-9@db/x?target_session_attrs=primary", "write query: select pg_is_in_recovery()"),
-        ("postgresql://u:secret-9@db/x?sslcert=a.pem", "write tls: {cert: ..., key: ...}"),
+        ("postgresql://u:secret-9@db/x?target_session_attrs=primary", "write expect: {role: primary}"),
+        ("postgresql://u:secret-9@db/x?sslkey=a.pem", "sslkey belongs to an sslcert"),
         ("postgresql://u:secret-9@db/x?statement_timeout=60s", "is written options=-c%20statement_timeout%3D"),
         ("postgresql://u:secret-9@db/x?sslmod=require", "sslmod is no known word in the query of a dsn; did you mean sslmode?"),
         ("postgresql://u:secret-9@db/x?search_pth=a", "did you mean search_path?"),
@@ -67,10 +68,14 @@ def test_tls_settings_and_sslmode_disable_contradict() -> None:
         ("?sslmode=disable", None, False),
         ("?sslmode=require&channel_binding=require&connect_timeout=10", Tls(verify=False), False),
         ("?sslmode=verify-full&sslrootcert=system", Tls(), False),
+        ("?sslmode=require&sslrootcert=system", Tls(), False),
+        ("?sslmode=verify-ca&sslrootcert=ca.pem", Tls(ca=Path("ca.pem"), check_name=False), False),
+        ("?sslmode=require&sslrootcert=ca.pem", Tls(ca=Path("ca.pem"), check_name=False), False),
+        ("?sslmode=require&sslcert=c.pem&sslkey=k.pem", Tls(verify=False, cert=Path("c.pem"), key=Path("k.pem")), False),
     ],
 )
 def test_sslmode_means_what_libpq_means(mode: str, tls: Tls | None, either: bool) -> None:  # noqa: FBT001 - a row of the table
-    """disable, prefer (the default), require and verify-full as in libpq; what only a client needs is passed over."""
+    """disable, prefer (the default), require, verify-ca and verify-full as in libpq; what only a client needs is passed over."""
     read = read_dsn(f"postgresql+asyncpg://u:p@db/x{mode}")
     assert (read.tls, read.tls_or_plain, read.settings) == (tls, either, {})
 
@@ -144,6 +149,16 @@ def test_no_error_tells_the_password(password: str, rest: str) -> None:
     except ValidationError as error:
         output = f"{error} {error.errors(include_input=False)}"
     assert secret not in output
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://u:p@%2Frun%2Fpg:5433/x", "postgresql://u:p@/x?host=/run/pg&sslmode=require"])
+def test_a_unix_socket_is_a_folder_and_a_port(dsn: str) -> None:
+    """The folder of a Unix socket stands where libpq takes it; there is no TLS on it, and no endpoint to try."""
+    read = read_dsn(dsn)
+    assert read.socket == f"/run/pg/.s.PGSQL.{read.port}"
+    assert (read.tls, read.database) == (None, "x")
+    made = Postgres.model_validate({"dsn": dsn})
+    assert (made.address(), made.endpoint()) == (f"postgresql://u@/run/pg/.s.PGSQL.{read.port}/x", None)
 
 
 def test_the_address_is_told_without_the_password() -> None:

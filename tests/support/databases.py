@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from demo import _binaries
 from demo import servers as real
 from demo._process import Server
 from tests.support import servers
@@ -113,15 +114,49 @@ class Standby(real.PostgresServer):
         (self.folder / "data/standby.signal").touch()
 
 
+class Primary(real.PostgresServer):
+    """A PostgreSQL that sends its WAL to standbys, and that also listens at a Unix socket in its folder."""
+
+    def command(self, folder: Path, port: int) -> list[str]:
+        """With what replication takes."""
+        more = ("wal_level=replica", "max_wal_senders=4", f"unix_socket_directories={folder}")
+        return [*super().command(folder, port), *(word for setting in more for word in ("-c", setting))]
+
+
+class StreamingStandby(real.PostgresServer):
+    """A hot standby that streams from a primary, whose roles it has."""
+
+    ready = b"started streaming WAL"
+
+    def __init__(self, primary: real.PostgresServer) -> None:
+        super().__init__()
+        self._primary = primary
+        self.passwords = primary.passwords
+        self._made = True
+
+    def prepare(self, folder: Path) -> None:
+        """Copies the primary."""
+        self._bin = _binaries.postgres_binaries(folder)
+        command = [str(self._bin / "pg_basebackup"), "-D", str(folder / "data"), "-R", "-X", "stream", "-c", "fast"]
+        with (folder / "basebackup.log").open("w+b") as log:
+            made = self.popen([*command, "-d", self._primary.dsn_of("postgres", "postgres")], folder, log.fileno())
+            assert made.wait() == 0, (folder / "basebackup.log").read_text()
+
+    def command(self, folder: Path, port: int) -> list[str]:
+        """As hot standby."""
+        return [*super().command(folder, port), "-c", "wal_level=replica", "-c", "max_wal_senders=4", "-c", "hot_standby=on"]
+
+
 class PgBouncer(Server):
-    """PgBouncer in transaction mode before a PostgreSQL, for all its roles."""
+    """PgBouncer in transaction mode before a PostgreSQL, for all its roles. `stats` is the role that may ask its console."""
 
     ready = b"process up"
     farewell = goodbye = signal.SIGTERM
 
-    def __init__(self, behind: real.PostgresServer) -> None:
+    def __init__(self, behind: real.PostgresServer, stats: str = "") -> None:
         super().__init__()
         self._behind = behind
+        self._stats = stats
 
     def prepare(self, folder: Path) -> None:
         """Writes the roles and their passwords."""
@@ -133,7 +168,7 @@ class PgBouncer(Server):
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\nroadtrip = host={self._behind.host} port={self._behind.port} dbname=roadtrip\n[pgbouncer]\n"
             f"listen_addr = {self.host}\nlisten_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {folder}/users.txt\n"
-            "pool_mode = transaction\n"
+            f"pool_mode = transaction\nstats_users = {self._stats}\n"
         )
         return [str(PGBOUNCER), str(folder / "pgbouncer.ini")]
 

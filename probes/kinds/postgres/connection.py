@@ -77,7 +77,8 @@ class OneConnectionLoop:
 async def open_connection(ctx: Context, dsn: Dsn) -> Stream:
     """Opens the connection, with TLS if the DSN wants it and the server offers it."""
     context = await ctx.wire.tls_context(dsn.tls) if dsn.tls else None
-    stream = await open_stream(ctx, await ctx.wire.dial(ctx, dsn.host, dsn.port))
+    dialled = ctx.wire.local(ctx, dsn.socket) if dsn.socket else ctx.wire.dial(ctx, dsn.host, dsn.port)
+    stream = await open_stream(ctx, await dialled)
     try:
         ctx.evidence[SILENCE] = "accepts connections but doesn't respond"
         if dsn.tls and context and await _server_offers_tls(ctx, stream, dsn):
@@ -134,7 +135,7 @@ async def authenticate(ctx: Context, dsn: Dsn, loop: OneConnectionLoop) -> Any:
     """Authenticates. Every setting is passed, so that asyncpg reads neither the environment nor a file."""
     with ctx.phase("auth") as interval:
         connection = await asyncpg.connect(
-            host=dsn.host,
+            host="127.0.0.1",  # only for its messages: the stream is connected
             port=dsn.port,
             user=dsn.user,
             password=dsn.password,
@@ -196,7 +197,7 @@ def _protocol_failure(error: Exception) -> Failed:
     return Failed(Reason.PROTOCOL, f"not PostgreSQL's protocol: {'messages that cannot be read' if internal else error}")
 
 
-def _refusal(ctx: Context, error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
+def _refusal(ctx: Context, error: asyncpg.PostgresError, dsn: Dsn) -> Failed:  # noqa: PLR0911 - one for each class
     """The failure for an error of the server, by the class of its SQLSTATE."""
     ctx.evidence["sqlstate"] = error.sqlstate
     words = server_words(str(error.args[0] if error.args else ""))
@@ -205,6 +206,8 @@ def _refusal(ctx: Context, error: asyncpg.PostgresError, dsn: Dsn) -> Failed:
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
             return Failed(Reason.AUTH, f"login refused for role {dsn.user}: {text}")
+        case asyncpg.ProtocolViolationError() if dsn.database == "pgbouncer" and words == "not allowed":
+            return Failed(Reason.AUTH, f"PgBouncer's console refuses role {dsn.user}: {text}; add it to stats_users")
         case asyncpg.InsufficientPrivilegeError():
             return Failed(Reason.AUTH, f"Permission denied for role {dsn.user}: {text.removeprefix('permission denied for ')}")
         case asyncpg.ReadOnlySQLTransactionError():

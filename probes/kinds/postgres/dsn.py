@@ -37,19 +37,17 @@ _ONLY_CLIENTS = frozenset(  # words for the application's own client, which say 
     | {"max", "min", "idleTimeoutMillis", "connectionTimeoutMillis", "sslaccept"}
 )
 _REFUSED = frozenset(
-    {"host", "hostaddr", "port", "dbname", "service", "passfile", "target_session_attrs", "load_balance_hosts", "replication"}
-    | {"sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslnegotiation", "requiressl", "krbsrvname", "sslidentity"}
+    {"hostaddr", "port", "dbname", "service", "passfile", "target_session_attrs", "load_balance_hosts", "replication"}
+    | {"sslpassword", "sslcrl", "sslcrldir", "sslnegotiation", "requiressl", "krbsrvname", "sslidentity"}
     | {"require_auth", "requirepeer", "ssl_min_protocol_version", "ssl_max_protocol_version", "gsslib", "servicefile"}
 )
 _HINTS = {
-    "host": "write the host before the path; a Unix socket is not supported",
     "hostaddr": "write the address before the path",
     "port": "write the port behind the host",
     "dbname": "write the database as the path",
-    "target_session_attrs": "name one host, and write query: select pg_is_in_recovery() with expect: {value: false}",
+    "target_session_attrs": "name one host, and write expect: {role: primary} or {role: standby}",
     "load_balance_hosts": "write a check for each host",
-    "sslcert": "write tls: {cert: ..., key: ...}",
-    "sslkey": "write tls: {cert: ..., key: ...}",
+    "sslpassword": "store the key without a password",
     "ssl_min_protocol_version": "write tls: {minimum: ...}",
 }
 # The words of sslmode, and what else stands there or in `ssl`: libpq, asyncpg and JDBC (ssl=true is require to libpq), node-postgres.
@@ -80,6 +78,11 @@ class Dsn:
     tls: Tls | None = None
     tls_or_plain: bool = False
 
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket; "" for a server that is reached over TCP."""
+        return f"{self.host}/.s.PGSQL.{self.port}" if self.host.startswith("/") else ""
+
 
 def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
     """Reads a URL; `tls` (the check's own settings) overrides sslmode. Raises ValueError, whose text contains no secret.
@@ -90,17 +93,20 @@ def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
     options = dict(parse_qsl(split.query, keep_blank_values=True))
     if wrong := sorted(_REFUSED & options.keys()):
         raise ValueError(f"{wrong[0]} is not allowed in the query of a dsn here; {_HINTS.get(wrong[0], f'write {FORM}')}")
-    known = {"sslmode", "ssl", "sslrootcert", "user", "password", *_SEARCH_PATHS, *_STARTUP}
+    known = {"sslmode", "ssl", "sslrootcert", "sslcert", "sslkey", "host", "user", "password", *_SEARCH_PATHS, *_STARTUP}
     for word in options:
         if word not in known | _ONLY_CLIENTS:
             hint = did_you_mean(word, known) or f"; a setting of the server is written options=-c%20{word}%3D..."
             raise ValueError(f"{word[:_WORD]} is no known word in the query of a dsn{hint}")
-    own_tls, optional = _tls_of(_mode(options), options.get("sslrootcert"), tls)
+    host = _host(split, options.get("host", ""))
+    own_tls, optional = (None, False) if host.startswith("/") else _tls_of(_mode(options), options, tls)
+    if host.startswith("/") and tls:
+        raise ValueError("PostgreSQL has no TLS on a Unix socket; leave out the check's tls settings")
     user = unquote(split.username or "") or options.get("user", "")
     if not user:
         raise ValueError(f"names no role; write {FORM}")
     read = Dsn(
-        host=unquote(split.hostname or ""),
+        host=host,
         port=split.port or 5432,
         user=user,
         password=unquote(split.password or "") or options.get("password", ""),
@@ -121,7 +127,7 @@ def _mode(options: Mapping[str, str]) -> str:
     for word in ("sslmode", "ssl"):
         if word in options:
             if options[word] not in _MODES:
-                raise ValueError(f"{word} is one of disable, prefer, require and verify-full")
+                raise ValueError(f"{word} is one of disable, prefer, require, verify-ca and verify-full")
             modes.append(_MODES[options[word]])
     if len(set(modes)) > 1:
         raise ValueError("sslmode and ssl contradict each other; leave one of them out")
@@ -144,9 +150,18 @@ def _split(text: str) -> SplitResult:
         raise ValueError(f"is no PostgreSQL URL; write {FORM}")
     if split.username is None and "@" in split.query:  # a ? in a password: what follows is a part of it, and must not be shown
         raise ValueError(f"is no PostgreSQL URL; write {FORM}")
-    if not split.hostname or "%2f" in split.hostname.lower():
-        raise ValueError(f"names no host that can be reached over TCP (a Unix socket is not supported); write {FORM}")
     return split
+
+
+def _host(split: SplitResult, option: str) -> str:
+    """The host, or the folder of the Unix socket: as the host with %2F, or as the word `host` of the query."""
+    written = split.netloc.rpartition("@")[2].partition(":")[0]
+    host = unquote(written) if "%2f" in written.lower() else unquote(split.hostname or "")
+    if option and (host or not option.startswith("/")):
+        raise ValueError("host is not allowed in the query of a dsn here, except as the folder of a Unix socket; write it before the path")
+    if not (host or option):
+        raise ValueError(f"names no host; write {FORM}, or the folder of a Unix socket: postgresql://role@/database?host=/run/postgresql")
+    return host or option
 
 
 def _has_port(split: SplitResult) -> bool:
@@ -156,22 +171,29 @@ def _has_port(split: SplitResult) -> bool:
         return False
 
 
-def _tls_of(mode: str, ca: str | None, own: Tls | None) -> tuple[Tls | None, bool]:
+def _tls_of(mode: str, options: Mapping[str, str], own: Tls | None) -> tuple[Tls | None, bool]:
     """TLS settings for libpq's sslmode, and whether a connection without TLS is accepted."""
     if own is not None:
         if mode == "disable":
             raise ValueError("sslmode=disable contradicts the check's tls settings; leave one of them out")
         return own, False
+    ca, cert, key = (options.get(word) for word in ("sslrootcert", "sslcert", "sslkey"))
+    if mode == "disable":
+        return None, False
+    if mode == "allow":
+        raise ValueError("sslmode is one of disable, prefer, require, verify-ca and verify-full; allow is none here")
+    if key and not cert:
+        raise ValueError("sslkey belongs to an sslcert; give that, too")
     authorities = Path(ca) if ca and ca != "system" else None
-    match mode:
-        case "disable":
-            return None, False
-        case "prefer":
-            return Tls(verify=False), True
-        case "require" if authorities is None:
-            return Tls(verify=False), False
-        case "verify-full":
-            return Tls(ca=authorities), False
-        case "require" | "verify-ca":
-            raise ValueError(f"sslmode={mode} trusts authorities without verifying the name; write verify-full, or tls: {{ca: ...}}")
-    raise ValueError("sslmode is one of disable, prefer, require and verify-full; allow is none here")
+    if mode == "verify-ca" and authorities is None:
+        raise ValueError("sslmode=verify-ca needs sslrootcert: every public authority's certificate would do")
+    full = mode == "verify-full" or (mode == "require" and ca == "system")
+    chain_alone = mode == "verify-ca" or (mode == "require" and authorities is not None)  # the latter as in libpq
+    read = Tls(
+        ca=authorities if full or chain_alone else None,
+        verify=full or chain_alone,
+        check_name=not chain_alone,
+        cert=Path(cert) if cert else None,
+        key=Path(key) if key else None,
+    )
+    return read, mode == "prefer"

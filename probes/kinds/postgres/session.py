@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 
@@ -36,12 +37,19 @@ class Limits:
     lock: int
 
 
+class Column(NamedTuple):
+    """A column of a query: its name, and its type by the OID in pg_type."""
+
+    name: str
+    oid: int
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a query returned. `tag` names the command (`SELECT 1`); `copies` is set where it is a COPY, `empty` where it is none."""
 
     rows: int = 0
-    first: bytes | None = None  # the first column of the first row; None for null
+    kept: list[list[bytes | None]] = field(default_factory=list)  # the first rows; None for null
     tag: str = ""
     copies: bool = False
     empty: bool = False
@@ -95,8 +103,8 @@ class Session(asyncio.Protocol):
             raise Malformed("BEGIN began no transaction")  # without one the query could write
         return Limits(int(rows[0][0] or 0), int(rows[0][1] or 0)) if rows else Limits(milliseconds, lock)
 
-    async def prepare(self, query: str) -> tuple[list[int], int]:
-        """The types of the query's columns, by their OIDs in pg_type, and the number of its parameters."""
+    async def prepare(self, query: str) -> tuple[list[Column], int]:
+        """The query's columns, and the number of its parameters."""
         self._send((b"P", b"\0" + query.encode() + b"\0\0\0"), (b"D", b"S\0"), (b"H", b""))
         parameters = 0
         while True:
@@ -104,22 +112,22 @@ class Session(asyncio.Protocol):
             if kind == b"t":
                 (parameters,) = struct.unpack_from("!H", content)
             elif kind == b"T":
-                return list(_types(content)), parameters
+                return list(_described(content)), parameters
             elif kind == b"n":
                 return [], parameters
             elif kind != b"1":
                 raise Malformed(f"a message of type {kind.decode('latin-1')} in response to Parse")
 
-    async def execute(self, formats: list[bool]) -> Outcome:
-        """Runs the prepared query; `formats` says which of its columns are asked for in the binary form."""
+    async def execute(self, formats: list[bool], keep: int = 1) -> Outcome:
+        """Runs the prepared query; `formats` says which of its columns are asked for in the binary form. Keeps the first rows."""
         codes = b"".join(struct.pack("!H", binary) for binary in formats)
         self._send((b"B", b"\0\0\0\0\0\0" + struct.pack("!H", len(formats)) + codes), (b"E", b"\0\0\0\0\0"), (b"S", b""))
         outcome = Outcome()
         while True:
             kind, content = await self._message()
             if kind == b"D":
-                if not outcome.rows and formats:
-                    outcome.first = _columns(content)[0]
+                if outcome.rows < keep:
+                    outcome.kept.append(_columns(content))
                 outcome.rows += 1
             elif kind == b"C":
                 outcome.tag = content.rstrip(b"\0").decode("utf-8", "replace")
@@ -134,6 +142,22 @@ class Session(asyncio.Protocol):
                 outcome.empty = True
             elif kind != b"2":
                 raise Malformed(f"a message of type {kind.decode('latin-1')} in response to Execute")
+
+    async def show(self, command: str, keep: int) -> tuple[list[Column], Outcome]:
+        """Runs a command of PgBouncer's console, which knows no other protocol than the simple one and no transaction."""
+        self._send((b"Q", command.encode() + b"\0"))
+        columns, outcome = [], Outcome()
+        while (message := await self._message())[0] != b"Z":
+            if message[0] == b"T":
+                columns = list(_described(message[1]))
+            elif message[0] == b"D" and outcome.rows < keep:
+                outcome.kept.append(_columns(message[1]))
+            elif message[0] == b"C":
+                outcome.tag = message[1].rstrip(b"\0").decode("utf-8", "replace")
+            elif message[0] not in (b"D", b"I"):
+                raise Malformed(f"a message of type {message[0].decode('latin-1')} in response to Query")
+            outcome.rows += message[0] == b"D"
+        return columns, outcome
 
     async def simple(self, statements: str) -> list[list[str | None]]:
         """Runs statements without parameters; the rows of all of them, as texts."""
@@ -156,8 +180,13 @@ class Session(asyncio.Protocol):
             pass
         while (await self._message())[0] != b"Z":
             pass
-        self._send((b"X", b""))
-        self._transport.close()
+        self.terminate()
+
+    def terminate(self) -> None:
+        """Ends the session without a transaction, as the protocol asks."""
+        if not self._ended:
+            self._send((b"X", b""))
+            self._transport.close()
 
     def _send(self, *outgoing: tuple[bytes, bytes]) -> None:
         self._transport.write(b"".join(kind + struct.pack("!i", len(content) + 4) + content for kind, content in outgoing))
@@ -199,13 +228,13 @@ def _literal(text: str) -> str:
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _types(content: bytes) -> Iterator[int]:
+def _described(content: bytes) -> Iterator[Column]:
     (count,) = struct.unpack_from("!H", content)
     at = 2
     for _ in range(count):
-        at = content.index(b"\0", at) + 1
-        yield struct.unpack_from("!IHIhih", content, at)[2]
-        at += 18
+        end = content.index(b"\0", at)
+        yield Column(content[at:end].decode("utf-8", "replace"), struct.unpack_from("!IHIhih", content, end + 1)[2])
+        at = end + 19
 
 
 def _columns(content: bytes) -> list[bytes | None]:

@@ -62,9 +62,16 @@ def read_value(oid: int, data: bytes | None) -> Any:
     if data is None:
         return None
     if not is_binary(oid):
-        text = data.decode("utf-8", "replace")
-        return read_array(text, _ARRAYS[oid]) if oid in _ARRAYS else _of_text(oid, text)
+        return read_text(oid, data)
     return _binary_array(data) if oid in _ARRAYS else _of_binary(oid, data)
+
+
+def read_text(oid: int, data: bytes | None) -> Any:
+    """A column's value from the server's own words for it."""
+    if data is None:
+        return None
+    text = data.decode("utf-8", "replace")
+    return read_array(text, _ARRAYS[oid]) if oid in _ARRAYS else _of_text(oid, text)
 
 
 def may_be_array(oid: int, value: Any) -> bool:

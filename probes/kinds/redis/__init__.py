@@ -69,8 +69,9 @@ class Redis(Probe):
     @model_validator(mode="after")
     def _authorities_can_be_read(self, info: ValidationInfo) -> Self:
         tls = self._read().tls
-        if tls and tls.verify and (info.context or {}).get("files"):
-            judge_authorities(tls.ca)
+        if tls and (info.context or {}).get("files"):
+            judge_authorities(tls.ca if tls.verify else None)
+            tls.judge_certificate()
         return self
 
     def _read(self) -> RedisUrl:
