@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from runner import our_version
-from runner.cli._options import config_option, shard_option
+from runner.cli._options import selection_options, shard_option
 from runner.usage import unusable
 
 if TYPE_CHECKING:
+    from runner.config.live import LiveConfiguration
     from runner.shares.shard import Shard
 
 
@@ -28,29 +29,30 @@ if TYPE_CHECKING:
     help="text: changes in words; json: each line an object. auto is text on a terminal, else json.",
 )
 @shard_option
-@config_option
-def command(config: Path, log: str, shard: Shard | None) -> None:
+@selection_options
+def command(config: Path, tags: tuple[str, ...], checks: tuple[str, ...], log: str, shard: Shard | None) -> None:
     """Run all checks continuously, and serve the metrics, the health report, the API and a page for people.
 
-    SIGHUP, POST /-/reload and a changed file reload checks.yaml; SIGTERM stops the runner after the runs in flight. Exit 2 for a
+    --tag and --check select checks, also after a reload; the page and /-/ready say so. SIGHUP, POST /-/reload and a changed file
+    reload checks.yaml; SIGTERM stops the runner after the runs in flight. Exit 2 for a
     wrong configuration or a busy port.
     """
     import uvloop
 
     from runner.config.errors import PlanError
+    from runner.config.live import LiveConfiguration
     from runner.shares.divide import SharesError
     from runner.web.serve import CannotListenError
 
     try:
-        uvloop.run(_run(config, log, shard))
+        uvloop.run(_run(LiveConfiguration(config, os.environ, tags=tags, checks=checks), log, shard))
     except (PlanError, CannotListenError, SharesError) as error:
         unusable(str(error))
 
 
-async def _run(config: Path, log: str, shard: Shard | None) -> None:
+async def _run(config: LiveConfiguration, log: str, shard: Shard | None) -> None:
     from probes.text import count
     from runner.clock import SystemClock
-    from runner.config.read import read_plan
     from runner.service.running import running
     from runner.service.signals import signals
     from runner.sinks.journal import Form
@@ -58,8 +60,8 @@ async def _run(config: Path, log: str, shard: Shard | None) -> None:
     stop = asyncio.Event()
     form = Form(log) if log != "auto" else Form.WORDS if sys.stdout.isatty() else Form.JSON
     async with running(
-        lambda: read_plan(config, environ=os.environ),
-        path=config,
+        config,
+        path=config.path,
         clock=SystemClock(),
         version=our_version(),
         journal=sys.stdout,
@@ -70,7 +72,8 @@ async def _run(config: Path, log: str, shard: Shard | None) -> None:
             part = f"shard {shard}: " if shard else ""
             how = "are shared with other runners" if service.whole.coordinate else "run"
             number = len(service.whole.checks if service.whole.coordinate else service.plan.checks)
-            runs = f"{part}{count(number, 'check')} of {config} {how}"
+            only = f" ({' '.join(service.whole.selected)})" if service.whole.selected else ""
+            runs = f"{part}{count(number, 'check')}{only} of {config.path} {how}"
             service.journal.log(logging.INFO, f"{runs}; times are UTC; the page is at {listening.url}")
             await stop.wait()
             service.journal.log(logging.INFO, "stopping: waiting for the runs in flight")

@@ -38,6 +38,17 @@ def read(path: Path) -> Keys:
 
 def parse(data: bytes, name: str, file: str = "") -> Keys:
     """As `read`, for the bytes of a file. `file` is the place of an included one (errors.Position). Raises PlanError."""
+    root = tree(data, name, file)
+    if root is None:
+        hint = "write checks: into it, or include it no more" if file else "outrider init writes a first one"
+        raise _fault(name, Position(0, 0, file), f"is empty; {hint}")
+    if not isinstance(root, Keys):
+        raise _fault(name, root.at, "must be a mapping that begins with version: 1")
+    return root
+
+
+def tree(data: bytes, name: str, file: str = "") -> Node | None:
+    """As `parse`, for a file that holds anything; None where it holds nothing. Raises PlanError."""
     if len(data) > LARGEST_FILE:
         raise _fault(name, Position(0, 0, file), "larger than 16 MB; a file of checks is never that large")
     text = _decoded(data, name, file)
@@ -51,11 +62,6 @@ def parse(data: bytes, name: str, file: str = "") -> Keys:
         builder.problems.append(replace(found, at=replace(found.at, file=file)))
     if builder.problems:
         raise PlanError(name, builder.problems)
-    if builder.root is None:
-        hint = "write checks: into it, or include it no more" if file else "outrider init writes a first one"
-        raise _fault(name, Position(0, 0, file), f"is empty; {hint}")
-    if not isinstance(builder.root, Keys):
-        raise _fault(name, builder.root.at, "must be a mapping that begins with version: 1")
     return builder.root
 
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from runner.config.errors import Path, Position, did_you_mean
+from runner.config.errors import Path, PlanError, Position, did_you_mean
 from runner.config.names import LONGEST_NAME, NAME_RULE, is_name
 from runner.config.nodes import Entry, Items, Keys, Node, Scalar
+from runner.config.target_files import TargetElement
 from runner.config.validation import Reading
 
 MOST = 1_000  # elements of one check
@@ -89,6 +90,9 @@ def expand(reading: Reading, written: Mapping[str, Entry]) -> Expanded:
 def _elements(reading: Reading, entry: Entry, path: Path) -> Iterator[Element]:
     """The elements that are written."""
     node = entry.node
+    if isinstance(node, Keys) and node.entries.keys() == {"file_sd"}:
+        yield from _from_files(reading, node.entries["file_sd"], (*path, "file_sd"))
+        return
     number = len(node.entries) if isinstance(node, Keys) else len(node.items) if isinstance(node, Items) else 0
     if not number:
         reading.report(node.at, path, f"must be a list or a mapping; {_FORMS}")
@@ -107,6 +111,33 @@ def _elements(reading: Reading, entry: Entry, path: Path) -> Iterator[Element]:
                 reading.report(item.at, (*path, index), text)
             else:
                 yield Element.of(key_of(item.text), item.at, value=item)
+
+
+def _from_files(reading: Reading, entry: Entry, path: Path) -> Iterator[Element]:
+    """The targets that files list, in the order of the files."""
+    written = entry.node.items if isinstance(entry.node, Items) else [entry.node]
+    found: dict[str, TargetElement] = {}
+    for node in written:
+        if not isinstance(node, Scalar) or not node.text or "${" in node.text:
+            reading.report(node.at, path, "must be the path of a file, or a list of paths; write one such as targets/*.json")
+            continue
+        try:
+            for one in reading.targets.find(reading.file.parent, node.text):
+                if (there := found.setdefault(one.address, one)).labels != one.labels:
+                    places = f"{one.at.within('')} than in {there.at.within('')}"
+                    reading.report(node.at, path, f"{one.address} has other labels in {places}")
+        except ValueError as error:
+            reading.report(node.at, path, str(error))
+        except PlanError as error:
+            reading.problems += error.problems
+    if len(found) > MOST:
+        reading.report(entry.node.at, path, f"names {len(found):,} targets, and may name {MOST:,}")
+        return
+    for one in found.values():
+        if key := key_of(one.address):
+            yield Element.of(key, one.at if one.at.line else entry.at, **one.values())
+        else:
+            reading.report(entry.node.at, path, f"a target of {one.at.file} has no letter and no digit")
 
 
 def key_of(text: str) -> str:

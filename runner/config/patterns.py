@@ -26,8 +26,11 @@ class Search:
         self._folder = folder
         self.searched: dict[Path, None] = {}
 
-    def find(self, written: str, endings: Collection[str]) -> Sequence[str]:
-        """The files that are meant, sorted. Of a folder these are the ones that end so. Raises ValueError with what is wrong."""
+    def find(self, written: str, endings: Collection[str], *, none_is_right: bool = False) -> Sequence[str]:
+        """The files that are meant, sorted. Of a folder these are the ones that end so. Raises ValueError with what is wrong.
+
+        A folder or a pattern without a file is an error unless `none_is_right`.
+        """
         parts = written.split("/")
         wild = next((index for index, part in enumerate(parts) if any(sign in part for sign in "*?[")), None)
         try:
@@ -46,7 +49,7 @@ class Search:
             self._stays_inside(base, found)
         except OSError as error:
             raise ValueError(f"{written} can't be read: {error.strerror or error}") from None
-        if not found:
+        if not found and not none_is_right:
             raise ValueError(f"no file is at {written}")
         return sorted(found)
 

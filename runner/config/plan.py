@@ -168,6 +168,7 @@ class Plan:
     locations: tuple[str, ...] = ()  # those where runners run all checks; empty where there is one alone
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history
+    selected: tuple[str, ...] = ()  # the options by which its checks were chosen; empty where it has all
     path: Path | None = None  # the file that it was read from
     files: tuple[Path, ...] = ()  # those that it came from beside `path`: included files, the folders of patterns, those of ${file:...}
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # every secret value: redacted in every output

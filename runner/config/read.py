@@ -19,6 +19,7 @@ from runner.config.purpose import Purpose
 from runner.config.scenarios import load_section
 from runner.config.sections import CoordinateKeys, GateKeys, General, GrafanaKeys, ServerKeys
 from runner.config.selection import Selection, select, select_scripted
+from runner.config.target_files import TargetFiles
 from runner.config.targets import unused_targets
 from runner.config.validation import ConfigPart, Reading
 
@@ -38,13 +39,16 @@ def read_plan(
     tags: Collection[str] = (),
     checks: Collection[str] = (),
     scenario: str = "",
+    tree: include.Tree | None = None,
+    targets: TargetFiles | None = None,
 ) -> Plan:
     """Reads a file of checks: those that carry one of `tags` or are named in `checks`, or all where neither is given.
 
-    `annotate` needs the grafana section's values; `scenario` is read for a LOAD. Raises PlanError with all problems. It blocks.
+    `annotate` needs the grafana section's values; `scenario` is read for a LOAD. `tree` stands for the files of checks.yaml, which
+    are read unless it is given; `targets` reads the files with targets. Raises PlanError with all problems. It blocks.
     """
-    tree = include.read(path)
-    reading, unneeded = Reading(path, tree.root, environ, tree.files), DryRun({})
+    tree = tree or include.read(path)
+    reading, unneeded = Reading(path, tree.root, environ, tree.files, targets), DryRun({})
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
     general = _general(reading, needed)
@@ -87,6 +91,7 @@ def read_plan(
         load=rules,
         state=path.parent / general.state,
         path=path,
+        selected=(*(f"--tag {tag}" for tag in tags), *(f"--check {name}" for name in checks)),
         files=(*reading.files(), *(file for planned in plans for file in planned.probe.files())),
     )
 

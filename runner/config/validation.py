@@ -15,6 +15,7 @@ from runner.config.errors import Path, PlanError, Position, Problem
 from runner.config.filling import Filling
 from runner.config.nodes import Entry, Keys, Node, Scalar, find
 from runner.config.placeholders import Environment, Source
+from runner.config.target_files import TargetFiles
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,11 +46,19 @@ class Valid(NamedTuple, Generic[M]):
 class Reading:
     """One reading of checks.yaml: its tree, where its values come from, and what was found so far.
 
-    `included` are the files and folders that the tree was made of, beside `file`.
+    `included` are the files and folders that the tree was made of, beside `file`; `targets` reads files with targets.
     """
 
-    def __init__(self, file: FilePath, root: Keys, environ: Mapping[str, str], included: tuple[FilePath, ...] = ()) -> None:
+    def __init__(
+        self,
+        file: FilePath,
+        root: Keys,
+        environ: Mapping[str, str],
+        included: tuple[FilePath, ...] = (),
+        targets: TargetFiles | None = None,
+    ) -> None:
         self.file, self.root, self.environ = file, root, environ
+        self.targets = targets or TargetFiles()
         self._included = included
         self.environment = Environment(environ, file.parent)
         self.problems: list[Problem] = []
@@ -87,7 +96,7 @@ class Reading:
 
     def files(self) -> tuple[FilePath, ...]:
         """Those that were read beside checks.yaml, and the folders that were searched: a change of one may change the plan."""
-        return (*self._included, *self.environment.files())
+        return (*self._included, *self.environment.files(), *self.targets.paths)
 
     def section(self, name: str, model: type[M], source: Source) -> Valid[M] | None:
         """The section of this name, where the file has it."""

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.config.errors import PlanError, RefusedFile
@@ -18,13 +19,22 @@ _OF_THE_RUNNER = frozenset(f"unreadable: {os.strerror(number)}" for number in (e
 Content = Mapping[Path, str]  # a fingerprint of each file's content
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Files with targets, which are read without the rest: `load` is as Reload's, `paths` are the files and their folders."""
+
+    load: Callable[[], Plan]
+    paths: Callable[[], Iterable[Path]]
+
+
 class Reload:
     """Reloads when it is called, and when `look` finds that the file or a secret's file has changed. One reload at a time.
 
     `load` reads the plan (it is called in a thread and raises PlanError or OSError). `apply` makes it the plan that runs, or raises
     ValueError and changes nothing. `report` is called after each reload with its success. `time` returns the seconds since the epoch.
     `path` is the file, which may be a link that is switched (Kubernetes); `files` returns what the present plan came from beside it:
-    files, and folders in which others may appear. `refused` is the file that isn't in use because of its errors.
+    files, and folders in which others may appear. Where only files of `targets` have changed, these are read alone. `refused` is the
+    file that isn't in use because of its errors.
     """
 
     def __init__(
@@ -36,6 +46,7 @@ class Reload:
         report: Callable[[bool], None],
         time: Callable[[], float],
         files: Callable[[], Iterable[Path]] = lambda: (),
+        targets: Targets | None = None,
         log: Log | None = None,
     ) -> None:
         self._path = path
@@ -45,6 +56,7 @@ class Reload:
         self._time = time
         self.refused: RefusedFile | None = None
         self._files = files
+        self._targets = targets
         self._log = log or logging.getLogger("outrider.engine").log
         self._one = asyncio.Lock()
         self._of_refused: tuple[Path, ...] = ()  # what the refused file came from
@@ -56,7 +68,7 @@ class Reload:
         async with self._one:
             self._loaded = await self._content()
             try:
-                plan = await asyncio.to_thread(self._read)
+                plan = await asyncio.to_thread(self._read, self._load)
                 await self._apply(plan)
             except (PlanError, OSError, ValueError) as error:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
@@ -72,9 +84,22 @@ class Reload:
             self._report(True)  # noqa: FBT003 - as above
             return ""
 
-    def _read(self) -> Plan:
+    async def _reload_targets(self, targets: Targets) -> None:
+        """Goes on with what the files with targets list now; whether checks.yaml itself is in use stays as it is."""
+        async with self._one:
+            self._loaded = await self._content()
+            try:
+                plan = await asyncio.to_thread(self._read, targets.load)
+                await self._apply(plan)
+            except (PlanError, OSError, ValueError) as error:
+                problems = error.listed() if isinstance(error, PlanError) else str(error)
+                self._log(logging.ERROR, f"the files with targets can't be used, so the runner keeps its present checks:\n{problems}")
+                return
+            self._log(logging.INFO, f"the files with targets are loaded: {len(plan.checks)} checks")
+
+    def _read(self, load: Callable[[], Plan]) -> Plan:
         try:
-            return self._load()
+            return load()
         except (PlanError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours: its text may hold what it was reading
@@ -92,7 +117,11 @@ class Reload:
             return  # nobody changed the file: the runner itself has no descriptor or memory to read it with
         self._loaded = {path: (self._loaded or content).get(path, text) for path, text in content.items()}
         if content != self._loaded and content == self._changing:
-            await self()
+            changed = {path for path, text in content.items() if text != self._loaded[path]}
+            if self._targets and changed <= set(self._targets.paths()):
+                await self._reload_targets(self._targets)
+            else:
+                await self()
         self._changing = content
 
     async def _content(self) -> Content:

@@ -7,15 +7,16 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from prometheus_client.process_collector import ProcessCollector
 
 from probes.core import Clock
+from runner.config.live import LiveConfiguration
 from runner.config.plan import Plan
 from runner.config.rates import windows
 from runner.service.deployments import REVISIONS, SEND
-from runner.service.reload import Reload
+from runner.service.reload import Reload, Targets
 from runner.service.service import GRACE, Service
 from runner.shares.divide import divided
 from runner.shares.shard import Shard
@@ -31,7 +32,7 @@ _PRUNE = 3600.0  # seconds between two prunings of the state
 
 @asynccontextmanager
 async def running(
-    load: Callable[[], Plan],
+    configuration: Callable[[], Plan] | LiveConfiguration,
     *,
     path: Path,
     clock: Clock,
@@ -43,8 +44,10 @@ async def running(
 ) -> AsyncIterator[tuple[Service, Listening, Callable[[], Awaitable[str]]]]:
     """A runner that probes and serves until the context is left; yields it, where it listens, and its reload.
 
-    Raises PlanError from `load`, and CannotListenError before any request is sent. Whatever was opened by then is closed.
+    Raises PlanError from the configuration, and CannotListenError before any request is sent. Whatever was opened by then is closed.
     """
+    live = configuration if isinstance(configuration, LiveConfiguration) else None
+    load = live.read if live else cast("Callable[[], Plan]", configuration)
     plan = await asyncio.to_thread(load)
     async with AsyncExitStack() as stack:  # closes in the opposite order: the page is served until the runs in flight have ended
         ledger = await asyncio.to_thread(open_ledger, plan.state, clock, windows(plan))
@@ -54,13 +57,19 @@ async def running(
         service = Service(plan, ledger, clock, version, journal, file=file, extra=extra, form=form, divide=divide)
         stack.push_async_callback(service.aclose)
         await asyncio.to_thread(ProcessCollector, registry=service.registry)  # it reads /proc
+
+        async def apply(plan: Plan) -> None:
+            await service.apply(plan)
+            service.note_target_files(live.warnings() if live else ())
+
         reload = Reload(
             path=path,
             load=load,
-            apply=service.apply,
+            apply=apply,
             report=service.metrics.reloaded,
             time=clock.time,
             files=lambda: service.plan.files,
+            targets=Targets(live.read_targets, live.target_paths) if live else None,
             log=service.log,
         )
 
@@ -77,6 +86,7 @@ async def running(
             refused = ", and what costs money or logs in is refused" if ledger.broken else ""
             service.log(logging.WARNING, f"budgets and limits are counted in memory only{refused}: {ledger.why}")
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
+        service.note_target_files(live.warnings() if live else ())
         service.background.every(_LOOK, "look at the file", reload.look)
         service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
         service.background.every(SEND, "annotate in Grafana", service.deployments.send)

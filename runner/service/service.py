@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from judge.observation import Observation
 from judge.redact import Redactor
 from probes.core import Clock, QuotaRefused
+from probes.text import count
 from probes.wire.wire import Wire
 from runner.config.errors import RefusedFile
 from runner.config.plan import Plan
@@ -73,6 +74,7 @@ class Service:
         self.ready = False  # whether the schedule runs
         self._started = plan  # its server and state stay until the end
         self._restart_for: tuple[str, ...] = ()
+        self._target_files: tuple[str, ...] = ()  # what is wrong with files that list targets
         self._clock = clock
         self._version = version
         self._wire = Wire()
@@ -236,9 +238,25 @@ class Service:
         self.metrics.restart_needed(bool(self._restart_for))
         return replace(plan, server=replace(there, host=here.host, port=here.port), state=self._started.state)
 
+    def note_target_files(self, wrong: tuple[str, ...]) -> None:
+        """Says in metrics, journal and pages which files with targets can't be used."""
+        for text in wrong:
+            if text not in self._target_files:
+                self.log(logging.ERROR, text)
+        if self._target_files and not wrong:
+            self.log(logging.INFO, "all files with targets can be used again")
+        self._target_files = wrong
+        self.metrics.target_files_read(not wrong)
+
+    def _selection(self) -> tuple[str, ...]:
+        if not self.whole.selected:
+            return ()
+        number = count(len(self.whole.checks), "check")
+        return (f"This runner runs only the {number} of {' '.join(self.whole.selected)}; the others of checks.yaml are not run here.",)
+
     def warnings(self) -> tuple[str, ...]:
         """What the runner lacks, for whoever looks at its pages or reloads it."""
-        found = (*self._restart_for, *self.share.warnings())
+        found = (*self._selection(), *self._restart_for, *self._target_files, *self.share.warnings())
         if not self.ledger.broken:
             return found
         return (*found, f"Limits are counted in memory only, and what costs money or logs in is refused: {self.ledger.why}.")

@@ -56,6 +56,9 @@ class Metrics:
         self._durable = Gauge("outrider_state_durable", what, registry=registry)
         what = "1 while checks.yaml changes server.listen or the state folder, which only a restart can change, else 0."
         self._restart = Gauge("outrider_restart_needed", what, registry=registry)
+        what = "1 if every file with targets (file_sd) can be used, 0 while the last good list of one stays in use."
+        self._target_files = Gauge("outrider_target_files_last_read_successful", what, registry=registry)
+        self._target_files.set(1)
         build = Gauge("outrider_build_info", "Always 1; the versions of Outrider and Python.", ["version", "python"], registry=registry)
         build.labels(version, platform.python_version()).set(1)
 
@@ -139,6 +142,10 @@ class Metrics:
         self._reload_successful.set(ok)
         if ok:
             self._reload_time.set(self._clock.time())
+
+    def target_files_read(self, ok: bool) -> None:  # noqa: FBT001 - its only argument
+        """Notes whether every file with targets can be used."""
+        self._target_files.set(ok)
 
     def deployed(self, target: str, revision: str, at: float | None) -> None:
         """Notes which release a target reports, and since when: seconds since the epoch, None if it did before this runner looked."""
