@@ -87,6 +87,10 @@ class Probe(BaseModel, ABC):
         """The targets that it asks beside `goes_to`."""
         return ()
 
+    def further_settings(self) -> tuple[str, ...]:
+        """What changes with settings that stand elsewhere in the file and that its running depends on, such as a login's."""
+        return ()
+
     def step_names(self) -> tuple[str, ...]:
         """The steps whose seconds it notes as facts `step.<name>`: an SLO may measure one."""
         return ()

@@ -64,6 +64,10 @@ class Cookies:
             if len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
 
+    def values(self) -> set[str]:
+        """The values of all cookies: each is a secret."""
+        return {read_field(cookie.value) for cookie in self._kept.values() if cookie.value}
+
     def add_to(self, request: httpx.Request, conceal: Callable[[str], object]) -> None:
         """Adds the cookies for a request's address, unless it carries a Cookie header of the user's own."""
         if not self._kept or "cookie" in request.headers:

@@ -18,6 +18,8 @@ from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
 from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
+from probes.journeys.login import LoginRef
+from probes.journeys.sessions import SignedInSession
 from probes.probe import Probe
 from probes.target import Target, TargetRef
 from probes.text import ascii_host, did_you_mean
@@ -73,6 +75,11 @@ class HttpProbe(Probe):
     oauth2: OAuth2 | None = Field(
         default=None, description="OAuth 2 client credentials; the token is kept until shortly before it expires."
     )
+    login: LoginRef | None = Field(
+        default=None,
+        alias="session",
+        description="A name under logins: the requests go inside its session, which the checks of the target share.",
+    )
     compression: Encodings = Field(
         default=(), description="true for all of zstd, br, gzip and deflate, or a list of some; none by default."
     )
@@ -117,12 +124,22 @@ class HttpProbe(Probe):
             raise ValueError("path goes with target; write the whole address into url")
         if self.path and not self.path.startswith(("/", "?")):
             raise ValueError("path begins with /")
+        if self.login is not None and self.oauth2 is not None:
+            raise ValueError("give either session or oauth2")
+        if self.login is not None and (self.target is None or self.target.name != self.login.target.name):
+            raise ValueError(f"session {self.login.name} is one of target {self.login.target.name}: the check needs that target")
         if self.proxy and (self.resolve or self.ip != "any"):
             raise ValueError("a proxy resolves the host itself; leave out resolve and ip")
         return self
 
     def goes_to(self) -> Target | None:
         return self.target
+
+    def further_targets(self) -> tuple[Target, ...]:
+        return self.login.targets() if self.login else ()
+
+    def further_settings(self) -> tuple[str, ...]:
+        return (self.login.key,) if self.login else ()
 
     def _base(self) -> str:
         if self.target is not None:
@@ -140,8 +157,8 @@ class HttpProbe(Probe):
         return {name: value.get_secret_value() for name, value in both.items()}
 
     def session(self) -> HttpSession:
-        """The HTTP client of one run, for `async with`: its requests share connections, cookies and a token."""
-        return HttpSession(self.route)
+        """The HTTP client of one run, for `async with`: its requests share connections, cookies, and a token or a login."""
+        return SignedInSession(self.route, self.login) if self.login else HttpSession(self.route)
 
     @cached_property
     def route(self) -> HttpRoute:

@@ -37,12 +37,12 @@ class HttpSession:
     """The HTTP client of one run. Use it with `async with`, so that no connection stays open.
 
     Requests to one origin share a connection, one after the other, as in a browser. With `keep_alive` the connection is kept
-    for the check's next run.
+    for the check's next run. `cookies` are those that it begins with, and where it stores others.
     """
 
-    def __init__(self, route: HttpRoute) -> None:
+    def __init__(self, route: HttpRoute, cookies: Cookies | None = None) -> None:
         self._route = route
-        self._cookies = Cookies()
+        self._cookies = cookies or Cookies()
         self._pool = ConnectionPool(route)
 
     async def __aenter__(self) -> Self:

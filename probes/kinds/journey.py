@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, fact_family, keyed_family
 from probes.expect.generated import Values
 from probes.http.probe import HttpProbe, http_families
+from probes.journeys.login import asks_of
 from probes.journeys.play import Play
 from probes.journeys.player import Player
 from probes.journeys.script import Script
@@ -76,23 +77,17 @@ class Journey(HttpProbe):
         return self
 
     def asks(self) -> tuple[Ask, ...]:
-        """Each step's request, as often as it is sent at most."""
-        found: list[Ask] = []
-        for index, step in enumerate(self.steps):
-            path = "/" if step.leads_anywhere else step.path
-            url = step.target.url.rstrip("/") + path if step.target else self.location(path)
-            name = step.target.name if step.target else ""
-            found += [Ask(step.method, url, ("steps", index), name, known=not step.leads_anywhere)] * step.most_requests
-        return tuple(found)
+        return asks_of(self.steps, self.target, self._base())
 
     def further_targets(self) -> tuple[Target, ...]:
-        return tuple({step.target.name: step.target for step in self.steps if step.target}.values())
+        return (*super().further_targets(), *{step.target.name: step.target for step in self.steps if step.target}.values())
 
     def step_names(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps)
 
     def script(self) -> Script:
         differs = {
+            "goes inside a session": self.login is not None,
             "asks a target of a step's own": any(step.target for step in self.steps),
             "goes to a captured address": any(step.leads_anywhere for step in self.steps),
             "follows redirects": any(step.redirects for step in self.steps),

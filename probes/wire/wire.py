@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from probes.core import Failed, Measurements, PolicyRefused, Reason
 from probes.facts import DNS_LOOKUP, IP, IP_PROTOCOL, TLS_VERSION
@@ -35,6 +35,15 @@ class Shared(Protocol):
     """What the runs of one wire share, such as kept connections and tokens."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class GivesBack(Protocol):
+    """What the runs of one wire share and a target lets go of when it is told, such as sessions."""
+
+    async def leave(self) -> None:
+        """Tells it, within seconds, and raises nothing."""
+        ...
 
 
 _Shared = TypeVar("_Shared", bound=Shared)
@@ -67,8 +76,15 @@ class Wire:
         self._shared: dict[type[Shared], Shared] = {}
         self._closed = False
 
+    async def leave(self) -> None:
+        """Gives back what targets hold for the runs. What is needed later is made anew."""
+        for shared in tuple(self._shared.values()):
+            if isinstance(shared, GivesBack):
+                await shared.leave()
+
     async def aclose(self) -> None:
-        """Closes what the runs share. A run under way keeps its connections until it ends."""
+        """Closes what the runs share, and gives back what targets hold. A run under way keeps its connections until it ends."""
+        await self.leave()
         self._closed = True
         for shared in self._shared.values():
             shared.close()

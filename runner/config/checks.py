@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from judge.observation import Check, Slo
+from probes.journeys.login import Login
 from probes.probe import Probe
 from probes.target import Target, plain_path
 from runner.config import cron, secret_names
@@ -21,7 +22,7 @@ from runner.config.nodes import Entry, Keys, Scalar
 from runner.config.placeholders import Source
 from runner.config.plan import Cron, Every, Planned
 from runner.config.sections import CheckKeys, Defaults
-from runner.config.targets import NamedEntries, slos, targets
+from runner.config.targets import NamedEntries, logins, slos, targets
 from runner.config.validation import ConfigPart, Reading, Valid
 
 COMMON = frozenset(CheckKeys.model_fields)
@@ -36,14 +37,16 @@ class BuildContext:
     source: Source
     defaults: Valid[Defaults]
     targets: NamedEntries[Target]
+    logins: NamedEntries[Login]
     slos: NamedEntries[Slo]
     names: Mapping[str, tuple[str, ...]]  # by which checks of the file may be meant, and which they are
 
     @classmethod
     def of(cls, reading: Reading, source: Source, kinds: Mapping[str, type[Probe]], names: Mapping[str, tuple[str, ...]]) -> BuildContext:
-        """Reads the defaults; targets and SLOs are read as they are used."""
+        """Reads the defaults; targets, logins and SLOs are read as they are used."""
         defaults = reading.section("defaults", Defaults, source) or Valid(Defaults(), {}, frozenset())
-        return cls(reading, kinds, source, defaults, targets(reading, source), slos(reading, source), names)
+        known = targets(reading, source)
+        return cls(reading, kinds, source, defaults, known, logins(reading, source, known), slos(reading, source), names)
 
     def awaits_values(self, entry: Entry) -> bool:
         """Whether nothing but values that aren't there can keep a check from being read: the target that it names is not wrong."""
@@ -51,9 +54,11 @@ class BuildContext:
         return not isinstance(name, Scalar) or name.text not in self.targets or self.targets.use(name.text) is not None
 
     def use_what_is_unused(self, other: BuildContext) -> None:
-        """Reads the targets and SLOs that nothing uses of another context: they may hold mistakes of the file."""
+        """Reads the targets, logins and SLOs that nothing uses of another context: they may hold mistakes of the file."""
         for name in other.targets.unused():
             self.targets.use(name)
+        for name in other.logins.unused():
+            self.logins.use(name)
         for name in other.slos.unused():
             self.slos.use(name)
 
@@ -71,7 +76,7 @@ def build_check(entry: Entry, context: BuildContext) -> Planned | None:
     if kind is None:
         return None
     part = ConfigPart(settings, path, entry.at, f"kind {kind}", COMMON)
-    values = {"targets": context.targets, "folder": reading.file.parent, "files": not context.source.dry}
+    values = {"targets": context.targets, "logins": context.logins, "folder": reading.file.parent, "files": not context.source.dry}
     probe = reading.validated(context.kinds[kind], part, context.source, context=values)
     sound = keys or _sound_keys(entry, common, context)
     if sound is None:
@@ -238,6 +243,7 @@ class _CheckBuilder:
         settings = (data, keys.confirm) if keys.confirm else data
         if not self.context.source.dry and (files := probe.files()):
             settings = (settings, [hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
+        settings = (settings, probe.further_settings()) if probe.further_settings() else settings
         fingerprint = _fingerprint(check, parts, schedule[0], settings, target, probe.further_targets())
         return Planned(check, probe, schedule[0], self.timeout, fingerprint, target, parts, keys.confirm)
 

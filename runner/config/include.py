@@ -19,7 +19,7 @@ from runner.config.nodes import Entry, Items, Keys, Node, Scalar
 MOST_FILES = 1_000
 LARGEST = 64_000_000  # bytes of all files
 DEEPEST = 10  # files that include one another
-NAMED = ("checks", "targets", "slos")  # the sections that hold entries by name
+NAMED = ("checks", "targets", "logins", "slos")  # the sections that hold entries by name
 _FORMS = "write the path of a file or a folder, or a pattern such as checks.d/*.yaml"
 
 

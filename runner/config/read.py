@@ -26,7 +26,7 @@ from runner.config.validation import ConfigPart, Reading
 HIGHEST_PORT = 65535
 _LEASES = 3  # within the shortest interval
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 10.0  # seconds
-SECTIONS = ("defaults", "targets", "slos", "checks", "server", "gate", "grafana", "load", "coordinate")
+SECTIONS = ("defaults", "targets", "logins", "slos", "checks", "server", "gate", "grafana", "load", "coordinate")
 
 
 def read_plan(
@@ -196,7 +196,7 @@ def _coordinated(keys: CoordinateKeys, general: General, plans: Sequence[Planned
 def _entries(reading: Reading) -> Mapping[str, Entry]:
     """The checks by name; the other sections that hold entries by name are judged with them."""
     found: dict[str, Mapping[str, Entry]] = {}
-    for name in ("checks", "targets", "slos"):
+    for name in ("checks", "targets", "logins", "slos"):
         node = reading.root.get(name)
         if isinstance(node, Keys):
             judge_names(reading, name, node)

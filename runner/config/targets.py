@@ -1,4 +1,4 @@
-"""The targets and SLOs of the file by name, each read when a check first uses it: values of the others are never needed."""
+"""The targets, logins and SLOs of the file by name, each read when a check first uses it: values of the others are never needed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from judge.observation import Slo
 from probes.fields import split_url
+from probes.journeys.login import Login
 from probes.target import Target
 from runner.config import secret_names
 from runner.config.errors import Position
+from runner.config.filling import UNFILLED
 from runner.config.nodes import Entry, Keys, Node
 from runner.config.placeholders import DryRun, Source
 from runner.config.sections import SloKeys
@@ -95,6 +97,34 @@ def targets(reading: Reading, source: Source) -> NamedEntries[Target]:
         return found.model
 
     return NamedEntries(reading.root.get("targets"), make)
+
+
+def logins(reading: Reading, source: Source, known: NamedEntries[Target]) -> NamedEntries[Login]:
+    """The logins of the file, with values from `source`, at the targets that it knows. What they send is held against those's rules."""
+
+    def make(entry: Entry) -> Login | None:
+        path = ("logins", entry.key)
+        if isinstance(entry.node, Keys) and "name" in entry.node.entries:
+            reading.report(entry.node.entries["name"].at, (*path, "name"), "no such setting of a login; its name is the key above")
+            return None
+        part = ConfigPart(entry.node, path, entry.at, "a login")
+        found = reading.validated(Login, part, source, context={"targets": known}, extra={"name": entry.key})
+        if found is None:
+            return None
+        if not source.dry:
+            reading.secrets |= set(secret_names.of_settings(found.model, reading.filled_in))
+        before = len(reading.problems)
+        for ask in found.model.asks():
+            target = known[ask.target] if ask.target else found.model.target
+            if source.dry and UNFILLED in ask.url:
+                continue
+            refused = target.refusal(ask.method, ask.url) if ask.known else target.refusal_of_all(ask.method)
+            if refused:
+                at = known.at(target.name)
+                reading.report_inside(entry, path, ask.where, f"{refused} ({at.named(reading.file.name)}:{at.line})")
+        return found.model if len(reading.problems) == before else None
+
+    return NamedEntries(reading.root.get("logins"), make)
 
 
 def unused_targets(reading: Reading, used: Mapping[str, Target]) -> dict[str, Target]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from probes.fields import UNITS
+from probes.journeys.login import Login
 from probes.probe import Probe
 from probes.target import Target
 from runner.config.sections import CheckKeys, CoordinateKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
@@ -42,13 +43,14 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         SloKeys,
         CheckKeys,
         Target,
+        Login,
     ]
     refs, made = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     found: Schema = {name: _tidy(one) for name, one in made["$defs"].items()} | {"placeholder": _PLACEHOLDER}
     named = {model: refs[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
-    target = found[named[Target]]  # its name is the key that it stands under, not the user's to write
-    del target["properties"]["name"]
-    target["required"].remove("name")
+    for one in (found[named[Target]], found[named[Login]]):  # its name is the key that it stands under, not the user's to write
+        del one["properties"]["name"]
+        one["required"].remove("name")
     for kind, model in kinds.items():
         _make_check(found[named[model]], kind, found[named[CheckKeys]]["properties"])
     branches = [
@@ -59,6 +61,7 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
     sections = {
         "defaults": _ref(named[Defaults]),
         "targets": _by_name(_ref(named[Target]), "The services to check: their addresses and rules."),
+        "logins": _by_name(_ref(named[Login]), "Sessions that the checks of a target share: how they are made and given back."),
         "slos": _by_name(_ref(named[SloKeys]), "Service level objectives; each check has its own error budget for each of them."),
         "checks": checks | {"minProperties": 1},
         "server": _ref(named[ServerKeys]),
@@ -78,7 +81,7 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         "patternProperties": {"^x-": {"description": "Ignored: a place for YAML anchors."}},
         "additionalProperties": False,
         "required": ["version"],
-        "anyOf": [{"required": [key]} for key in ("checks", "include", "targets", "slos")],
+        "anyOf": [{"required": [key]} for key in ("checks", "include", "targets", "logins", "slos")],
     }
     whole |= {"$defs": {name: found[name] for name in sorted(_used(whole, found))}}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

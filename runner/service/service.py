@@ -311,6 +311,7 @@ class Service:
         await self.diagnosis.stop()
         await self.deployments.send()
         await asyncio.gather(*self._tasks)
+        await self._wire.leave()  # before the share is given up, which permits what is sent
 
     async def leave(self) -> None:
         """Gives this runner's share to the others, when no run is in flight any more."""
