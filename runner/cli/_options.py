@@ -43,6 +43,7 @@ class Unit(click.ParamType[Any]):
 def config_option(command: Command) -> Command:
     """--config, or OUTRIDER_CONFIG, or checks.yaml."""
     return click.option(
+        "-c",
         "--config",
         "config",
         type=click.Path(path_type=Path),
