@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 from urllib.parse import urlsplit
 
 import click
 
+from runner.cli._operate import own_address
 from runner.usage import unusable
 
 
@@ -23,7 +23,7 @@ from runner.usage import unusable
 def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> None:
     """Ask the runner on this machine whether it is alive: exit 0, or 1 with the reason."""
     try:
-        address = urlsplit(url or f"http://{_own_address()}")
+        address = urlsplit(url or f"http://{own_address()}")
         host, port = address.hostname or "", address.port or 9797
     except ValueError:  # its own words may repeat a password
         address, host, port = urlsplit(""), "", 0
@@ -45,9 +45,3 @@ def command(url: str | None, timeout: float, *, ready: bool, as_json: bool) -> N
     else:
         click.echo(text, err=not ok)
     raise click.exceptions.Exit(0 if ok else 1)
-
-
-def _own_address() -> str:
-    """The address at which the runner listens; the loopback if it listens on all addresses."""
-    host, _, port = os.environ.get("LISTEN", "127.0.0.1:9797").rpartition(":")
-    return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]', '::') else host}:{port}"  # noqa: S104 - compared, not bound

@@ -98,6 +98,11 @@ def parse(expression: str) -> Times:
     return times
 
 
+def weekdays(text: str) -> frozenset[int]:
+    """The weekdays that a text such as mon-fri or sat,sun names, counted from Sunday = 0. Raises ValueError."""
+    return frozenset(day % 7 for day in _field(text.strip().lower(), _FIELDS[4]))
+
+
 def _field(text: str, of: _Range) -> frozenset[int]:
     numbers: set[int] = set()
     for item in text.split(","):

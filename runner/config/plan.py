@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from judge.observation import Check, Slo
 from probes.probe import Probe
 from probes.target import Rule, Target
+from runner.config.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ class Plan:
     unmarked: bool = False  # grafana: stands in the file, and its address is empty
     coordinate: Coordinate | None = None
     load: LoadRules = LoadRules()
+    maintenance: tuple[Window, ...] = ()
     locations: tuple[str, ...] = ()  # those where runners run all checks; empty where there is one alone
     off: tuple[str, ...] = ()  # names of checks that would be selected, were they enabled
     state: Path | None = None  # folder of budgets, spool, history

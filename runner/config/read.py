@@ -11,6 +11,7 @@ from runner.config import include, secret_names
 from runner.config.checks import BuildContext, build_check
 from runner.config.errors import Path
 from runner.config.for_each import expand
+from runner.config.maintenance import windows_of
 from runner.config.names import judge_names, judge_references
 from runner.config.nodes import Entry, Keys, Scalar, has_holes
 from runner.config.placeholders import DryRun, Source
@@ -26,7 +27,7 @@ from runner.config.validation import ConfigPart, Reading
 HIGHEST_PORT = 65535
 _LEASES = 3  # within the shortest interval
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 10.0  # seconds
-SECTIONS = ("defaults", "targets", "logins", "slos", "checks", "server", "gate", "grafana", "load", "coordinate")
+SECTIONS = ("defaults", "targets", "logins", "slos", "checks", "server", "gate", "grafana", "load", "coordinate", "maintenance")
 
 
 def read_plan(
@@ -68,6 +69,9 @@ def read_plan(
         of_the_gate = purpose is Purpose.GATE and not tags and not checks
         selection = select(wanted, entries, tags=gate.tags if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
     plans, everything = _plans(entries, selection, wanted, others)
+    of_windows = needed if purpose in (Purpose.RUN, Purpose.GATE, Purpose.DRY_RUN) else unneeded
+    planned = {name: everything[name].check if name in everything else None for name in entries}
+    maintenance = windows_of(reading, of_windows, wanted.defaults.model.zone, found.names, planned)
     sure = {*(() if needed.dry else (("checks", planned.check.name) for planned in plans)), *_plain(reading, entries)}
     rules = load.rules(wanted, others, _enabled(entries, everything), sure=sure, scenario=scenario) if load else LoadRules()
     others.use_what_is_unused(wanted)
@@ -89,6 +93,7 @@ def read_plan(
         unmarked=annotate and grafana is None and "grafana" in reading.root.entries,
         coordinate=_coordinated(coordinate, general, plans) if coordinate else None,
         load=rules,
+        maintenance=maintenance,
         state=path.parent / general.state,
         path=path,
         selected=(*(f"--tag {tag}" for tag in tags), *(f"--check {name}" for name in checks)),

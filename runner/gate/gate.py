@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from judge import baseline
 from judge.baseline import Before
+from judge.observation import Check
 from judge.redact import Redactor
 from judge.report import Report, redacted, report
 from judge.verdict import Finding, Outcome, Rules, decide
 from probes.core import Clock
+from probes.text import moment
 from runner.config.plan import Plan
+from runner.config.windows import Maintained
 from runner.gate.addresses import Engine, gate_targets
 from runner.gate.arrival import RevisionWait, WaitResult
 from runner.gate.rounds import PACE, Rounds, planned_rounds
@@ -32,6 +35,9 @@ class GateResult:
 class Gate:
     """Carries out one gate over the checks of a plan. `stop` ends it early, with a verdict so far.
 
+    `covering` returns the maintenance window in which a check is. The report names it, and it changes no verdict: a window says that
+    nobody is to be called, and not that the release works.
+
     Nothing of a target raises; what the engine raises by cancellation passes through.
     """
 
@@ -47,7 +53,9 @@ class Gate:
         display: Display,
         before: Before | None = None,
         pace: float = PACE,
+        covering: Callable[[Check], Maintained | None] = lambda _: None,
     ) -> None:
+        self._covering = covering
         self._plan = plan
         self._settings = settings
         self._clock = clock
@@ -101,7 +109,7 @@ class Gate:
         return GateResult(self._report(waited, rules, seconds), seconds, waited.revisions)
 
     def _report(self, waited: WaitResult, rules: Rules, seconds: Mapping[str, Sequence[float]]) -> Report:
-        also = [*waited.findings, *self._compare(seconds)]
+        also = [*waited.findings, *self._in_maintenance(), *self._compare(seconds)]
         if self._rounds.cut:
             rounds = f"{self._rounds.done} round{'' if self._rounds.done == 1 else 's'}"
             also.append(Finding(Outcome.PASS, f"stopped after {rounds}: {self._rounds.cut} more could not change the verdict"))
@@ -119,6 +127,13 @@ class Gate:
             environment=self._plan.environment,
         )
         return redacted(made, Redactor(self._plan.secrets).text)
+
+    def _in_maintenance(self) -> Iterator[Finding]:
+        for planned in self._plan.checks:
+            if one := self._covering(planned.check):
+                name, until = planned.check.name, moment(one.span.end)
+                text = f"{name} is in maintenance until {until} ({one.window.name}, {one.window.by}); its runs are judged all the same"
+                yield Finding(Outcome.PASS, text, name, planned.check.line)
 
     def _compare(self, seconds: Mapping[str, Sequence[float]]) -> tuple[Finding, ...]:
         """Before against after, where there is a before. A check that the baseline lacks is noted, and changes nothing.

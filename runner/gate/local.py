@@ -19,6 +19,7 @@ from runner.clock import SystemClock
 from runner.config.plan import Plan
 from runner.config.rates import windows
 from runner.engine.execute import Execute
+from runner.engine.maintenance import Maintenance
 from runner.gate import baseline_file
 from runner.gate.gate import Gate
 from runner.gate.rounds import planned_rounds
@@ -47,12 +48,25 @@ async def gate_here(
         text := too_few({planned.check.name: (rounds := planned_rounds(settings)) for planned in plan.checks}, rounds)
     ):
         say(f"--save: {text}")
+    windows_open = Maintenance(ledger, str(await asyncio.to_thread(plan.path.absolute)) if plan.path else "", clock, lambda *_: None)
+    windows_open.plan(plan)
+    await windows_open.restore()
     wire = Wire()
     execute = Execute(plan=plan, wire=wire, ledger=ledger, clock=clock, rng=random.SystemRandom(), version=version)
     board = Board(console, tuple(one.check for one in plan.checks), rounds=settings.rounds)
     try:
         with interruptible(stop, lambda text: None if board.above(text) else say(text), execute), board:
-            gate = Gate(plan, execute, settings, clock=clock, sleep=asyncio.sleep, stop=stop, display=board, before=before)
+            gate = Gate(
+                plan,
+                execute,
+                settings,
+                clock=clock,
+                sleep=asyncio.sleep,
+                stop=stop,
+                display=board,
+                before=before,
+                covering=windows_open.covering,
+            )
             result = await gate.run()
     finally:
         await wire.aclose()

@@ -14,6 +14,7 @@ from probes.fields import UNITS
 from probes.journeys.login import Login
 from probes.probe import Probe
 from probes.target import Target
+from runner.config.maintenance import WindowKeys
 from runner.config.sections import CheckKeys, CoordinateKeys, Defaults, GateKeys, General, GrafanaKeys, LoadKeys, ServerKeys, SloKeys
 
 Schema = dict[str, Any]
@@ -40,6 +41,7 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         GrafanaKeys,
         CoordinateKeys,
         LoadKeys,
+        WindowKeys,
         SloKeys,
         CheckKeys,
         Target,
@@ -68,6 +70,11 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         "load": _ref(named[LoadKeys]),
         "gate": _ref(named[GateKeys]),
         "grafana": _ref(named[GrafanaKeys]),
+        "maintenance": {
+            "type": "array",
+            "items": _ref(named[WindowKeys]),
+            "description": "Planned windows in which no failure counts for an SLO or calls anybody.",
+        },
         "coordinate": {
             "anyOf": [{"type": "string"}, _ref(named[CoordinateKeys])],
             "description": "The Redis by which runners share the checks.",

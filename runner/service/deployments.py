@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from judge.baseline import Before
-from judge.observation import Observation, Outage
+from judge.observation import Check, Observation, Outage
 from judge.report import Report
 from probes.core import Clock, QuotaRefused
 from runner.config.plan import Plan
+from runner.config.windows import Maintained
 from runner.engine.execute import Execute
 from runner.gate.addresses import GateTarget, gate_targets
 from runner.gate.gate import Gate
@@ -50,7 +51,7 @@ class Deployments:
 
     `plan` returns what this runner runs, and `whole` what checks.yaml says: a gate isn't divided among runners. `execute` makes an
     engine for a plan, over the runner's own wire and ledger. `file` is the absolute path of checks.yaml, by which
-    the ledger keeps this runner's open outages.
+    the ledger keeps this runner's open outages. `covering` returns the maintenance window in which a check is.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Deployments:
         file: str,
         clock: Clock,
         log: Log,
+        covering: Callable[[Check], Maintained | None] = lambda _: None,
     ) -> None:
+        self._covering = covering
         self._plan = plan
         self._execute = execute
         self._whole = whole or plan
@@ -128,6 +131,7 @@ class Deployments:
                 stop=stop,
                 display=_Lines(add_line),
                 before=before,
+                covering=self._covering,
             )
 
             async def cut_short() -> None:

@@ -27,6 +27,7 @@ from runner.web.refusals import EVERY
 from runner.web.serve import Listening, serve
 
 _LOOK = 2.0  # seconds between two looks at checks.yaml
+_WINDOWS = 1.0  # seconds between two looks at which checks are in maintenance
 _PRUNE = 3600.0  # seconds between two prunings of the state
 
 
@@ -88,6 +89,7 @@ async def running(
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
         service.note_target_files(live.warnings() if live else ())
         service.background.every(_LOOK, "look at the file", reload.look)
+        service.background.every(_WINDOWS, "look at the maintenance windows", service.look_at_windows)
         service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
         service.background.every(SEND, "annotate in Grafana", service.deployments.send)
         service.background.every(EVERY, "report refused requests", service.refusals.report)

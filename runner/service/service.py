@@ -24,6 +24,7 @@ from runner.engine.cadences import APSchedulerCadences, LoopTimer
 from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
+from runner.engine.maintenance import Maintenance
 from runner.engine.schedule import Schedule
 from runner.service.background import BackgroundJobs
 from runner.service.deployments import Deployments
@@ -82,10 +83,12 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._down = Down()
         self.metrics = metrics = Metrics(self.registry, clock, version)
-        self.health = Health(plan, clock)
-        self.evidence = Evidence()
         self.journal = self._open_journal(stream, form)
         self.log = log = self.journal.log
+        self.maintenance = Maintenance(ledger, file, clock, log, self.show_windows)
+        self.maintenance.plan(plan)
+        self.health = Health(plan, clock, self.maintenance.covering)
+        self.evidence = Evidence()
         self.refusals = Refusals(metrics, log)
         self.deployments = Deployments(
             lambda: self.plan,
@@ -97,6 +100,7 @@ class Service:
             file=file,
             clock=clock,
             log=log,
+            covering=self.maintenance.covering,
         )
         self.gates = Gates(self.deployments.prepare, clock, self.deployments.patience)
         self.emit = self._join_sinks(extra)
@@ -147,6 +151,7 @@ class Service:
     async def start(self) -> None:
         """Goes on from what the state knows, and starts the schedule."""
         await self.deployments.restore(self.plan)
+        await self.maintenance.restore()
         last_seen = await self.ledger.last_seen()
         self._follow(self.plan)
         execute = self._execute(self.plan, scheduled=True)
@@ -163,15 +168,27 @@ class Service:
         """Gives the plan to everything that remembers checks. Raises ValueError, having changed nothing, where a sink refuses it."""
         self.emit.plan(plan)
         self._down.plan(plan)
+        self.maintenance.plan(plan)
 
     def take(self, observation: Observation) -> None:
-        """Hands an observation to every sink, and then a failure to its diagnosis."""
+        """Hands an observation to every sink, and then a failure to its diagnosis. A run of which a part fell into a window is marked."""
+        if self.maintenance.during(observation.check, observation.at, observation.at + observation.seconds):
+            observation = replace(observation, maintenance=True)
         self.emit(observation)
         self.share.ran(observation)
         try:
             self.diagnosis(observation)
         except Exception as error:  # noqa: BLE001 - the observations of the run's parts must not be lost
             self.log(logging.ERROR, f"the diagnosis of {observation.check.name} broke: {type(error).__name__}: {error}")
+
+    def show_windows(self) -> None:
+        """Shows in the metrics which checks are in maintenance now."""
+        checks = (check for planned in self.plan.checks for check in (planned.check, *planned.parts))
+        self.metrics.in_maintenance({check.name for check in checks if self.maintenance.covering(check)})
+
+    async def look_at_windows(self) -> None:
+        """The background job of `show_windows`: a window opens and ends by itself."""
+        self.show_windows()
 
     async def _ask_references(self, execute: Execute) -> None:
         """Warns before anything fails where no reference responds."""
@@ -298,6 +315,7 @@ class Service:
             version=self._version,
             gates=self.gates,
             warnings=self.warnings,
+            maintenance=self.maintenance,
             refused=self.refusals,
             refused_file=refused_file,
         )

@@ -8,6 +8,7 @@ from judge.observation import Slo
 from probes.families import Family
 from runner.sinks.exposition import Head
 
+MAINTENANCE = "probe_maintenance"
 DURATION = "probe_run_duration_seconds"
 
 OF_CHECKS = (
@@ -21,7 +22,7 @@ OF_CHECKS = (
     ),
     Head("probe_timeout_seconds", "Seconds after which a run is cancelled."),
     Head("probe_interval_seconds", "Seconds from one run to the next; for a cron expression the shortest."),
-    Head("probe_maintenance", "1 when the latest run was in a maintenance window, in which no SLO counter moves."),
+    Head(MAINTENANCE, "1 while a maintenance window is open, or when the latest run was in one, in which no SLO counter moves."),
     Head(
         "probe_check_info",
         "Properties of a check: its target, the severity of its alert, and where it runs. Tags are joined by commas.",

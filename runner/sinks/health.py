@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from probes.facts import step_of
 from probes.text import iso
 from runner.config.plan import After, Cron, Plan
 from runner.config.slots import SOON, slots
+from runner.config.windows import Maintained
 
 _STALE_AFTER = 3  # intervals
 _RECORD = 800  # bytes of a recent run, about
@@ -48,7 +49,13 @@ class State:
     due: float = 0.0
     starting: float = math.inf
     recent: tuple[Observation, ...] = ()
+    window: Maintained | None = None  # the maintenance window that is open now
     slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether a maintenance window is open, or the latest run fell into one: what it found calls nobody."""
+        return self.window is not None or (self.latest is not None and self.latest.maintenance)
 
     def stale(self, now: float) -> bool:
         """Whether the latest run is too old to describe the target now; never for a check whose interval isn't known."""
@@ -72,11 +79,20 @@ class Health:
     """A sink that remembers the latest and the `keep` recent runs of each of the plan's checks, or fewer of very many checks.
 
     All recent runs together take about `most_bytes`, but ten of a check are always kept. The latest run is kept without its evidence,
-    the recent ones only with the facts that hold the seconds of their steps.
+    the recent ones only with the facts that hold the seconds of their steps. `covering` returns the maintenance window in which a check
+    is now.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, keep: int = 60, most_bytes: int = 64 * 2**20) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        clock: Clock,
+        covering: Callable[[Check], Maintained | None] = lambda _: None,
+        keep: int = 60,
+        most_bytes: int = 64 * 2**20,
+    ) -> None:
         self._clock = clock
+        self._covering = covering
         self._keep = keep
         self._most = most_bytes
         self._after: dict[str, After] = {}
@@ -158,7 +174,7 @@ class Health:
         if seen is not None:
             text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest, hanging))))
             seen = replace(seen, finding=text)
-        return replace(state, latest=seen, recent=tuple(self._recent[name]))
+        return replace(state, latest=seen, recent=tuple(self._recent[name]), window=self._covering(state.check))
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """The status code and the body of /health/metrics, as described at the top of this file."""
@@ -171,7 +187,7 @@ class Health:
         flags = {flag: all_of(values) for flag, values in by_flag.items()}
         healthy = all_of(flags.values() or [state.healthy(now) for state in self._states.values() if not state.waits(now)])
         status = {True: "healthy", False: "unhealthy", None: "unknown"}[healthy]
-        checks = {name: _row(state, now) for name, state in self._states.items()}
+        checks = {name: _row(replace(state, window=self._covering(state.check)), now) for name, state in self._states.items()}
         body = {**flags, "status": status, "timestamp": iso(now), "service": self._service, "checks": checks}
         return (200 if status == "healthy" else 503), body
 
@@ -188,4 +204,4 @@ def _row(state: State, now: float) -> dict[str, Any]:
     if seen is None or state.since is None:
         return row | {"verdict": None}
     row |= {"verdict": seen.verdict.value, "reason": seen.reason.value if seen.reason else None, "message": seen.message}
-    return row | {"since": iso(state.since), "last_run": iso(seen.at), "seconds": seen.seconds, "maintenance": seen.maintenance}
+    return row | {"since": iso(state.since), "last_run": iso(seen.at), "seconds": seen.seconds, "maintenance": state.maintenance}

@@ -6,7 +6,7 @@ Call all methods in the loop's thread, except `logged` and `sink_failed`, which 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -38,6 +38,7 @@ class Metrics:
         self._clock = clock
         self._after: dict[str, After] = {}
         self._tallies: dict[str, Tally] = {}
+        self._maintained: set[str] = set()  # the checks for which a maintenance window is open
         self._families: dict[str, tuple[Family, ...]] = {}  # by kind
         self._explained = Explained()
         self._deployed: dict[str, tuple[str, str, str]] = {}  # by target: target, revision, version
@@ -126,12 +127,20 @@ class Metrics:
             self._checks.drop(check.name)
             self._after.pop(check.name, None)
             tally.fingerprint = fingerprint
+            tally.forget_run()
         self._show(tally, tally.planned(check, around, fitting))
 
     def missed(self, check: Check, reason: str) -> None:
         """Counts a scheduled run that never started."""
         if tally := self._tallies.get(check.name):
             self._show(tally, [tally.missed(reason)])
+
+    def in_maintenance(self, names: Collection[str]) -> None:
+        """Notes for which checks a maintenance window is open now; of the others none is."""
+        for name in self._maintained.union(names):
+            if (tally := self._tallies.get(name)) and tally.window is not (name in names):
+                self._show(tally, [tally.maintained(name in names)])
+        self._maintained = set(names)
 
     def lagged(self, seconds: float) -> None:
         """Notes how late a run started."""

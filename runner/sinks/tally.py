@@ -14,7 +14,7 @@ from judge.slo import event
 from probes.core import Verdict
 from probes.families import Family
 from runner.sinks.exposition import NO_EXEMPLARS, Exemplars, Samples, Series, exemplar, number
-from runner.sinks.families import DURATION, MISSED_RUNS
+from runner.sinks.families import DURATION, MAINTENANCE, MISSED_RUNS
 
 LABEL = 128  # characters of a label's value that a target names
 SERIES = 200  # of one family of a check, in one run
@@ -52,6 +52,8 @@ class Tally:
         self._good: dict[Series, int] = {}
         self._sums: dict[str, dict[Series, float]] = {}  # the counters among the kind's own families
         self._suspect = self._unconfirmed = 0
+        self.window = False  # whether a maintenance window is open
+        self._in_window: bool | None = None  # whether the latest run fell into one; None before any run
         self._durations = _Durations(self._series, edges)
 
     def planned(self, check: Check, around: Surroundings, edges: tuple[float, ...]) -> Iterator[Change]:
@@ -71,6 +73,7 @@ class Tally:
         yield from self._counters()
         yield self.single(_SUSPECT, self._suspect)
         yield self.single(_UNCONFIRMED, self._unconfirmed)
+        yield self.maintained(self.window)
         yield MISSED_RUNS.name, self._missed, NO_EXEMPLARS
         for family, sums in self._sums.items():
             yield family, sums, NO_EXEMPLARS
@@ -92,6 +95,15 @@ class Tally:
             yield self._durations.change()
         yield from self._latest(seen)
         yield from measured
+
+    def maintained(self, window: bool) -> Change:  # noqa: FBT001 - its only argument
+        """Notes whether a maintenance window is open now."""
+        self.window = window
+        return self.single(MAINTENANCE, (window or self._in_window) if window or self._in_window is not None else None)
+
+    def forget_run(self) -> None:
+        """Forgets the latest run: the check has changed."""
+        self._in_window = None
 
     def missed(self, reason: str) -> Change:
         """Counts a scheduled run that never started."""
@@ -124,7 +136,8 @@ class Tally:
         yield self.single("probe_unknown", unknown)
         yield self.single("probe_duration_seconds", seen.seconds)
         yield self.single("probe_last_run_timestamp_seconds", seen.at)
-        yield self.single("probe_maintenance", seen.maintenance)
+        self._in_window = seen.maintenance
+        yield self.maintained(self.window)
 
     def _counters(self) -> Iterator[Change]:
         yield _RUNS, self._runs, NO_EXEMPLARS

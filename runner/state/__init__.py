@@ -6,7 +6,7 @@ and `why` show, and what costs money or logs in is refused. What was counted is 
 
 from runner.state._file import STATE_FILE
 from runner.state._last_seen import LastSeen
-from runner.state._ledger import StateLedger, open_ledger
+from runner.state._ledger import StateLedger, open_ledger, owner_of
 from runner.state._store import StateRefused
 
-__all__ = ["STATE_FILE", "LastSeen", "StateLedger", "StateRefused", "open_ledger"]
+__all__ = ["STATE_FILE", "LastSeen", "StateLedger", "StateRefused", "open_ledger", "owner_of"]

@@ -24,6 +24,10 @@ CREATE INDEX IF NOT EXISTS slots_by_name ON slots (name, at);
 CREATE TABLE IF NOT EXISTS windows (name TEXT PRIMARY KEY, longest REAL NOT NULL, ahead REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS holds (key TEXT PRIMARY KEY, until REAL NOT NULL, why TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    owner TEXT NOT NULL, topic TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, forget REAL NOT NULL,
+    PRIMARY KEY (owner, topic, name)
+);
 CREATE TABLE IF NOT EXISTS outages (
     file TEXT NOT NULL, service TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL, began REAL NOT NULL, why TEXT NOT NULL,
     PRIMARY KEY (file, service, environment, name, began)

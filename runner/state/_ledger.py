@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from judge.observation import Observation, Outage
 from probes.core import Clock, LoginHeld, QuotaRefused
@@ -43,6 +44,11 @@ def open_ledger(folder: Path | None, clock: Clock, windows: Mapping[str, float] 
     ledger = StateLedger(thread.submit(Store, folder, clock).result(), thread, clock)
     thread.submit(ledger.prune_now, windows or {}).result()
     return ledger
+
+
+def owner_of(file: str, service: str, environment: str) -> str:
+    """A runner, as `keep` knows it: runners that share a state, but not all three, never see each other's records."""
+    return json.dumps([file, service, environment])
 
 
 class StateLedger:
@@ -155,6 +161,23 @@ class StateLedger:
         found = await self._transaction(lambda: self._connection.execute(query, (file, service, environment)).fetchall(), durably=True)
         return tuple(Outage(name, began, why, service, environment) for name, began, why in found)
 
+    # What was told to a runner and must outlive it: windows that were opened by hand, pauses, heartbeats
+
+    async def keep(self, owner: str, topic: str, name: str, body: Mapping[str, Any], *, forget: float) -> None:
+        """Keeps a record, in place of the one with the same name, until `forget` (seconds since the epoch). It is on the disk then.
+
+        `owner` is a runner, by the path of its checks.yaml, its service and environment. While the folder can't be used it is kept in
+        memory, and written once the folder can be used again.
+        """
+        rule = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)"
+        await self._transaction(lambda: self._execute(rule, (owner, topic, name, json.dumps(body), forget)), synced=True)
+
+    async def kept(self, owner: str, topic: str) -> dict[str, dict[str, Any]]:
+        """The records of a topic by name."""
+        query = "SELECT name, body FROM records WHERE owner = ? AND topic = ?"
+        found = await self._transaction(lambda: self._connection.execute(query, (owner, topic)).fetchall())
+        return {name: json.loads(body) for name, body in found}
+
     # Limits: never more than `most` requests in any interval of `window` seconds
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
@@ -242,6 +265,7 @@ class StateLedger:
             self._execute(_FORGET_SPENDING, (now - _SET_BACK,))
             self._execute(_FORGET_SLOTS, (now - _SET_BACK, now + _SET_AHEAD))
             self._execute("DELETE FROM holds WHERE until < ?", (now,))
+            self._execute("DELETE FROM records WHERE forget < ?", (now - _SET_BACK,))
 
         self._store.run(forget)
 

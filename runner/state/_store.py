@@ -14,7 +14,7 @@ from runner.state._file import STATE_FILE, Opened, in_memory, open_state
 
 T = TypeVar("T")
 RETRY = 10.0  # seconds between two tries to use a folder that couldn't be used
-_TABLES = ("spending", "slots", "windows", "holds", "seen", "outages")
+_TABLES = ("spending", "slots", "windows", "holds", "seen", "outages", "records")
 
 
 class StateRefused(QuotaRefused):
@@ -138,6 +138,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[tuple[object, ...]]) -> None:
     """Adds rows. Of two with one key the later time counts, and what another process wrote of money and logins stays."""
-    how = {"slots": "INSERT OR REPLACE", "seen": "INSERT OR REPLACE"}.get(table, "INSERT OR IGNORE")
+    how = {"slots": "INSERT OR REPLACE", "seen": "INSERT OR REPLACE", "records": "INSERT OR REPLACE"}.get(table, "INSERT OR IGNORE")
     for row in rows:
         connection.execute(f"{how} INTO {table} VALUES ({', '.join('?' * len(row))})", row)

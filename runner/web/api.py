@@ -10,6 +10,7 @@ from probes.text import iso
 from runner.sinks.health import State
 from runner.sinks.values import plain
 from runner.web.headline import word
+from runner.web.maintenance import row as window_row
 from runner.web.view import budget
 
 
@@ -25,6 +26,7 @@ def summary(state: State, now: float) -> dict[str, Any]:
     }
     row |= {"since": iso(state.since) if state.since is not None else None, "tags": list(check.tags), "alert": check.alert}
     row |= {"required": check.required, "depends_on": list(check.depends_on), "part_of": check.part_of or None}
+    row |= {"maintenance": window_row(state.window, now) if state.window else None}
     return row | {"latest": run(state.latest) if state.latest else None, "slos": [_slo(state, name) for name in state.slos]}
 
 

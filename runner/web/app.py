@@ -21,6 +21,8 @@ from probes.core import Clock
 from probes.text import iso
 from runner.config.errors import RefusedFile
 from runner.config.plan import Plan, Server
+from runner.config.windows import Maintained
+from runner.engine.maintenance import Maintenance
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
 from runner.sinks.registry import OPENMETRICS, TEXT, render
@@ -29,6 +31,7 @@ from runner.web.access import Guard, refuse_operating
 from runner.web.connections import Refused
 from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
+from runner.web.maintenance import Routes as MaintenanceRoutes
 from runner.web.negotiation import wants_gzip, wants_openmetrics
 from runner.web.pages import Pages
 from runner.web.readers import Pace, Rendered
@@ -52,6 +55,7 @@ def app(
     refused: Refused = lambda *_: None,
     refused_file: Callable[[], RefusedFile | None] = lambda: None,
     warnings: Callable[[], tuple[str, ...]] = tuple,
+    maintenance: Maintenance | None = None,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
@@ -61,9 +65,11 @@ def app(
     call it in a thread then. `refused` counts refused requests, and `wait` slows the response to a wrong token.
     `refused_file` returns the checks.yaml that is not in use because of its errors, `warnings` what else the runner lacks.
     """
-    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file, warnings)
+    windows = maintenance.windows if maintenance else tuple
+    routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file, warnings, windows)
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
-    inside = Starlette(routes=[*routes.all(), *deployments], exception_handlers={404: routes.missing})
+    operating = MaintenanceRoutes(plan, maintenance, clock).all() if maintenance else []
+    inside = Starlette(routes=[*routes.all(), *deployments, *operating], exception_handlers={404: routes.missing})
     return Guard(inside, lambda: plan().server, refused, wait, Pace())
 
 
@@ -80,6 +86,7 @@ class _Routes:
     pages: Pages
     refused_file: Callable[[], RefusedFile | None]
     warnings: Callable[[], tuple[str, ...]]
+    windows: Callable[[], tuple[Maintained, ...]]
     shown: Rendered = field(default_factory=Rendered)
     scraped: Rendered = field(default_factory=Rendered)  # of its own: no page keeps a scrape waiting
 
@@ -148,12 +155,15 @@ class _Routes:
         """The page at /."""
 
         def begin() -> Callable[[], bytes]:
-            return partial(self._overview, self.health.states(), self.plan(), self.refused_file(), self.clock.time())
+            seen = self.health.states(), self.windows()
+            return partial(self._overview, *seen, self.plan(), self.refused_file(), self.clock.time())
 
         return HTMLResponse(await self.shown.get("/", begin, self._version))
 
-    def _overview(self, states: tuple[State, ...], plan: Plan, refused: RefusedFile | None, now: float) -> bytes:
-        page = view.overview(states, _file(plan), now)
+    def _overview(
+        self, states: tuple[State, ...], windows: tuple[Maintained, ...], plan: Plan, refused: RefusedFile | None, now: float
+    ) -> bytes:
+        page = view.overview(states, _file(plan), now, windows)
         banner = view.banner(refused, _file(plan), now)
         around = {"banner": banner, "warnings": self.warnings(), "version": self.version}
         return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, **around)

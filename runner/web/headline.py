@@ -36,7 +36,7 @@ def headline(states: Sequence[State], now: float) -> Headline:
     """What somebody on call needs first. A check that is down but optional or in maintenance goes to the second sentence."""
     words = {state.check.name: word(state, now) for state in states}
     by_name = {state.check.name: state for state in states}
-    maintained = [name for name, state in by_name.items() if state.latest is not None and state.latest.maintenance]
+    maintained = [name for name, state in by_name.items() if state.maintenance]
     down = [name for name, state in words.items() if state == DOWN and name not in maintained]
     required = [name for name in down if by_name[name].check.required]
     doubtful = {name: state for name, state in words.items() if state in {UNKNOWN, STALE}}

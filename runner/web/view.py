@@ -11,14 +11,17 @@ from urllib.parse import quote, urlsplit
 
 from judge.observation import Observation, Slo
 from probes.core import Verdict
-from probes.text import age, iso, latency
+from probes.text import age, iso, latency, listed
 from runner.config.errors import RefusedFile
+from runner.config.windows import Covered, Maintained
 from runner.sinks.health import State
 from runner.web import drawing
 from runner.web.headline import DOWN, PENDING, STALE, UNKNOWN, UP, Headline, causes, headline, word
 from runner.web.words import moment
 
 _RECENT = 40
+_A_DAY = 86400.0  # seconds
+_MOST_COVERED = 6  # names of checks in a window's line
 _LONGEST, _MOST_COMPARED = 100, 1000  # of a mistyped name, and of names that it is compared with
 _AT_RISK = Decimal("0.75")  # of an SLO's error budget: what is left is a warning
 _SHAPES = {UP: UP, DOWN: DOWN, UNKNOWN: UNKNOWN, STALE: UNKNOWN, PENDING: PENDING}
@@ -66,8 +69,21 @@ class Row:
     depends_on: tuple[tuple[str, str], ...]  # names and hrefs
     part_of: str
     maintenance: bool
+    window: str  # the maintenance window that is open now: who opened it, why, and until when
     required: bool
     trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """A maintenance window that is open, or opens within a day."""
+
+    name: str
+    when: str
+    why: str
+    by: str
+    covers: str
+    open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,7 @@ class Overview:
     down: tuple[Row, ...]  # all checks that are down, the causes first
     causes: int
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
+    windows: tuple[WindowRow, ...]
     width: float
     now: str
 
@@ -153,8 +170,9 @@ def href(name: str) -> str:
     return f"/checks/{quote(name)}"
 
 
-def overview(states: Sequence[State], file: str, now: float) -> Overview:
+def overview(states: Sequence[State], file: str, now: float, windows: Sequence[Maintained] = ()) -> Overview:
     """All checks by their first tag, in the file's order; the checks that are down are repeated on top."""
+    soon = tuple(_window_row(one, states, now) for one in windows if one.span.start <= now + _A_DAY)
     rows = {state.check.name: row(state, file, now) for state in states}
     groups: dict[str, list[Row]] = {}
     for state in states:
@@ -166,7 +184,7 @@ def overview(states: Sequence[State], file: str, now: float) -> Overview:
     first = causes(down, {state.check.name: state for state in states}) or down
     ordered = tuple(rows[name] for name in (*first, *(name for name in down if name not in first)))
     tagged = tuple((tag, tuple(members)) for tag, members in groups.items())
-    return Overview(top, _SHAPES[top.word], ordered, len(first), tagged, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
+    return Overview(top, _SHAPES[top.word], ordered, len(first), tagged, soon, _RECENT * drawing.STEP, f"{moment(now, now)} UTC")
 
 
 def row(state: State, file: str, now: float) -> Row:
@@ -196,10 +214,25 @@ def row(state: State, file: str, now: float) -> Row:
         tags=check.tags,
         depends_on=tuple((name, href(name)) for name in check.depends_on),
         part_of=check.part_of,
-        maintenance=bool(seen and seen.maintenance),
+        maintenance=state.maintenance,
+        window=_window(state.window, now) if state.window else "",
         required=check.required,
         trace_id=seen.trace_id if seen else "",
     )
+
+
+def _window_row(one: Maintained, states: Sequence[State], now: float) -> WindowRow:
+    window, span = one.window, one.span
+    is_open = span.start <= now
+    start = f"opens {moment(span.start, now)}, until" if not is_open else "open until"
+    names = [state.check.name for state in states if state.check in window.covered and not state.check.part_of]
+    covers = "all checks" if window.covered == Covered() else listed(names, _MOST_COVERED) or "no check of this runner"
+    return WindowRow(window.name, f"{start} {moment(span.end, now)} UTC", window.why, window.by, covers, is_open)
+
+
+def _window(one: Maintained, now: float) -> str:
+    why = f": {one.window.why}" if one.window.why else ""
+    return f"in maintenance until {moment(one.span.end, now)} UTC ({one.window.name}, opened by {one.window.by}){why}"
 
 
 def _message(state: State, state_word: str, now: float) -> str:

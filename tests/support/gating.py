@@ -13,6 +13,7 @@ from probes.core import Reason, Verdict
 from probes.kinds.http import Http
 from probes.target import Revision, Target
 from runner.config.plan import Every, Plan, Planned
+from runner.config.windows import Maintained
 from runner.gate.addresses import ReadinessProbe
 from runner.gate.gate import Gate, GateResult
 from runner.gate.settings import GateSettings
@@ -107,8 +108,20 @@ def plan(*names: str, told_by: Revision | None = HEADER, slos: tuple[Slo, ...] =
     return Plan("roadtrip", "test", "here", tuple(made), targets={"api": target})
 
 
-async def gated(road: Road, checks: Plan, settings: GateSettings, before: Before | None = None, *, pace: float = 1.0) -> GateResult:
-    """One gate to its end."""
-    display = _Display(road)
-    gate = Gate(checks, road, settings, clock=road.clock, sleep=road.sleep, stop=road.stop, display=display, before=before, pace=pace)
+async def gated(
+    road: Road, checks: Plan, settings: GateSettings, before: Before | None = None, *, pace: float = 1.0, window: Maintained | None = None
+) -> GateResult:
+    """One gate to its end; `window` is the maintenance window in which each check is."""
+    gate = Gate(
+        checks,
+        road,
+        settings,
+        clock=road.clock,
+        sleep=road.sleep,
+        stop=road.stop,
+        display=_Display(road),
+        before=before,
+        pace=pace,
+        covering=lambda _: window,
+    )
     return await gate.run()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from judge.baseline import Before
 from judge.verdict import Outcome
 from probes.core import Reason, Verdict
+from runner.config.windows import Covered, Maintained, Once, Span, Window
 from runner.gate.settings import GateSettings
 from tests.support.gating import P95, Reply, Road, gated, plan
 
@@ -152,3 +153,16 @@ async def test_a_failure_that_passes_at_once_when_asked_again_is_flaky() -> None
     assert failing.report.verdict is Outcome.FAIL
     once = await gated(Road(ran=lambda n, _: BROKEN if n == 1 else Reply()), checks, GateSettings(rounds=3))
     assert once.report.verdict is Outcome.FAIL
+
+
+async def test_a_maintenance_window_changes_no_verdict() -> None:
+    """It is named in the report, and a required check that fails in it fails the gate: no window makes a bad release pass."""
+    window = Maintained(Window("disks", Once(0.0, 10.0), Covered(), by="ada"), Span(0.0, 1764075600.0))
+    passing = await gated(Road(), plan(slos=(P95,)), GateSettings(rounds=3), window=window)
+    failing = await gated(Road(ran=lambda *_: BROKEN), plan(), GateSettings(rounds=3), window=window)
+    assert (passing.report.verdict, failing.report.verdict) == (Outcome.PASS, Outcome.FAIL)
+    said = "api is in maintenance until 2025-11-25 13:00:00 UTC (disks, ada); its runs are judged all the same"
+    for result in (passing, failing):
+        assert said in [one.text for one in (*result.report.notes, *result.report.reasons)]
+    assert passing.report.checks[0].slo
+    assert passing.report.checks[0].slo["p95"].total == 3  # its runs count, else a slow release would go unseen
