@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from probes.expect.template import is_generated
+from probes.expect.template import TOTP, is_generated
 from probes.fields import seconds
 
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -25,18 +25,22 @@ _WRITTEN: dict[str, Callable[[datetime], str | int]] = {
 class Values(Mapping[str, Any]):
     """A run's variables: what was captured, and beside it what is generated. All moments count from `now` (seconds since the epoch).
 
+    `totp` makes the one-time password of the moment, each time that it is asked for.
     Moments are texts in UTC by ISO 8601; `unix` and `unix_ms` are numbers, whole seconds and milliseconds since the epoch.
     """
 
-    def __init__(self, now: float, rng: random.Random) -> None:
+    def __init__(self, now: float, rng: random.Random, *, totp: Callable[[], str] = str) -> None:
         self._now = datetime.fromtimestamp(now, UTC)
         self._rng = rng
+        self._totp = totp
         self._known: dict[str, Any] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._known[name] = value
 
     def __getitem__(self, name: str) -> Any:
+        if name == TOTP and name not in self._known:
+            return self._totp()
         if name not in self._known and is_generated(name):
             self._known[name] = self._generate(name)
         return self._known[name]

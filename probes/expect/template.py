@@ -22,7 +22,8 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _MOMENT = r"(?:now|(?:in|ago) (?:[0-9]+(?:ms|s|m|h|d|w))+)"
 _LITERAL = "'{{'"
 _VARIABLE = re.compile(rf"\{{\{{\s*(uuid {_NAME}|{_MOMENT}(?: (?:{'|'.join(FORMS)}))?|{_NAME}|{_LITERAL})\s*\}}\}}")
-_MADE = re.compile(rf"uuid(?: {_NAME})?|{_MOMENT}(?: (?:{'|'.join(FORMS)}))?")
+TOTP = "totp"  # the one-time password of the moment, where there is a secret for it
+_MADE = re.compile(rf"{TOTP}|uuid(?: {_NAME})?|{_MOMENT}(?: (?:{'|'.join(FORMS)}))?")
 _OPENING = re.compile(r"\{\{.{0,20}")
 
 

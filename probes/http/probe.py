@@ -18,6 +18,7 @@ from probes.http.decoding import ENCODINGS
 from probes.http.oauth2 import OAuth2
 from probes.http.route import HttpRoute
 from probes.http.session import BODY_CAP, HttpSession, OnData
+from probes.http.signature import Signature
 from probes.journeys.login import LoginRef
 from probes.journeys.sessions import SignedInSession
 from probes.probe import Probe
@@ -73,8 +74,10 @@ class HttpProbe(Probe):
         examples=["http://user:password@host:8080"],
     )
     oauth2: OAuth2 | None = Field(
-        default=None, description="OAuth 2 client credentials; the token is kept until shortly before it expires."
+        default=None,
+        description="OAuth 2: client credentials or a service account; the token is kept until shortly before it expires.",
     )
+    sign: Signature | None = Field(default=None, description="Sign each request by HMAC: what is signed, and the headers to send.")
     login: LoginRef | None = Field(
         default=None,
         alias="session",
@@ -158,7 +161,8 @@ class HttpProbe(Probe):
 
     def session(self) -> HttpSession:
         """The HTTP client of one run, for `async with`: its requests share connections, cookies, and a token or a login."""
-        return SignedInSession(self.route, self.login) if self.login else HttpSession(self.route)
+        signing: dict[str, Any] = {"signature": self.sign, "home": self._base()}
+        return SignedInSession(self.route, self.login, **signing) if self.login else HttpSession(self.route, **signing)
 
     @cached_property
     def route(self) -> HttpRoute:

@@ -23,9 +23,10 @@ from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
 from probes.http.privacy import hide_in_address
 from probes.http.redirects import following
 from probes.http.route import HttpRoute
+from probes.http.signature import Signature
 from probes.http.transport import access_token
 from probes.probe import Context
-from probes.target import ascii_url
+from probes.target import ascii_url, origin
 
 __all__ = ["BODY_CAP", "HttpSession", "OnData"]
 
@@ -37,11 +38,14 @@ class HttpSession:
     """The HTTP client of one run. Use it with `async with`, so that no connection stays open.
 
     Requests to one origin share a connection, one after the other, as in a browser. With `keep_alive` the connection is kept
-    for the check's next run. `cookies` are those that it begins with, and where it stores others.
+    for the check's next run. `cookies` are those that it begins with, and where it stores others. `signature` is for the requests to
+    the origin of `home`, and no others.
     """
 
-    def __init__(self, route: HttpRoute, cookies: Cookies | None = None) -> None:
+    def __init__(self, route: HttpRoute, cookies: Cookies | None = None, *, signature: Signature | None = None, home: str = "") -> None:
         self._route = route
+        self._signature = signature
+        self._home = origin(home) if signature else None
         self._cookies = cookies or Cookies()
         self._pool = ConnectionPool(route)
 
@@ -84,6 +88,8 @@ class HttpSession:
 
     async def _send_once(self, ctx: Context, request: Request, cap: int, on_data: OnData | None) -> tuple[Response, bytes | None]:
         """One request, its response and its Location. `seconds` is the moment of the last byte; the caller subtracts the start."""
+        if self._signature and origin(request.url) == self._home:
+            request = self._signature.signed(request, ctx.clock.time(), ctx.rng)
         built = build_request(self._route, ctx.sender, request)
         self._cookies.add_to(built, ctx.conceal)
         response = await self._pool.send(ctx, built, request.body or b"")

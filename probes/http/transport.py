@@ -191,7 +191,7 @@ async def access_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
 
 async def _request_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Token:
     """Requests a token in a context of its own, so that its phases don't count as the target's."""
-    request = oauth2.request()
+    request = oauth2.request(ctx.clock.time())
 
     async def permit(method: str, url: str) -> None:
         if (method, url) != (request.method, request.url):
@@ -214,4 +214,6 @@ async def _request_token(ctx: Context, route: HttpRoute, oauth2: OAuth2) -> Toke
     finally:
         ctx.evidence["token"] = {"url": request.url, "status": side.facts.get(STATUS_CODE), "phases": side.phases}
     headers = tuple(response.headers.multi_items())
-    return read_token(Response(response.status_code, headers, response.content, 0.0, request.url), ctx.clock.time())
+    return read_token(
+        Response(response.status_code, headers, response.content, 0.0, request.url), ctx.clock.time(), id_token=oauth2.id_token
+    )

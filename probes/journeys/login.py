@@ -14,6 +14,7 @@ from probes.expect.status import Statuses
 from probes.expect.template import fill, is_generated, variables
 from probes.fields import REVEALED, Duration, Headers
 from probes.journeys.steps import Step, check_steps
+from probes.journeys.totp import TotpField
 from probes.target import Target, TargetRef
 from probes.text import did_you_mean
 
@@ -40,11 +41,12 @@ class Login(BaseModel):
     over: Statuses = Field(
         default_factory=lambda: Statuses.parse(401), description="The status codes that say that the session is over; 401 by default."
     )
+    totp: TotpField | None = Field(default=None, description="The secret of a second factor in base32; {{totp}} is the code of the moment.")
     lockout: Duration = Field(default=1800.0, description="How long nobody tries to log in after a refused login.")
 
     @model_validator(mode="after")
     def _can_work(self) -> Self:
-        check_steps(self.steps)
+        check_steps(self.steps, totp=self.totp is not None)
         if not any(step.logs_in for step in self.steps if not step.always):
             raise ValueError("none of its steps is a login; write login: true at the one that is")
         known = [name for step in self.steps if not step.always for name in step.capture]

@@ -16,6 +16,7 @@ from probes.http.message import Request, Response
 from probes.http.pool import BODY_CAP
 from probes.http.route import HttpRoute
 from probes.http.session import HttpSession, OnData
+from probes.http.signature import Signature
 from probes.journeys.login import Login
 from probes.journeys.play import Play
 from probes.journeys.player import Player
@@ -101,7 +102,7 @@ class Sessions:
         if before := self._kept.pop(login.key, None):
             self._keep(before.leave())
         side = ctx.side_context()
-        values = Values(ctx.clock.time(), ctx.rng)
+        values = Values(ctx.clock.time(), ctx.rng, totp=lambda: side.conceal(login.totp.code(ctx.clock.time())) if login.totp else "")
         play = Play(login.steps, locate=login.location, values=values, headers=login.base_headers(), conceal=side.conceal)
         cookies, way = Cookies(), replace(route, keep_alive=False, oauth2=None)
         try:
@@ -144,8 +145,8 @@ class SignedInSession(HttpSession):
     Where the target says that the session is over, it logs in once anew and sends the request once again.
     """
 
-    def __init__(self, route: HttpRoute, login: Login) -> None:
-        super().__init__(route)
+    def __init__(self, route: HttpRoute, login: Login, *, signature: Signature | None = None, home: str = "") -> None:
+        super().__init__(route, signature=signature, home=home)
         self._login = login
 
     async def send(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from probes.core import Failed, Reason
 from probes.expect.assertions import Expect
-from probes.expect.template import as_text, fill, fill_json, fill_path, is_generated, refuse_variables, variables, whole_variable
+from probes.expect.template import TOTP, as_text, fill, fill_json, fill_path, is_generated, refuse_variables, variables, whole_variable
 from probes.fields import Duration, Headers, Secret, between
 from probes.http.message import Response
 from probes.journeys.bodies import Fields, PartField, form_text, multipart
@@ -207,8 +207,11 @@ def _revealed(secrets: Mapping[str, SecretStr], values: Mapping[str, Any]) -> di
     return {name: fill(secret.get_secret_value(), values) for name, secret in secrets.items()}
 
 
-def check_steps(steps: Sequence[Step]) -> None:
-    """Raises ValueError for no steps, two steps of one name, and a variable that no step before captures."""
+def check_steps(steps: Sequence[Step], *, totp: bool = False) -> None:
+    """Raises ValueError for no steps, two steps of one name, and a variable that no step before captures.
+
+    `totp` says whether there is a secret that {{totp}} is made of.
+    """
     if not any(not step.always for step in steps):
         raise ValueError("write at least one step that is not always")
     names = [step.name for step in steps]
@@ -218,4 +221,6 @@ def check_steps(steps: Sequence[Step]) -> None:
     for number, step in sorted(enumerate(steps, 1), key=lambda each: each[1].always):  # those that are always run last
         for unknown in sorted(step.needs() - set(known)):
             raise ValueError(f"step {number} ({step.name}): no step before it captures {{{{{unknown}}}}}{did_you_mean(unknown, known)}")
+        if TOTP in step.uses() and not totp and TOTP not in known:
+            raise ValueError(f"step {number} ({step.name}): {{{{totp}}}} needs totp: with the secret of the second factor")
         known += step.capture

@@ -71,6 +71,7 @@ class Http(CredentialsProbe):
         differs = {
             "follows redirects": self.redirects,
             "goes inside a session": self.login,
+            "sends signed requests": self.sign,
             f"sends {self.method}": method not in METHODS,
             "has no path of its own": path != self.path and urlsplit(self._base()).path,
             "has {{ in its path or body": "{{" in path + json.dumps(filled, default=lambda secret: secret.get_secret_value()),
@@ -99,7 +100,7 @@ class Http(CredentialsProbe):
     @cached_property
     def plain(self) -> PlainRequest | None:
         """Its request, where each run sends the same one over a plain connection; None where that needs a session."""
-        return None if self.redirects or self.login else plain_request(self.route, self._request())
+        return None if self.redirects or self.login or self.sign else plain_request(self.route, self._request())
 
     def _request(self) -> Request:
         kind, body = "", self.body.get_secret_value().encode() if self.body else None

@@ -16,6 +16,7 @@ from probes.journeys.play import Play
 from probes.journeys.player import Player
 from probes.journeys.script import Script
 from probes.journeys.steps import Step, check_steps
+from probes.journeys.totp import TotpField
 from probes.target import FREE_METHODS, Target
 from probes.text import count, latency, setting
 
@@ -67,9 +68,11 @@ class Journey(HttpProbe):
     steps: tuple[Step, ...] = Field(description="The requests, in order.")
     lockout: Duration = Field(default=1800.0, description="How long the check doesn't try to log in after a refused login.")
 
+    totp: TotpField | None = Field(default=None, description="The secret of a second factor in base32; {{totp}} is the code of the moment.")
+
     @model_validator(mode="after")
     def _steps_can_work(self) -> Self:
-        check_steps(self.steps)
+        check_steps(self.steps, totp=self.totp is not None)
         if self.path:
             raise ValueError("a journey has no path of its own; each step has one")
         if self.url is not None and (step := next((s for s in self.steps if s.method not in FREE_METHODS and not s.target), None)):
@@ -88,6 +91,8 @@ class Journey(HttpProbe):
     def script(self) -> Script:
         differs = {
             "goes inside a session": self.login is not None,
+            "sends signed requests": self.sign is not None,
+            "sends one-time passwords": self.totp is not None,
             "asks a target of a step's own": any(step.target for step in self.steps),
             "goes to a captured address": any(step.leads_anywhere for step in self.steps),
             "follows redirects": any(step.redirects for step in self.steps),
@@ -102,7 +107,7 @@ class Journey(HttpProbe):
         return False
 
     async def run(self, ctx: Context) -> Result:
-        values = Values(ctx.clock.time(), ctx.rng)
+        values = Values(ctx.clock.time(), ctx.rng, totp=lambda: ctx.conceal(self.totp.code(ctx.clock.time())) if self.totp else "")
         play = Play(self.steps, locate=self.location, values=values, headers=self.base_headers(), conceal=ctx.conceal)
         left, failure = "", None
         async with self.session() as session:

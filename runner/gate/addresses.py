@@ -110,7 +110,7 @@ def gate_targets(checks: Iterable[Planned], *, required: bool = True) -> tuple[G
 def _target_of(planned: Planned, probe: HttpProbe) -> GateTarget | None:
     """None for a check whose own url may not be asked plainly (a POST, as to a model)."""
     connection: dict[str, Any] = {"tls": probe.tls, "headers": probe.headers, "proxy": probe.proxy, "ip": probe.ip}
-    connection |= {"allow_addresses": probe.allow_addresses, "http": probe.http, "oauth2": probe.oauth2}
+    connection |= {"allow_addresses": probe.allow_addresses, "http": probe.http, "oauth2": probe.oauth2, "sign": probe.sign}
     reads = [ask for ask in probe.asks() if ask.method == "GET" and ask.known and not ask.target and probe.login is None]
     if probe.target is None:
         return GateTarget(planned.check.name, {**connection, "url": probe.url}) if reads else None
