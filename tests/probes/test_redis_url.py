@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,15 +23,15 @@ from tests.support.engine import Observer
         ("redis://u:secret-9@cache/-1", "is no Redis URL"),
         ("redis:///0", "is no Redis URL"),
         ("redis://u:secret-9@a:6379,b:6379/0", "names several hosts"),
-        ("rediss://u:secret-9@cache/0?ssl_certfile=x", "ssl_certfile is not supported"),
-        ("unix:///run/redis.sock", "is a Unix socket, which is not supported"),
-        ("redis+socket:///run/redis.sock?db=1", "is a Unix socket, which is not supported"),
-        ("redis-sentinel://u:secret-9@a/0#mymaster", "asks Sentinel, which is not supported"),
+        ("rediss://u:secret-9@cache/0?ssl_keyfile=x", "ssl_keyfile belongs to an ssl_certfile"),
+        ("unix://u:secret-9@cache/run/redis.sock", "is no Redis URL"),
+        ("unix://", "is no Redis URL"),
+        ("redis-sentinel://u:secret-9@a/0#mymaster", "and sentinel: NAME beside it"),
         ("redis+tls://u:secret-9@cache/0", "write rediss:// instead"),
         ("redis://u:secret-9@cache/0?ssl=true", "write rediss:// instead"),
         ("valkey://u:secret-9@cache/0?tls=1", "write valkeys:// instead"),
         ("rediss://u:secret-9@cache/0?ssl_cert_reqs=CERT_MAYBE", "ssl_cert_reqs is one of none, optional and required"),
-        ("rediss://u:secret-9@cache/0?ssl_check_hostname=false", "write tls: {server_name: ...}"),
+        ("rediss://u:secret-9@cache/0?ssl_check_hostname=false", "needs ssl_ca_certs"),
         ("redis://u:secret-9@cache/0?usrname=x", "usrname is no known word in the query of a url; did you mean username?"),
         ("redis://u:secret-9@cache/0?foo=x", "foo is no known word in the query of a url"),
         ("redis://u:12?secret-9=1@cache/0", "is no Redis URL"),
@@ -56,6 +57,22 @@ def test_a_url_is_read_whole() -> None:
     assert read_redis_url("rediss://h").tls == Tls()
     assert read_redis_url("rediss://h?ssl_cert_reqs=none").tls == Tls(verify=False)
     assert read_redis_url("redis://h", Tls(minimum="1.3")).tls == Tls(minimum="1.3")
+
+
+@pytest.mark.parametrize("scheme", ["unix", "redis+unix", "redis+socket", "valkey+unix"])
+def test_a_unix_socket_is_a_path(scheme: str) -> None:
+    """A Unix socket is written as redis-py and Celery write it; there is no TLS on it, and no endpoint to try."""
+    read = read_redis_url(f"{scheme}://u:p@/run/redis/my%20redis.sock?db=3")
+    assert (read.socket, read.user, read.password, read.db, read.tls) == ("/run/redis/my redis.sock", "u", "p", 3, None)
+    made = Redis.model_validate({"url": f"{scheme}:///run/redis.sock"})
+    assert (made.address(), made.endpoint()) == ("unix:///run/redis.sock?db=0", None)
+
+
+def test_certificates_in_the_query() -> None:
+    """The words of redis-py for a client certificate, and for a chain that is verified without the name."""
+    read = read_redis_url("rediss://h?ssl_certfile=c.pem&ssl_keyfile=k.pem&ssl_ca_certs=ca.pem&ssl_check_hostname=false")
+    assert read.tls == Tls(ca=Path("ca.pem"), cert=Path("c.pem"), key=Path("k.pem"), check_name=False)
+    assert read_redis_url("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false").tls == Tls(verify=False)
 
 
 @pytest.mark.parametrize("written", ["none", "NONE", "CERT_NONE", "ssl.CERT_NONE", "cert_none", "0"])

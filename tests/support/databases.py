@@ -177,6 +177,44 @@ class PgBouncer(Server):
         return (self.folder / "server.log").read_text() if self.folder else ""
 
 
+class RedisReplica(real.RedisServer):
+    """A Redis that follows a master, with its users, and listens at a Unix socket in its folder."""
+
+    def __init__(self, master: real.RedisServer) -> None:
+        super().__init__(password=master.password)
+        self._master = master
+
+    @property
+    def path(self) -> str:
+        """Its Unix socket."""
+        return f"{self.folder}/redis.sock"
+
+    def _configuration(self, folder: Path, port: int) -> Sequence[str]:
+        master = [f"replicaof {self._master.host} {self._master.port}", f"masterauth {self.password}", "repl-diskless-sync-delay 0"]
+        return [*super()._configuration(folder, port), *master, f"unixsocket {folder}/redis.sock", "unixsocketperm 777"]
+
+
+class RedisSentinel(real.RedisServer):
+    """A Sentinel that watches one master under the name `mymaster`. `quorum` Sentinels must agree; there is this one."""
+
+    ready = b"Sentinel ID is"
+
+    def __init__(self, master: real.RedisServer, quorum: int = 1) -> None:
+        super().__init__(password="sentinel-1")
+        self._master = master
+        self._quorum = quorum
+
+    def command(self, folder: Path, port: int) -> list[str]:
+        """As Sentinel."""
+        return [*super().command(folder, port), "--sentinel"]
+
+    def _configuration(self, folder: Path, port: int) -> Sequence[str]:
+        watched = f"sentinel monitor mymaster {self._master.host} {self._master.port} {self._quorum}"
+        login = f"sentinel auth-pass mymaster {self._master.password}"
+        users = [f"requirepass {self.password}", f"user outrider on >{self.password} -@all +auth +hello +ping +sentinel"]
+        return [f"bind {self.host}", f"port {port}", f"dir {folder}", "daemonize no", watched, login, *users]
+
+
 class ClusterNode(real.RedisServer):
     """A Redis in cluster mode that serves no slots yet."""
 

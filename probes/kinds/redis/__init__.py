@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Self
 
 import redis.exceptions as redis_errors
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from redis.crc import key_slot
 
-from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
-from probes.kinds.redis.cluster import cluster_state, own_slots
+from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, keyed_family, network_families, phase_family
+from probes.kinds.redis.cluster import cluster_state
 from probes.kinds.redis.connection import MOST_LINES, Connection, error_text
+from probes.kinds.redis.expected import ExpectedRedis, Queue, Sentinel
+from probes.kinds.redis.operations import judge_queues, judge_server, master_of
+from probes.kinds.redis.round_trip import round_trip
 from probes.kinds.redis.url import RedisUrl, read_redis_url
-from probes.text import clipped
+from probes.text import clipped, host_and_port
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP
 from probes.wire.handshake import tls_families
+from probes.wire.stream import Stream
 from probes.wire.tls import Tls, judge_authorities
-
-TTL = 60  # seconds after which Redis deletes a key that the probe could not delete; longer where the run may take longer
+from probes.wire.wire import open_stream
 
 _TOO_LONG = f"the response is longer than {CAP // 1024} KiB or {MOST_LINES:,} lines"
 _LOOK = 0.5  # seconds that version, role and the cluster's state may take, after the verdict
 _UNNAMED = frozenset({"", "AUTH", "PING"})  # sent by every check: an error in answer to them may be about the connection
-_SEARCH = 1.0  # seconds that the search for a key of this node may take
-_KEYS = 100  # keys that are tried where the node doesn't tell its slots
-_TRIES = 4096  # names of which one in a slot of this node is searched
 
 
 class Redis(Probe):
-    """Checks one Redis (or Valkey): AUTH, PING and, with `round_trip`, SET, GET and DEL of a key that expires after a minute.
+    """Checks one Redis (or Valkey): AUTH, PING, SET, GET and DEL of a key with `round_trip`, and what operators ask.
 
     Reasons: auth (login refused or permission missing), body (READONLY, or the value read is not the written one), redirect (no key
     is on this node of the cluster), size, status for any other error that the server returns: loading, out of memory, no connection
@@ -46,8 +45,27 @@ class Redis(Probe):
         {"url": "rediss://outrider:example-password-2@127.0.0.1:9/0"},
     )
     families: ClassVar[tuple[Family, ...]] = (
-        phase_family("probe_redis_duration_seconds", "Seconds in each phase", "resolve", "connect", "tls", "auth", "ping", "round_trip"),
+        phase_family(
+            "probe_redis_duration_seconds",
+            "Seconds in each phase",
+            "resolve",
+            "connect",
+            "tls",
+            "auth",
+            "sentinel",
+            "ping",
+            "round_trip",
+            "operations",
+        ),
         info_family("probe_redis_info", "The version and the role that the server reports", version="version", role="role"),
+        fact_family("probe_redis_replication_lag_seconds", "Seconds since a replica last received from its master", "lag"),
+        fact_family("probe_redis_connections", "Clients that are connected", "connections"),
+        fact_family("probe_redis_max_connections", "Clients that the server takes", "max_connections"),
+        fact_family("probe_redis_cluster_slots", "Slots that the cluster serves", "cluster_slots"),
+        fact_family("probe_redis_cluster_nodes", "Nodes of the cluster that are connected and not failed", "cluster_nodes"),
+        keyed_family("probe_redis_queue_length", "Entries of a queue", "queue_length", "queue"),
+        keyed_family("probe_redis_group_lag", "Entries that the consumer group has not read yet", "group_lag", "queue"),
+        keyed_family("probe_redis_group_pending", "Entries that the consumer group has not acknowledged", "group_pending", "queue"),
         fact_family("probe_redis_round_trip", "1 when the written value was read back", "round_trip"),
         *network_families(),
         *tls_families(),
@@ -59,6 +77,11 @@ class Redis(Probe):
     )
     round_trip: bool = Field(default=False, description="Also write a key outrider:probe:<check>:<random>, read it and delete it.")
     tls: Tls | None = Field(default=None, description="Use TLS with these settings; rediss:// alone takes the defaults.")
+    expect: ExpectedRedis = Field(default=ExpectedRedis(), description="Conditions for what the server says of itself.")
+    queues: dict[Annotated[str, Field(min_length=1)], Queue] = Field(
+        default_factory=dict, max_length=20, description="By key: how long a queue may be, and how far a consumer group may be behind."
+    )
+    sentinel: Sentinel | None = Field(default=None, description="The url is a Sentinel's: ask it for this master, and check that one.")
 
     @field_validator("url")
     @classmethod
@@ -77,13 +100,21 @@ class Redis(Probe):
     def _read(self) -> RedisUrl:
         return read_redis_url(self.url.get_secret_value(), self.tls)
 
+    @field_validator("sentinel", mode="before")
+    @classmethod
+    def _name_alone_is_a_master(cls, value: Any) -> Any:
+        return {"master": value} if isinstance(value, str) else value
+
     def address(self) -> str:
         url = self._read()
-        return f"{'rediss' if url.tls else 'redis'}://{host_and_port(url.host, url.port)}/{url.db}"
+        if url.socket:
+            return f"unix://{url.socket}?db={url.db}"
+        of = f" (Sentinel, {self.sentinel.master})" if self.sentinel else ""
+        return f"{'rediss' if url.tls else 'redis'}://{url.where}/{url.db}{of}"
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> Endpoint | None:
         url = self._read()
-        return Endpoint.of(url.host, url.port, url.tls)
+        return None if url.socket else Endpoint.of(url.host, url.port, url.tls)
 
     def cleanup_seconds(self) -> float:
         return _LOOK
@@ -92,33 +123,69 @@ class Redis(Probe):
         url = self._read()
         if url.password:
             ctx.conceal(url.password)
-        stream = await ctx.wire.stream(ctx, url.host, url.port, url.tls)
-        ctx.evidence["silence"] = "accepts connections but doesn't respond"
-        connection = Connection(stream, host_and_port(url.host, url.port), ctx.clock.monotonic)
-        try:
-            with _translate_errors(ctx, url, connection):
-                await connection.connect()  # type: ignore[no-untyped-call]
-                if url.user or url.password or url.db:
-                    with ctx.phase("auth") as interval:
-                        await _log_in(url, connection)
-                        interval.end = connection.transport.last_read_at
-                with ctx.phase("ping") as interval:
-                    response = await connection.execute("PING")
+        expect = self.expect
+        if self.sentinel:
+            url = await self._find_master(ctx, url, self.sentinel)
+            expect = expect if expect.role else expect.model_copy(update={"role": "master"})
+        async with _connected(ctx, url) as connection:
+            with ctx.phase("ping") as interval:
+                response = await connection.execute("PING")
+                interval.end = connection.transport.last_read_at
+            if response != b"PONG":
+                raise Failed(Reason.PROTOCOL, f"PING returned {clipped(repr(response), 80)}, expected PONG")
+            ctx.evidence["ping"] = "PONG"
+            if self.round_trip:
+                await round_trip(ctx, connection)
+            if self.queues or expect.model_fields_set:
+                with ctx.phase("operations") as interval:
+                    await judge_server(ctx, connection, expect)
+                    await judge_queues(ctx, connection, self.queues)
                     interval.end = connection.transport.last_read_at
-                if response != b"PONG":
-                    raise Failed(Reason.PROTOCOL, f"PING returned {clipped(repr(response), 80)}, expected PONG")
-                ctx.evidence["ping"] = "PONG"
-                if self.round_trip:
-                    await _round_trip(ctx, connection)
-                await _look_around(ctx, connection, wrote=self.round_trip)
-        finally:
-            if connection.transport.received_any:
-                ctx.evidence.pop("silence", None)
-            await connection.disconnect(nowait=True)
-            connection.transport.abort()
+            await _look_around(ctx, connection, wrote=self.round_trip)
         done = "PING, SET, GET, DEL" if self.round_trip else "PING → PONG"
         version = f" · Redis {ctx.facts['version']}" if "version" in ctx.facts else ""
         return Result.passed(f"{done}{version}")
+
+    async def _find_master(self, ctx: Context, url: RedisUrl, sentinel: Sentinel) -> RedisUrl:
+        """The url of the master that the Sentinel at `url` names. Its credentials go there: that is what Sentinel is for."""
+        password = sentinel.password.get_secret_value() if sentinel.password else ""
+        asked = replace(url, user=sentinel.user, password=password, db=0)
+        try:
+            async with _connected(ctx, asked) as connection:
+                with ctx.phase("sentinel") as interval:
+                    host, port = await master_of(connection, sentinel)
+                    interval.end = connection.transport.last_read_at
+        except Failed as failed:
+            raise Failed(failed.reason, f"Sentinel {url.where}: {failed.message}", answered=failed.answered) from failed
+        ctx.evidence["master"] = ctx.facts["master"] = host_and_port(host, port)
+        return replace(url, host=host, port=port)
+
+
+@asynccontextmanager
+async def _connected(ctx: Context, url: RedisUrl) -> AsyncIterator[Connection]:
+    """A connection that is logged in, whose errors become Failed with a reason and a message."""
+    stream = await _open(ctx, url)
+    ctx.evidence["silence"] = "accepts connections but doesn't respond"
+    connection = Connection(stream, url.where, ctx.clock.monotonic)
+    try:
+        with _translate_errors(ctx, url, connection):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            if url.user or url.password or url.db:
+                with ctx.phase("auth") as interval:
+                    await _log_in(url, connection)
+                    interval.end = connection.transport.last_read_at
+            yield connection
+    finally:
+        if connection.transport.received_any:
+            ctx.evidence.pop("silence", None)
+        await connection.disconnect(nowait=True)
+        connection.transport.abort()
+
+
+async def _open(ctx: Context, url: RedisUrl) -> Stream:
+    if url.socket:
+        return await open_stream(ctx, await ctx.wire.local(ctx, url.socket))
+    return await ctx.wire.stream(ctx, url.host, url.port, url.tls)
 
 
 async def _log_in(url: RedisUrl, connection: Connection) -> None:
@@ -134,62 +201,6 @@ async def _log_in(url: RedisUrl, connection: Connection) -> None:
         connection.logged_in = True
     if url.db:
         await connection.execute("SELECT", url.db)
-
-
-async def _round_trip(ctx: Context, connection: Connection) -> None:
-    value = f"{ctx.rng.getrandbits(64):016x}"
-    ctx.facts["round_trip"] = False
-    with ctx.phase("round_trip") as interval:
-        key, interval.start = await _write(ctx, connection, value)
-        read = await connection.execute("GET", key)
-        await connection.execute("DEL", key)
-        interval.end = connection.transport.last_read_at
-    if read != value.encode():
-        raise Failed(
-            Reason.BODY, f"PING passes, but GET returned {'nothing' if read is None else 'another value'} for the key that SET wrote"
-        )
-    ctx.facts["round_trip"] = True
-
-
-async def _write(ctx: Context, connection: Connection, value: str) -> tuple[str, float]:
-    """SETs a key of its own; the key, and when the SET that succeeded was sent.
-
-    In a cluster another key is tried where this node refuses one. Nobody goes where MOVED points: the login would be sent to
-    whatever address a server names.
-    """
-
-    async def set_key(slots: Sequence[range] = ()) -> tuple[str, float]:
-        key = ctx.evidence["key"] = _key(ctx, slots)
-        sent = ctx.clock.monotonic()
-        await connection.execute("SET", key, value, "EX", max(TTL, math.ceil(ctx.remaining())))
-        return key, sent
-
-    try:
-        return await set_key()
-    except redis_errors.AskError as error:  # MOVED, too
-        elsewhere = error
-    try:
-        async with asyncio.timeout(min(_SEARCH, ctx.remaining() / 2)):
-            slots = await own_slots(connection)
-            for _ in range(_KEYS if slots != [] else 0):
-                try:
-                    return await set_key(slots or ())
-                except redis_errors.AskError as error:
-                    elsewhere = error
-    except (TimeoutError, redis_errors.ConnectionError):
-        pass  # then the refusal is what the server had to say
-    connection.command = "SET"
-    raise elsewhere
-
-
-def _key(ctx: Context, slots: Sequence[range]) -> str:
-    """A key that nobody else uses, in one of the slots where there are any and such a key is found soon."""
-    key = ""
-    for _ in range(_TRIES):
-        key = f"outrider:probe:{ctx.check}:{ctx.rng.getrandbits(64):016x}"
-        if not slots or any(key_slot(key.encode()) in each for each in slots):
-            break
-    return key
 
 
 async def _look_around(ctx: Context, connection: Connection, *, wrote: bool) -> None:

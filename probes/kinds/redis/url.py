@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from probes.text import did_you_mean
+from probes.text import did_you_mean, host_and_port
 from probes.wire.tls import Tls
 
-FORM = "redis://user:password@host:6379/0, or rediss:// for TLS (in a password, write @ as %40, / as %2F, # as %23, ? as %3F)"
+FORM = (
+    "redis://user:password@host:6379/0, rediss:// for TLS, or unix:///run/redis.sock?db=0 "
+    "(in a password, write @ as %40, / as %2F, # as %23, ? as %3F)"
+)
 _SCHEMES = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 _SOCKETS = frozenset({"unix", "redis+unix", "redis+socket", "redis-socket", "valkey+unix", "valkey+socket"})
 _SENTINELS = frozenset({"sentinel", "redis-sentinel", "redis+sentinel", "rediss+sentinel", "rediss-sentinel"})
@@ -18,6 +21,7 @@ _WORD = 40  # characters of an unknown word in a message
 _VERIFY = {"none": False, "optional": True, "required": True, "0": False, "1": True, "2": True}  # a server always shows its certificate
 _KNOWN = frozenset(
     {"db", "username", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_check_hostname", "skip_verify", "verifyPeer", "ssl", "tls"}
+    | {"ssl_certfile", "ssl_keyfile"}
 )
 _ONLY_CLIENTS = frozenset(  # words for the application's own client, which say nothing about the server: they are passed over
     # redis-py, Celery, Django
@@ -35,20 +39,18 @@ _ONLY_CLIENTS = frozenset(  # words for the application's own client, which say 
     | {"persistent", "persistent_id", "prefix", "alias", "read_write_timeout", "retry_interval", "lazy", "tcp_keepalive", "tcp_nodelay"}
 )
 _REFUSED = {
-    "ssl_certfile": "client certificates can't be given there; write tls: {cert: ..., key: ...}",
-    "ssl_keyfile": "client certificates can't be given there; write tls: {cert: ..., key: ...}",
     "ssl_password": "the key of a client certificate must not be encrypted",
     "ssl_ca_path": "write ssl_ca_certs, or tls: {ca: ...}",
     "ssl_ca_data": "write ssl_ca_certs, or tls: {ca: ...}",
     "ssl_min_version": "write tls: {minimum: ...}",
     "ssl_ciphers": "leave it out",
-    "sentinelMasterId": "write a check for each Redis",
+    "sentinelMasterId": "write sentinel: NAME beside the url",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Address and credentials of a Redis; `tls` is None for a connection without TLS."""
+    """Address and credentials of a Redis; `tls` is None for a connection without TLS. A host that begins with / is a Unix socket."""
 
     host: str
     port: int
@@ -56,6 +58,16 @@ class RedisUrl:
     password: str = field(repr=False)
     db: int
     tls: Tls | None
+
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket; "" for a server that is reached over TCP."""
+        return self.host if self.host.startswith("/") else ""
+
+    @property
+    def where(self) -> str:
+        """The address for a person: host:port, or the path of the socket."""
+        return self.socket or host_and_port(self.host, self.port)
 
 
 def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
@@ -70,18 +82,21 @@ def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
             raise ValueError(f"{word} is not supported in the query of a url: {_REFUSED[word]}")
         if word not in _KNOWN | _ONLY_CLIENTS:
             raise ValueError(f"{word[:_WORD]} is no known word in the query of a url{did_you_mean(word, _KNOWN)}")
+    local = split.scheme in _SOCKETS
     try:
-        port = 6379 if split.port is None else split.port
-        db = int(options.get("db") or unquote(split.path).strip("/") or 0)
+        port = 0 if local else 6379 if split.port is None else split.port
+        db = int(options.get("db") or ("" if local else unquote(split.path).strip("/")) or 0)
     except ValueError:  # its own text may contain a part of the password
         raise ValueError(f"is no Redis URL; write {FORM}") from None
-    if not split.hostname or not port or db < 0:
+    if db < 0 or (bool(split.hostname) if local else not split.hostname or not port) or (local and len(split.path) <= 1):
         raise ValueError(f"is no Redis URL; write {FORM}")
-    encrypted = _SCHEMES[split.scheme]
+    if local and tls:
+        raise ValueError("there is no TLS on a Unix socket; leave out the check's tls settings")
+    encrypted = _SCHEMES.get(split.scheme, False)
     if not encrypted and any(options.get(word, "false").lower() not in ("false", "0", "") for word in ("ssl", "tls")):
         raise ValueError(f"asks for TLS by a word in its query; write {split.scheme}s:// instead")
     return RedisUrl(
-        host=unquote(split.hostname),
+        host=unquote(split.path if local else split.hostname or ""),
         port=port,
         user=unquote(split.username or "") or options.get("username", ""),
         password=unquote(split.password or "") or options.get("password", ""),
@@ -98,23 +113,26 @@ def _split(text: str) -> SplitResult:
         split = urlsplit(text)
     except ValueError:
         raise ValueError(f"is no Redis URL; write {FORM}") from None
-    if split.scheme in _SOCKETS:
-        raise ValueError("is a Unix socket, which is not supported: write the address of a TCP port, such as redis://host:6379/0")
     if split.scheme in _SENTINELS:
-        raise ValueError("asks Sentinel, which is not supported: write a check for each Redis, such as redis://host:6379/0")
+        raise ValueError(
+            "asks Sentinel: write the Sentinel's own address, redis://user:password@host:26379/0, and sentinel: NAME beside it"
+        )
     if split.scheme in ("redis+tls", "redis+ssl", "redis+rediss"):
         raise ValueError("asks for TLS; write rediss:// instead")
-    if split.scheme not in _SCHEMES or (split.username is None and "@" in split.query):  # the latter: a ? in a password
+    if split.scheme not in _SCHEMES.keys() | _SOCKETS or (split.username is None and "@" in split.query):  # the latter: a ? in a password
         raise ValueError(f"is no Redis URL; write {FORM}")
     return split
 
 
 def _tls_of(options: Mapping[str, str]) -> Tls:
     """TLS settings from the words of redis-py, Celery, go-redis and lettuce. Raises ValueError for what can't be done."""
-    if options.get("ssl_check_hostname", "true").lower() in ("false", "0", "no") and _verifies(options):
-        raise ValueError("ssl_check_hostname=false trusts authorities without verifying the name; write tls: {server_name: ...}")
-    authorities = options.get("ssl_ca_certs")
-    return Tls(ca=Path(authorities) if authorities else None, verify=_verifies(options))
+    ca, cert, key = (Path(file) if (file := options.get(word)) else None for word in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"))
+    if key and not cert:
+        raise ValueError("ssl_keyfile belongs to an ssl_certfile; give that, too")
+    verify, by_name = _verifies(options), options.get("ssl_check_hostname", "true").lower() not in ("false", "0", "no")
+    if verify and not by_name and ca is None:
+        raise ValueError("ssl_check_hostname=false needs ssl_ca_certs: every public authority's certificate would do")
+    return Tls(ca=ca, verify=verify, check_name=by_name or not verify, cert=cert, key=key)
 
 
 def _verifies(options: Mapping[str, str]) -> bool:
