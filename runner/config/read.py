@@ -102,9 +102,9 @@ def read_plan(
 
 
 def _discovered() -> Mapping[str, type[Probe]]:
-    from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
+    from probes import Kinds  # noqa: PLC0415 - only where no kinds are given
 
-    return discover()
+    return Kinds()
 
 
 def _enabled(entries: Mapping[str, Entry], planned: Mapping[str, Planned | None]) -> dict[str, Planned | None]:

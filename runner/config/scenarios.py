@@ -11,7 +11,6 @@ from probes.fields import Rate
 from probes.target import Rule
 from runner.config.checks import BuildContext
 from runner.config.errors import Path, unknown
-from runner.config.mixes import unplayable
 from runner.config.nodes import Entry, Keys, Scalar, find
 from runner.config.placeholders import Source
 from runner.config.plan import Cost, LoadRules, Planned, Scenario, Switch
@@ -111,6 +110,8 @@ class LoadSection:
         targets = (others if name in wanted.targets.unused() else wanted).targets
         target = targets.use(name) if name in targets else None
         if target is not None:
+            from runner.config.mixes import unplayable  # noqa: PLC0415 - imports the load generator's room: only for a scenario
+
             for path, why in unplayable(scenario, target, checks, sure=sure):
                 self._report((*base, *path), why)
 
