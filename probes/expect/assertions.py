@@ -80,6 +80,11 @@ class Expect(BaseModel):
         """The names of its variables. Raises ValueError for one where none can be filled in."""
         return frozenset(expected_variables(self))
 
+    @cached_property
+    def has_pattern(self) -> bool:
+        """Whether a run may end at a regular expression."""
+        return bool(self.regex or self.not_regex or any(each.model_fields_set & PATTERNS for each in self.headers.values()))
+
     def filled(self, values: Mapping[str, Any]) -> Expect:
         """The same with the variables filled in. Raises Failed(schema) for a text of which nothing is left."""
         if not self.variables:

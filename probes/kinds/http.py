@@ -84,7 +84,8 @@ class Http(CredentialsProbe):
         return Script((step,), own, self.route)
 
     async def run(self, ctx: Context) -> Result:
-        ctx.facts[DUE_TO_REGEX] = False
+        if self.expect.has_pattern:
+            ctx.facts[DUE_TO_REGEX] = False
         if self.plain and ctx.sender.trace_id:
             response = await send_plain(ctx, self.route, self.plain, cap=self.body_cap)
         else:

@@ -57,6 +57,7 @@ class Server:
     read_token: str = field(default="", repr=False)
     operate_token: str = field(default="", repr=False)
     hosts: tuple[str, ...] = ()  # names by which it may be asked, beside those that runner.web.access knows by itself
+    buckets: tuple[float, ...] = ()  # edges in seconds of the histogram of durations, beside the thresholds of SLOs
 
 
 @dataclass(frozen=True, slots=True)

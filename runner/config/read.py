@@ -154,7 +154,7 @@ def _server(reading: Reading, source: Source) -> Server:
         return Server()
     read_token, operate_token = keys.read_token.get_secret_value(), keys.operate_token.get_secret_value()
     reading.secrets |= {read_token, operate_token}
-    return Server(host, int(port), read_token, operate_token, keys.hosts)
+    return Server(host, int(port), read_token, operate_token, keys.hosts, keys.buckets)
 
 
 def _gate(reading: Reading, source: Source) -> GateRules:

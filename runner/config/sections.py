@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from probes.fields import Duration, Percent, Rate, Secret, between, split_url
+from probes.text import setting
 
 Alert = Literal["page", "ticket", "none"]
 Gate = Literal["required", "optional"]
@@ -34,6 +35,7 @@ def _a_reference(text: str) -> str:
 
 Interval = Annotated[Duration, between("100ms", "366d")]
 Timeout = Annotated[Duration, between("1ms", "1d")]
+Bucket = Annotated[Duration, between("1ms", "1d")]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Reference = Annotated[str, AfterValidator(_a_reference)]
 Tag = Annotated[
@@ -116,6 +118,18 @@ class ServerKeys(Section):
     hosts: tuple[str, ...] = Field(
         default=(), description="Further names of this runner in URLs, in addition to localhost and its own address."
     )
+    buckets: tuple[Bucket, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Edges of the buckets of probe_run_duration_seconds, such as [100ms, 1s], beside the thresholds of SLOs.",
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _each_once(cls, buckets: tuple[float, ...]) -> tuple[float, ...]:
+        if twice := sorted({edge for edge in buckets if buckets.count(edge) > 1}):
+            raise ValueError(f"has {setting(twice[0])} twice")
+        return tuple(sorted(buckets))
 
 
 class GateKeys(Section):

@@ -20,7 +20,7 @@ from runner.config.plan import After, Plan, Planned
 from runner.config.slots import slots
 from runner.log import LEVELS
 from runner.sinks.exposition import Exposition, clean
-from runner.sinks.families import LAG_EDGES, MISSED_RUNS, OF_CHECKS, edges, head_of
+from runner.sinks.families import LAG_EDGES, MISSED, MISSED_RUNS, OF_ALL_CHECKS, OF_CHECKS, edges, head_of
 from runner.sinks.tally import LABEL, Change, Surroundings, Tally
 
 _EXPLAINED = "probe_failure_explained"
@@ -45,6 +45,11 @@ class Metrics:
         self._checks = Exposition(registry)
         self._checks.declare((*OF_CHECKS, MISSED_RUNS))
         self._lag = Histogram("outrider_schedule_lag_seconds", "How late runs started, in seconds.", buckets=LAG_EDGES, registry=registry)
+        self._missed, self._suspect, self._unconfirmed = (
+            Counter(head.name, head.help, head.labels, registry=registry) for head in OF_ALL_CHECKS
+        )
+        for reason in MISSED:
+            self._missed.labels(reason)
         self._errors = Counter(
             "outrider_sink_errors_total", "Observations or lines that a sink failed to take.", ["sink"], registry=registry
         )
@@ -71,7 +76,11 @@ class Metrics:
         families = () if seen.check.part_of else self._families[seen.check.kind]  # a part shares its parent's run, which is counted once
         with self._checks.lock:
             self._show(tally, tally.observed(seen, families))
-            if seen.confirmed:
+            if not seen.confirmed:
+                self._unconfirmed.inc()
+            else:
+                if seen.suspect:
+                    self._suspect.inc()
                 for name, explained in self._explained.observed(seen).items():
                     self._show_one(name, _EXPLAINED, explained)
                 self._show_next(seen.check, seen.at)
@@ -88,7 +97,7 @@ class Metrics:
         self._checks.label({"location": plan.location} if plan.locations else {})
         self._families = kinds
         around = Surroundings(plan.service, plan.environment, plan.location)
-        fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)))
+        fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)), plan.server.buckets)
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         changed = {name for name, tally in self._tallies.items() if name in wanted and wanted[name][1] != tally.fingerprint}
         with self._checks.lock:
@@ -133,6 +142,7 @@ class Metrics:
     def missed(self, check: Check, reason: str) -> None:
         """Counts a scheduled run that never started."""
         if tally := self._tallies.get(check.name):
+            self._missed.labels(reason).inc()
             self._show(tally, [tally.missed(reason)])
 
     def in_maintenance(self, names: Collection[str]) -> None:

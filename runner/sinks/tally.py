@@ -14,11 +14,10 @@ from judge.slo import event
 from probes.core import Verdict
 from probes.families import Family
 from runner.sinks.exposition import NO_EXEMPLARS, Exemplars, Samples, Series, exemplar, number
-from runner.sinks.families import DURATION, MAINTENANCE, MISSED_RUNS
+from runner.sinks.families import DURATION, MAINTENANCE, MISSED_RUNS, RARE
 
 LABEL = 128  # characters of a label's value that a target names
 SERIES = 200  # of one family of a check, in one run
-MISSED = ("late", "overlap", "cap", "quota", "held", "state")  # reasons that are counted from 0; others appear with their first
 _RUNS = "probe_runs_total"
 _FAILURES = "probe_failures_total"
 _SUSPECT = "probe_runs_suspect_total"
@@ -45,7 +44,8 @@ class Tally:
         self.fingerprint = ""
         self._whose = check.name, check.kind
         self._runs: dict[Series, int] = {self._series(_RUNS, verdict.value): 0 for verdict in Verdict}
-        self._missed: dict[Series, int] = {self._series(MISSED_RUNS.name, reason): 0 for reason in MISSED}
+        self._missed: dict[Series, int] = {}  # by reason
+        self._occurred: tuple[str, ...] = ()  # the rare families that have appeared
         self._failures: dict[Series, int] = {}  # by reason
         self._traces: dict[Series, Exemplar] = {}  # of the latest failure by reason
         self._events: dict[Series, int] = {}  # by SLO
@@ -112,7 +112,12 @@ class Tally:
         return MISSED_RUNS.name, self._missed, NO_EXEMPLARS
 
     def single(self, family: str, value: float | None) -> Change:
-        """A family with one sample, or with none at present."""
+        """A family with one sample, or with none at present; a rare one has none until its first value that is not 0."""
+        if family in RARE and family not in self._occurred:
+            if value:
+                self._occurred += (family,)
+            else:
+                value = None
         return family, {} if value is None else {self._series(family): float(value)}, NO_EXEMPLARS
 
     def _series(self, name: str, *values: str) -> Series:

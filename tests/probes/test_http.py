@@ -37,16 +37,24 @@ async def test_a_good_answer_passes_with_every_phase_and_fact(wire: Wire) -> Non
 
 
 @pytest.mark.parametrize(
-    ("expect", "failed"), [({}, False), ({"regex": "ready"}, False), ({"not_regex": "ready"}, True), ({"text": "gone"}, False)]
+    ("expect", "failed"),
+    [
+        ({}, None),
+        ({"text": "gone"}, None),
+        ({"regex": "ready"}, False),
+        ({"regex": "ready", "text": "gone"}, False),
+        ({"not_regex": "ready"}, True),
+        ({"headers": {"content-length": {"matches": "^5$"}}}, False),
+    ],
 )
-async def test_a_failure_by_a_pattern_is_a_fact(wire: Wire, expect: dict[str, Any], failed: bool) -> None:  # noqa: FBT001
-    """probe_failed_due_to_regex is there in every run, as the exporter has it, and 1 where a pattern decided."""
+async def test_a_failure_by_a_pattern_is_a_fact(wire: Wire, expect: dict[str, Any], failed: bool | None) -> None:  # noqa: FBT001
+    """probe_failed_due_to_regex is there in every run of a check with a pattern, and 1 where a pattern decided."""
     ctx = make_context(wire)
     async with servers.canned(answer(b"ready")) as server:
         with contextlib.suppress(Failed):
             await ask(ctx, server.url, expect=expect)
     (family,) = (family for family in Http.families if family.name == "probe_failed_due_to_regex")
-    assert list(family.read(ctx.phases, ctx.facts)) == [((), float(failed))]
+    assert list(family.read(ctx.phases, ctx.facts)) == ([] if failed is None else [((), float(failed))])
 
 
 async def test_a_redirect_away_from_tls(wire: Wire, authority: Authority) -> None:

@@ -113,6 +113,7 @@ class Reference:
         self.seconds = Histogram("probe_run_duration_seconds", "d", base, registry=self.registry, buckets=edges([P95]))
         self.success = Gauge("probe_success", "s", base, registry=self.registry)
         self.unknown = Gauge("probe_unknown", "u", base, registry=self.registry)
+        self.rare: set[tuple[str, str]] = set()
         for check in checks:
             self.seconds.labels(check, "made")
             for verdict in Verdict:
@@ -121,7 +122,9 @@ class Reference:
     def __call__(self, seen: Observation) -> None:
         names = seen.check.name, "made"
         self.runs.labels(*names, seen.verdict.value).inc()
-        self.unknown.labels(*names).set(seen.verdict is Verdict.UNKNOWN)
+        if seen.verdict is Verdict.UNKNOWN or names in self.rare:
+            self.unknown.labels(*names).set(seen.verdict is Verdict.UNKNOWN)
+            self.rare.add(names)
         if seen.reason:
             self.failures.labels(*names, seen.reason.value).inc()
         if seen.verdict is Verdict.PASS:
