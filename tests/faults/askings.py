@@ -52,6 +52,10 @@ def _metrics(place: Place) -> dict[str, Any]:
     return {"url": place.url("http", "/metrics"), "bearer": SECRET, "body_cap": "1MiB", **place.tls()}
 
 
+def _promql(place: Place) -> dict[str, Any]:
+    return {"url": place.url("http"), "bearer": SECRET, "query": "sum(up)", "expect": {"value": {"below": 1}}, **place.tls()}
+
+
 def _ai(place: Place) -> dict[str, Any]:
     chat = {"api": "openai", "model": "m-1", "key": SECRET, "prompt": "Say bridge", "expect": {"text": "bridge"}}
     return {"url": place.url("http", "/v1/chat/completions"), **chat, **place.tls()}
@@ -120,6 +124,7 @@ ASKINGS: Mapping[str, Callable[[Place], dict[str, Any]]] = {  # by name: the kin
     "journey": _journey,
     "health_metrics": _health_metrics,
     "metrics": _metrics,
+    "promql": _promql,
     "ai": _ai,
     "ai/gemini": _gemini,
     "booking": _booking,

@@ -307,6 +307,9 @@ REPLIES: Mapping[str, tuple[Dialogue, ...]] = {
     "journey": _http(_json(_READY)),
     "health_metrics": _http(_json(_READY)),
     "metrics": _http(b'# TYPE http_requests_total counter\nhttp_requests_total{status="200"} 3\n'),
+    "promql": _http(
+        _json({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {"a": "b"}, "value": [1, "0.5"]}]}})
+    ),
     "ai": (_STREAM, *_http(_json(_PIECE))),
     "ai/gemini": _http(_json(_GEMINI)),
     "booking": _http(_json(_BOOKING)),

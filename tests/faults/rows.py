@@ -27,7 +27,7 @@ Make = Callable[[Authority], AbstractAsyncContextManager[servers.Server]]
 Reasons = frozenset[Reason]
 PASSES: Reasons = frozenset()  # what such a server does is all that this asking wants
 
-HTTP = ("http", "journey", "health_metrics", "metrics", "ai", "ai/gemini", "booking")
+HTTP = ("http", "journey", "health_metrics", "metrics", "promql", "ai", "ai/gemini", "booking")
 OVER_TLS = (*HTTP, "http/2", "websocket", "grpc", "tcp", "tcp/dialogue", "tls", "redis")
 LATE_TLS = ("tcp/starttls", "postgres")  # they ask in the open first whether there is TLS
 TCP = tuple(name for name in ASKINGS if name not in ("dns/udp", "icmp"))
