@@ -130,10 +130,12 @@ class Front:
         """The limiter's headers, with Retry-After where the hour is used up; none without Redis, which it asks twice."""
         if not self._world.limits or scope["method"] == "OPTIONS" or scope["path"].startswith(UNLIMITED):
             return {}
+        there = True
         for _ in range(2):
             async with self.gate.call():
-                if not await self._cache.responds(self._world.delays.redis):
-                    return {}
+                there &= await self._cache.responds(self._world.delays.redis)
+        if not there:
+            return {}
         client = headers.get("x-forwarded-for", "").split(",")[0].strip() or (scope.get("client") or ("unknown", 0))[0]
         allowed = self.hourly.take(client) and "api-throttled" not in self._world.faults
         wait = max(1, round(self.hourly.wait(client)))

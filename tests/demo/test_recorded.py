@@ -330,5 +330,7 @@ async def test_a_frozen_redis_holds_up_every_route_for_two_calls(servers: Server
         live = asyncio.create_task(talk.client.get("/health/live", headers=FORWARDED))
         done, _ = await asyncio.wait([asked, live], timeout=0.05)
         assert done == set()
-        hold(record, await asked)
+        response = await asked
+        hold(record, response)
+        assert response.elapsed.total_seconds() >= 2 * DELAYS.redis
         assert (await live).status_code == 200

@@ -112,6 +112,15 @@ async def test_a_frozen_redis_accepts_and_is_silent(runs: Observer, redis_server
     assert seen.evidence["silence"] == "accepts connections but doesn't respond"
 
 
+@pytest.mark.slow
+async def test_a_long_deadline_is_waited_for(runs: Observer) -> None:
+    """A silent server within 6 s is a timeout after 6 s: redis-py's own limit of 5 s ends no run."""
+    async with servers.silent() as server:
+        seen = await runs.observe(at(server.port), within=6)
+    assert verdict(seen) == (Verdict.FAIL, Reason.TIMEOUT)
+    assert seen.message == "no answer within 6s in auth"
+
+
 async def test_a_run_that_is_cancelled_leaves_nothing() -> None:
     """A run that is cut short leaves no task and no socket."""
     async with servers.silent() as server, no_leaks(serving=server.port):

@@ -36,7 +36,8 @@ class Connection(AbstractConnection):
     """redis-py's connection, on a stream that the wire has opened. It logs in when it is told to."""
 
     def __init__(self, stream: Stream, address: str, monotonic: Callable[[], float]) -> None:
-        super().__init__(protocol=2, driver_info=None)
+        # The check's own deadline counts: the library's 5 s would end a run earlier, as if the server had closed.
+        super().__init__(protocol=2, driver_info=None, socket_timeout=None, socket_connect_timeout=None)
         self._address = address
         reader = _Reader()
         protocol = asyncio.StreamReaderProtocol(reader)
