@@ -114,6 +114,19 @@ def host(text: Any) -> str:
         return ascii_host(name)
 
 
+def url_host(name: str) -> str:
+    """The host of an address, where it can be one. Raises ValueError, with nothing of the address in it."""
+    try:
+        if _NUMBERS.match(name):
+            ipaddress.ip_address(name.rstrip("."))
+        if not name.isprintable() or not {" ", "\\"}.isdisjoint(name):
+            raise ValueError
+        ascii_host(name)
+    except ValueError:
+        raise ValueError("has a host that is neither a name nor an address") from None
+    return name
+
+
 def split_url(text: str, *, schemes: Collection[str] = ("http", "https"), example: str = "https://api.roadtrip.app") -> SplitResult:
     """A URL's pieces, where it is one that can be asked: its port is a number, its host a name or an address.
 

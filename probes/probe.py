@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
 from probes.families import Family
@@ -78,6 +78,12 @@ class Probe(BaseModel, ABC):
 
     scripted: ClassVar[bool] = False  # whether its checks have a script, which a load can play
     captures: ClassVar[bool] = False  # whether a script of this kind may capture values, such as the token of a login
+
+    _folder: Path = PrivateAttr(default=Path())  # that of checks.yaml, where relative paths inside addresses start
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keeps the folder of the validation context."""
+        self._folder = Path((context or {}).get("folder", ""))
 
     def goes_to(self) -> Target | None:
         """The target under `targets:` that it asks; None for an address of its own."""

@@ -71,7 +71,7 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
     intervals = sorted({planned.check.interval for planned in plan.checks})
     spread = f", every {' to '.join(dict.fromkeys((setting(intervals[0]), setting(intervals[-1]))))}" if intervals else ""
     file = f"{plan.path}: " if plan.path else ""
-    runs = f"{file}{count(len(plan.checks), 'check')}, {count(len(plan.slos), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
+    runs = f"{file}{count(len(plan.checks), 'check')}, {count(len(_slos(plan)), 'SLO')}{spread}: {_runs(plan):,.0f} runs a day"
     off = [f"off (enabled: false): {', '.join(plan.off)}"] if plan.off else []
     scripts = [(planned.check.name, script) for planned in plan.checks if (script := planned.probe.script())]
     guessed = [
@@ -169,10 +169,16 @@ def _summary_json(plan: Plan, shard: Shard | None) -> dict[str, Any]:
             for one in checks
         ],
         "off": list(plan.off),
-        "slos": [slo.name for slo in plan.slos],
+        "slos": _slos(plan),
         "runs_a_day": round(_runs(plan)),
         "limits": [asdict(load) | {"over": load.over} for load in limits(plan)],
     }
+
+
+def _slos(plan: Plan) -> list[str]:
+    """The SLOs that a check counts for, or that a load is held against."""
+    of_loads = (slo for scenario in plan.load.scenarios.values() for slo in scenario.slos)
+    return list(dict.fromkeys(slo.name for slo in (*plan.slos, *of_loads)))
 
 
 def _runs(plan: Plan) -> float:

@@ -89,7 +89,7 @@ class Postgres(Probe):
         return self
 
     def _read(self) -> Dsn:
-        return read_dsn(self.dsn.get_secret_value(), self.tls)
+        return read_dsn(self.dsn.get_secret_value(), self.tls, self._folder)
 
     @model_validator(mode="after")
     def _console_takes_show_alone(self) -> Self:

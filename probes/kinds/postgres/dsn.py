@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from probes.fields import url_host
 from probes.text import did_you_mean
 from probes.wire.tls import Tls
 
@@ -84,10 +85,11 @@ class Dsn:
         return f"{self.host}/.s.PGSQL.{self.port}" if self.host.startswith("/") else ""
 
 
-def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
+def read_dsn(text: str, tls: Tls | None = None, folder: Path = Path()) -> Dsn:
     """Reads a URL; `tls` (the check's own settings) overrides sslmode. Raises ValueError, whose text contains no secret.
 
-    The query may hold what the application's own client reads there. A word that nobody here knows is an error, with what is similar.
+    A relative file is below `folder`. The query may hold what the application's own client reads there. A word that nobody here
+    knows is an error, with what is similar.
     """
     split = _split(text)
     options = dict(parse_qsl(split.query, keep_blank_values=True))
@@ -99,7 +101,7 @@ def read_dsn(text: str, tls: Tls | None = None) -> Dsn:
             hint = did_you_mean(word, known) or f"; a setting of the server is written options=-c%20{word}%3D..."
             raise ValueError(f"{word[:_WORD]} is no known word in the query of a dsn{hint}")
     host = _host(split, options.get("host", ""))
-    own_tls, optional = (None, False) if host.startswith("/") else _tls_of(_mode(options), options, tls)
+    own_tls, optional = (None, False) if host.startswith("/") else _tls_of(_mode(options), options, tls, folder)
     if host.startswith("/") and tls:
         raise ValueError("PostgreSQL has no TLS on a Unix socket; leave out the check's tls settings")
     user = unquote(split.username or "") or options.get("user", "")
@@ -161,7 +163,7 @@ def _host(split: SplitResult, option: str) -> str:
         raise ValueError("host is not allowed in the query of a dsn here, except as the folder of a Unix socket; write it before the path")
     if not (host or option):
         raise ValueError(f"names no host; write {FORM}, or the folder of a Unix socket: postgresql://role@/database?host=/run/postgresql")
-    return host or option
+    return host or option if (host or option).startswith("/") else url_host(host)
 
 
 def _has_port(split: SplitResult) -> bool:
@@ -171,7 +173,7 @@ def _has_port(split: SplitResult) -> bool:
         return False
 
 
-def _tls_of(mode: str, options: Mapping[str, str], own: Tls | None) -> tuple[Tls | None, bool]:
+def _tls_of(mode: str, options: Mapping[str, str], own: Tls | None, folder: Path) -> tuple[Tls | None, bool]:
     """TLS settings for libpq's sslmode, and whether a connection without TLS is accepted."""
     if own is not None:
         if mode == "disable":
@@ -184,7 +186,7 @@ def _tls_of(mode: str, options: Mapping[str, str], own: Tls | None) -> tuple[Tls
         raise ValueError("sslmode is one of disable, prefer, require, verify-ca and verify-full; allow is none here")
     if key and not cert:
         raise ValueError("sslkey belongs to an sslcert; give that, too")
-    authorities = Path(ca) if ca and ca != "system" else None
+    authorities = folder / ca if ca and ca != "system" else None
     if mode == "verify-ca" and authorities is None:
         raise ValueError("sslmode=verify-ca needs sslrootcert: every public authority's certificate would do")
     full = mode == "verify-full" or (mode == "require" and ca == "system")
@@ -193,7 +195,7 @@ def _tls_of(mode: str, options: Mapping[str, str], own: Tls | None) -> tuple[Tls
         ca=authorities if full or chain_alone else None,
         verify=full or chain_alone,
         check_name=not chain_alone,
-        cert=Path(cert) if cert else None,
-        key=Path(key) if key else None,
+        cert=folder / cert if cert else None,
+        key=folder / key if key else None,
     )
     return read, mode == "prefer"

@@ -98,7 +98,7 @@ class Redis(Probe):
         return self
 
     def _read(self) -> RedisUrl:
-        return read_redis_url(self.url.get_secret_value(), self.tls)
+        return read_redis_url(self.url.get_secret_value(), self.tls, self._folder)
 
     @field_validator("sentinel", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from probes.fields import url_host
 from probes.text import did_you_mean, host_and_port
 from probes.wire.tls import Tls
 
@@ -70,10 +71,11 @@ class RedisUrl:
         return self.socket or host_and_port(self.host, self.port)
 
 
-def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
+def read_redis_url(text: str, tls: Tls | None = None, folder: Path = Path()) -> RedisUrl:
     """Reads a URL; `tls` (the check's own settings) overrides the URL's. Raises ValueError, whose text contains no secret.
 
-    The query may hold what the application's own client reads there. A word that nobody here knows is an error, with what is similar.
+    A relative file is below `folder`. The query may hold what the application's own client reads there. A word that nobody here
+    knows is an error, with what is similar.
     """
     split = _split(text)
     options = dict(parse_qsl(split.query, keep_blank_values=True))
@@ -96,12 +98,12 @@ def read_redis_url(text: str, tls: Tls | None = None) -> RedisUrl:
     if not encrypted and any(options.get(word, "false").lower() not in ("false", "0", "") for word in ("ssl", "tls")):
         raise ValueError(f"asks for TLS by a word in its query; write {split.scheme}s:// instead")
     return RedisUrl(
-        host=unquote(split.path if local else split.hostname or ""),
+        host=unquote(split.path) if local else url_host(unquote(split.hostname or "")),
         port=port,
         user=unquote(split.username or "") or options.get("username", ""),
         password=unquote(split.password or "") or options.get("password", ""),
         db=db,
-        tls=tls or (_tls_of(options) if encrypted else None),
+        tls=tls or (_tls_of(options, folder) if encrypted else None),
     )
 
 
@@ -124,9 +126,9 @@ def _split(text: str) -> SplitResult:
     return split
 
 
-def _tls_of(options: Mapping[str, str]) -> Tls:
+def _tls_of(options: Mapping[str, str], folder: Path) -> Tls:
     """TLS settings from the words of redis-py, Celery, go-redis and lettuce. Raises ValueError for what can't be done."""
-    ca, cert, key = (Path(file) if (file := options.get(word)) else None for word in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"))
+    ca, cert, key = (folder / file if (file := options.get(word)) else None for word in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"))
     if key and not cert:
         raise ValueError("ssl_keyfile belongs to an ssl_certfile; give that, too")
     verify, by_name = _verifies(options), options.get("ssl_check_hostname", "true").lower() not in ("false", "0", "no")

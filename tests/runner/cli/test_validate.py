@@ -195,3 +195,17 @@ def test_an_option_of_the_gate_that_is_wrong_is_named_with_its_value() -> None:
     done = CliRunner().invoke(gate, ["--wait", "5"])
     assert done.exit_code == 2
     assert "'--wait': 5 has no unit; write 5s" in done.stderr
+
+
+def test_an_slo_of_a_load_alone_is_counted(tmp_path: Path) -> None:
+    """What a scenario is held against is an SLO of the file, too."""
+    file = tmp_path / "checks.yaml"
+    file.write_text(
+        "version: 1\nslos: {p95: {objective: 95%, threshold: 1s}, p50: {objective: 50%, threshold: 1s}}\n"
+        "targets: {api: {url: 'http://127.0.0.1:9', load: true}}\n"
+        "checks: {home: {kind: http, target: api, path: /, slos: [p95]}}\n"
+        "load: {scenarios: {browse: {mix: {home: 1}, slos: [p95, p50]}}}\n"
+    )
+    assert summary(read_plan(file, environ={}))[0].startswith(f"{file}: 1 check, 2 SLOs")
+    told = json.loads(CliRunner().invoke(command, ["--json", "-c", str(file)]).output)
+    assert told["slos"] == ["p95", "p50"]

@@ -403,3 +403,22 @@ def test_a_redirect_may_lead_to_each_declared_target_whichever_checks_are_select
     assert plan.unused_targets["www"].headers == {}
     assert plan.unused_targets["www"].refusal("POST", "http://www.test/login") is None
     assert plan.unused_targets["www"].limit is not None
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "{kind: postgres, dsn: 'postgresql://me@localhost/x?sslmode=verify-full&sslrootcert=sub/ca.pem'}",
+        "{kind: redis, url: 'rediss://localhost?ssl_ca_certs=sub/ca.pem'}",
+    ],
+)
+def test_a_file_in_an_address_is_below_the_folder_of_the_file(write: Write, tmp_path: Path, check: str) -> None:
+    """A relative one starts where all others do, and not in the folder from which the command was called."""
+    file = write(f"checks: {{c: {check}}}")
+    with pytest.raises(PlanError) as error:
+        planned(file)
+    assert f"{tmp_path}/sub/ca.pem" in str(error.value)
+    (tmp_path / "sub").mkdir()
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "sub" / "ca.pem"))
+    (only,) = planned(file).checks
+    assert str(tmp_path / "sub" / "ca.pem") in repr(only.probe._read().tls)  # type: ignore[attr-defined]
