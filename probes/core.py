@@ -140,6 +140,21 @@ class Ledger(Protocol):
         """Raises LoginHeld, with the end of the hold and its reason, while `key` is held."""
         ...
 
+    async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
+        """Keeps a record of a check, durably, for `seconds` seconds: what must be undone if the process ends before. It has no secret.
+
+        Raises QuotaRefused where it can't be kept.
+        """
+        ...
+
+    async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:
+        """The records of a check by name, those of other processes too."""
+        ...
+
+    async def forget(self, check: str, name: str) -> None:
+        """Forgets a record: it is undone."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:

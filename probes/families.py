@@ -57,3 +57,10 @@ def network_families() -> tuple[Family, ...]:
         fact_family("probe_dns_lookup_time_seconds", "Seconds that resolving the name took", DNS_LOOKUP),
         fact_family("probe_ip_protocol", "4 or 6: the address family that was connected to", IP_PROTOCOL),
     )
+
+
+def cleanup_family() -> Family:
+    """The counter of a kind that cleans up after the verdict."""
+    return fact_family(
+        "probe_cleanup_failures_total", "Runs whose clean-up failed (steps with `always`, releases)", "cleanup_failures", "counter"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -102,3 +104,13 @@ class _NoLedger:
 
     async def held(self, key: str) -> None:
         """Does nothing: no key is ever held."""
+
+    async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
+        """Keeps nothing: a standalone request holds nothing."""
+
+    async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:  # noqa: ARG002 - the protocol's
+        """There are no records."""
+        return {}
+
+    async def forget(self, check: str, name: str) -> None:
+        """There is nothing to forget."""

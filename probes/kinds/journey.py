@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, fact_family, keyed_family
+from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, keyed_family
 from probes.expect.generated import Values
+from probes.families import cleanup_family
 from probes.http.probe import HttpProbe, http_families
 from probes.journeys.login import asks_of
 from probes.journeys.play import Play
@@ -58,7 +59,7 @@ class Journey(HttpProbe):
     )
     families: ClassVar[tuple[Family, ...]] = (
         keyed_family("probe_journey_step_duration_seconds", "Seconds from sending a step to the last byte of its response", "step", "step"),
-        fact_family("probe_cleanup_failures_total", "Runs whose steps with `always` failed", "cleanup_failures", "counter"),
+        cleanup_family(),
         *http_families(),
     )
 

@@ -6,7 +6,7 @@ the latest writes, a restart without a disk) is told again what this runner saw 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,18 @@ class SharedLedger:
         if found:
             why, left = found
             raise QuotaRefused(f"held until {moment(self._now() + left)}: {why}")
+
+    async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
+        """Keeps a record in this runner's own state."""
+        await self._local.remember(check, name, body, seconds)
+
+    async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:
+        """The records in this runner's own state."""
+        return await self._local.remembered(check)
+
+    async def forget(self, check: str, name: str) -> None:
+        """Forgets a record in this runner's own state."""
+        await self._local.forget(check, name)
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
         """Takes `count` slots of a limit for all runners together, all or none."""

@@ -31,6 +31,7 @@ _FORGET_SLOTS = """
 DELETE FROM slots WHERE at < ? - coalesce((SELECT longest FROM windows WHERE windows.name = slots.name), 0)
     OR at > ? + coalesce((SELECT ahead FROM windows WHERE windows.name = slots.name), 0)
 """
+_OF_RUNS = "runs"  # the owner of records that any process with this state may undo
 SEEN_EVERY = 1.0  # seconds between two writes of when checks were seen: after a kill -9 so much is lost
 _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
 
@@ -139,6 +140,22 @@ class StateLedger:
         if found:
             raise LoginHeld(f"held until {moment(found[0])}: {found[1]}")
 
+    # What must be undone if the process ends before
+
+    async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
+        """Keeps a record, as probes.core.Ledger promises. It is on the disk when this returns."""
+        rule, until = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", self._clock.time() + seconds
+        await self._transaction(lambda: self._execute(rule, (_OF_RUNS, check, name, json.dumps(body), until)), durably=True, synced=True)
+
+    async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:
+        """The records by name, as probes.core.Ledger promises."""
+        return await self.kept(_OF_RUNS, check)
+
+    async def forget(self, check: str, name: str) -> None:
+        """Forgets a record, as probes.core.Ledger promises."""
+        rule = "DELETE FROM records WHERE owner = ? AND topic = ? AND name = ?"
+        await self._transaction(lambda: self._execute(rule, (_OF_RUNS, check, name)), durably=True)
+
     # Outages that are open in Grafana, so that the next process closes what this one opened
 
     async def open_outage(self, file: str, outage: Outage) -> None:
@@ -239,9 +256,10 @@ class StateLedger:
                 self.failed()
 
     async def last_seen(self) -> Mapping[str, float]:
-        """When each check was last observed, seconds since the epoch."""
+        """When each check was last observed, seconds since the epoch. One that has something to undo counts as not seen: it runs soon."""
         await self._in_thread(self._write_seen)
-        return await self._transaction(lambda: dict(self._connection.execute("SELECT name, at FROM seen")))
+        query = "SELECT name, at FROM seen WHERE name NOT IN (SELECT topic FROM records WHERE owner = ?)"
+        return await self._transaction(lambda: dict(self._connection.execute(query, (_OF_RUNS,))))
 
     # Pruning
 

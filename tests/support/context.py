@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from probes.core import Clock, PolicyRefused, QuotaRefused, Sender
 from probes.probe import Context
@@ -39,6 +40,7 @@ class LedgerInMemory:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.reservations: list[tuple[str, int, float]] = []  # budget, number of its window, amount
+        self.records: dict[str, dict[str, dict[str, Any]]] = {}  # by key and name
         self.holds: dict[str, tuple[float, str]] = {}  # until, why
 
     def spent(self, budget: str, window: float) -> float:
@@ -67,6 +69,19 @@ class LedgerInMemory:
         until, why = self.holds.get(key, (0.0, ""))
         if until > self._clock.time():
             raise QuotaRefused(why)
+
+    async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
+        """Keeps a record; `seconds` are the test's to look at."""
+        del seconds
+        self.records.setdefault(check, {})[name] = dict(body)
+
+    async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:
+        """The records."""
+        return {name: dict(body) for name, body in self.records.get(check, {}).items()}
+
+    async def forget(self, check: str, name: str) -> None:
+        """Forgets one."""
+        self.records.get(check, {}).pop(name, None)
 
 
 def make_context(

@@ -1,7 +1,7 @@
 """The booking partners as data: their requests that read, their key headers, and the shape of their responses.
 
 Kind `booking` can send these requests and no others. Requests that make, change or cancel a reservation are not here, and
-can't be added: Read refuses them.
+can't be added: Read refuses them. A form of a user's own (see form) may hold something, and says how it is released.
 """
 
 from __future__ import annotations
@@ -11,10 +11,23 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from probes.expect.assertions import Expect
 from probes.expect.contract import Shape
+from probes.expect.json_path import JsonPath
 
+ANY_SHAPE: Shape = "string|number|boolean|array|object|null"
 _READS_BY_POST = frozenset({"/search/products", "/availability/check"})  # Viator's: they need a body, and change nothing
-_CHANGES = ("reserv", "book", "order", "session", "cancel", "cart", "hold", "payment", "create", "modify")
+CHANGES = ("reserv", "book", "order", "session", "cancel", "cart", "hold", "payment", "create", "modify")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The request that gives back what another one holds."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +35,7 @@ class Read:
     """One request that reads. `{{name}}` in path, query and body is filled in from the search and from earlier responses.
 
     `results` is the path to the list (or the mapping by id) of results; `takes` maps a variable to the member of the first
-    result that later requests need.
+    result that later requests need, or to its place there. One that is `declared` stands in checks.yaml: the target's rules decide.
     """
 
     name: str  # search, availability or quote
@@ -32,15 +45,20 @@ class Read:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     results: tuple[str, ...] = ()
-    takes: Mapping[str, str] = field(default_factory=dict)
+    takes: Mapping[str, str | JsonPath] = field(default_factory=dict)
     some: bool = False  # whether a response without results is a failure
     elsewhere: bool = False  # sent to availability_url where that is set: another host of the same partner
+    declared: bool = False
+    expect: Expect = field(default_factory=Expect)
+    release: Release | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a request that may change something."""
+        """Raises ValueError for a request that may change something, unless it is declared."""
+        if self.declared:
+            return
         if self.method != "GET" and (self.method != "POST" or self.path not in _READS_BY_POST):
             raise ValueError(f"{self.method} {self.path} is not known to be a read")
-        if any(word in self.path.lower() for word in _CHANGES):
+        if any(word in self.path.lower() for word in CHANGES):
             raise ValueError(f"{self.path} is where reservations are made or changed")
 
 
