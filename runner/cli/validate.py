@@ -94,7 +94,7 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
             if name in plan.targets and not plan.targets[name].load:
                 unloaded.setdefault(name, []).append(scenario.name)
     # Which alert a failure raises, by the alerting rules.
-    says = {"page": "raises an alert of severity page", "ticket": "raises an alert of severity ticket", "none": "raises no alert"}
+    says = {"page": "raises an alert of severity critical", "ticket": "raises an alert of severity warning", "none": "raises no alert"}
     by_alert = {alert: [one.check.name for one in plan.checks if one.check.alert == alert] for alert in says}
     return [
         *parts,

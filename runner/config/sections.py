@@ -84,7 +84,9 @@ class Defaults(Section):
     interval: Interval = Field(default=30.0, description="How often a check runs.")
     timeout: Timeout = Field(default=5.0, description="How long a run may take.")
     zone: str = Field(default="UTC", description="Time zone of cron expressions, such as America/Los_Angeles.", examples=["UTC"])
-    alert: Alert = Field(default="ticket", description="The severity of the alert of a failing check: page, ticket or none.")
+    alert: Alert = Field(
+        default="ticket", description="The level of the alert of a failing check: page (severity critical), ticket (warning) or none."
+    )
     gate: Gate = Field(default="required", description="required: a failure of the check fails the gate; optional: it doesn't.")
 
 
@@ -242,7 +244,7 @@ class CheckKeys(Section):
     enabled: bool = Field(default=True, description="false: the check doesn't run, and none of its variables is needed.")
     slos: tuple[str, ...] = Field(default=(), description="Names under slos:.")
     tags: tuple[Tag, ...] = Field(default=(), description="Tags to select checks by; the page groups checks by their first tag.")
-    alert: Alert | None = Field(default=None, description="The severity of its alert: page, ticket or none.")
+    alert: Alert | None = Field(default=None, description="The level of its alert: page (severity critical), ticket (warning) or none.")
     runbook: str = Field(default="", description="The page or file that says what to do if the check fails.")
     depends_on: tuple[str, ...] = Field(
         default=(),

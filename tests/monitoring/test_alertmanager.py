@@ -37,10 +37,10 @@ def test_amtool_takes_the_configuration() -> None:
 
 @pytest.mark.monitoring
 @pytest.mark.parametrize(
-    ("severity", "receiver"), [("page", "on-call"), ("ticket", "tickets"), ("none", "nobody"), ("critical", "tickets")]
+    ("severity", "receiver"), [("critical", "on-call"), ("warning", "tickets"), ("none", "nobody"), ("info", "tickets")]
 )
 def test_each_severity_has_its_receiver(severity: str, receiver: str) -> None:
-    """U5: A page goes to whoever is on call, a ticket and what nobody foresaw to the tickets, and what only inhibits to nobody."""
+    """U5, R8: What is critical goes to whoever is on call, a warning and what nobody foresaw to the tickets, and what only inhibits to nobody."""
     routed = amtool("config", "routes", "test", f"--config.file={CONFIG}", f"severity={severity}")
     assert routed.stdout.strip() == receiver
 
@@ -73,6 +73,13 @@ async def alertmanager(folder: Path, webhook: str) -> AsyncIterator[httpx.AsyncC
         await process.wait()
 
 
+def alert(name: str, severity: str, *, over: bool = False, **labels: str) -> dict[str, Any]:
+    """An alert as Prometheus sends it."""
+    now = datetime.now(UTC)
+    ends = {"endsAt": now.isoformat()} if over else {"endsAt": (now + timedelta(hours=1)).isoformat()}
+    return {"labels": {**CHECK, **labels, "alertname": name, "severity": severity}, "startsAt": "2026-01-01T00:00:00Z", **ends}
+
+
 @pytest.mark.monitoring
 @pytest.mark.parametrize("source", ["CheckExplained", "CheckMaintenance"])
 async def test_what_fires_already_is_muted_and_never_announced_as_resolved(tmp_path: Path, source: str) -> None:
@@ -84,26 +91,52 @@ async def test_what_fires_already_is_muted_and_never_announced_as_resolved(tmp_p
         told.put_nowait({f"{alert['labels']['alertname']} of {alert['labels'].get('check')}": alert["status"] for alert in alerts})
         return JSONResponse({})
 
-    def alert(name: str, severity: str, *, over: bool = False, **labels: str) -> dict[str, Any]:
-        now = datetime.now(UTC)
-        ends = {"endsAt": now.isoformat()} if over else {"endsAt": (now + timedelta(hours=1)).isoformat()}
-        return {"labels": {**CHECK, **labels, "alertname": name, "severity": severity}, "startsAt": "2026-01-01T00:00:00Z", **ends}
-
     async with serving({"POST /page": page}) as web, alertmanager(tmp_path, f"{web.url}/page") as client:
 
         async def send(*alerts: dict[str, Any]) -> None:
             (await client.post("/api/v2/alerts", json=list(alerts))).raise_for_status()
 
-        await send(alert("CheckDown", "page"))
+        await send(alert("CheckDown", "critical"))
         assert await told.get() == {"CheckDown of trip": "firing"}
         await send(alert(source, "none"))
-        await send(alert("CheckDown", "page"), alert("CheckDown", "page", check="database"))
+        await send(alert("CheckDown", "critical"), alert("CheckDown", "critical", check="database"))
         seen = await told.get()
         while "CheckDown of database" not in seen:
             seen = await told.get()
         assert seen == {"CheckDown of database": "firing"}  # that of trip is muted: it is neither repeated nor resolved
         await send(alert(source, "none", over=True))  # as the rules end: what inhibits, and then what was inhibited
-        await send(alert("CheckDown", "page", over=True))
+        await send(alert("CheckDown", "critical", over=True))
         while "CheckDown of trip" not in (seen := await told.get()):
             pass
         assert seen == {"CheckDown of trip": "resolved", "CheckDown of database": "firing"}
+
+
+@pytest.mark.monitoring
+async def test_who_is_told_of_an_outage_is_not_told_of_its_budget(tmp_path: Path) -> None:
+    """One symptom, one page: what an outage uses up is muted while it lasts and for a while after, also what a page says already."""
+    told: asyncio.Queue[list[str]] = asyncio.Queue()
+
+    async def page(request: Request) -> Response:
+        alerts = (await request.json())["alerts"]
+        told.put_nowait(sorted(f"{one['labels']['alertname']} of {one['labels']['check']}" for one in alerts))
+        return JSONResponse({})
+
+    burn = {"job": "outrider", "kind": "http", "slo": "availability"}
+    async with serving({"POST /page": page}) as web, alertmanager(tmp_path, f"{web.url}/page") as client:
+
+        async def muted(name: str, check: str, severity: str) -> bool:
+            query = {"filter": [f'alertname="{name}"', f'check="{check}"', f'severity="{severity}"']}
+            [found] = (await client.get("/api/v2/alerts", params=query)).raise_for_status().json()
+            return bool(found["status"]["inhibitedBy"])
+
+        burning = [
+            {**alert("ErrorBudgetBurn", severity), "labels": {**burn, "alertname": "ErrorBudgetBurn", "check": check, "severity": severity}}
+            for check in ("trip", "api")
+            for severity in ("critical", "warning")
+        ]
+        (await client.post("/api/v2/alerts", json=[alert("ErrorBudgetBurnExplained", "none")])).raise_for_status()
+        (await client.post("/api/v2/alerts", json=burning)).raise_for_status()
+        assert await told.get() == ["ErrorBudgetBurn of api"]
+        assert await muted("ErrorBudgetBurn", "trip", "critical")
+        assert await muted("ErrorBudgetBurn", "api", "warning")
+        assert not await muted("ErrorBudgetBurn", "api", "critical")

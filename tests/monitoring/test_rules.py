@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "infrastructure/monitoring/prometheus"
 RULES = PROMETHEUS / "rules/outrider.yaml"
+LEVEL = '{{ if eq $labels.alert "page" }}critical{{ else }}warning{{ end }}'  # the severity of a check's own alert level
 
 
 def rules() -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def test_a_rule_says_whom_it_calls_and_what_to_do(rule: dict[str, Any]) -> None:
     """Each rule parses, waits a while, has a severity, a sentence, and a runbook that exists."""
     promql_parser.parse(rule["expr"])
     assert rule["for"]
-    assert rule["labels"]["severity"] in ("page", "ticket", "none", "{{ $labels.alert }}")
+    assert rule["labels"]["severity"] in ("critical", "warning", "none", LEVEL)
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     fallback = rule["annotations"]["runbook"].replace("{{ end }}", "").split("}}")[-1]
     assert (ROOT / fallback).is_file()
@@ -105,15 +106,15 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
         ("CheckUnknown", "(probe_maintenance == 1)", "(probe_maintenance == 2)"),
         ("CheckStale", "(probe_maintenance == 1)", "(probe_maintenance == 2)"),
         ("CheckMaintenance", "probe_maintenance == 1", "probe_maintenance == 0"),
-        ("CheckMaintenance", "severity: none", "severity: page"),
+        ("CheckMaintenance", "severity: none", "severity: critical"),
         ("CheckExplained", "probe_failure_explained == 1", "probe_failure_explained == 0"),
         ("CheckDown", "for: 1m", "for: 0s"),
         ("CheckDown", "for: 1m", "for: 2m"),
-        ("CheckDown", 'severity: "{{ $labels.alert }}"', "severity: page"),
+        ("CheckDown", f"severity: '{LEVEL}'", "severity: critical"),
         ("CheckDown", '{{ reReplaceAll "/.*" "" $labels.check }}', "{{ $labels.check }}"),
         ("CheckUnknown", '{alert!="none"}', ""),
         ("CheckUnknown", "for: 5m", "for: 1m"),
-        ("CheckUnknown", "severity: ticket", 'severity: "{{ $labels.alert }}"'),
+        ("CheckUnknown", "severity: warning", f"severity: '{LEVEL}'"),
         ("CheckStale", "probe_next_run_timestamp_seconds", "probe_last_run_timestamp_seconds"),
         ("CheckStale", "> 2 * probe_interval_seconds", "> 3 * probe_interval_seconds"),
         ("CheckStale", "> 2 * probe_interval_seconds", "> 1 * probe_interval_seconds"),
@@ -122,7 +123,7 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
         ("CheckStale", '{alert!="none"}', ""),
         ("CheckStale", "on (job, instance, check)", "on (job, check)"),
         ("CheckStale", "for: 1m", "for: 0s"),
-        ("CheckStale", "severity: ticket", 'severity: "{{ $labels.alert }}"'),
+        ("CheckStale", "severity: warning", f"severity: '{LEVEL}'"),
         ("ConfigRefused", "== 0", "== 1"),
         ("ConfigRefused", "for: 5m", "for: 1m"),
         ("RunnerAbsent", " or absent", " unless absent"),

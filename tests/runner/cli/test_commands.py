@@ -280,11 +280,11 @@ async def test_validate_says_what_is_off_and_who_is_called(tmp_path: Path) -> No
     out, smoke, on, one = (text for _, text, _ in ended)
 
     assert "off (enabled: false): certificate\n" in out
-    paged = "api: a failure raises an alert of severity page\n"
-    assert f"{paged}cache: a failure raises an alert of severity ticket\nnames: a failure raises no alert\n" in out
+    paged = "api: a failure raises an alert of severity critical\n"
+    assert f"{paged}cache: a failure raises an alert of severity warning\nnames: a failure raises no alert\n" in out
     assert "off (enabled: false): certificate\n" in smoke
     assert "off (enabled: false)" not in on + one
-    assert "cache, certificate: a failure raises an alert of severity ticket\n" in on
+    assert "cache, certificate: a failure raises an alert of severity warning\n" in on
 
 
 @pytest.mark.slow
