@@ -57,12 +57,13 @@ _WORKBOOK = (  # page, share of the budget, long window, short window, for a per
 
 
 def interval_ranges(slo: Slo) -> tuple[IntervalRange, ...]:
-    """Checks by their intervals, divided where a short window of this SLO becomes too short for them.
+    """Checks by their intervals, divided where a short window of this SLO becomes too short for them; each has conditions of its own.
 
     A check above the last range runs too seldom for any window: only its own failures are told.
     """
     ends = [short / RUNS for short in _shorts(slo)]
-    return tuple(IntervalRange(above, most) for above, most in pairwise([0.0, *ends]))
+    last_of_each = [end for end, later in pairwise([*ends, ends[-1] + 1]) if burns(slo, end) != burns(slo, later)]
+    return tuple(IntervalRange(above, most) for above, most in pairwise([0.0, *last_of_each]))
 
 
 def burns(slo: Slo, interval: float) -> tuple[Burn, ...]:

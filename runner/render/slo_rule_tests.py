@@ -25,12 +25,13 @@ _ORDER = ["slo-short-windows", "slo-long-windows", "slo-budgets", "slo-alerts"]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What becomes of one check: `good` runs, then `failed` ones in a row, then good ones again."""
+    """What becomes of one check: `good` runs, then `failed` ones in a row, then `after` good ones, and more after the test's moment."""
 
     check: str
     alert: str
     good: int
     failed: int
+    after: int = 0
 
 
 def slo_rule_tests(slos: Sequence[Slo], *, step: int) -> str:
@@ -49,14 +50,14 @@ def slo_rule_tests(slos: Sequence[Slo], *, step: int) -> str:
 
 
 def _group(slo: Slo, conditions: Sequence[Burn], interval: int, step: int) -> dict[str, Any]:
-    """Checks of one interval, all at once: they begin apart, and their last failures are at the same moment."""
+    """Checks of one interval, all at once: they begin apart, and are judged at the same moment."""
     page = conditions[0].page
     good = conditions[0].long // interval * 11 // 10
     failed = min(needed for one in conditions if (needed := one.failures(interval)))
     longer = failed - -max(HOLD, step) // interval  # the conditions hold for as long as the alert waits
     stories = [
         Story("broken", "page", good, longer),
-        Story("blip", "page", good, failed - 1),
+        Story("blip", "page", good, failed - 1, longer - failed + 1),
         Story("of-tickets", "ticket", good, longer),
         Story("without-alert", "none", good, longer),
     ]
@@ -64,7 +65,7 @@ def _group(slo: Slo, conditions: Sequence[Burn], interval: int, step: int) -> di
         if longer * interval < age:
             stories += [
                 Story(f"young-{age}s", "page", age // interval - longer, longer),
-                Story(f"young-blip-{age}s", "page", age // interval - failed + 1, failed - 1),
+                Story(f"young-blip-{age}s", "page", age // interval - longer, failed - 1, longer - failed + 1),
             ]
     length = (good + longer) * interval
     length += -length % step
@@ -92,8 +93,8 @@ def _expected(at: int, severity: str, checks: Sequence[str]) -> dict[str, Any]:
 
 
 def _series(slo: Slo, story: Story, *, interval: int, scrape: int, last: int, end: int) -> list[dict[str, str]]:
-    """The series of a check whose last failure is at `last`, up to `end`; seconds since the test began."""
-    begin = last - (story.good + story.failed) * interval
+    """The series of a check whose story is over at `last`, up to `end`; seconds since the test began."""
+    begin = last - (story.good + story.failed + story.after) * interval
 
     def counts(at: int) -> tuple[int, int]:
         events = (at - begin) // interval

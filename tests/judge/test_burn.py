@@ -67,5 +67,7 @@ def test_each_interval_is_in_one_range_and_shares_its_windows(objective: Decimal
     """The ranges leave no gap and don't overlap; a rule for the longest interval of a range serves all of it, and none is left above."""
     one_slo = slo(objective, days)
     found = [one for one in interval_ranges(one_slo) if one.above < interval <= one.most]
-    assert len(found) == (interval <= interval_ranges(one_slo)[-1].most)
+    ranges = interval_ranges(one_slo)
+    assert len(found) == (bool(ranges) and interval <= ranges[-1].most)
+    assert len({burns(one_slo, one.most) for one in ranges}) == len(ranges)
     assert burns(one_slo, interval) == (burns(one_slo, found[0].most) if found else ())

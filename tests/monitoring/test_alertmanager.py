@@ -40,7 +40,7 @@ def test_amtool_takes_the_configuration() -> None:
     ("severity", "receiver"), [("critical", "on-call"), ("warning", "tickets"), ("none", "nobody"), ("info", "tickets")]
 )
 def test_each_severity_has_its_receiver(severity: str, receiver: str) -> None:
-    """U5, R8: What is critical goes to whoever is on call, a warning and what nobody foresaw to the tickets, and what only inhibits to nobody."""
+    """U5, R8: Whoever is on call gets what is critical; tickets are warnings and what nobody foresaw; what only inhibits calls nobody."""
     routed = amtool("config", "routes", "test", f"--config.file={CONFIG}", f"severity={severity}")
     assert routed.stdout.strip() == receiver
 

@@ -27,7 +27,7 @@ def metrics(expression: object) -> Iterator[str]:
     """The names of the metrics that an expression reads."""
     if isinstance(expression, promql_parser.VectorSelector) and expression.name:
         yield expression.name
-    for part in ("lhs", "rhs", "expr"):
+    for part in ("lhs", "rhs", "expr", "vector_selector"):
         yield from metrics(inner) if (inner := getattr(expression, part, None)) is not None else ()
     for inner in getattr(expression, "args", ()):
         yield from metrics(inner)

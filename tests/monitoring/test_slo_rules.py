@@ -57,7 +57,9 @@ def test_the_rules_read_only_what_exists() -> None:
 
 def test_each_alert_says_what_to_do() -> None:
     """A severity that routes know, the SLO, its windows, and a runbook that exists."""
-    alerts = [rule for group in groups(RULES.read_text(encoding="utf-8")) for rule in group["rules"] if rule.get("alert") == "ErrorBudgetBurn"]
+    alerts = [
+        rule for group in groups(RULES.read_text(encoding="utf-8")) for rule in group["rules"] if rule.get("alert") == "ErrorBudgetBurn"
+    ]
     assert {rule["labels"]["severity"] for rule in alerts} == {"critical", "warning"}
     for rule in alerts:
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
@@ -96,8 +98,7 @@ def test_the_tests_of_other_slos_pass(tmp_path: Path, step: int) -> None:
 @pytest.mark.parametrize(
     ("written", "mistaken"),
     [
-        ("ratio1h{", "ratio6h{"),
-        ("> 0.0144", "> 0.0146"),
+        ("ratio5m{", "ratio1h{"),
         ("> 0.0144", "> 0.02"),
         (">= 3", ">= 5"),
         ("51.84 /", "70 /"),
@@ -167,7 +168,7 @@ def test_the_share_is_that_of_the_raw_runs(tmp_path: Path) -> None:
     """To 1e-9: compliance and budget by Prometheus are those counted from the runs, for random failures, away from the first scrape."""
     chance = random.Random(7)  # noqa: S311 - data of a test
     bad = [chance.random() < 0.004 for _ in range(960)]  # every 15 s, four hours
-    events, good = list(range(961)), [0, *accumulate(not one for one in bad)]
+    events, good = list(range(961)), [0, *accumulate(int(not one) for one in bad)]
     texts = [" ".join(map(str, values)) for values in (events, good)]
     series = [
         {"series": f'{name}{{{LABELS}, slo="availability"}}', "values": values}
