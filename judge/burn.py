@@ -34,9 +34,9 @@ class Burn:
     rate: Decimal
     ratio: Decimal
 
-    def failures(self, interval: int) -> int | None:
+    def failures(self, interval: float) -> int | None:
         """From how many failed runs in a row on it holds, whatever came before them; None where it can't."""
-        needed = max(LEAST, *(floor(self.ratio * window / interval) + 1 for window in (self.long, self.short)))
+        needed = max(LEAST, *(floor(self.ratio * window / Decimal(str(interval))) + 1 for window in (self.long, self.short)))
         return needed if needed * interval <= self.long else None
 
 

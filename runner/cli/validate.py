@@ -66,6 +66,7 @@ def command(
 def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
     """What the plan will do, one fact a line; with a shard, what that one will do."""
     from runner.config.rates import limits
+    from runner.render.rehearsal import rehearsal
 
     plan, parts = _share(plan, shard)
     intervals = sorted({planned.check.interval for planned in plan.checks})
@@ -101,6 +102,7 @@ def summary(plan: Plan, shard: Shard | None = None) -> list[str]:
         runs,
         *off,
         *[f"{', '.join(names)}: a failure {says[alert]}" for alert, names in by_alert.items() if names],
+        *rehearsal(plan),
         *rates,
         *_coordination(plan),
         *guessed,

@@ -245,7 +245,7 @@ class _CheckBuilder:
             settings = (settings, [hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
         settings = (settings, probe.further_settings()) if probe.further_settings() else settings
         fingerprint = _fingerprint(check, parts, schedule[0], settings, target, probe.further_targets())
-        return Planned(check, probe, schedule[0], self.timeout, fingerprint, target, parts, keys.confirm)
+        return Planned(check, probe, schedule[0], self.timeout, fingerprint, target=target, parts=parts, confirm=keys.confirm)
 
 
 def _fingerprint(

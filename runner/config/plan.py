@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -42,6 +42,7 @@ class Planned:
     schedule: Every | Cron
     timeout: float
     fingerprint: str
+    _: KW_ONLY
     target: Target | None = None
     parts: tuple[Check, ...] = ()
     shift: float = 0.0  # share of the interval by which its slots are later than those of the first location

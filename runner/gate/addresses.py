@@ -93,7 +93,7 @@ class GateTarget:
             settings = self.settings | ({"resolve": address} if address else {}) | {"revision": self.revision}
             probe = ReadinessProbe.model_validate(settings)
             check = Check(f"gate-{self.name}", "gate", 0, address=probe.address(), target=self.target.name if self.target else "")
-            planned = self._planned[address] = Planned(check, probe, Every(1.0), _TIMEOUT, "", self.target)
+            planned = self._planned[address] = Planned(check, probe, Every(1.0), _TIMEOUT, "", target=self.target)
         return ProbeResponse((await engine.observe(planned, by_hand=True))[0])
 
 

@@ -42,7 +42,7 @@ class Observer:
         target = getattr(probe, "target", None)
         targets = {target.name: target} if isinstance(target, Target) else {}
         check = Check("under-test", kind, 1, timeout=within)
-        planned = Planned(check, probe, Every(30.0), within, "", target if isinstance(target, Target) else None)
+        planned = Planned(check, probe, Every(30.0), within, "", target=target if isinstance(target, Target) else None)
         plan = Plan("roadtrip", "test", "local", (planned,), targets, secrets=frozenset(of_settings(probe)), references=references)
         return await self.first(plan)
 

@@ -104,7 +104,7 @@ def plan(*names: str, told_by: Revision | None = HEADER, slos: tuple[Slo, ...] =
     for number, name in enumerate(names or ("api",)):
         probe = Http.model_validate({"target": target, "path": f"/{name}"})
         check = Check(name, "http", 10 + number, target="api", tags=("smoke",), slos=slos, required=required)
-        made.append(Planned(check, probe, Every(1.0), 1.0, name, target))
+        made.append(Planned(check, probe, Every(1.0), 1.0, name, target=target))
     return Plan("roadtrip", "test", "here", tuple(made), targets={"api": target})
 
 

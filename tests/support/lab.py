@@ -65,7 +65,7 @@ def scripted(run: Run, *, timeout: float = 5.0, target: Target | None = None, ad
     probe._run = run
     check = Check("under-test", "scripted", 7, address=address, timeout=timeout, target=target.name if target else "")
     parts = tuple(replace(check, name=f"under-test/{part}", part_of="under-test") for part in probe.parts)
-    return Planned(check, probe, Every(30), timeout, "", target, parts)
+    return Planned(check, probe, Every(30), timeout, "", target=target, parts=parts)
 
 
 class Lab:

@@ -422,3 +422,10 @@ def test_a_file_in_an_address_is_below_the_folder_of_the_file(write: Write, tmp_
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "sub" / "ca.pem"))
     (only,) = planned(file).checks
     assert str(tmp_path / "sub" / "ca.pem") in repr(only.probe._read().tls)  # type: ignore[attr-defined]
+
+
+def test_confirm_reaches_the_plan(tmp_path: Path) -> None:
+    """It says how often a failure is re-checked, and moves no run."""
+    (tmp_path / "checks.yaml").write_text("version: 1\nchecks:\n  c: {kind: tcp, host: 127.0.0.1, port: 9, confirm: 2}\n", encoding="utf-8")
+    [planned] = read_plan(tmp_path / "checks.yaml", environ={}).checks
+    assert (planned.confirm, planned.shift) == (2, 0.0)

@@ -46,7 +46,7 @@ def planned(probe: Probe, *, timeout: float = 2.0, name: str = "api") -> Planned
     """A check of this probe."""
     target = getattr(probe, "target", None)
     check = Check(name, "kind", 1, address=probe.address(), timeout=timeout, target=target.name if target else "")
-    return Planned(check, probe, Every(30.0), timeout, "", target)
+    return Planned(check, probe, Every(30.0), timeout, "", target=target)
 
 
 async def found(bench: Lab, probe: Probe, **settings: Any) -> tuple[Observation, DiagnosisFinding | None]:

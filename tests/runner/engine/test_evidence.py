@@ -33,7 +33,7 @@ async def observed(bench: Lab, probe: Http | Journey) -> Observation:
     """One run."""
     target = probe.target
     check = Check("api", "kind", 1, timeout=5.0, target=target.name if target else "")
-    return (await bench.execute.observe(Planned(check, probe, Every(30.0), 5.0, "", target), by_hand=True))[0]
+    return (await bench.execute.observe(Planned(check, probe, Every(30.0), 5.0, "", target=target), by_hand=True))[0]
 
 
 async def test_what_a_journey_captured_is_a_secret_unless_it_says_otherwise() -> None:

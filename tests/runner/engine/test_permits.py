@@ -42,7 +42,7 @@ class Asking(Probe):
 
 def planned(*asked: tuple[str, str], target: Target | None = None) -> Planned:
     """A check that may ask this."""
-    return Planned(Check("c", "asking", 1), Asking(asked=asked), Every(30), 5.0, "", target)
+    return Planned(Check("c", "asking", 1), Asking(asked=asked), Every(30), 5.0, "", target=target)
 
 
 @asynccontextmanager

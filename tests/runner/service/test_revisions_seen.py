@@ -25,7 +25,9 @@ def asking(**urls: str) -> Plan:
     """A plan with a check of each target, which tells its revision below an address of its own."""
     targets = {name: Target.model_validate({"name": name, "url": url, "revision": {"json": "$.version"}}) for name, url in urls.items()}
     checks = [
-        Planned(made_check(name, target=name), Http.model_validate({"target": target, "path": "/"}), Every(30.0), 5.0, target.url, target)
+        Planned(
+            made_check(name, target=name), Http.model_validate({"target": target, "path": "/"}), Every(30.0), 5.0, target.url, target=target
+        )
         for name, target in targets.items()
     ]
     return replace(made_plan(), checks=tuple(checks), targets=targets)

@@ -205,7 +205,7 @@ def asking(checks: Mapping[str, tuple[float, int]], limit: str) -> Plan:
     planned = []
     for name, (interval, asks) in checks.items():
         probe = Scripted(urls=(("GET", target.url),) * asks)
-        planned.append(Planned(Check(name, "scripted", 1, interval=interval), probe, Every(interval), 1.0, name, target))
+        planned.append(Planned(Check(name, "scripted", 1, interval=interval), probe, Every(interval), 1.0, name, target=target))
     return Plan("service", "", "here", tuple(planned), {"api": target})
 
 
