@@ -1,12 +1,13 @@
 """The checks' part of /metrics: one collector of prometheus-client, with its text kept in pieces, one per family and check.
 
-A piece is rendered when its samples change, and a scrape joins the pieces by family. (Joined by check, the text would repeat HELP lines,
-which the format forbids.) The text is byte for byte the one that prometheus-client writes for the same samples; a test compares them.
+A piece notes what changed; a scrape makes the text of the pieces that changed since the last one, and joins all of them by family.
+(Joined by check, the text would repeat HELP lines, which the format forbids.) The text is byte for byte the one that prometheus-client
+writes for the same samples; a test compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from threading import RLock
@@ -18,7 +19,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
-number: Callable[[float], str] = floatToGoString
+_like_go: Callable[[float], str] = floatToGoString
+_TOGETHER = 40  # pieces that are joined at once: what is done between two looks at the time
+_PLAIN = 1e6  # from here on Go writes an exponent and Python none
 Series = tuple[str, ...]  # a sample's name, then the values of its labels: check, kind, and those of the family
 Samples = Mapping[Series, float]
 Exemplars = Mapping[Series, Exemplar]
@@ -44,6 +47,12 @@ class Head:
         return {**common, **{name: clean(value) for name, value in zip(names, series[1:], strict=True)}}
 
 
+def number(value: float) -> str:
+    """A sample's value as prometheus-client writes it: like Go, which for most numbers is like Python."""
+    value = float(value)
+    return repr(value) if -_PLAIN < value < _PLAIN else _like_go(value)
+
+
 def clean(value: str) -> str:
     """A label's value in valid UTF-8: a question mark replaces every invalid character."""
     return value.encode("utf-8", "replace").decode("utf-8")
@@ -67,31 +76,42 @@ def exemplar(trace_id: str, value: float, at: float) -> Exemplar | None:
 
 
 class Piece:
-    """The samples of one check in one family, and their lines. OpenMetrics differs only where there are exemplars.
+    """The samples of one check in one family, which never change, and their lines, made when somebody asks for them.
 
     It takes over the names and labels of the lines from `before`, since they rarely change. It keeps no object per sample: the garbage
     collector would have to visit each of them, and it stops the loop while it works.
     """
 
-    __slots__ = ("exemplars", "openmetrics", "series", "starts", "text", "values")
+    __slots__ = ("_openmetrics", "_starts", "_text", "exemplars", "series", "values")
 
-    def __init__(self, head: Head, samples: Samples, exemplars: Exemplars, before: Piece | None, common: Mapping[str, str]) -> None:
-        self.series, self.values = tuple(samples), tuple(samples.values())
+    def __init__(self, series: tuple[Series, ...], values: tuple[float, ...], exemplars: Exemplars, before: Piece | None) -> None:
+        self.series, self.values = series, values
         self.exemplars = dict(exemplars) if exemplars else NO_EXEMPLARS
-        self.starts: tuple[str, ...]
-        if before is not None and before.series == self.series:
-            self.series, self.starts = before.series, before.starts
-        else:
-            self.starts = tuple([f"{series[0]}{_labelled(head.labels_of(series, common))} " for series in self.series])
-        lines = [f"{start}{number(value)}" for start, value in zip(self.starts, self.values, strict=True)]
-        self.text = self.openmetrics = "".join([f"{line}\n" for line in lines])
-        if exemplars:
-            found = map(exemplars.get, self.series)
-            self.openmetrics = "".join([f"{line}{_appended(one) if one else ''}\n" for line, one in zip(lines, found, strict=True)])
+        self._starts: tuple[str, ...] = ()  # of the lines
+        self._text = self._openmetrics = ""
+        if before is not None and before.series == series:
+            self.series, self._starts = before.series, before._starts  # noqa: SLF001 - of the same kind
 
-    def holds(self, samples: Samples) -> bool:
-        """Whether these are its samples. An exemplar never changes alone."""
-        return self.values == tuple(samples.values()) and self.series == tuple(samples)
+    def text(self, head: Head, common: Mapping[str, str]) -> str:
+        """Its lines as text."""
+        if not self._text:
+            self._text = "".join([f"{line}\n" for line in self._lines(head, common)])
+        return self._text
+
+    def openmetrics(self, head: Head, common: Mapping[str, str]) -> str:
+        """Its lines as OpenMetrics, which differ only where there are exemplars."""
+        if not self.exemplars:
+            return self.text(head, common)
+        if not self._openmetrics:
+            found = map(self.exemplars.get, self.series)
+            lines = zip(self._lines(head, common), found, strict=True)
+            self._openmetrics = "".join([f"{line}{_appended(one) if one else ''}\n" for line, one in lines])
+        return self._openmetrics
+
+    def _lines(self, head: Head, common: Mapping[str, str]) -> list[str]:
+        if not self._starts:
+            self._starts = tuple([f"{series[0]}{_labelled(head.labels_of(series, common))} " for series in self.series])
+        return [start + number(value) for start, value in zip(self._starts, self.values, strict=True)]
 
 
 def _appended(one: Exemplar) -> str:
@@ -126,10 +146,25 @@ class Rendered(Metric):
 
     def text(self, *, openmetrics: bool) -> bytes:
         """The family's text as prometheus-client writes it; joined at the first call, and kept."""
-        if openmetrics not in self._texts:
-            pieces = [piece.openmetrics for piece in self._pieces] if openmetrics else [piece.text for piece in self._pieces]
-            self._texts[openmetrics] = "".join([self._help_and_type(openmetrics=openmetrics), *pieces]).encode()
+        for _ in self.steps(openmetrics=openmetrics):
+            pass
         return self._texts[openmetrics]
+
+    def steps(self, *, openmetrics: bool) -> Iterator[None]:
+        """Makes the text in short steps; afterwards `text` returns it at once."""
+        if openmetrics in self._texts:
+            return
+        head, common, pieces = self._head, self._common, self._pieces
+        texts = [self._help_and_type(openmetrics=openmetrics).encode()]
+        for first in range(0, len(pieces), _TOGETHER):
+            part = pieces[first : first + _TOGETHER]
+            if openmetrics:
+                texts.append("".join([piece.openmetrics(head, common) for piece in part]).encode())
+            else:
+                texts.append("".join([piece.text(head, common) for piece in part]).encode())
+            yield
+        self._texts[openmetrics] = b"".join(texts)
+        yield
 
     def _help_and_type(self, *, openmetrics: bool) -> str:
         """OpenMetrics names a counter without its `_total` and escapes quotes in the help, too."""
@@ -176,11 +211,11 @@ class Exposition(Collector):
         """Replaces a check's samples in a family; an empty mapping removes them."""
         with self.lock:
             pieces = self._pieces[family]
-            before = pieces.get(check)
-            if before.holds(samples) if before else not samples:
+            before, series, values = pieces.get(check), tuple(samples), tuple(samples.values())
+            if (before.values == values and before.series == series) if before else not samples:  # an exemplar never changes alone
                 return
             if samples:
-                pieces[check] = Piece(self._heads[family], samples, exemplars, before, self._common)
+                pieces[check] = Piece(series, values, exemplars, before)
             else:
                 del pieces[check]
             self._rendered.pop(family, None)
@@ -192,10 +227,9 @@ class Exposition(Collector):
                 return
             self._common = {name: clean(value) for name, value in common.items()}
             self._rendered.clear()
-            for family, pieces in self._pieces.items():
+            for pieces in self._pieces.values():
                 for check, piece in pieces.items():
-                    samples = dict(zip(piece.series, piece.values, strict=True))
-                    pieces[check] = Piece(self._heads[family], samples, piece.exemplars, None, self._common)
+                    pieces[check] = Piece(piece.series, piece.values, piece.exemplars, None)
 
     def drop(self, check: str) -> None:
         """Removes a check's samples from every family."""

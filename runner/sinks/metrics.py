@@ -28,7 +28,7 @@ _NEXT = "probe_next_run_timestamp_seconds"
 
 
 class Metrics:
-    """A sink that counts observations of the plan's checks and renders them at once, so that a scrape only joins text.
+    """A sink that counts observations of the plan's checks and notes what they change; a scrape makes the text.
 
     It registers in `registry` the collector of the checks, and the runner's own metrics.
     """

@@ -47,13 +47,20 @@ def render(registry: Collector, content_type: str) -> bytes:
 
     `content_type` is TEXT or OPENMETRICS. Any thread may call it.
     """
+    return b"".join(texts(collected(registry, content_type), content_type))
+
+
+def collected(registry: Collector, content_type: str) -> list[bytes | Rendered]:
+    """Every family at this moment: the text of each, and a Rendered, whose text is still to be made, of those of the checks."""
     encode, _ = choose_encoder(content_type)
+    return [family if isinstance(family, Rendered) else encode(_Alone(family)).removesuffix(_END) for family in registry.collect()]
+
+
+def texts(families: Iterable[bytes | Rendered], content_type: str) -> list[bytes]:
+    """The text of each family, and the end that the format wants."""
     openmetrics = content_type == OPENMETRICS
-    pieces = [
-        family.text(openmetrics=openmetrics) if isinstance(family, Rendered) else encode(_Alone(family)).removesuffix(_END)
-        for family in registry.collect()
-    ]
-    return b"".join([*pieces, _END] if openmetrics else pieces)
+    made = [family.text(openmetrics=openmetrics) if isinstance(family, Rendered) else family for family in families]
+    return [*made, _END] if openmetrics else made
 
 
 class _Alone(Collector):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +24,8 @@ from runner.config.windows import Maintained
 from runner.engine.maintenance import Maintenance
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
-from runner.sinks.registry import OPENMETRICS, TEXT, render
+from runner.sinks.registry import OPENMETRICS, TEXT
+from runner.sinks.scrape import scraped
 from runner.web import api, flagger, view
 from runner.web.access import Guard, refuse_operating
 from runner.web.connections import Refused
@@ -105,15 +105,10 @@ class _Routes:
         ]
 
     async def scrape(self, request: Request) -> Response:
-        """/metrics in the format and encoding that the scraper accepts, made in a thread: collectors read files, and gzip takes time."""
+        """/metrics in the format and encoding that the scraper accepts. Scrapes at the same time share one page."""
         content_type = OPENMETRICS if wants_openmetrics(_header(request, "accept")) else TEXT
         packed = wants_gzip(_header(request, "accept-encoding"))
-
-        def page() -> bytes:
-            text = render(self.registry, content_type)
-            return gzip.compress(text, 1) if packed else text
-
-        body = await self.scraped.get((content_type, packed), lambda: page)
+        body = await self.scraped.made((content_type, packed), partial(scraped, self.registry, content_type, packed=packed))
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"} | ({"content-encoding": "gzip"} if packed else {})
         return Response(body, headers=headers)
 

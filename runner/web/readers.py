@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 
 _SHARE = 0.1  # of a processor for rendering
 _KEPT = 16  # renderings that are kept until something changes
@@ -16,6 +16,8 @@ _MOST = 500.0  # requests that begin in a second
 
 Begin = Callable[[], Callable[[], bytes]]
 """Takes what is to be shown, in the loop; the function that it returns renders it, in a thread."""
+Make = Callable[[], Awaitable[tuple[bytes, float]]]
+"""Renders what is to be shown, and returns the seconds of processor time that it took, too."""
 
 
 class Rendered:
@@ -30,24 +32,33 @@ class Rendered:
 
     async def get(self, key: Hashable, begin: Begin, version: Callable[[], Hashable] | None = None) -> bytes:
         """A rendering that began after this call; with `version`, also an earlier one of the same version."""
-        if version is not None and key in self._kept and self._kept[key][0] == version():
-            return self._kept[key][1]
-        if (task := self._waiting.get(key)) is None:
-            self._waiting[key] = task = asyncio.get_running_loop().create_task(self._render(key, begin, version), name="rendering")
-        return await asyncio.shield(task)  # a reader that goes away takes nothing from the others
 
-    async def _render(self, key: Hashable, begin: Begin, version: Callable[[], Hashable] | None) -> bytes:
-        loop = asyncio.get_running_loop()
-        async with self._one:
-            await asyncio.sleep(max(0.0, self._free - loop.time()))
-            del self._waiting[key]  # who asks from now on gets the next one
-            shown, work = version() if version else None, begin()
+        async def make() -> tuple[bytes, float]:
+            work = begin()
 
             def timed() -> tuple[bytes, float]:
                 began = self._seconds()
                 return work(), self._seconds() - began
 
-            made, took = await asyncio.to_thread(timed)
+            return await asyncio.to_thread(timed)
+
+        return await self.made(key, make, version)
+
+    async def made(self, key: Hashable, make: Make, version: Callable[[], Hashable] | None = None) -> bytes:
+        """As `get`, of what renders itself in the loop, in short steps."""
+        if version is not None and key in self._kept and self._kept[key][0] == version():
+            return self._kept[key][1]
+        if (task := self._waiting.get(key)) is None:
+            self._waiting[key] = task = asyncio.get_running_loop().create_task(self._render(key, make, version), name="rendering")
+        return await asyncio.shield(task)  # a reader that goes away takes nothing from the others
+
+    async def _render(self, key: Hashable, make: Make, version: Callable[[], Hashable] | None) -> bytes:
+        loop = asyncio.get_running_loop()
+        async with self._one:
+            await asyncio.sleep(max(0.0, self._free - loop.time()))
+            del self._waiting[key]  # who asks from now on gets the next one
+            shown = version() if version else None
+            made, took = await make()
             self._free = loop.time() + took / _SHARE
         if version is not None:
             self._kept.pop(key, None)
