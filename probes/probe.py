@@ -6,14 +6,16 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
+from probes.expect.publish import Publications, family_of
 from probes.families import Family
 from probes.journeys.script import Script
 from probes.target import Revision, Target
+from probes.text import listed
 from probes.wire.endpoint import Endpoint, Variation
 from probes.wire.stream import Stream
 from probes.wire.wire import Wire
@@ -78,6 +80,22 @@ class Probe(BaseModel, ABC):
 
     scripted: ClassVar[bool] = False  # whether its checks have a script, which a load can play
     captures: ClassVar[bool] = False  # whether a script of this kind may capture values, such as the token of a login
+
+    publishable: ClassVar[frozenset[str]] = frozenset({"fact"})  # where a number may stand that its checks publish
+
+    publish: Publications = Field(default={}, description="By name, numbers that it sees and publishes as metrics probe_published_<name>.")
+
+    @model_validator(mode="after")
+    def _publishes_what_it_sees(self) -> Self:
+        for name, each in self.publish.items():
+            if each.source not in self.publishable:
+                here = listed(sorted(self.publishable))
+                raise ValueError(f"publish: {name}: a check of this kind has no {each.source} to publish; it has {here}")
+        return self
+
+    def published_families(self) -> tuple[Family, ...]:
+        """The metrics of the numbers that it publishes."""
+        return tuple(family_of(name, each) for name, each in self.publish.items())
 
     _folder: Path = PrivateAttr(default=Path())  # that of checks.yaml, where relative paths inside addresses start
 

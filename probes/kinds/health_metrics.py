@@ -14,6 +14,7 @@ from probes.expect.beside import beside_the_loop
 from probes.expect.conditions import Condition
 from probes.expect.json_path import JsonPath
 from probes.expect.patterns import shown
+from probes.expect.publish import publish_response, require_published
 from probes.expect.status import Statuses, any_success, judge_status
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
@@ -53,6 +54,7 @@ class HealthMetrics(HttpProbe):
         },
     )
     families: ClassVar[tuple[Family, ...]] = http_families()
+    publishable: ClassVar[frozenset[str]] = frozenset({"value", "header", "fact"})
 
     parts: dict[JsonPath, ReportPart] = Field(min_length=1, description="Conditions for the parts of the report, by JSONPath.")
     status: Statuses = Field(default_factory=any_success, description="The status codes that the report may have; 2xx by default.")
@@ -83,7 +85,11 @@ class HealthMetrics(HttpProbe):
     async def run(self, ctx: Context) -> Result:
         async with self.session() as session:
             response = await session.send(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
-        return await beside_the_loop(response.body, self._judge, response)
+        if self.publish:
+            ctx.facts |= await beside_the_loop(response.body, publish_response, self.publish, response)
+        result = await beside_the_loop(response.body, self._judge, response)
+        require_published(self.publish, ctx.facts)
+        return result
 
     def _judge(self, response: Response) -> Result:
         report = self._report(response)

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 from probes import Ask, Context, Family, Result, Size, fact_family
 from probes.expect.assertions import DUE_TO_REGEX, Expect, PatternFailed
 from probes.expect.beside import beside_the_loop
+from probes.expect.publish import publish_response, require_published
 from probes.http.message import Request
 from probes.http.plain import PlainRequest
 from probes.http.probe import BODY_CAP, CredentialsProbe, http_families
@@ -40,6 +41,7 @@ class Http(CredentialsProbe):
         fact_family("probe_failed_due_to_regex", "1 when a regular expression failed the run", DUE_TO_REGEX),
     )
     scripted: ClassVar[bool] = True
+    publishable: ClassVar[frozenset[str]] = frozenset({"value", "header", "fact"})
 
     method: str = Field(
         default="GET", pattern=r"^[A-Z]+$", description="GET, HEAD or OPTIONS; another method only if the target allows it."
@@ -91,11 +93,14 @@ class Http(CredentialsProbe):
         else:
             async with self.session() as session:
                 response = await session.send(ctx, self._request(), cap=self.body_cap, redirects=self.redirects)
+        if self.publish:
+            ctx.facts |= await beside_the_loop(response.body, publish_response, self.publish, response)
         try:
             await beside_the_loop(response.body, self.expect.judge, response)
         except PatternFailed:
             ctx.facts[DUE_TO_REGEX] = True
             raise
+        require_published(self.publish, ctx.facts)
         return Result.passed(f"{response.status} in {latency(response.seconds)}")
 
     @cached_property

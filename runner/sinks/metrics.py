@@ -39,7 +39,7 @@ class Metrics:
         self._after: dict[str, After] = {}
         self._tallies: dict[str, Tally] = {}
         self._maintained: set[str] = set()  # the checks for which a maintenance window is open
-        self._families: dict[str, tuple[Family, ...]] = {}  # by kind
+        self._families: dict[str, tuple[Family, ...]] = {}  # by check
         self._explained = Explained()
         self._deployed: dict[str, tuple[str, str, str]] = {}  # by target: target, revision, version
         self._checks = Exposition(registry)
@@ -73,7 +73,7 @@ class Metrics:
         tally = self._tallies.get(seen.check.name)
         if tally is None or tally.check.kind != seen.check.kind:
             return
-        families = () if seen.check.part_of else self._families[seen.check.kind]  # a part shares its parent's run, which is counted once
+        families = () if seen.check.part_of else self._families[seen.check.name]  # a part shares its parent's run, which is counted once
         with self._checks.lock:
             self._show(tally, tally.observed(seen, families))
             if not seen.confirmed:
@@ -92,10 +92,11 @@ class Metrics:
         which Prometheus recognises a new process. Raises ValueError, having changed nothing, if two kinds declare one family
         differently.
         """
-        kinds = {planned.check.kind: type(planned.probe).families for planned in plan.checks}
-        self._checks.declare(head_of(family) for families in kinds.values() for family in families)
+        of_kinds = {planned.check.kind: type(planned.probe).families for planned in plan.checks}
+        published = {planned.check.name: planned.probe.published_families() for planned in plan.checks}
+        self._checks.declare(head_of(family) for families in (*of_kinds.values(), *published.values()) for family in families)
         self._checks.label({"location": plan.location} if plan.locations else {})
-        self._families = kinds
+        self._families = {planned.check.name: of_kinds[planned.check.kind] + published[planned.check.name] for planned in plan.checks}
         around = Surroundings(plan.service, plan.environment, plan.location)
         fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)), plan.server.buckets)
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}

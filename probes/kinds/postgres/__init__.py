@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, host_and_port, info_family, network_families, phase_family
 from probes.expect.patterns import shown
+from probes.expect.publish import publish, require_published
 from probes.kinds.postgres.connection import SILENCE, OneConnectionLoop, authenticate, open_connection, translate_errors
 from probes.kinds.postgres.dsn import Dsn, read_dsn
 from probes.kinds.postgres.expected import ExpectedResult, ValueCondition, console_command, in_seconds, statement
@@ -20,7 +21,7 @@ from probes.kinds.postgres.frames import BROKEN
 from probes.kinds.postgres.operations import judge_server
 from probes.kinds.postgres.session import Column, Outcome, Session, lock_limit
 from probes.kinds.postgres.values import ELEMENT_OF, INTERVAL, is_binary, may_be_array, read_array, read_text, read_value
-from probes.text import count, one_line, setting
+from probes.text import count, did_you_mean, one_line, setting
 from probes.wire.endpoint import Endpoint
 from probes.wire.handshake import tls_families
 from probes.wire.stream import Stream
@@ -48,6 +49,7 @@ class Postgres(Probe):
         },
         {"dsn": "postgresql://outrider:example-password-2@127.0.0.1:9/roadtrip"},
     )
+    publishable: ClassVar[frozenset[str]] = frozenset({"column", "fact"})
     families: ClassVar[tuple[Family, ...]] = (
         phase_family("probe_postgres_duration_seconds", "Seconds in each phase", "resolve", "connect", "tls", "auth", "query"),
         info_family("probe_postgres_info", "The version that the server reports", version="version"),
@@ -149,7 +151,7 @@ class Postgres(Probe):
             if connection is not None:
                 connection.terminate()
             loop.close()
-        rows = await asyncio.to_thread(_rows, columns, outcome, read_value) if self.expect.columns else ()
+        rows = await asyncio.to_thread(_rows, columns, outcome, read_value) if self.expect.columns or self.publish else ()
         return self._judge(ctx, outcome, columns, value, rows)
 
     async def _ask_console(self, ctx: Context, session: Session, loop: OneConnectionLoop) -> Result:
@@ -204,6 +206,7 @@ class Postgres(Probe):
         query = query if len(query) <= _QUERY_SHOWN else f"{query[: _QUERY_SHOWN - 3]}..."
         ctx.facts["rows"] = outcome.rows
         ctx.evidence |= {"rows": outcome.rows, "value": shown(value)}
+        publish(self.publish, ctx.facts, "column", lambda name: _in_first_row(name, columns, rows))
         if self.expect.rows is not None:
             for _, fault in self.expect.rows.faults(outcome.rows):
                 raise Failed(Reason.BODY, f"{query} returned {fault} rows")
@@ -218,10 +221,21 @@ class Postgres(Probe):
             for reason, fault in wanted.faults(value) if outcome.rows else ():
                 raise Failed(reason, f"{query} → {fault}")
         self.expect.judge_columns(query, columns, rows)
+        require_published(self.publish, ctx.facts)
         if str(ctx.facts.get("version", "")).endswith(_CONSOLE):
             return Result.passed(f"{query} → {count(outcome.rows, 'row')} · PgBouncer {ctx.facts['version'].removesuffix(_CONSOLE)}")
         version = f" · PostgreSQL {ctx.facts['version']}" if "version" in ctx.facts else ""
         return Result.passed(f"{query} → {shown(value) if outcome.rows else 'no row'}{version}")
+
+
+def _in_first_row(name: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Any:
+    """The value of a column. Raises ValueError where there is no row, or no such column."""
+    if not rows:
+        raise ValueError("the query returned no row")
+    for column, value in zip(columns, rows[0], strict=True):
+        if column.name == name:
+            return value
+    raise ValueError(f"the query has no column {name}{did_you_mean(name, [column.name for column in columns])}")
 
 
 def _rows(columns: Sequence[Column], outcome: Outcome, read: Callable[[int, bytes | None], Any]) -> list[list[Any]]:

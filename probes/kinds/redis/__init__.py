@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self
@@ -13,13 +13,14 @@ import redis.exceptions as redis_errors
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from probes import Context, Failed, Family, Probe, Reason, Result, fact_family, info_family, keyed_family, network_families, phase_family
+from probes.expect.publish import publish, require_published
 from probes.kinds.redis.cluster import cluster_state
 from probes.kinds.redis.connection import MOST_LINES, Connection, error_text
 from probes.kinds.redis.expected import ExpectedRedis, Queue, Sentinel
-from probes.kinds.redis.operations import judge_queues, judge_server, master_of
+from probes.kinds.redis.operations import info, judge_queues, judge_server, master_of
 from probes.kinds.redis.round_trip import round_trip
 from probes.kinds.redis.url import RedisUrl, read_redis_url
-from probes.text import clipped, host_and_port
+from probes.text import clipped, did_you_mean, host_and_port
 from probes.wire.endpoint import Endpoint
 from probes.wire.handover import CAP
 from probes.wire.handshake import tls_families
@@ -44,6 +45,7 @@ class Redis(Probe):
         {"url": "redis://outrider:example-password-1@127.0.0.1:9/0", "round_trip": True},
         {"url": "rediss://outrider:example-password-2@127.0.0.1:9/0"},
     )
+    publishable: ClassVar[frozenset[str]] = frozenset({"field", "fact"})
     families: ClassVar[tuple[Family, ...]] = (
         phase_family(
             "probe_redis_duration_seconds",
@@ -136,12 +138,18 @@ class Redis(Probe):
             ctx.evidence["ping"] = "PONG"
             if self.round_trip:
                 await round_trip(ctx, connection)
+            if any(each.field for each in self.publish.values()):
+                with ctx.phase("operations") as interval:
+                    fields = await _info(connection)
+                    interval.end = connection.transport.last_read_at
+                publish(self.publish, ctx.facts, "field", lambda name: _field(fields, name))
             if self.queues or expect.model_fields_set:
                 with ctx.phase("operations") as interval:
                     await judge_server(ctx, connection, expect)
                     await judge_queues(ctx, connection, self.queues)
                     interval.end = connection.transport.last_read_at
             await _look_around(ctx, connection, wrote=self.round_trip)
+        require_published(self.publish, ctx.facts)
         done = "PING, SET, GET, DEL" if self.round_trip else "PING → PONG"
         version = f" · Redis {ctx.facts['version']}" if "version" in ctx.facts else ""
         return Result.passed(f"{done}{version}")
@@ -159,6 +167,22 @@ class Redis(Probe):
             raise Failed(failed.reason, f"Sentinel {url.where}: {failed.message}", answered=failed.answered) from failed
         ctx.evidence["master"] = ctx.facts["master"] = host_and_port(host, port)
         return replace(url, host=host, port=port)
+
+
+async def _info(connection: Connection) -> dict[str, str]:
+    """INFO; empty where the user may not ask for it: that a number can't be published says nothing about the server."""
+    try:
+        return await info(connection, "default")
+    except redis_errors.NoPermissionError:
+        return {}
+
+
+def _field(fields: Mapping[str, str], name: str) -> str:
+    if not fields:
+        raise ValueError("the user may not ask for INFO")
+    if name not in fields:
+        raise ValueError(f"INFO has no field {name}{did_you_mean(name, fields)}")
+    return fields[name]
 
 
 @asynccontextmanager
