@@ -1,6 +1,6 @@
 """A target that costs as little as one can: answers every request at once. `python benchmarks/_target.py` prints its port.
 
-`/counts` says how many requests came for each path.
+`/counts` says how many requests came for each path. Responses for `/timed` have the header X-Sent, the moment in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from typing import cast
 
 import uvloop
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\nContent-Type: application/json\r\n\r\n{"status":"ready"}'
+TIMED = ANSWER.replace(b"\r\n\r\n", b"\r\nX-Sent: %.6f\r\n\r\n")
 COUNTS: Counter[str] = Counter()
 
 
@@ -30,6 +32,8 @@ class Target(asyncio.Protocol):
         if path == "/counts":
             body = json.dumps(COUNTS).encode()
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        elif path == "/timed":
+            self.transport.write(TIMED % time.time())
         else:
             COUNTS[path] += 1
             self.transport.write(ANSWER)

@@ -1,14 +1,17 @@
 """The phase `connect` of a run beside a bare non-blocking connect and uvloop's own ways, to the same target, in turns.
 
-    .venv/bin/python benchmarks/connect_phase.py [--connects 2000]
+    .venv/bin/python benchmarks/connect_phase.py [--connects 2000] [--runners 4]
 
-Figures are medians and 95th percentiles in microseconds. All connections are to an address in digits on loopback.
+Figures are medians and 95th percentiles in microseconds. All connections are to an address in digits on loopback. With several
+`--runners` as many processes do the same at the same time, on the cores that there are, and the figures are those of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
+import os
 import random
 import select
 import socket
@@ -72,22 +75,36 @@ CONTENDERS: dict[str, Contender] = {
 WIRE = Wire()
 
 
-async def measure(port: int, connects: int) -> None:
-    """Prints one line for each contender."""
+async def measure(port: int, connects: int) -> dict[str, list[float]]:
+    """The seconds of each contender."""
     took: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(connects):
         for name in random.sample(list(CONTENDERS), len(CONTENDERS)):
             took[name].append(await CONTENDERS[name](port))
-    for name, seconds in took.items():
-        print(f"{name:20} {statistics.median(seconds) * 1e6:8.0f} us {statistics.quantiles(seconds, n=20)[-1] * 1e6:8.0f} us")
+            await asyncio.sleep(random.uniform(0, 0.002))
+    return took
+
+
+def one_of_them(port: int, connects: int) -> dict[str, list[float]]:
+    """What one process measures."""
+    return uvloop.run(measure(port, connects))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connects", type=int, default=2000)
+    parser.add_argument("--runners", type=int, default=1)
+    chosen = parser.parse_args()
     command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
-        uvloop.run(measure(int(process.stdout.readline()), parser.parse_args().connects))
+        port = int(process.stdout.readline())
+        with multiprocessing.Pool(chosen.runners) as pool:
+            found = pool.starmap(one_of_them, [(port, chosen.connects // chosen.runners)] * chosen.runners)
+        print(f"{time.strftime('%Y-%m-%d')}, {chosen.runners} at a time, load average {os.getloadavg()[0]:.1f}")
+        for name in CONTENDERS:
+            all_of_them = [seconds for took in found for seconds in took[name]]
+            median, high = statistics.median(all_of_them), statistics.quantiles(all_of_them, n=20)[-1]
+            print(f"{name:20} {median * 1e6:8.0f} us {high * 1e6:8.0f} us")
         process.stdin.close()
