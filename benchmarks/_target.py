@@ -1,5 +1,7 @@
 """A target that costs as little as one can: answers every request at once. `python benchmarks/_target.py` prints its port.
 
+With a certificate (a file with its key) as argument, it prints a second port as well, where it speaks TLS.
+
 `/counts` says how many requests came for each path. Responses for `/timed` have the header X-Sent, the moment in seconds since the epoch.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 import time
 from collections import Counter
@@ -39,12 +42,18 @@ class Target(asyncio.Protocol):
             self.transport.write(ANSWER)
 
 
-async def _serve() -> None:
+async def _serve(certificate: str = "") -> None:
     server = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    ports = [server.sockets[0].getsockname()[1]]
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        secure = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0, backlog=1024, ssl=context)
+        ports.append(secure.sockets[0].getsockname()[1])
+    print(*ports, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it ends
     server.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(*sys.argv[1:]))

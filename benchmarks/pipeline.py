@@ -1,11 +1,13 @@
 """CPU time of a run in the live pipeline: `outrider run`, scraped by Prometheus, beside the blackbox_exporter driven by Prometheus.
 
     .venv/bin/python benchmarks/pipeline.py [--rate 100] [--interval 10] [--rounds 5] [--seconds 20] [--tree before=/path ...]
+        [--tls]
 
 Outrider runs as an operator runs it: with its journal, a state folder, the evidence of failures and the scrape. Each contender asks
 the same target on loopback, which counts the requests that came. All contenders run at the same time, each held to one core, and
 each round measures all of them in the same seconds: neighbours on the machine disturb all alike. `--tree NAME=FOLDER` adds the
-Outrider of another folder, such as a checkout of an earlier commit. `--apart` starts and measures one after the other instead, for
+Outrider of another folder, such as a checkout of an earlier commit. With `--tls` each run makes a fresh handshake, and verifies the
+target's certificate. `--apart` starts and measures one after the other instead, for
 rates at which one machine can't carry them together.
 
 CPU is that of the whole process by the kernel's counters, divided by the requests that reached the target. Figures are medians of the
@@ -31,6 +33,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import trustme
 
 EXPORTER, PROMETHEUS = "prometheus-blackbox-exporter", "prometheus"
 HERE = Path(__file__).resolve().parent.parent
@@ -122,7 +126,8 @@ def outrider(stack: ExitStack, folder: Path, name: str, tree: Path, target: str,
     port, checks = free_port(), int(chosen.rate * chosen.interval)
     lines = [f"version: 1\nservice: bench\nserver: {{listen: '127.0.0.1:{port}'}}\nstate: {place}/state\nreferences: []"]
     lines += [f"defaults: {{interval: {chosen.interval:g}s, timeout: 2s}}\nchecks:"]
-    lines += [f"  c{number:05}: {{kind: http, url: '{target}/{name}'}}" for number in range(checks)]
+    tls = f", tls: {{ca: '{folder}/ca.pem'}}" if chosen.tls else ""
+    lines += [f"  c{number:05}: {{kind: http, url: '{target}/{name}'{tls}}}" for number in range(checks)]
     (place / "checks.yaml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "runner.cli", "run", "--config", str(place / "checks.yaml")]
     pid = stack.enter_context(started(command, place / "log", chosen.core, tree))
@@ -136,7 +141,8 @@ def exporter(stack: ExitStack, folder: Path, target: str, chosen: argparse.Names
     """The blackbox_exporter, asked by Prometheus once an interval for each of as many targets."""
     place = folder / "exporter"
     place.mkdir()
-    (place / "config.yml").write_text("modules: {http_2xx: {prober: http, http: {preferred_ip_protocol: ip4}}}\n")
+    tls = f", tls_config: {{ca_file: '{folder}/ca.pem'}}" if chosen.tls else ""
+    (place / "config.yml").write_text(f"modules: {{http_2xx: {{prober: http, http: {{preferred_ip_protocol: ip4{tls}}}}}}}\n")
     port = free_port()
     command = [EXPORTER, f"--config.file={place}/config.yml", f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
     pid = stack.enter_context(started(command, place / "log", chosen.core))
@@ -155,6 +161,14 @@ def exporter(stack: ExitStack, folder: Path, target: str, chosen: argparse.Names
     reader = prometheus(stack, folder, "exporter", chosen.core, scrape, chosen.interval)
     probe = f"{page}/probe?module=http_2xx&target={target}/exporter"
     return Contender("blackbox_exporter", "/exporter", pid, reader, probe)
+
+
+def certificate(folder: Path) -> str:
+    """A certificate for the target with its key, as a file; its authority's is beside it as ca.pem."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "target.pem"))
+    return str(folder / "target.pem")
 
 
 def measure(contenders: list[Contender], target: str, seconds: float) -> None:
@@ -217,6 +231,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=20.0, help="of each round")
     options.add_argument("--core", type=int, default=0, help="the core of the contenders; the target has the other ones")
+    options.add_argument("--tls", action="store_true", help="https, with a fresh handshake each time")
     options.add_argument("--apart", action="store_true", help="one contender at a time")
     options.add_argument("--tree", action="append", default=[], metavar="NAME=FOLDER", help="another Outrider")
     chosen = options.parse_args()
@@ -226,16 +241,18 @@ def main() -> None:
     trees = {"outrider": HERE} | {name: Path(folder) for name, _, folder in (one.partition("=") for one in chosen.tree)}
     with ExitStack() as outside:
         folder = Path(outside.enter_context(tempfile.TemporaryDirectory()))
-        command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
+        command = [sys.executable, str(Path(__file__).with_name("_target.py")), *([certificate(folder)] if chosen.tls else [])]
         process = outside.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert process.stdin
         assert process.stdout
         outside.callback(process.stdin.close)
-        target = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        makes = [lambda stack: exporter(stack, folder, target, chosen)]
-        makes += [lambda stack, n=n, t=t: outrider(stack, folder, n, t, target, chosen) for n, t in trees.items()]
+        ports = process.stdout.readline().split()
+        target, asked = f"http://127.0.0.1:{ports[0]}", f"http{'s' if chosen.tls else ''}://127.0.0.1:{ports[-1]}"
+        makes = [lambda stack: exporter(stack, folder, asked, chosen)]
+        makes += [lambda stack, n=n, t=t: outrider(stack, folder, n, t, asked, chosen) for n, t in trees.items()]
         rows: list[Contender] = []
-        print(f"{time.strftime('%Y-%m-%d')}, {chosen.rate:g} runs a second, each check and scrape every {chosen.interval:g} s, ", end="")
+        print(f"{time.strftime('%Y-%m-%d')}, {'https, ' * chosen.tls}{chosen.rate:g} runs a second, ", end="")
+        print(f"each check and scrape every {chosen.interval:g} s, ", end="")
         print(f"{chosen.rounds} rounds of {chosen.seconds:g} s, {'one at a time' if chosen.apart else 'all together'}\n\n{HEADER}")
         if chosen.apart:
             texts = []
