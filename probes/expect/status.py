@@ -129,6 +129,16 @@ def throttled_until(response: Response) -> str:
     return f"throttled until {day}{until:%H:%M:%S} UTC"
 
 
+def retry_after(response: Response) -> float | None:
+    """The seconds after which a response wants to be asked again: Retry-After, retry-after-ms, or Google's RetryInfo; else None."""
+    after = response.header("retry-after") or ""
+    if (until := _date(after)) is not None:
+        sent = _date(response.header("date") or "")
+        return max(0.0, (until - sent).total_seconds()) if sent else None
+    waits = (_seconds(after), _seconds(response.header("retry-after-ms") or "", scale=1000), _seconds(_retry_delay(response)))
+    return next((wait for wait in waits if wait is not None), None)
+
+
 def _seconds(text: str, scale: int = 1) -> float | None:
     """`30`, `1.5` and `28s` as seconds, up to about three years."""
     found = _WAIT.match(text)

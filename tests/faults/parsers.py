@@ -29,8 +29,9 @@ from probes.http.http1 import Http1
 from probes.http.http2 import Http2
 from probes.http.message import Request, Response
 from probes.http.redirects import following
-from probes.kinds.ai.chat import Gemini, OpenAI
 from probes.kinds.ai.events import EventReader
+from probes.kinds.ai.gemini import Gemini
+from probes.kinds.ai.openai import OpenAI
 from probes.kinds.dns.exchange import read_message
 from probes.kinds.dns.expected import in_text
 from probes.kinds.grpc.messages import serving_status

@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from judge.observation import Observation
 from probes.core import Failed, Reason, Verdict
 from probes.kinds.ai import Ai
-from probes.kinds.ai.chat import ChatApi, Gemini, OpenAI
+from probes.kinds.ai.chat import ChatApi
 from probes.kinds.ai.events import MOST_LINES, EventReader
+from probes.kinds.ai.gemini import Gemini
+from probes.kinds.ai.openai import OpenAI
 from probes.kinds.ai.transcript import Transcript
 from tests.support import servers
 from tests.support.asking import answer
@@ -97,12 +99,12 @@ OPENAI: dict[str, tuple[Sequence[Any], Any, str]] = {
     "refusal": (
         [delta(refusal="I can't "), delta("stop", refusal="do that"), DONE],
         whole("stop", content=None, refusal="I can't do that"),
-        'the model gave no reply: "I can\'t do that"',
+        'the model refused to reply: "I can\'t do that"',
     ),
     "refusal part": (
         [delta("stop", content=[{"type": "refusal", "refusal": "no"}]), DONE],
         whole("stop", content=[{"type": "refusal", "refusal": "no"}]),
-        'the model gave no reply: "no"',
+        'the model refused to reply: "no"',
     ),
     "error of vLLM": (
         [{"object": "error", "message": "EngineCore died", "code": 500}, DONE],
@@ -135,8 +137,8 @@ OPENAI: dict[str, tuple[Sequence[Any], Any, str]] = {
 GEMINI: dict[str, tuple[Sequence[Any], Any, str]] = {
     name: ([value], value, message)
     for name, value, message in (
-        ("blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}}, "the prompt was blocked by SAFETY"),
-        ("safety", candidate("SAFETY"), "the reply has no text and ended by SAFETY"),
+        ("blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}}, "the service blocked the prompt: SAFETY"),
+        ("safety", candidate("SAFETY"), "the service's filter blocked the reply and ended by SAFETY"),
         ("safety after a text", candidate("SAFETY", {"text": "Bri"}), "ended by SAFETY, expected stop"),
         ("empty", candidate("STOP"), "the reply has no text and ended by STOP"),
         ("blank", candidate("STOP", {"text": "\n"}), "the reply has no text"),

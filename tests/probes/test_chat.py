@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.kinds.ai.budget import Price
-from probes.kinds.ai.chat import Gemini, OpenAI, Usage, most_prompt_tokens
+from probes.kinds.ai.chat import Usage, most_prompt_tokens
 from probes.kinds.ai.events import EventReader, ServerEvent
+from probes.kinds.ai.gemini import Gemini
+from probes.kinds.ai.openai import OpenAI
 from probes.kinds.ai.transcript import Transcript
 
 TEXT = 'data: {"a": "é€😀"}\r\n\r\n: a comment\ndata: one\ndata:two\rid: 7\r\rdata\n\nevent: x\n\ndata: lost'.encode()

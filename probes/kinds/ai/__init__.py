@@ -2,103 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
-from probes.expect.assertions import Patterns, Texts, document, judge_latency
+from probes import Ask, Context, Failed, Family, PolicyRefused, QuotaRefused, Reason, Result, fact_family
+from probes.expect.assertions import document
 from probes.expect.beside import beside_the_loop
+from probes.expect.json_schema import judged_schema
 from probes.expect.patterns import shown
-from probes.expect.status import Statuses, error_text, judge_status
+from probes.expect.status import Statuses, error_text, judge_status, retry_after
 from probes.fields import Key
 from probes.http.message import Request, Response
 from probes.http.probe import HttpProbe, http_families
+from probes.kinds.ai.anthropic import Anthropic
 from probes.kinds.ai.budget import Prices, TokenBudget, TokenQuota
-from probes.kinds.ai.chat import Chat, ChatApi, Gemini, OpenAI, Usage, most_prompt_tokens
+from probes.kinds.ai.chat import Chat, ChatApi, Thinking, Usage, merged, most_prompt_tokens
+from probes.kinds.ai.expected import ExpectReply
+from probes.kinds.ai.gemini import Gemini, Vertex
+from probes.kinds.ai.openai import OpenAI, Responses
 from probes.kinds.ai.transcript import Transcript
-from probes.text import clipped, count, latency
+from probes.text import latency
 
 _REFUSES = re.compile("401|403|auth|api_?key|permission|forbidden|access_?denied", re.IGNORECASE)  # in an error's code
 _THROTTLES = re.compile("429|rate_?limit|too_?many|quota|exhausted|throttl", re.IGNORECASE)
 _BAD_REQUEST = 400
-# The words of services for a reply that the model itself ended. All others (length, SAFETY, tool_calls, ...) are asked for in `finish`.
-_WHOLE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"})
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-Finishes = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
-
-
-class ExpectReply(BaseModel):
-    """What the model's reply must be: its text, then its speed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    text: Texts = Field(default=(), description="A text that the reply must contain, or several; case doesn't matter.")
-    not_text: Texts = Field(default=(), description="A text that the reply must not contain, or several; case doesn't matter.")
-    regex: Patterns = Field(default=(), description="A regular expression (RE2) found in the reply, or several.")
-    finish: Finishes = Field(
-        default=(), description="How the reply may end, in the service's words: length, or several. Default: the model itself ended it."
-    )
-    first_token: Duration | None = Field(default=None, description="The longest time until the first token; only for a stream.")
-    gap: Duration | None = Field(default=None, description="The longest time between two pieces of the stream.")
-    within: Duration | None = Field(default=None, description="The longest time until the reply is complete.")
-    tokens_per_second: float | None = Field(default=None, gt=0, description="The lowest rate of tokens after the first one.")
-
-    def judge_text(self, transcript: Transcript) -> None:
-        """Raises Failed(body) where there is no reply, or where it didn't end or its text is not as expected."""
-        _require_reply(transcript)
-        reply, plain = transcript.text, transcript.text.casefold()
-        how = f"; the reply is {shown(reply, 120)}{transcript.ending}"
-        wanted = {word.casefold() for word in self.finish} or (_WHOLE if transcript.finish else {""})
-        if transcript.finish.casefold() not in wanted:
-            expected = " or ".join(self.finish) or "stop"
-            end = clipped(transcript.finish, 40) or "no reason"
-            hint = "" if self.finish else f"; write finish: {end} under expect if it may end so"
-            raise Failed(Reason.BODY, f"the reply ended by {end}, expected {expected}{hint}; it is {shown(reply, 120)}")
-        for text in self.text:
-            if text.casefold() not in plain:
-                raise Failed(Reason.BODY, f"the reply doesn't contain {shown(text)}{how}")
-        for text in self.not_text:
-            if text.casefold() in plain:
-                raise Failed(Reason.BODY, f"the reply contains {shown(text)}{how}")
-        for pattern in self.regex:
-            if pattern.search(reply) is None:
-                raise Failed(Reason.BODY, f"nothing in the reply matches {pattern}{how}")
-
-    def judge_pace(self, facts: dict[str, Any], seconds: float) -> None:
-        """Raises Failed(latency) where the reply was too slow."""
-        if self.first_token is not None:
-            judge_latency("the first token took", facts["first_token"], self.first_token)
-        if self.gap is not None:
-            judge_latency("a gap between two pieces took", facts.get("gap_max", 0.0), self.gap)
-        if self.within is not None:
-            judge_latency("the whole reply took", seconds, self.within)
-        pace = facts.get("tokens_per_second")
-        if self.tokens_per_second is not None and pace is not None and pace < self.tokens_per_second:
-            raise Failed(Reason.LATENCY, f"{pace:.1f} tokens a second, expected at least {self.tokens_per_second:g}")
-
-
-def _require_reply(transcript: Transcript) -> None:
-    """Raises Failed(body) for a refusal and for a reply without a word, whatever its end says."""
-    ended = transcript.ending
-    if transcript.refusal:
-        raise Failed(Reason.BODY, f"the model gave no reply: {shown(transcript.refusal, 120)}{ended}")
-    if transcript.has_words:
-        return
-    usage = transcript.usage
-    if transcript.thought or (usage and usage.thoughts):
-        tokens = f" ({usage.thoughts} of {count(usage.reply, 'token')})" if usage and usage.thoughts else ""
-        raise Failed(Reason.BODY, f"the reply has no text, only thoughts{tokens}{ended}; raise max_tokens")
-    instead = ", only a call of a tool" if transcript.tool_call else ""
-    raise Failed(Reason.BODY, f"the reply has no text{instead}{ended}")
+_THROTTLED, _OVERLOADED = 429, 529  # the latter is Anthropic's
+_OVERLOAD = frozenset({_THROTTLED, 503, _OVERLOADED})
+_PAUSE = 1.0  # seconds before the second attempt where an overloaded service doesn't say when
+_APIS: Mapping[str, type[ChatApi]] = {
+    "openai": OpenAI,
+    "openai-responses": Responses,
+    "gemini": Gemini,
+    "vertex": Vertex,
+    "anthropic": Anthropic,
+}
+# Members of the body that other settings write, or by which a run could use more tokens than are reserved.
+_OWN = frozenset(
+    {"model", "messages", "input", "contents", "system", "systemInstruction", "instructions", "stream", "n", "best_of"}
+    | {"max_tokens", "max_completion_tokens", "max_output_tokens", "tools", "previous_response_id", "conversation", "background"}
+)
+_OWN_GENERATION = frozenset({"maxOutputTokens", "candidateCount"})
 
 
 class Ai(HttpProbe):
@@ -129,6 +78,9 @@ class Ai(HttpProbe):
         },
     )
     families: ClassVar[tuple[Family, ...]] = (
+        fact_family("probe_ai_first_thought_seconds", "Seconds from the send's start to the first thought", "first_thought"),
+        fact_family("probe_ai_thought_tokens_total", "Tokens of thoughts, as the service counts them", "thought_tokens", "counter"),
+        fact_family("probe_ai_retries_total", "Second attempts after the service was overloaded", "retries", "counter"),
         fact_family("probe_ai_first_token_seconds", "Seconds from the send's start to the reply's first words", "first_token"),
         fact_family("probe_ai_longest_gap_seconds", "Longest time between two pieces of the reply, in seconds", "gap_max"),
         fact_family("probe_ai_tokens_per_second", "Tokens a second after the first one, without thoughts", "tokens_per_second"),
@@ -136,7 +88,9 @@ class Ai(HttpProbe):
         *http_families(),
     )
 
-    api: Literal["openai", "gemini"] = Field(description="The API: OpenAI's, which many services share, or Gemini's.")
+    api: Literal["openai", "openai-responses", "gemini", "vertex", "anthropic"] = Field(
+        description="The API: OpenAI's chat completions, which many services share, its responses, Gemini's, Vertex AI's or Anthropic's."
+    )
     model: str = Field(min_length=1, description="The model's name.")
     key: Key | None = Field(default=None, description="The API key; it is sent in a header, never in the address.")
     prompt: str = Field(min_length=1, description="The prompt.")
@@ -146,6 +100,18 @@ class Ai(HttpProbe):
         default="max_tokens", description="The service's name for that setting (OpenAI's API)."
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="The temperature; sent only if it is set.")
+    thinking: Thinking | None = Field(default=None, description="How much the model may think; thoughts count against max_tokens.")
+    json_schema: Annotated[dict[str, Any], AfterValidator(judged_schema)] | None = Field(
+        default=None, description="A JSON Schema that the service is asked to keep to; the reply is judged by it, too."
+    )
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Further members of the request's body, merged into it; null takes a member away."
+    )
+    project: str = Field(default="", description="The project of Google Cloud (Vertex AI).")
+    region: str = Field(default="", description="The region in that project, such as us-central1 or global (Vertex AI).")
+    retry_overload: bool = Field(
+        default=False, description="true: asks once more where the service is overloaded (429, 503, 529) and the time allows it."
+    )
     stream: bool = Field(default=True, description="Whether the reply is streamed.")
     expect: ExpectReply = Field(default=ExpectReply(), description="Conditions for the reply; without it any complete reply passes.")
     budget: TokenBudget = Field(
@@ -157,8 +123,10 @@ class Ai(HttpProbe):
     def _can_work(self) -> Self:
         if {"key", "api_key", "access_token"} & parse_qs(urlsplit(self.location()).query).keys():
             raise ValueError("the key goes into key:, not into the address")
-        if not self.stream and (self.expect.first_token or self.expect.gap or self.expect.tokens_per_second):
-            raise ValueError("first_token, gap and tokens_per_second are measured in a stream; write stream: true")
+        paced = (self.expect.first_token, self.expect.first_thought, self.expect.gap, self.expect.tokens_per_second)
+        if not self.stream and any(paced):
+            raise ValueError("first_thought, first_token, gap and tokens_per_second are measured in a stream; write stream: true")
+        self._judge_request()
         worst, cost = self.worst(), self.price.cost(self.worst())
         if self.budget.tokens and worst.total > self.budget.tokens.amount:
             raise ValueError(
@@ -171,16 +139,43 @@ class Ai(HttpProbe):
             raise ValueError(f"one run may cost {cost:.4f} {self.budget.cost.unit}; the budget is {self.budget.cost.amount:g}")
         return self
 
+    def _judge_request(self) -> None:
+        """Raises ValueError for a request that the API can't take, or that the budget couldn't bound."""
+        generation = self.extra.get("generationConfig")
+        inner = generation.keys() & _OWN_GENERATION if isinstance(generation, dict) else set()
+        if own := sorted((self.extra.keys() & _OWN) | inner):
+            raise ValueError(f"{own[0]} is no extra member: other settings write it, or the budget couldn't bound what it uses")
+        if self.api == "vertex" and self.target is not None and not self.path and not (self.project and self.region):
+            raise ValueError("vertex needs project and region, or a path of its own")
+        if self.api != "vertex" and (self.project or self.region):
+            raise ValueError("project and region are of api: vertex")
+        if fault := self._api().refusal_of(self._chat()):
+            raise ValueError(fault)
+
     def worst(self) -> Usage:
-        """The most tokens that one run can use."""
-        prompt = most_prompt_tokens(self.prompt, self.system)
+        """The most tokens that one attempt can use."""
+        more = (json.dumps(each) for each in (self.extra, self.json_schema) if each)
+        prompt = most_prompt_tokens(self.prompt, self.system, *more)
         return Usage(prompt, self.max_tokens, prompt + self.max_tokens)
 
     def _api(self) -> ChatApi:
-        return OpenAI() if self.api == "openai" else Gemini()
+        return _APIS[self.api]()
 
     def _chat(self) -> Chat:
-        return Chat(self.model, self.prompt, self.system, self.max_tokens, self.stream, self.temperature, self.limit_as)
+        return Chat(
+            self.model,
+            self.prompt,
+            self.system,
+            self.max_tokens,
+            self.stream,
+            self.temperature,
+            self.limit_as,
+            thinking=self.thinking,
+            schema=self.json_schema,
+            extra=self.extra,
+            project=self.project,
+            region=self.region,
+        )
 
     def location(self, path: str | None = None) -> str:
         """The address of the request: below a target, the API's own path, unless the check has one."""
@@ -196,6 +191,35 @@ class Ai(HttpProbe):
         return False
 
     async def run(self, ctx: Context) -> Result:
+        response, transcript = await self._attempt(ctx)
+        first = ""
+        wait = self._pause(response) if self.retry_overload else None
+        if wait is not None and wait < ctx.remaining():
+            first = f"{response.status}: {error_text(response) or 'no words'}"
+            ctx.evidence["first_attempt"], ctx.facts["retries"] = first, 1
+            await asyncio.sleep(wait)
+            try:
+                response, transcript = await self._attempt(ctx)
+            except QuotaRefused as refused:
+                raise Failed(Reason.STATUS, f"{first}; the budget allows no second attempt: {refused.message}") from refused
+        try:
+            await beside_the_loop(response.body, self._judge, ctx, response, transcript)
+        except Failed as failed:
+            if not first:
+                raise
+            raise Failed(failed.reason, f"{failed.message}; it was the second attempt, after {first}", answered=failed.answered) from failed
+        told = f"; at the second attempt, after {first}" if first else ""
+        return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}{told}")
+
+    def _pause(self, response: Response) -> float | None:
+        """The seconds until a second attempt; None where there is none. Without Retry-After a 429 may be a bill that isn't paid."""
+        if response.status not in _OVERLOAD:
+            return None
+        wait = retry_after(response)
+        return _PAUSE if wait is None and response.status != _THROTTLED else wait
+
+    async def _attempt(self, ctx: Context) -> tuple[Response, Transcript]:
+        """Reserves, sends and settles once."""
         quota = TokenQuota(ctx.check, self.budget, self.price, self.worst())
         reservations = await quota.reserve(ctx.ledger)
         transcript, before = Transcript(self._api()), len(ctx.spans)
@@ -212,13 +236,16 @@ class Ai(HttpProbe):
         _record_facts(ctx, transcript)
         if (usage := _billed_usage(response, transcript)) is not None:
             await quota.settle(ctx.ledger, reservations, usage)
-        await beside_the_loop(response.body, self._judge, ctx, response, transcript)
-        return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}")
+        return response, transcript
 
     async def _send(self, ctx: Context, transcript: Transcript) -> Response:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if self.stream else "application/json"}
-        headers |= self.base_headers() | self._api().headers(self.key.get_secret_value() if self.key else "")
-        request = Request("POST", self.location(), headers, json.dumps(self._api().body(self._chat())).encode())
+        own = self.base_headers()
+        named = {name.lower() for name in own}
+        keyed = self._api().headers(self.key.get_secret_value() if self.key else "")
+        headers |= own | {name: value for name, value in keyed.items() if name.lower() not in named}
+        body = merged(self._api().body(self._chat()), self.extra)
+        request = Request("POST", self.location(), headers, json.dumps(body).encode())
         first_span = len(ctx.spans)
 
         def began() -> float:
@@ -226,6 +253,8 @@ class Ai(HttpProbe):
 
         def read_piece(piece: bytes, moment: float) -> bool:
             transcript.feed(piece, moment)
+            if transcript.first_thought_at is not None:
+                ctx.facts["first_thought"] = transcript.first_thought_at - began()
             if transcript.first_at is not None:  # recorded at once, so that a run that is cut short keeps it
                 ctx.facts["first_token"] = transcript.first_at - began()
                 ctx.facts["gap_max"] = transcript.longest_gap
@@ -257,7 +286,10 @@ class Ai(HttpProbe):
         if not transcript.ended:
             pieces = f"after {transcript.pieces} pieces: {shown(transcript.text, 120)}" if transcript.pieces else "before its first piece"
             raise Failed(Reason.TRUNCATED, f"the stream ended without its end marker, {pieces}")
-        self.expect.judge_text(transcript)
+        wanted = self.expect
+        if self.json_schema is not None and wanted.json_schema is None:
+            wanted = wanted.model_copy(update={"json_schema": self.json_schema})
+        wanted.judge_text(transcript)
         self.expect.judge_pace(ctx.facts, response.seconds)
 
 
@@ -283,5 +315,5 @@ def _billed_usage(response: Response, transcript: Transcript) -> Usage | None:
     """The tokens to charge: the service's report for a complete reply, zero for a refusal, None where the usage is unknown."""
     if transcript.ended and transcript.usage:
         return transcript.usage
-    refused = 400 <= response.status < 500  # noqa: PLR2004 - HTTP's own numbers
+    refused = 400 <= response.status < 500 or response.status == _OVERLOADED  # noqa: PLR2004 - HTTP's own numbers
     return Usage(0, 0, 0) if refused else None

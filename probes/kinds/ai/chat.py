@@ -1,12 +1,13 @@
-"""The chat APIs of OpenAI-compatible services and of Gemini: building requests and reading responses. Pure."""
+"""What the APIs of models share: a request, what a piece of a reply contains, and the errors that a reply reports. Pure."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probes.expect.patterns import shown
 from probes.text import clipped
@@ -27,6 +28,13 @@ class Usage:
     reply: int  # with the thoughts
     total: int
     thoughts: int = 0
+
+    def and_later(self, later: Usage | None) -> Usage:
+        """What two reports of one reply say together: Anthropic tells the prompt first and the reply at the end."""
+        if later is None:
+            return self
+        prompt, reply = max(self.prompt, later.prompt), max(self.reply, later.reply)
+        return Usage(prompt, reply, max(self.total, later.total, prompt + reply), max(self.thoughts, later.thoughts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,28 @@ class ReplyPiece:
     usage: Usage | None = None
     model: str = ""
     error: ReportedError | None = None
-    refusal: str = ""  # the model's words, or why the service blocked the prompt
+    refusal: str = ""  # the model's words
+    blocked: str = ""  # why the service blocked the prompt, in its own word
     thought: bool = False  # it contains a piece of a thought
     tool_call: bool = False
+    end: bool = False  # nothing of the reply comes after it
+
+
+class Thinking(BaseModel):
+    """How much a model may think before it replies. What a service calls it differs: see the API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    effort: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="The service's word for the effort, such as minimal, low, medium or high."
+    )
+    budget: int | None = Field(default=None, ge=-1, description="The most tokens of thoughts; 0 is none. Gemini: -1 lets the model choose.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.effort is None and self.budget is None:
+            raise ValueError("write effort or budget, such as effort: low")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +92,11 @@ class Chat:
     stream: bool = True
     temperature: float | None = None
     limit_as: str = "max_tokens"
+    thinking: Thinking | None = None
+    schema: Mapping[str, Any] | None = None  # of the reply, which the service is asked to keep to
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    project: str = ""  # of Google Cloud
+    region: str = ""
 
 
 def value_at(value: Any, *path: str | int) -> Any:
@@ -77,7 +109,8 @@ def value_at(value: Any, *path: str | int) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A text from outside; "" for anything else."""
     return value if isinstance(value, str) else ""
 
 
@@ -98,7 +131,11 @@ class ChatApi(ABC):
 
     @abstractmethod
     def body(self, chat: Chat) -> dict[str, Any]:
-        """The body of the request, before it is encoded as JSON."""
+        """The body of the request without the check's extra members, before it is encoded as JSON."""
+
+    def refusal_of(self, chat: Chat) -> str:  # noqa: ARG002 - for the APIs that lack something
+        """What of the request this API can't express, and what to write instead; "" for nothing."""
+        return ""
 
     @abstractmethod
     def read(self, value: Any) -> ReplyPiece:
@@ -109,95 +146,7 @@ class ChatApi(ABC):
         return data.strip() == "[DONE]"
 
 
-class OpenAI(ChatApi):
-    """POST /v1/chat/completions, the API of OpenAI and many other services. A stream ends with [DONE]."""
-
-    def path(self, chat: Chat) -> str:  # noqa: ARG002 - the model is in the body
-        return "/v1/chat/completions"
-
-    def headers(self, key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-    def body(self, chat: Chat) -> dict[str, Any]:
-        system = [{"role": "system", "content": chat.system}] if chat.system else []
-        body: dict[str, Any] = {
-            "model": chat.model,
-            "messages": [*system, {"role": "user", "content": chat.prompt}],
-            chat.limit_as: chat.max_tokens,
-        }
-        if chat.temperature is not None:
-            body["temperature"] = chat.temperature
-        if chat.stream:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return body
-
-    def read(self, value: Any) -> ReplyPiece:
-        choice = value_at(value, "choices", 0)
-        message = value_at(choice, "message") or value_at(choice, "delta")
-        content = value_at(message, "content")
-        parts = content if isinstance(content, list) else [{"type": "text", "text": content}]  # Mistral's form is a list
-        return ReplyPiece(
-            text="".join(_text(value_at(part, "text")) for part in parts if value_at(part, "type") in ("text", None)),
-            finish=_text(value_at(choice, "finish_reason")),
-            usage=_usage(
-                value_at(value, "usage"),
-                "prompt_tokens",
-                ("completion_tokens",),
-                "total_tokens",
-                value_at(value, "usage", "completion_tokens_details", "reasoning_tokens"),
-            ),
-            model=_text(value_at(value, "model")),
-            error=reported_error(value) or reported_error({"error": value_at(choice, "error")}),
-            refusal=_text(value_at(message, "refusal")) or "".join(_text(value_at(part, "refusal")) for part in parts),
-            thought=any(map(bool, (value_at(message, "reasoning_content"), value_at(message, "reasoning"), value_at(message, "thinking"))))
-            or any(value_at(part, "type") in ("thinking", "reasoning") for part in parts),
-            tool_call=bool(value_at(message, "tool_calls") or value_at(message, "function_call")),
-        )
-
-
-class Gemini(ChatApi):
-    """POST /v1beta/models/...:streamGenerateContent. A stream ends with a finishReason."""
-
-    def path(self, chat: Chat) -> str:
-        method = "streamGenerateContent?alt=sse" if chat.stream else "generateContent"
-        return f"/v1beta/models/{quote(chat.model, safe='')}:{method}"
-
-    def headers(self, key: str) -> dict[str, str]:
-        return {"x-goog-api-key": key} if key else {}
-
-    def body(self, chat: Chat) -> dict[str, Any]:
-        generation: dict[str, Any] = {"maxOutputTokens": chat.max_tokens}
-        if chat.temperature is not None:
-            generation["temperature"] = chat.temperature
-        body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": chat.prompt}]}], "generationConfig": generation}
-        if chat.system:
-            body["systemInstruction"] = {"parts": [{"text": chat.system}]}
-        return body
-
-    def read(self, value: Any) -> ReplyPiece:
-        candidate, usage = value_at(value, "candidates", 0), value_at(value, "usageMetadata")
-        content = value_at(candidate, "content", "parts")
-        parts = content if isinstance(content, list) else []
-        blocked = _text(value_at(value, "promptFeedback", "blockReason"))
-        return ReplyPiece(
-            text="".join(_text(value_at(part, "text")) for part in parts if value_at(part, "thought") is not True),
-            finish=_text(value_at(candidate, "finishReason")) or blocked,
-            usage=_usage(
-                usage,
-                "promptTokenCount",
-                ("candidatesTokenCount", "thoughtsTokenCount"),
-                "totalTokenCount",
-                value_at(usage, "thoughtsTokenCount"),
-            ),
-            model=_text(value_at(value, "modelVersion")),
-            error=reported_error(value),
-            refusal=f"the prompt was blocked by {blocked}" if blocked else "",
-            thought=any(value_at(part, "thought") is True for part in parts),
-            tool_call=any(value_at(part, "functionCall") is not None for part in parts),
-        )
-
-
-def _usage(value: Any, prompt: str, reply: tuple[str, ...], total: str, thoughts: Any) -> Usage | None:
+def read_usage(value: Any, prompt: str, reply: tuple[str, ...], total: str, thoughts: Any) -> Usage | None:
     """The tokens, if the service reports them. If its total and its parts differ, the larger number counts."""
     if not isinstance(value, Mapping) or not isinstance(value.get(prompt), int):
         return None
@@ -219,7 +168,20 @@ def reported_error(value: Any, *, certain: bool = False) -> ReportedError | None
         if not is_error:
             return None
         error = value
-    text = _text(error) or next((_text(value_at(error, name)) for name in ("message", "detail", "msg") if value_at(error, name)), "")
+    text = text_of(error) or next((text_of(value_at(error, name)) for name in ("message", "detail", "msg") if value_at(error, name)), "")
     codes = (value_at(error, "code"), value_at(error, "type"), value_at(error, "status"), value_at(value, "type"))
     code = next((str(code) for code in codes if isinstance(code, int | str) and code and code is not True and code != "error"), "")
     return ReportedError(text or shown(error), clipped(code, 80))
+
+
+def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with extra members; an object is merged member by member, and null takes a member away."""
+    whole = dict(body)
+    for name, value in extra.items():
+        if value is None:
+            whole.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(whole.get(name), Mapping):
+            whole[name] = merged(whole[name], value)
+        else:
+            whole[name] = value
+    return whole

@@ -24,11 +24,13 @@ class Transcript:
     usage: Usage | None = None
     error: ReportedError | None = None
     refusal: str = ""
+    blocked: str = ""
     thought: bool = False
     tool_call: bool = False
     unreadable: str = ""  # the beginning of the first event that is not JSON
     marked: bool = False  # the end marker came: nothing of the reply comes after it
     pieces: int = 0
+    first_thought_at: float | None = None
     first_at: float | None = None
     last_at: float | None = None
     longest_gap: float = 0.0
@@ -60,7 +62,8 @@ class Transcript:
         """Tokens of the visible text per second after the first one; None where the reply came in one piece."""
         if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
             return None
-        visible = self.usage.reply - self.usage.thoughts if self.usage else 0
+        counted = self.usage is not None and (bool(self.usage.thoughts) or not self.thought)  # else thoughts are among the tokens
+        visible = self.usage.reply - self.usage.thoughts if self.usage and counted else 0
         return ((visible or self.pieces) - 1) / (self.last_at - self.first_at)
 
     def feed(self, piece: bytes, moment: float) -> None:
@@ -101,6 +104,8 @@ class Transcript:
         piece = self.api.read(value)
         self._show(self._visible(piece.text), moment)
         self._add(piece)
+        if self.thought and self.first_thought_at is None:
+            self.first_thought_at = moment
 
     def _show(self, text: str, moment: float) -> None:
         """Adds words that a user sees."""
@@ -133,9 +138,11 @@ class Transcript:
     def _add(self, piece: ReplyPiece) -> None:
         self.finish = piece.finish or self.finish
         self.model = piece.model or self.model
-        self.usage = piece.usage or self.usage
+        self.usage = self.usage.and_later(piece.usage) if self.usage else piece.usage
         self.error = self.error or piece.error
         self.refusal += piece.refusal
+        self.blocked = self.blocked or piece.blocked
+        self.marked = self.marked or piece.end
         self.thought = self.thought or piece.thought
         self.tool_call = self.tool_call or piece.tool_call
 
