@@ -15,8 +15,7 @@ check reports a flag, all checks decide.) It describes the targets, not the runn
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,14 +23,14 @@ from judge.findings import finding, hangs
 from judge.observation import Check, DiagnosisFinding, Observation
 from judge.slo import count_events
 from probes.core import Clock, Verdict
-from probes.facts import step_of
 from probes.text import iso
 from runner.config.plan import After, Cron, Plan
 from runner.config.slots import SOON, slots
 from runner.config.windows import Maintained
+from runner.sinks.recent import Forms, Recent
 
 _STALE_AFTER = 3  # intervals
-_RECORD = 800  # bytes of a recent run, about
+_RECORD = 110  # bytes of a recent run, about
 _LEAST = 10  # recent runs of a check that are kept, however many checks there are
 
 
@@ -48,7 +47,7 @@ class State:
     since: float | None = None
     due: float = 0.0
     starting: float = math.inf
-    recent: tuple[Observation, ...] = ()
+    recent: Sequence[Observation] = ()
     window: Maintained | None = None  # the maintenance window that is open now
     slos: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # events and good ones, since this process started
 
@@ -97,7 +96,8 @@ class Health:
         self._most = most_bytes
         self._after: dict[str, After] = {}
         self._states: dict[str, State] = {}
-        self._recent: dict[str, deque[Observation]] = {}
+        self._forms = Forms()
+        self._recent: dict[str, Recent] = {}
         self._prints: dict[str, str] = {}
         self._found: dict[str, str] = {}  # findings of diagnoses of the checks that fail now
         self._service = ""
@@ -114,7 +114,9 @@ class Health:
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
         kept = {name: state for name, state in self._states.items() if name in wanted and self._prints[name] == wanted[name][1]}
         keep = min(self._keep, max(_LEAST, self._most // (_RECORD * max(1, len(wanted)))))
-        self._recent = {name: deque(self._recent[name] if name in kept else (), maxlen=keep) for name in wanted}
+        self._recent = {name: self._recent[name] if name in kept else Recent(self._forms, keep) for name in wanted}
+        for recent in self._recent.values():
+            recent.resize(keep)
         self._prints = {name: fingerprint for name, (_, fingerprint) in wanted.items()}
         self._found = {name: text for name, text in self._found.items() if name in kept}
         self._service = plan.service
@@ -138,10 +140,7 @@ class Health:
             self._found.pop(seen.check.name, None)
         same = before.latest is not None and before.latest.verdict is seen.verdict
         slim = replace(seen, evidence={}, spans=())
-        steps = {name: value for name, value in seen.facts.items() if step_of(name)}
-        recent = self._recent[seen.check.name]
-        message = recent[-1].message if recent and recent[-1].message == seen.message else seen.message  # one text for many runs
-        recent.append(replace(slim, facts=steps, message=message, request_id=""))
+        self._recent[seen.check.name].append(slim)
         since = before.since if same else seen.at
         due = self._after[seen.check.name](seen.at)
         slos = count_events(seen, before.check.slos, before.slos)
@@ -174,7 +173,7 @@ class Health:
         if seen is not None:
             text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest, hanging))))
             seen = replace(seen, finding=text)
-        return replace(state, latest=seen, recent=tuple(self._recent[name]), window=self._covering(state.check))
+        return replace(state, latest=seen, recent=self._recent[name].of(state.check), window=self._covering(state.check))
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """The status code and the body of /health/metrics, as described at the top of this file."""
