@@ -30,7 +30,29 @@ def _read(path: Path) -> dict[str, Any]:
         read = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
-    return read if isinstance(read, dict) else {}
+    if not isinstance(read, dict):
+        return {}
+    more = "include" in read or any("for_each" in check for check in _section(read, "checks").values())
+    return _expanded(path, read) if more else read
+
+
+def _expanded(path: Path, read: dict[str, Any]) -> dict[str, Any]:
+    """With what the file includes and what for_each makes; the file alone where something of them is wrong. Imports for 0.3 s."""
+    from runner.config import include
+    from runner.config.errors import PlanError
+    from runner.config.for_each import expand
+    from runner.config.nodes import Keys, plain
+    from runner.config.target_files import TargetFiles
+    from runner.config.validation import Reading
+
+    try:
+        root = include.read(path).root
+    except PlanError:
+        return read
+    checks = root.get("checks")
+    found = expand(Reading(path, root, {}, targets=TargetFiles(keep=True)), checks.entries if isinstance(checks, Keys) else {})
+    groups: dict[str, Any] = {name: {} for name in found.names if name not in found.entries}
+    return {**plain(root), "checks": groups | {name: plain(entry.node) for name, entry in found.entries.items()}}
 
 
 def _section(read: Any, name: str) -> dict[str, dict[str, Any]]:

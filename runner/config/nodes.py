@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from runner.config.errors import Path, Position
 
@@ -80,6 +81,13 @@ def has_holes(node: Node) -> bool:
         return "${" in node.text
     inner = node.items if isinstance(node, Items) else [entry.node for entry in node.entries.values()]
     return any(map(has_holes, inner))
+
+
+def plain(node: Node) -> Any:
+    """The plain data of a tree, its placeholders as they are written."""
+    if isinstance(node, Keys):
+        return {key: plain(entry.node) for key, entry in node.entries.items()}
+    return [plain(item) for item in node.items] if isinstance(node, Items) else node.value
 
 
 def core(text: str) -> Value:

@@ -56,3 +56,15 @@ def test_a_file_without_use_offers_nothing(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "checks.yaml").write_text(text)
     assert offered("gate", "--tag", "") == []
     assert offered("load", "") == []
+
+
+def test_names_of_included_files_and_of_elements_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """U23: a group and each check that it makes, with its tags; where an included file is wrong, the names of the file alone."""
+    (tmp_path / "checks.yaml").write_text("version: 1\ninclude: d/\nchecks: {own: {}}\nload: {scenarios: {rush: {}}}\n")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "shop.yaml").write_text("checks: {shop: {for_each: [eu, us], tags: ['of-${each.key}']}}")
+    monkeypatch.chdir(tmp_path)
+    assert offered("probe", "--check", "") == ["shop", "own", "shop-eu", "shop-us"]
+    assert (offered("run", "--tag", "of"), offered("load", "")) == (["of-eu", "of-us"], ["rush"])
+    (tmp_path / "d" / "shop.yaml").write_text("[")
+    assert offered("probe", "--check", "") == ["own"]
