@@ -29,7 +29,7 @@ class Meter:
         )
         self.queries = Histogram("db_query_duration_seconds", "Time of a query", ("query_type",), registry=registry)
         self.pool_used = Gauge("db_connection_pool_used", "Connections in use", registry=registry)
-        self.pool_size = Gauge("db_connection_pool_size", "Connections open", registry=registry)
+        self.pool_size = Gauge("db_connection_pool_size", "Connections that the pool may open", registry=registry)
         self.limited = Counter("rate_limit_exceeded_total", "Requests refused by the limiter", ("endpoint", "user_type"), registry=registry)
         self.logins_failed = Counter("auth_login_failed_total", "Logins refused", ("reason",), registry=registry)
         self.incidents = Counter("security_incident_total", "Security incidents", ("type",), registry=registry)

@@ -8,6 +8,7 @@
 
     API_URL                       the API over plain HTTP; it wants `X-Forwarded-Proto: https`, as the real one does
     API_HOST, API_PORT, API_CA    the TLS front, and the file with the authority that signed it; TLS=true
+    METRICS=true                  the API's /metrics is compared with the guide's list
     DATABASE_URL, REDIS_URL       the probe's own role and user
     AI_URL, AI_MODEL, AI_API      the model (scheme, host and port; Gemini's paths below /v1beta, OpenAI's below /v1); AI_API=gemini
     OPENTABLE_URL, RECREATION_URL, RECREATION_AVAILABILITY_URL   the partners, base path included
@@ -144,6 +145,7 @@ class StandIn:
             "API_PORT": str(self.tls_site.port),
             "API_CA": str(self.certificates.ca),
             "TLS": "true",
+            "METRICS": "true",
             "DATABASE_URL": self.postgres.dsn,
             "REDIS_URL": self.redis.url,
             "AI_URL": self.ai_site.url,

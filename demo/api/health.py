@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo._cache import Cache
-from demo._database import Database, DatabaseDown
+from demo._database import POOL, Database, DatabaseDown
 from demo._meter import Meter
 from demo._responses import stamp
 from demo._world import World
@@ -167,7 +167,7 @@ class Health:
     async def metrics(self, _request: Request) -> Response:
         """What Prometheus scrapes."""
         self._meter.pool_used.set(self._database.used)
-        self._meter.pool_size.set(self._database.size)
+        self._meter.pool_size.set(POOL)
         text = self._meter.render(silent="metrics-silent" in self._world.faults)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -81,6 +81,12 @@ class Login(BaseModel):
         whole = told if 0 < told < float("inf") else self.lasts
         return whole - min(_EARLY, whole / 10)
 
+    def around(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """These steps with a login of their own, for who shares no session: each user of a load test logs in."""
+        begins = tuple(step for step in self.steps if not step.always)
+        inside = tuple(step.model_copy(update={"headers": {**self.headers, **step.headers}}) for step in steps)
+        return (*begins, *inside, *(step for step in self.steps if step.always))
+
     def asks(self) -> tuple[Ask, ...]:
         """The requests that log in and give back."""
         return asks_of(self.steps, self.target)

@@ -90,15 +90,17 @@ class Journey(HttpProbe):
         return tuple(step.name for step in self.steps)
 
     def script(self) -> Script:
+        steps = self.login.around(self.steps) if self.login else self.steps
+        names = [step.name for step in steps]
         differs = {
-            "goes inside a session": self.login is not None,
+            "has a step of the same name as its login": len(set(names)) < len(names),
             "sends signed requests": self.sign is not None,
-            "sends one-time passwords": self.totp is not None,
-            "asks a target of a step's own": any(step.target for step in self.steps),
-            "goes to a captured address": any(step.leads_anywhere for step in self.steps),
-            "follows redirects": any(step.redirects for step in self.steps),
+            "sends one-time passwords": self.totp is not None or bool(self.login and self.login.totp),
+            "asks a target of a step's own": any(step.target for step in steps) or bool(self.login and self.login.target != self.target),
+            "goes to a captured address": any(step.leads_anywhere for step in steps),
+            "follows redirects": any(step.redirects for step in steps),
         }
-        return Script(self.steps, self.headers, self.route, tuple(text for text, so in differs.items() if so))
+        return Script(steps, self.headers, self.route, tuple(text for text, so in differs.items() if so))
 
     def cleanup_seconds(self) -> float:
         return CLEANUP if any(step.always for step in self.steps) else 0.0

@@ -30,6 +30,7 @@ from runner.state import open_ledger
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 CHECKS = Path(__file__).parents[2] / "checks.yaml"
 API = ("api", "ready", "api-report", "plan-a-trip")
+EVERY_ROUTE = (*API, "api-metrics")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Row:
 ROWS = {
     "api-500": Row(dict.fromkeys(API, "status"), {"api": "500", "plan-a-trip": "login"}),
     "api-slow": Row({"api": "latency", "plan-a-trip": "latency"}, {"api": "expected at most 2.00 s", "plan-a-trip": ": "}),
-    "api-stall": Row(dict.fromkeys(API, "timeout"), {"api": "no answer within 5s in processing"}),
-    "api-reset": Row(dict.fromkeys(API, "reset|truncated"), {"api": "bytes"}),
+    "api-stall": Row(dict.fromkeys(EVERY_ROUTE, "timeout"), {"api": "no answer within 5s in processing"}),
+    "api-reset": Row(dict.fromkeys(EVERY_ROUTE, "reset|truncated"), {"api": "bytes"}),
     "db-down": Row(
         {"database": "refused", "ready": "body", "api-report/db_healthy": "body", "plan-a-trip": "status"},
         {"plan-a-trip": "login", "api-report/db_healthy": "database", "ready": "not_ready"},
@@ -53,7 +54,7 @@ ROWS = {
     "db-frozen": Row(
         {"database": "timeout", "ready": "timeout", "api-report": "timeout", "plan-a-trip": "timeout"},
         {"database": "in auth", "ready": "database accepts but doesn't answer"},
-        maybe={"api": "timeout"},
+        maybe={"api": "timeout", "api-metrics": "timeout"},
     ),
     "db-locked-out": Row({"database": "auth"}, {"database": "outrider"}),
     "redis-down": Row({"cache": "refused", "ready": "body", "api-report/redis_healthy": "body"}, {"api-report/redis_healthy": "cache"}),
@@ -71,7 +72,15 @@ ROWS = {
     "cert-expired": Row({"api-certificate": "expired"}, {"api-certificate": "ago"}),
     "cert-wrong-host": Row({"api-certificate": "hostname"}, {"api-certificate": "certificate is for"}),
     "login-refused": Row({"plan-a-trip": "auth"}, {"plan-a-trip": "login"}),
-    "revoke-refused": Row({}, {"plan-a-trip": "its clean-up failed: leave: 400, expected 2xx: Invalid token"}),
+    "revoke-refused": Row({}),  # the session stays, and one login is made for it all the same
+    "report-broken": Row({"api-report": "schema"}, {"api-report": "none of the declared parts"}),
+    "metrics-silent": Row({"api-metrics": "schema"}, {"api-metrics": "ai_request_duration_seconds has no sample"}),
+    "metrics-crash": Row(dict.fromkeys(API, "status"), {"api": "500"}),
+    "api-throttled": Row(dict.fromkeys(("api", "plan-a-trip"), "throttled"), {"api": "429"}),
+    "address-locked": Row({"plan-a-trip": "auth"}, {"plan-a-trip": "423"}),
+    "redis-frozen": Row(
+        {"cache": "timeout", "ready": "timeout", "api-report": "timeout"}, {}, maybe={"plan-a-trip": "timeout|latency|fallback"}
+    ),
 }
 
 
@@ -148,11 +157,12 @@ async def test_without_the_forwarded_header_everything_is_a_redirect(tmp_path: P
     without = tmp_path / "checks.yaml"
     text = await asyncio.to_thread(CHECKS.read_text)
     kept = (line for line in text.splitlines(keepends=True) if "X-Forwarded-Proto" not in line or line.lstrip().startswith("#"))
-    await asyncio.to_thread(without.write_text, "".join(kept))
+    contract = f"{CHECKS.parent}/infrastructure/monitoring/contract.yaml"  # the default is relative to the file
+    await asyncio.to_thread(without.write_text, "".join(kept).replace("infrastructure/monitoring/contract.yaml", contract))
     async with StandIn() as standin, everything(standin, tmp_path, without) as checks:
         seen = await seen_by(checks)
 
-    assert not_green(seen) == dict.fromkeys(API, "redirect")
+    assert not_green(seen) == dict.fromkeys(EVERY_ROUTE, "redirect")
     assert "https://" in seen["api"].message
 
 

@@ -87,6 +87,27 @@ def test_an_order_holds_all_that_is_sent(tmp_path: Path) -> None:
     assert "hunter2" not in repr(order)
 
 
+LOGINS = """logins:
+  user:
+    target: api
+    steps:
+      - {name: in, post: /login, form: {password: "hunter2-login"}, capture: {token: $.token}}
+      - {name: out, get: /out, always: true}
+    headers: {Authorization: "Bearer {{token}}"}
+"""
+
+
+def test_a_journey_inside_a_session_logs_in_for_itself(tmp_path: Path) -> None:
+    """A load shares no session: each user logs in, sends the login's headers inside, and gives the session back."""
+    order = prepared(tmp_path, "page", settings="session: user,", more=LOGINS).order
+    steps = order.tasks["page"].steps
+    assert [(step.name, sorted(step.headers), step.always) for step in steps] == [
+        ("in", [], False),
+        ("page", ["Authorization"], False),
+        ("out", [], True),
+    ]
+
+
 def test_a_list_of_statuses_reaches_the_process_that_sends(tmp_path: Path) -> None:
     """As do the units of what a step expects."""
     (step,) = order_from(as_json(prepared(tmp_path, "page").order)).tasks["page"].steps
