@@ -15,6 +15,9 @@ from typing import Any, Protocol
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Errors of the machine that asks, and never of a target: it has no descriptor or no memory left."""
 
+REPORTS = "reports"
+"""The topic of what others reported to a check, by the check's name: see Probe.reported and Ledger.recall."""
+
 SPANS = 1000  # of one run that are kept one by one
 
 
@@ -153,6 +156,10 @@ class Ledger(Protocol):
 
     async def forget(self, check: str, name: str) -> None:
         """Forgets a record: it is undone."""
+        ...
+
+    async def recall(self, topic: str, name: str, *, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record by its topic and name. Where there is none, `otherwise` becomes it."""
         ...
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from probes.core import Ask, Clock, Ledger, Measurements, Reason, Result, Sender
 from probes.expect.publish import Publications, family_of
@@ -138,6 +138,14 @@ class Probe(BaseModel, ABC):
     def part_compares(self) -> Mapping[str, str]:
         """For each part, the check that measures the same thing directly (`compare_with`)."""
         return {}
+
+    def report_token(self) -> SecretStr | None:
+        """The token with which others may report to this check (POST /heartbeat/NAME); None for a kind that asks by itself."""
+        return None
+
+    def reported(self, known: Mapping[str, Any] | None, report: Mapping[str, Any], at: float) -> Mapping[str, Any]:
+        """The record after a report, from the one before: what `ledger.recall` gives to a run. Pure. Raises ValueError."""
+        raise NotImplementedError
 
     def cleanup_seconds(self) -> float:
         """The longest time in seconds that a run may take after its verdict or its deadline, to clean up."""

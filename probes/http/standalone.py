@@ -114,3 +114,7 @@ class _NoLedger:
 
     async def forget(self, check: str, name: str) -> None:
         """There is nothing to forget."""
+
+    async def recall(self, topic: str, name: str, *, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as above
+        """Keeps nothing."""
+        return otherwise

@@ -21,6 +21,7 @@ from runner.cli._options import Command
 from runner.usage import unusable
 
 _MOST_BYTES = 4 * 2**20  # of a response
+_SECRET = 4  # characters of a token that is looked for in what was answered; a shorter one stands in every sentence
 _SUCCESS = range(200, 300)
 
 
@@ -109,7 +110,8 @@ class Runner:
             return found
         told = found.get("error", text) if isinstance(found, dict) else text
         if status in (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND):
-            raise RefusedError(f"{str(told).replace(self.token, '[secret]') if self.token else told}"[:2000])
+            shown = str(told).replace(self.token, "[secret]") if len(self.token) >= _SECRET else str(told)
+            raise RefusedError(shown[:2000])
         raise RunnerError(f"{self.url} answered {status} to {method} {path}: is it an Outrider runner?")
 
 

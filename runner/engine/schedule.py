@@ -171,6 +171,21 @@ class Schedule:
         """The runs under way."""
         return tuple(self._running)
 
+    def run_now(self, name: str) -> bool:
+        """Runs a check once more, beside its slots. False where it runs already, too many do, or there is no such check."""
+        scheduled = self._checks.get(name)
+        if scheduled is None or name in self._busy or len(self._running) >= self._cap:
+            return False
+        self._begin(scheduled, 0.0)
+        return True
+
+    def _begin(self, scheduled: ScheduledCheck, lag: float) -> None:
+        assert self._observer is not None  # noqa: S101 - `swap` sets it before any check
+        task = asyncio.get_running_loop().create_task(self._run(scheduled, self._observer, lag), name=f"run of {scheduled.name}")
+        self._running[task] = scheduled.name, self._observer
+        self._busy.add(scheduled.name)
+        task.add_done_callback(self._ended)
+
     # Ticks and timers
 
     def _set_ticks(self) -> None:
@@ -237,11 +252,7 @@ class Schedule:
         if obstacle:
             self._missed(scheduled.planned.check, obstacle)
             return
-        assert self._observer is not None  # noqa: S101 - `swap` sets it before any check
-        task = asyncio.get_running_loop().create_task(self._run(scheduled, self._observer, lag), name=f"run of {scheduled.name}")
-        self._running[task] = scheduled.name, self._observer
-        self._busy.add(scheduled.name)
-        task.add_done_callback(self._ended)
+        self._begin(scheduled, lag)
 
     # What time has cost
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
@@ -25,9 +24,11 @@ from runner.engine.confirm import Confirm, Down
 from runner.engine.diagnosis import Diagnosis
 from runner.engine.execute import Execute
 from runner.engine.maintenance import Maintenance
+from runner.engine.reports import Reports
 from runner.engine.schedule import Schedule
 from runner.service.background import BackgroundJobs
 from runner.service.deployments import Deployments
+from runner.service.garbage import freeze_garbage_collector
 from runner.service.reload import Reload
 from runner.shares.share import Share, Whole
 from runner.sinks.dispatch import Emit, LastingSink
@@ -316,6 +317,7 @@ class Service:
             gates=self.gates,
             warnings=self.warnings,
             maintenance=self.maintenance,
+            reports=Reports(lambda: self.plan, self.ledger, self._clock, self.schedule.run_now),
             refused=self.refusals,
             refused_file=refused_file,
         )
@@ -346,13 +348,3 @@ class Service:
         """Closes the connections, and writes the rest of the journal."""
         await self._wire.aclose()
         await asyncio.to_thread(self.journal.close)
-
-
-def freeze_garbage_collector() -> None:
-    """Call it once when everything is built: the garbage collector never walks through it again.
-
-    A full collection of what the imports alone leave stalls the loop for some 50 ms, and every run under way with it. After this call
-    a collection only walks through what was made since.
-    """
-    gc.collect()
-    gc.freeze()

@@ -103,6 +103,10 @@ class SharedLedger:
         """Forgets a record in this runner's own state."""
         await self._local.forget(check, name)
 
+    async def recall(self, topic: str, name: str, *, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record of this runner: what was reported to another one isn't known here."""
+        return await self._local.recall(topic, name, otherwise=otherwise)
+
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:
         """Takes `count` slots of a limit for all runners together, all or none."""
         local = await self._local.limit(name, count, most, window, until=until)

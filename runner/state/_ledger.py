@@ -195,6 +195,24 @@ class StateLedger:
         found = await self._transaction(lambda: self._connection.execute(query, (owner, topic)).fetchall())
         return {name: json.loads(body) for name, body in found}
 
+    async def recall(self, topic: str, name: str, *, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record that belongs to no runner, as probes.core.Ledger promises: all that share a state share it, as they do a budget."""
+        return await self.amend(topic, name, lambda known: known or otherwise)
+
+    async def amend(self, topic: str, name: str, change: Callable[[dict[str, Any] | None], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Replaces a record of `recall` by what `change` makes of it (None where there is none). It is on the disk when this returns."""
+
+        def work() -> Mapping[str, Any]:
+            found = self._connection.execute(
+                "SELECT body FROM records WHERE owner = '' AND topic = ? AND name = ?", (topic, name)
+            ).fetchone()
+            known = json.loads(found[0]) if found else None
+            if (made := change(known)) != known:
+                self._execute("INSERT OR REPLACE INTO records VALUES ('', ?, ?, ?, ?)", (topic, name, json.dumps(made), math.inf))
+            return made
+
+        return await self._transaction(work, synced=True)
+
     # Limits: never more than `most` requests in any interval of `window` seconds
 
     async def limit(self, name: str, count: int, most: int, window: float, *, until: float | None = None) -> tuple[int, ...]:

@@ -22,11 +22,12 @@ from runner.config.errors import RefusedFile
 from runner.config.plan import Plan, Server
 from runner.config.windows import Maintained
 from runner.engine.maintenance import Maintenance
+from runner.engine.reports import Reports
 from runner.sinks.evidence import Evidence
 from runner.sinks.health import Health, State
 from runner.sinks.registry import OPENMETRICS, TEXT
 from runner.sinks.scrape import scraped
-from runner.web import api, flagger, view
+from runner.web import api, flagger, heartbeats, view
 from runner.web.access import Guard, refuse_operating
 from runner.web.connections import Refused
 from runner.web.gates import Gates
@@ -56,6 +57,7 @@ def app(
     refused_file: Callable[[], RefusedFile | None] = lambda: None,
     warnings: Callable[[], tuple[str, ...]] = tuple,
     maintenance: Maintenance | None = None,
+    reports: Reports | None = None,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
@@ -69,6 +71,7 @@ def app(
     routes = _Routes(plan, registry, health, evidence, reload, ready, clock, version, pages or Pages(), refused_file, warnings, windows)
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
     operating = MaintenanceRoutes(plan, maintenance, clock).all() if maintenance else []
+    operating += heartbeats.routes(reports) if reports else []
     inside = Starlette(routes=[*routes.all(), *deployments, *operating], exception_handlers={404: routes.missing})
     return Guard(inside, lambda: plan().server, refused, wait, Pace())
 

@@ -21,7 +21,7 @@ from probes.wire.wire import Wire
 from runner.clock import SystemClock
 from runner.config.plan import Every, Plan, Planned
 from runner.engine.execute import Execute
-from runner.service.service import freeze_garbage_collector
+from runner.service.garbage import freeze_garbage_collector
 from runner.state import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]

@@ -70,8 +70,8 @@ def probes_at(kind: str, server: servers.Server) -> list[Probe]:
 
 
 def meets_tcp(kind: str) -> bool:
-    """Whether a kind speaks over TCP at all: `icmp` has no port that a server could listen on."""
-    return bool(probes_at(kind, servers.Server("127.0.0.1", 9)))
+    """Whether a kind speaks over TCP at all: `icmp` has no port that a server could listen on, and others report to a `heartbeat`."""
+    return KINDS[kind].report_token is Probe.report_token and bool(probes_at(kind, servers.Server("127.0.0.1", 9)))
 
 
 def is_content(probe: Probe, how: str) -> bool:

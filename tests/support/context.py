@@ -42,6 +42,7 @@ class LedgerInMemory:
         self.reservations: list[tuple[str, int, float]] = []  # budget, number of its window, amount
         self.records: dict[str, dict[str, dict[str, Any]]] = {}  # by key and name
         self.holds: dict[str, tuple[float, str]] = {}  # until, why
+        self.reports: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def spent(self, budget: str, window: float) -> float:
         """What is reserved or spent of a budget in the window that is running."""
@@ -82,6 +83,10 @@ class LedgerInMemory:
     async def forget(self, check: str, name: str) -> None:
         """Forgets one."""
         self.records.get(check, {}).pop(name, None)
+
+    async def recall(self, topic: str, name: str, *, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record, or else this one from now on."""
+        return self.reports.setdefault((topic, name), otherwise)
 
 
 def make_context(
