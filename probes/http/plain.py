@@ -13,6 +13,7 @@ from probes.http.http1 import refuse_line_breaks, written
 from probes.http.privacy import shown_headers
 from probes.http.route import HttpRoute
 
+PORTS = {"http": 80, "https": 443}
 LONGEST = 16 * 1024  # bytes: what any new connection's buffer takes at once
 NOBODY = Sender(
     "nobody: there is no run", "0" * 32, "0" * 16, "nobody: there is no run, either"
@@ -21,7 +22,7 @@ NOBODY = Sender(
 
 @dataclass(frozen=True, slots=True)
 class PlainRequest:
-    """A request without TLS, to one origin. Its template has a place for each header of the run's own."""
+    """A request to one origin over a connection of its own. Its template has a place for each header of the run's own."""
 
     method: str
     url: str
@@ -33,9 +34,9 @@ class PlainRequest:
 
     @classmethod
     def of(cls, route: HttpRoute, request: httpx.Request, body: bytes) -> PlainRequest | None:
-        """The request with the headers of NOBODY, as a template. None where it needs more than one plain connection of HTTP/1.1."""
+        """The request with the headers of NOBODY, as a template. None where it needs more than one connection of HTTP/1.1."""
         url, known = request.url, NOBODY.headers()
-        if url.scheme != "http" or route.proxy or route.oauth2 or route.http != "1.1" or route.keep_alive:
+        if url.scheme not in PORTS or route.proxy or route.oauth2 or route.http != "1.1" or route.keep_alive:
             return None
         own = {(name.encode(), value.encode()): name for name, value in known.items()}
         headers = tuple((name, b"\0" if (name, value) in own else value) for name, value in request.headers.raw)
@@ -52,7 +53,7 @@ class PlainRequest:
             request.method,
             str(url),
             str(plain),
-            ("http", url.raw_host.decode("ascii"), url.port or 80),
+            (url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme]),
             text.replace(b"%", b"%%").replace(b"\0", b"%s"),
             tuple(own[pair] for pair in request.headers.raw if pair in own),
             shown_headers(request.headers.items()),

@@ -15,15 +15,16 @@ from probes.http.exchange import Connection, Exchange, Fields, OutgoingRequest
 from probes.http.head import LONGEST_LENGTH
 from probes.http.http1 import Exchange1, refuse_line_breaks
 from probes.http.kept import ConnectionKey, KeptConnections
-from probes.http.plain import PlainRequest
+from probes.http.plain import PORTS, PlainRequest
 from probes.http.privacy import hide_in_address, shown_headers
 from probes.http.route import HttpRoute
 from probes.probe import Context
 from probes.text import MARGIN, clipped
+from probes.wire.once import Once
+from probes.wire.stream import Stream
 
 BODY_CAP = 1024 * 1024  # bytes
 EVIDENCE_BODY = 2048  # bytes of a body that a failure keeps
-PORTS = {"http": 80, "https": 443}
 _MOST_KEPT = 4  # connections that one run keeps: a check sends requests to few origins
 _ENDED = (Reason.TRUNCATED, Reason.RESET)
 _REPEATABLE = frozenset({"GET", "HEAD"})
@@ -168,14 +169,22 @@ class ConnectionPool:
         sender = ctx.sender.headers()
         ctx.evidence["request"] = {"method": request.method, "url": request.shown, "headers": request.shown_headers(sender)}
         await ctx.permit(request.method, request.url)
-        _, host, port = request.origin
-        once = await ctx.wire.once(ctx, host, port, request.written(sender), self.route)
+        (scheme, host, port), text = request.origin, request.written(sender)
+        stream: Stream | Once
+        if scheme == "https":
+            stream = await ctx.wire.stream(ctx, host, port, self.route.tls, self.route.alpn(), self.route)
+        else:
+            stream = await ctx.wire.once(ctx, host, port, text, self.route)
         try:
-            exchange = Exchange1(ctx, once, request.method, strict=self.route.framing == "strict")
-            await exchange.receive_head(once.asked_at)
+            exchange = Exchange1(ctx, stream, request.method, strict=self.route.framing == "strict")
+            if isinstance(stream, Once):
+                await exchange.receive_head(stream.asked_at)
+            else:
+                await stream.write(text)
+                await exchange.receive_head()
             _record_response(ctx, exchange)
         except BaseException:
-            once.abort()
+            stream.abort()
             raise
         self._reading.add(exchange)
         return StreamingResponse(self, ctx, request.origin, exchange, None)

@@ -18,8 +18,8 @@ from probes.http.cookies import Cookies
 from probes.http.decoding import WrongEncoding
 from probes.http.message import Request, Response
 from probes.http.oauth2 import Tokens
-from probes.http.plain import NOBODY, PlainRequest
-from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
+from probes.http.plain import NOBODY, PORTS, PlainRequest
+from probes.http.pool import BODY_CAP, ConnectionPool, StreamingResponse
 from probes.http.privacy import hide_in_address
 from probes.http.redirects import following
 from probes.http.route import HttpRoute

@@ -12,7 +12,8 @@ import httpx
 
 from probes.core import Clock, Failed, PolicyRefused, QuotaRefused, Sender
 from probes.http.decoding import ENCODINGS
-from probes.http.pool import BODY_CAP, PORTS, ConnectionPool
+from probes.http.plain import PORTS
+from probes.http.pool import BODY_CAP, ConnectionPool
 from probes.http.route import HttpRoute
 from probes.http.transport import as_httpx, send
 from probes.probe import Context

@@ -17,7 +17,8 @@ from probes.http.charset import declared, is_charset
 from probes.http.cookies import read_cookie, read_date
 from probes.http.message import Response
 from probes.http.oauth2 import OAuth2, Token, Tokens, read_token
-from probes.http.pool import BODY_CAP, PORTS, ConnectionPool, StreamingResponse
+from probes.http.plain import PORTS
+from probes.http.pool import BODY_CAP, ConnectionPool, StreamingResponse
 from probes.http.route import HttpRoute
 from probes.probe import Context
 

@@ -14,6 +14,7 @@ from probes.text import is_address
 from probes.wire.certificate import Certificate
 
 _SUITE = re.compile(r"(?:(ECDHE|DHE)-(RSA|ECDSA|DSS)-)?(AES|ARIA|CAMELLIA)(128|256)-(?:(GCM)-)?(SHA[0-9]*)\Z")  # by OpenSSL
+_DER = 2  # X509_FILETYPE_ASN1 of OpenSSL, which _ssl calls ENCODING_DER
 _CHACHA = re.compile(r"(ECDHE|DHE)-(RSA|ECDSA)-CHACHA20-POLY1305\Z")
 
 
@@ -30,7 +31,7 @@ def verified(tls: ssl.SSLObject) -> list[bytes]:
 def _chain(tls: Any, method: str) -> list[bytes]:
     if hasattr(tls, method):  # public since Python 3.13
         return list(getattr(tls, method)() or ())
-    return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in getattr(tls._sslobj, method)() or ()]  # noqa: SLF001 - private until 3.13
+    return [c.public_bytes(_DER) for c in getattr(tls._sslobj, method)() or ()]  # noqa: SLF001 - private until 3.13
 
 
 def version_facts(tls: ssl.SSLObject) -> dict[str, str]:
