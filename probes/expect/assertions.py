@@ -85,6 +85,13 @@ class Expect(BaseModel):
         """Whether a run may end at a regular expression."""
         return bool(self.regex or self.not_regex or any(each.model_fields_set & PATTERNS for each in self.headers.values()))
 
+    def at(self, now: float) -> Expect:
+        """The same at a moment (seconds since the epoch), from which `younger_than` counts back."""
+        if all(each.younger_than is None for each in (*self.json_.values(), *self.headers.values())):
+            return self
+        json_ = {path: each.at(now) for path, each in self.json_.items()}
+        return self.model_copy(update={"json_": json_, "headers": {name: each.at(now) for name, each in self.headers.items()}})
+
     def filled(self, values: Mapping[str, Any]) -> Expect:
         """The same with the variables filled in. Raises Failed(schema) for a text of which nothing is left."""
         if not self.variables:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
 from probes.core import Reason
+from probes.expect.moments import AHEAD, moment_of
 from probes.expect.patterns import Pattern, shown
 from probes.expect.template import fill_json
+from probes.fields import Duration
+from probes.text import age, setting
 
 JsonType = Literal["string", "number", "integer", "boolean", "array", "object", "null"]
 
@@ -50,11 +53,15 @@ class Condition(BaseModel):
     below: float | None = Field(default=None, description="A number that it must be below.")
     at_least: float | None = Field(default=None, description="The least number that it may be.")
     at_most: float | None = Field(default=None, description="The greatest number that it may be.")
+    younger_than: Duration | None = Field(
+        default=None, description="The longest time since the moment that it names: RFC 3339, an HTTP date, or since the epoch."
+    )
     type: JsonType | list[JsonType] | None = Field(default=None, description="The JSON type that it must have, or several.")
     length: Condition | None = Field(default=None, description="What its length must be: characters, elements or members.")
     count: Condition | None = Field(default=None, description="How many values a path must select.")
     allow_missing: bool = Field(default=False, description="true: an absent value passes; one that is present must meet the condition.")
     reason: Reason | None = Field(default=None, description="The reason of a failure, instead of the usual one.")
+    _now: float | None = PrivateAttr(default=None)  # seconds since the epoch: see `at`
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +83,20 @@ class Condition(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"type": ["string", "number", "boolean", "null", "array"]}, handler(schema)]}
+
+    @model_validator(mode="after")
+    def _ages_are_of_moments(self) -> Self:
+        if any(each is not None and each.younger_than is not None for each in (self.length, self.count)):
+            raise ValueError("younger_than is for a moment, not for a length or a count")
+        return self
+
+    def at(self, now: float) -> Self:
+        """The same at a moment (seconds since the epoch), from which `younger_than` counts back."""
+        if self.younger_than is None:
+            return self
+        copy = self.model_copy()
+        copy._now = now  # noqa: SLF001 - of its own class
+        return copy
 
     def filled(self, values: Mapping[str, Any]) -> Self:
         """The same with the variables in its values filled in; a text that is one variable becomes the value with its type."""
@@ -117,6 +138,10 @@ class Condition(BaseModel):
         for name in _ORDER:
             if name not in self.model_fields_set:
                 continue
+            if name == "younger_than":
+                if fault := _too_old(actual, self.younger_than or 0.0, self._now):
+                    yield self.reason or Reason.BODY, fault, _expected(name, self.younger_than)
+                continue
             holds = [_HOLDS[name](getattr(self, name), each) for each in (actual, *(lines if name in PATTERNS else ()))]
             if not (any(holds) if name == "matches" else all(holds)):
                 usual = Reason.SCHEMA if name in _FORM else Reason.BODY
@@ -144,6 +169,17 @@ def _has_nan(actual: Any) -> bool:
         elif isinstance(each, float) and math.isnan(each):
             return True
     return False
+
+
+def _too_old(actual: Any, most: float, now: float | None) -> str:
+    """What is wrong with a moment: `"2026-11-24T12:00:00Z", 3 d ago`; "" where it is young enough."""
+    moment = moment_of(actual)
+    if moment is None or now is None:  # nothing that is counted, such as rows, gets a moment to count back from
+        return f"{shown(actual)}, which names no moment"
+    passed = now - moment
+    if passed < -AHEAD:
+        return f"{shown(actual)}, {age(-passed)} ahead"
+    return f"{shown(actual)}, {age(passed)} ago" if passed > most else ""
 
 
 def _contains(piece: Any, actual: Any) -> bool:
@@ -178,6 +214,8 @@ def _expected(name: str, wanted: Any) -> str:
         return f"{_WORDS[name]}{wanted.expected()}"
     if isinstance(wanted, Pattern):
         return f"{_WORDS[name]}{wanted.text}"
+    if name == "younger_than":
+        return f"at most {setting(wanted)} ago"
     return f"{_WORDS[name]}{wanted:g}" if isinstance(wanted, float) else f"{_WORDS[name]}{shown(wanted)}"
 
 
@@ -194,6 +232,7 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "below": lambda wanted, actual: _number(actual, lambda number: number < wanted),
     "at_least": lambda wanted, actual: _number(actual, lambda number: number >= wanted),
     "at_most": lambda wanted, actual: _number(actual, lambda number: number <= wanted),
+    "younger_than": lambda wanted, _: bool(wanted),
     "length": _length,
 }
 _ORDER = tuple(_HOLDS)

@@ -30,6 +30,7 @@ class Values(Mapping[str, Any]):
     """
 
     def __init__(self, now: float, rng: random.Random, *, totp: Callable[[], str] = str) -> None:
+        self.now = now
         self._now = datetime.fromtimestamp(now, UTC)
         self._rng = rng
         self._totp = totp

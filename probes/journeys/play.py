@@ -118,7 +118,7 @@ class Play:
             if step.until is None:
                 return response
             try:
-                step.until.filled(self._values).judge(response)
+                step.until.at(self._values.now).filled(self._values).judge(response)
             except Failed as failed:
                 if number == step.most_requests:
                     raise Failed(failed.reason, f"{failed.message}, also after {number} requests") from failed
@@ -152,7 +152,7 @@ class Play:
 
     def _judge(self, step: Step, response: Response) -> None:
         try:
-            step.expect.filled(self._values).judge(response)
+            step.expect.at(self._values.now).filled(self._values).judge(response)
         except Failed:
             with suppress(Failed):  # a login that was only too slow has opened a session, and the clean-up must be able to close it
                 self._capture(step, response)

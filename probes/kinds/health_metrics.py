@@ -87,14 +87,14 @@ class HealthMetrics(HttpProbe):
             response = await session.send(ctx, Request("GET", self.location(), {"Accept": "application/json"} | self.base_headers()))
         if self.publish:
             ctx.facts |= await beside_the_loop(response.body, publish_response, self.publish, response)
-        result = await beside_the_loop(response.body, self._judge, response)
+        result = await beside_the_loop(response.body, self._judge, response, ctx.clock.time())
         require_published(self.publish, ctx.facts)
         return result
 
-    def _judge(self, response: Response) -> Result:
+    def _judge(self, response: Response, now: float) -> Result:
         report = self._report(response)
         wrong = self._report_fault(response, report)
-        parts, present = self._judge_parts(report, response.status)
+        parts, present = self._judge_parts(report, response.status, now)
         if wrong is None and not present:
             wrong = Failed(Reason.SCHEMA, f"the report has none of the declared parts: {shown(report)}")
         if wrong is None:
@@ -127,13 +127,13 @@ class HealthMetrics(HttpProbe):
             return failed
         return None
 
-    def _judge_parts(self, report: Any, status: int) -> tuple[dict[str, Result], bool]:
+    def _judge_parts(self, report: Any, status: int, now: float) -> tuple[dict[str, Result], bool]:
         """Each part's result, and whether any part is present. In a list of body and status the body is read, too."""
         pair = body_and_status(report)
         results, present = {}, False
         for name, (path, part) in self._parts_by_name().items():
             whole = pair[0] if pair and not path.find(report) else report
-            results[name], found = _judge_part(whole, path, part, status)
+            results[name], found = _judge_part(whole, path, part.at(now), status)
             present = present or found
         return results, present
 

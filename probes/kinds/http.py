@@ -96,7 +96,7 @@ class Http(CredentialsProbe):
         if self.publish:
             ctx.facts |= await beside_the_loop(response.body, publish_response, self.publish, response)
         try:
-            await beside_the_loop(response.body, self.expect.judge, response)
+            await beside_the_loop(response.body, self.expect.at(ctx.clock.time()).judge, response)
         except PatternFailed:
             ctx.facts[DUE_TO_REGEX] = True
             raise

@@ -64,7 +64,7 @@ class ExpectResult(BaseModel):
             raise ValueError("this count passes where the query finds nothing, also by a mistake in it: write empty: pass if that is meant")
         return self
 
-    def judge(self, elements: Sequence[Element]) -> str:
+    def judge(self, elements: Sequence[Element], now: float) -> str:
         """The message of a result that is as expected. Raises Failed for one that isn't."""
         numbers = [each for each in elements if not math.isnan(each.value)]
         if self.empty == "fail":
@@ -81,7 +81,7 @@ class ExpectResult(BaseModel):
         if self.elements == "only" and len(numbers) > 1:
             raise Failed(Reason.BODY, f"the query returns {count(len(numbers), 'series', 'series')}, expected one{_examples(numbers)}")
         if self.value is not None:
-            self._judge_values(self.value, numbers)
+            self._judge_values(self.value.at(now), numbers)
         low, high = min(each.value for each in numbers), max(each.value for each in numbers)
         return f"{numbers[0]} is {_plain(low)}" if len(numbers) == 1 else f"{len(numbers):,} series, from {_plain(low)} to {_plain(high)}"
 
@@ -150,7 +150,7 @@ class Promql(CredentialsProbe):
             if self.expect.warnings == "fail":
                 raise Failed(Reason.BODY, f"Prometheus warns: {_quoted(warnings)}")
         try:
-            message = await beside_the_loop(response.body, self.expect.judge, elements)
+            message = await beside_the_loop(response.body, self.expect.judge, elements, ctx.clock.time())
         except Failed as failed:
             raise Failed(failed.reason, failed.message + (f"; Prometheus warns: {_quoted(warnings)}" if warnings else "")) from None
         if self.expect.within is not None:

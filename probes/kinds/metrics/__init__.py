@@ -87,7 +87,7 @@ class Metrics(CredentialsProbe):
         judge_status(response, any_success())
         response.check_body()
         scrapes = ctx.wire.shared(Scrapes)
-        judge, counters = PageJudge(self._contract, self.aliases), Comparison(scrapes.latest.get(ctx.check))
+        judge, counters = PageJudge(self._contract, self.aliases, ctx.clock.time()), Comparison(scrapes.latest.get(ctx.check))
         page = await self._read(response, judge, counters)
         scrapes.latest[ctx.check] = counters.now
         found = judge.found(page.families)

@@ -47,9 +47,9 @@ class _Rule:
 class FamilyJudge:
     """A family that the contract names, under one of its names, and what was seen of it."""
 
-    def __init__(self, contract: FamilyContract) -> None:
+    def __init__(self, contract: FamilyContract, now: float) -> None:
         self._contract = contract
-        self._rules = [_Rule(rule) for rule in contract.values]
+        self._rules = [_Rule(rule.at(now)) for rule in contract.values]
         self._missing: dict[str, str] = {}  # label, the first sample without it
         self._extra: dict[str, str] = {}
         self._edges: set[float] = set()
@@ -95,10 +95,10 @@ class FamilyJudge:
 class PageJudge:
     """Every family of a contract, each under its name and its aliases until the page shows which one is there."""
 
-    def __init__(self, families: Mapping[str, FamilyContract], aliases: Mapping[str, str]) -> None:
+    def __init__(self, families: Mapping[str, FamilyContract], aliases: Mapping[str, str], now: float) -> None:
         self._families = families
         self._names = {name: ((aliases[name],) if name in aliases else (name, *contract.aliases)) for name, contract in families.items()}
-        self._judges = {name: {other: FamilyJudge(families[name]) for other in names} for name, names in self._names.items()}
+        self._judges = {name: {other: FamilyJudge(families[name], now) for other in names} for name, names in self._names.items()}
         self._by_family: dict[str, list[FamilyJudge]] = {}
         for judges in self._judges.values():
             for other, judge in judges.items():

@@ -218,9 +218,9 @@ class Postgres(Probe):
                 raise Failed(Reason.BODY, f"{query} returned no row, expected {wanted.expected()}")
             if columns and columns[0].oid == INTERVAL:
                 wanted = in_seconds(wanted)
-            for reason, fault in wanted.faults(value) if outcome.rows else ():
+            for reason, fault in wanted.at(ctx.clock.time()).faults(value) if outcome.rows else ():
                 raise Failed(reason, f"{query} → {fault}")
-        self.expect.judge_columns(query, columns, rows)
+        self.expect.judge_columns(query, columns, rows, ctx.clock.time())
         require_published(self.publish, ctx.facts)
         if str(ctx.facts.get("version", "")).endswith(_CONSOLE):
             return Result.passed(f"{query} → {count(outcome.rows, 'row')} · PgBouncer {ctx.facts['version'].removesuffix(_CONSOLE)}")

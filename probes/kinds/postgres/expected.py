@@ -119,7 +119,7 @@ class ExpectedResult(BaseModel):
         """Whether it is about the server, and not about what the query returned."""
         return self.role is not None or self.lag is not None or self.connections is not None
 
-    def judge_columns(self, query: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+    def judge_columns(self, query: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], now: float) -> None:
         """Raises Failed(body) where a row has another value than `columns` wants, or where there is no row or no such column."""
         names = [column.name for column in columns]
         for name, wanted in self.columns.items():
@@ -132,7 +132,7 @@ class ExpectedResult(BaseModel):
             if not rows and not wanted.may_be_absent and self.rows is None:
                 raise Failed(Reason.BODY, f"{query} returned no row, expected {name} {wanted.expected()}; write rows if there may be none")
             for number, row in enumerate(rows, 1):
-                for reason, fault in wanted.faults(row[at]):
+                for reason, fault in wanted.at(now).faults(row[at]):
                     named = next((each for each in row if isinstance(each, str)), "")
                     which = f", row {number}{f' ({clipped(named, 40)})' if named else ''}" if len(rows) > 1 else ""
                     raise Failed(reason, f"{query}{which}: {name} → {fault}")

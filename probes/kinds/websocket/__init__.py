@@ -69,10 +69,10 @@ class Message(BaseModel):
         refuse_variables(self)
         return self
 
-    def judge(self, message: bytes) -> None:
+    def judge(self, message: bytes, now: float) -> None:
         """Raises Failed with the texts for the body of an HTTP response."""
         wanted = Expect.model_validate({"text": self.text, "regex": self.regex, "json": self.json_})
-        wanted.judge(Response(200, (), message, 0.0, "", charset="utf-8"))  # RFC 6455, 5.6
+        wanted.at(now).judge(Response(200, (), message, 0.0, "", charset="utf-8"))  # RFC 6455, 5.6
 
 
 class Turn(BaseModel):
@@ -298,7 +298,7 @@ class _WebSocketDialogue:
             await asyncio.sleep(0)  # of many messages at once each is judged on the loop
             try:
                 body = message.encode() if isinstance(message, str) else message
-                await beside_the_loop(body, wanted.judge, body)
+                await beside_the_loop(body, wanted.judge, body, self._ctx.clock.time())
             except Failed as failed:
                 if not left:
                     self._ctx.facts[DUE_TO_REGEX] = isinstance(failed, PatternFailed)
