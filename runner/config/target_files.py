@@ -157,7 +157,9 @@ def _json(data: bytes, name: str) -> Node:
     except RecursionError:
         raise ValueError("is nested too deep") from None
     except json.JSONDecodeError as error:
-        raise PlanError(name, [Problem(Position(error.lineno, error.colno, name), (), f"is no JSON: {error.msg}")]) from None
+        raise PlanError(
+            name, [Problem(Position(error.lineno, error.colno, name), (), f"is no JSON: {error.msg.removesuffix(' at')}")]
+        ) from None
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
 

@@ -95,7 +95,7 @@ class Reload:
                 problems = error.listed() if isinstance(error, PlanError) else str(error)
                 self._log(logging.ERROR, f"the files with targets can't be used, so the runner keeps its present checks:\n{problems}")
                 return
-            self._log(logging.INFO, f"the files with targets are loaded: {len(plan.checks)} checks")
+            self._log(logging.INFO, f"the files with targets were read: {len(plan.checks)} checks run")
 
     def _read(self, load: Callable[[], Plan]) -> Plan:
         try:
