@@ -210,6 +210,20 @@ async def test_ai_throttled(standin: StandIn, api: httpx.AsyncClient) -> None:
     assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["metadata"]["is_fallback"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "finish", "texts"), [("ai-refuses", "SAFETY", []), ("ai-empty", "STOP", [""]), ("ai-thinks", "MAX_TOKENS", [])]
+)
+async def test_no_reply(standin: StandIn, api: httpx.AsyncClient, fault: str, finish: str, texts: list[str]) -> None:
+    """The probe gets no word, whole and streamed, and the end says why; the application's story is whole."""
+    await standin.switch_on(fault)
+    whole = (await tell(standin, api)).json()
+    streamed = [json.loads(line[6:]) for line in (await tell(standin, api, stream=True)).text.splitlines() if line]
+    for candidate in (whole["candidates"][0], streamed[-1]["candidates"][0]):
+        assert candidate["finishReason"] == finish
+        assert [part["text"] for part in candidate["content"]["parts"] if not part.get("thought")] == texts
+    assert not (await api.post("/api/stories/generate", json=STORY, headers=ANYONE)).json()["metadata"]["is_fallback"]
+
+
 async def test_story_cached(standin: StandIn, api: httpx.AsyncClient) -> None:
     """From the first request on stories come from the cache, whatever force_refresh says, with 200."""
     await standin.switch_on("story-cached")
