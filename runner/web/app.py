@@ -32,6 +32,7 @@ from runner.web.access import Guard, refuse_operating
 from runner.web.connections import Refused
 from runner.web.gates import Gates
 from runner.web.gates import Routes as GateRoutes
+from runner.web.graph import graph
 from runner.web.maintenance import Routes as MaintenanceRoutes
 from runner.web.negotiation import wants_gzip, wants_openmetrics
 from runner.web.pages import Pages
@@ -163,7 +164,8 @@ class _Routes:
     ) -> bytes:
         page = view.overview(states, _file(plan), now, windows)
         banner = view.banner(refused, _file(plan), now)
-        around = {"banner": banner, "warnings": self.warnings(), "version": self.version}
+        around: dict[str, Any] = {"banner": banner, "warnings": self.warnings(), "version": self.version}
+        around["graph"] = graph(states, now, {state.check.name: view.href(state.check.name) for state in states})
         return self.pages.render("overview.html", page=page, plan=plan, shape=page.shape, **around)
 
     async def check(self, request: Request) -> Response:
