@@ -15,7 +15,7 @@ from typing import NamedTuple
 from probes import Failed, Reason
 from probes.expect.patterns import shown
 
-BATCH = 250  # lines: about a millisecond of work
+BATCH = 100  # lines: one to three milliseconds of work
 LONGEST_LINE = 64 * 1024  # bytes
 _LEGACY = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _TEXT = r'"((?:[^"\\]|\\.)*+)"'
