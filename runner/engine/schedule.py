@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -64,15 +64,14 @@ class ScheduledCheck:
     until: float = 0.0  # the time to which its last tick looked ahead
     timer: Handle | None = None
     reported: bool = False  # whether it has had a verdict since it came here
+    grace: float = field(init=False)  # seconds by which a run may come late
+
+    def __post_init__(self) -> None:
+        self.grace = grace(self.planned.check.interval)
 
     @property
     def name(self) -> str:
         return self.planned.check.name
-
-    @property
-    def grace(self) -> float:
-        """Seconds by which a run may come late."""
-        return grace(self.planned.check.interval)
 
     def cancel(self) -> None:
         """Cancels its timer."""
