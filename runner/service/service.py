@@ -188,7 +188,6 @@ class Service:
         self.metrics.in_maintenance({check.name for check in checks if self.maintenance.covering(check)})
 
     async def look_at_windows(self) -> None:
-        """The background job of `show_windows`: a window opens and ends by itself."""
         self.show_windows()
 
     async def _ask_references(self, execute: Execute) -> None:
@@ -317,6 +316,7 @@ class Service:
             gates=self.gates,
             warnings=self.warnings,
             maintenance=self.maintenance,
+            run_now=self.schedule.run_now,
             reports=Reports(lambda: self.plan, self.ledger, self._clock, self.schedule.run_now),
             refused=self.refusals,
             refused_file=refused_file,

@@ -59,6 +59,7 @@ def app(
     warnings: Callable[[], tuple[str, ...]] = tuple,
     maintenance: Maintenance | None = None,
     reports: Reports | None = None,
+    run_now: Callable[[str], bool] = lambda _: False,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """All routes of a runner as one ASGI application, guarded by runner.web.access.
@@ -73,7 +74,8 @@ def app(
     deployments = _gate_routes(gates, lambda: plan().server) if gates else []
     operating = MaintenanceRoutes(plan, maintenance, clock).all() if maintenance else []
     operating += heartbeats.routes(reports) if reports else []
-    inside = Starlette(routes=[*routes.all(), *deployments, *operating], exception_handlers={404: routes.missing})
+    operating.append(_run_route(plan, run_now))
+    inside = Starlette(routes=[*operating, *routes.all(), *deployments], exception_handlers={404: routes.missing})
     return Guard(inside, lambda: plan().server, refused, wait, Pace())
 
 
@@ -250,6 +252,19 @@ class _Routes:
         if self.health.state(name) is None:
             raise HTTPException(404)
         return name
+
+
+def _run_route(plan: Callable[[], Plan], run_now: Callable[[str], bool]) -> Route:
+    async def run_check(request: Request) -> Response:
+        if (refused := refuse_operating(request, plan().server)) is not None:
+            return refused
+        if request.path_params["name"] not in {planned.check.name for planned in plan().checks}:
+            return JSONResponse({"error": "there is no such check; /api/checks lists all checks"}, 404)
+        if not run_now(request.path_params["name"]):
+            return JSONResponse({"error": "it can't begin now: the check is running, or too many others are"}, 409)
+        return JSONResponse({"run": "begun"}, 202)
+
+    return Route("/api/checks/{name}/run", run_check, methods=["POST"])
 
 
 def _gate_routes(gates: Gates, server: Callable[[], Server]) -> list[Route]:

@@ -124,3 +124,17 @@ async def test_a_heartbeat_with_an_error_is_refused_and_changes_nothing(tmp_path
         assert refused.status_code == 400
         assert error in refused.json()["error"]
         assert (await service.ledger.recall("reports", "backup", otherwise={"ended": None}))["ended"] is None
+
+
+async def test_a_check_is_run_now_with_the_operate_token(tmp_path: Path) -> None:
+    """202 when it begins, and its run counts; nobody without the token; 404 for a check that isn't there."""
+    operate = {"Authorization": "Bearer let-me-operate"}
+    made, seen = replace(plan(), server=Server(port=0, operate_token="let-me-operate"), state=tmp_path), Seen()
+    file = tmp_path / "checks.yaml"
+    started = running(lambda: made, path=file, clock=ShiftedClock(), version="0", journal=io.StringIO(), extra=[("seen", seen)])
+    async with started as (_, listening, _), httpx.AsyncClient(base_url=listening.url, trust_env=False) as client:
+        await until(seen, Verdict.UNKNOWN)  # its first run
+        assert (await client.post("/api/checks/backup/run")).status_code == 401
+        assert (await client.post("/api/checks/nothing/run", headers=operate)).status_code == 404
+        assert (await client.post("/api/checks/backup/run", headers=operate)).status_code == 202
+        await until(seen, Verdict.UNKNOWN)
