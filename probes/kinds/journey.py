@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from probes import Ask, Context, Duration, Failed, Family, PolicyRefused, QuotaRefused, Result, keyed_family
 from probes.expect.generated import Values
+from probes.facts import USER_ID
 from probes.families import cleanup_family
 from probes.http.probe import HttpProbe, http_families
 from probes.journeys.login import asks_of
@@ -122,6 +123,8 @@ class Journey(HttpProbe):
                 failure = failed
             finally:
                 ctx.decided = ctx.clock.monotonic()
+                if any(USER_ID in step.capture and not step.capture[USER_ID].secret for step in self.steps) and USER_ID in values:
+                    ctx.facts[USER_ID] = str(values[USER_ID])  # whom the journal names
                 if self.cleanup_seconds():
                     left = await self._clean_up(ctx, player)
         if failure:

@@ -1,12 +1,13 @@
 """The journal: one JSON object a line, in the form that the application's guide prescribes, written in a thread.
 
-    {"timestamp": "2026-11-24T12:00:00.000Z", "level": "error", "service": "roadtrip", "request_id": "...",
+    {"timestamp": "2026-11-24T12:00:00.000Z", "level": "ERROR", "service": "roadtrip", "request_id": "...",
      "message": "database failed: no answer within 5s in connect", "metadata": {"check": "database", ...}}
 
 Levels: the first failure of a check at `error`; each further failure, and each unknown run, at `warning`; the first pass, also after
 failures, at `info`; each further pass at `debug`, below the usual level.
 A person at a terminal reads the same in words, a line for each change (`Form.WORDS`).
-`user_id` is written if a run noted one. A failure's evidence is not written: runner.sinks.evidence keeps it.
+`user_id` is written if a run noted one: a journey that captures it with `secret: false`. A failure's evidence is not
+written: runner.sinks.evidence keeps it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from probes.core import Clock, Verdict
 from probes.facts import USER_ID
 from probes.text import iso
 from runner.config.plan import ByCheck, Plan
-from runner.log import LEVELS, level_name
+from runner.log import LEVELS, level_name, written_level
 from runner.sinks.values import plain
 from runner.terminal import columns_of, wrapped
 
@@ -67,8 +68,8 @@ class Journal:
     """A sink that queues entries, which a thread of its own writes in batches to a text stream.
 
     At most `capacity` entries wait. Further ones are dropped and counted through `failed`, and the journal says how many as soon as
-    there is room. `counted` is called with the level of each line that is queued. `redact` removes secrets from the messages of `log`
-    (an observation holds none). Call `close` to write the entries that wait.
+    there is room. `counted` is called with the service and the level of each line that is queued. `redact` removes secrets from the
+    messages of `log` (an observation holds none). Call `close` to write the entries that wait.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Journal:
         clock: Clock,
         level: str = "info",
         form: Form = Form.JSON,
-        counted: Callable[[str], None] = lambda _: None,
+        counted: Callable[[str, str], None] = lambda _service, _level: None,
         failed: Callable[[], None] = lambda: None,
         redact: Callable[[Any], Any] = lambda value: value,
         capacity: int = 10_000,
@@ -154,7 +155,7 @@ class Journal:
         if full:
             self._failed()
             return
-        self._counted(entry.level)
+        self._counted(self.service, written_level(entry.level))
         self._queue.put(entry)
 
     def _write_all(self) -> None:
@@ -221,7 +222,7 @@ class Bridge(logging.Handler):
 
 def render(entry: Entry, service: str) -> str:
     """The entry's line: always one line of valid JSON in UTF-8, whatever a run noted, of at most `entry.most` bytes."""
-    line: dict[str, Any] = {"timestamp": iso(entry.at), "level": entry.level, "service": service}
+    line: dict[str, Any] = {"timestamp": iso(entry.at), "level": written_level(entry.level), "service": service}
     line |= {name: value for name, value in (("request_id", entry.request_id), ("user_id", entry.user_id)) if value}
     line |= {"message": entry.message, "metadata": plain(entry.metadata)}
     text = b""

@@ -18,7 +18,7 @@ from probes.core import Clock
 from probes.families import Family
 from runner.config.plan import After, Plan, Planned
 from runner.config.slots import slots
-from runner.log import LEVELS
+from runner.log import LEVELS, written_level
 from runner.sinks.exposition import Exposition, clean
 from runner.sinks.families import LAG_EDGES, MISSED, MISSED_RUNS, OF_ALL_CHECKS, OF_CHECKS, edges, head_of
 from runner.sinks.tally import LABEL, Change, Surroundings, Tally
@@ -55,9 +55,7 @@ class Metrics:
         )
         refused = "Requests that this runner refused, by reason."
         self._refused = Counter("outrider_requests_refused_total", refused, ["reason"], registry=registry)
-        self._lines = Counter("log_entries_total", "Lines written to the journal, by level.", ["level"], registry=registry)
-        for level in LEVELS:
-            self._lines.labels(level)
+        self._lines = Counter("log_entries_total", "Lines written to the journal, by level.", ["service", "level"], registry=registry)
         what = "1 while limits, budgets and held logins are written to the state folder, 0 while they are in memory only."
         self._durable = Gauge("outrider_state_durable", what, registry=registry)
         what = "1 while checks.yaml changes server.listen or the state folder, which only a restart can change, else 0."
@@ -97,6 +95,8 @@ class Metrics:
         self._checks.declare(head_of(family) for families in (*of_kinds.values(), *published.values()) for family in families)
         self._checks.label({"location": plan.location} if plan.locations else {})
         self._families = {planned.check.name: of_kinds[planned.check.kind] + published[planned.check.name] for planned in plan.checks}
+        for level in LEVELS:
+            self._lines.labels(plan.service, written_level(level))
         around = Surroundings(plan.service, plan.environment, plan.location)
         fitting = edges((*plan.slos, *(slo for planned in plan.checks for slo in planned.check.slos)), plan.server.buckets)
         wanted = {check.name: (check, planned.fingerprint) for planned in plan.checks for check in (planned.check, *planned.parts)}
@@ -193,9 +193,9 @@ class Metrics:
             if gauge := self.__dict__.pop(name, None):
                 self._registry.unregister(gauge)
 
-    def logged(self, level: str) -> None:
+    def logged(self, service: str, level: str) -> None:
         """Counts a line of the journal; from any thread."""
-        self._lines.labels(level).inc()
+        self._lines.labels(service, level).inc()
 
     def count_errors_of(self, sinks: Iterable[str]) -> None:
         """Shows the errors of these sinks from now on, beginning with 0."""

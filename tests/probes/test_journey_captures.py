@@ -133,3 +133,13 @@ async def test_a_control_character_is_never_sent(runs: Observer, value: str) -> 
     assert (seen.verdict, seen.reason) == (Verdict.FAIL, Reason.BODY)
     assert "send: header X-It can't be sent" in seen.message
     assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize(("secret", "facts"), [(False, {"user_id": "7"}), (True, {})])
+async def test_a_captured_user_id_is_whom_the_journal_names(wire: Wire, secret: bool, facts: dict[str, Any]) -> None:  # noqa: FBT001
+    """R11: user_id is a fact of the run where it is captured and no secret."""
+    step = {"name": "me", "get": "/me", "capture": {"user_id": {"json": "$.id", "secret": secret}}}
+    async with serving({"GET /me": {"id": 7}}) as web:
+        ctx = make_context(wire)
+        await journey(web.url, step).run(ctx)
+    assert {name: value for name, value in ctx.facts.items() if name == "user_id"} == facts

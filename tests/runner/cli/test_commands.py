@@ -109,7 +109,7 @@ async def test_a_changed_file_a_bad_file_and_a_signal(tmp_path: Path) -> None:
     assert "checks.yaml is refused" in page.text
     assert "did you mean http" in page.text
     assert health.json()["configuration"]["loaded"] is False
-    assert refused["level"] == "error"
+    assert refused["level"] == "ERROR"
     assert "outrider_config_last_reload_successful 0" in metrics
     assert 'probe_success{check="second",kind="http"} 1' in metrics
 

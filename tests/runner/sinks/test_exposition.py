@@ -65,7 +65,7 @@ def busy(folder: Path) -> Counted:
     metrics.missed(CACHE, "overlap")
     metrics.lagged(0.25)
     metrics.reloaded(ok=True)
-    metrics.logged("info")
+    metrics.logged("roadtrip", "INFO")
     metrics.deployed("api", "v2.3.1", at=1_795_521_600.0)
     return metrics
 

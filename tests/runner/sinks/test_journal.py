@@ -85,7 +85,7 @@ def test_a_failure_is_one_line_in_the_guides_form() -> None:
     metadata = line.pop("metadata")
     assert line == {
         "timestamp": "2026-11-24T12:00:00.000Z",
-        "level": "error",
+        "level": "ERROR",
         "service": "roadtrip",
         "request_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
         "user_id": "7",
@@ -107,22 +107,23 @@ def test_levels_tell_a_change_from_more_of_the_same() -> None:
             kept(seen)
 
     usual = [line["level"] for line in written(use)]
-    assert usual == ["info", "error", "warning", "warning", "error", "info"]
-    assert [line["level"] for line in written(use, level="debug")].count("debug") == 2
-    assert [line["level"] for line in written(use, level="error")] == ["error", "error"]
+    assert usual == ["INFO", "ERROR", "WARNING", "WARNING", "ERROR", "INFO"]
+    assert [line["level"] for line in written(use, level="debug")].count("DEBUG") == 2
+    assert [line["level"] for line in written(use, level="error")] == ["ERROR", "ERROR"]
 
 
 def test_every_line_that_is_queued_is_counted_by_level() -> None:
-    """log_entries_total{level} says what the journal holds."""
-    counts: Counter[str] = Counter()
+    """R11: log_entries_total{service,level} says what the journal holds, in the guide's words."""
+    counts: Counter[tuple[str, str]] = Counter()
 
     def use(kept: Journal) -> None:
         kept(passed(API))
         kept(failed(API))
         kept.log(logging.WARNING, "x")
 
-    told = written(use, counted=lambda level: counts.update([level]))
-    assert counts == Counter(line["level"] for line in told) == {"info": 1, "error": 1, "warning": 1}
+    told = written(use, counted=lambda service, level: counts.update([(service, level)]))
+    assert counts == Counter((line["service"], line["level"]) for line in told)
+    assert counts == {("roadtrip", level): 1 for level in ("INFO", "ERROR", "WARNING")}
 
 
 def test_the_runners_own_events_stand_beside_the_runs() -> None:
@@ -130,7 +131,7 @@ def test_the_runners_own_events_stand_beside_the_runs() -> None:
     [line] = written(lambda kept: kept.log(logging.INFO, "checks.yaml was taken over", checks=12))
     assert line == {
         "timestamp": "2026-11-24T12:00:00.000Z",
-        "level": "info",
+        "level": "INFO",
         "service": "roadtrip",
         "message": "checks.yaml was taken over",
         "metadata": {"checks": 12},
@@ -159,8 +160,8 @@ def test_a_stalled_disk_stalls_nobody_and_the_loss_is_told() -> None:
     stream.open.set()
     kept.close()
     told = lines(stream)
-    assert [line["message"] for line in told if line["level"] == "info"] == ["first", "more 0", "more 1"]
-    assert [line["metadata"]["dropped"] for line in told if line["level"] == "warning"] == [3]
+    assert [line["message"] for line in told if line["level"] == "INFO"] == ["first", "more 0", "more 1"]
+    assert [line["metadata"]["dropped"] for line in told if line["level"] == "WARNING"] == [3]
     assert len(lost) == 3
 
 
@@ -202,7 +203,7 @@ def test_log_records_are_bridged_without_the_values_of_locals() -> None:
         logger.removeHandler(bridge)
 
     [line] = written(use)
-    assert (line["level"], line["message"]) == ("error", "job beat failed")
+    assert (line["level"], line["message"]) == ("ERROR", "job beat failed")
     assert line["metadata"]["logger"] == "tests.bridge"
     assert line["metadata"]["error"] == "ValueError: broken"
     assert any("in use" in where for where in line["metadata"]["where"])
@@ -234,7 +235,7 @@ def test_a_blip_is_a_warning_and_no_change_of_state() -> None:
             kept(one)
 
     written_lines = written(use, level="debug")
-    assert [line["level"] for line in written_lines] == ["info", "warning", "debug"]
+    assert [line["level"] for line in written_lines] == ["INFO", "WARNING", "DEBUG"]
     assert written_lines[1]["message"] == "api failed once and passed on an immediate retry: 503, expected 200"
     assert written_lines[1]["metadata"]["confirmed"] is False
 
@@ -243,7 +244,7 @@ def test_a_finding_is_a_line_of_its_own() -> None:
     """What a diagnosis found names the run that it is about, and every trial."""
     told = DiagnosisFinding(API, TRACE, NOON, "2 of 3 addresses refuse", {"connect to 10.0.3.7": "refused"})
     [line] = written(lambda kept: kept.found(told))
-    assert (line["level"], line["message"]) == ("warning", "api: 2 of 3 addresses refuse")
+    assert (line["level"], line["message"]) == ("WARNING", "api: 2 of 3 addresses refuse")
     assert line["metadata"] == {"check": "api", "kind": "made", "trace_id": TRACE, "trials": {"connect to 10.0.3.7": "refused"}}
 
 
@@ -261,9 +262,9 @@ def test_a_reload_forgets_how_a_removed_or_changed_check_was() -> None:
                     kept(failed(check))
 
     levels = [(line["metadata"]["check"], line["level"]) for line in written(use)]
-    assert [level for name, level in levels if name == "cache"] == ["error", "warning", "warning", "warning"]
-    assert [level for name, level in levels if name == "api"] == ["error"] * 3
-    assert [level for name, level in levels if name == "api/db"] == ["error"] * 3
+    assert [level for name, level in levels if name == "cache"] == ["ERROR", "WARNING", "WARNING", "WARNING"]
+    assert [level for name, level in levels if name == "api"] == ["ERROR"] * 3
+    assert [level for name, level in levels if name == "api/db"] == ["ERROR"] * 3
 
 
 def test_a_reload_takes_the_services_name_over() -> None:

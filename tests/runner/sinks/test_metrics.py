@@ -272,13 +272,13 @@ def test_the_runner_tells_of_itself() -> None:
     metrics = fresh()
     metrics.lagged(0.003)
     metrics.missed(API, "overlap")
-    metrics.logged("error")
+    metrics.logged("roadtrip", "ERROR")
     metrics.sink_failed("journal")
     metrics.reloaded(ok=True)
     metrics.reloaded(ok=False)
     assert values(metrics, "outrider_schedule_lag_seconds_bucket", le="0.005") == [1]
     assert values(metrics, "outrider_runs_missed_total", check="api", reason="overlap") == [1]
-    assert values(metrics, "log_entries_total", level="error") == [1]
+    assert values(metrics, "log_entries_total", service="roadtrip", level="ERROR") == [1]
     assert values(metrics, "outrider_sink_errors_total", sink="journal") == [1]
     assert values(metrics, "outrider_config_last_reload_successful") == [0]
     assert values(metrics, "outrider_config_last_reload_success_timestamp_seconds") == [Hands().time()]
