@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from judge.observation import Check, Slo
@@ -25,6 +25,7 @@ from runner.config.sections import CheckKeys, Defaults
 from runner.config.targets import NamedEntries, logins, slos, targets
 from runner.config.validation import ConfigPart, Reading, Valid
 
+_LASTING = tuple(each.name for each in fields(Check) if each.name not in ("line", "file"))
 COMMON = frozenset(CheckKeys.model_fields)
 
 
@@ -253,8 +254,8 @@ def _fingerprint(
 ) -> str:
     """Changes with whatever the check's running depends on, a secret too, and not with the place where it stands."""
     about: dict[str, Any] = {
-        "check": asdict(replace(check, line=0, file="")),
-        "parts": [asdict(replace(part, line=0, file="")) for part in parts],
+        "check": _lasting(check),
+        "parts": [_lasting(part) for part in parts],
         "schedule": repr(schedule),
         "settings": settings,
         "target": _about(target) if target else None,
@@ -262,6 +263,11 @@ def _fingerprint(
     if further:
         about["further"] = [_about(each) for each in further]
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _lasting(check: Check) -> list[Any]:
+    """What a check is, without the place where it stands."""
+    return [getattr(check, name) for name in _LASTING]
 
 
 def _about(target: Target) -> dict[str, Any]:

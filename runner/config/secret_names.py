@@ -20,6 +20,7 @@ _SECRET_NAME = re.compile(
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*).*", re.DOTALL)
 _PASSWORD = re.compile(r"passw|passphrase|secret", re.IGNORECASE)
 _COMMAND = re.compile(r"(?:[A-Za-z]?[0-9]{1,4} )?(?:[A-Z]{1,16}|AUTH (?:TLS|SSL))\Z")
+_BARE = (bool, int, float)
 _EVERYDAY = frozenset(
     {"true", "false", "null", "none", "yes", "no", "on", "off", "http", "https"}
     | {"production", "staging", "development", "test", "localhost"}
@@ -41,6 +42,8 @@ def of_url(text: str) -> Iterator[str]:
 
     A password whose characters should have been escaped (p@ss/word) is found as well: it reaches up to the last @.
     """
+    if "://" not in text:
+        return
     for found in _URL.finditer(text):
         for user in (found[1].rpartition("@")[0], found[0].partition("://")[2].rpartition("@")[0]):
             password = user.partition(":")[2]
@@ -64,8 +67,7 @@ def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
     `filled_in` are the texts that came from elsewhere.
     """
     if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            item = getattr(value, name)
+        for name, item in _fields_with_text(value):
             if isinstance(item, SecretStr):
                 yield from _of_secret(name, item.get_secret_value(), filled_in)
             elif name == "headers" and isinstance(item, Mapping):
@@ -79,6 +81,13 @@ def of_settings(value: Any, filled_in: Collection[str] = ()) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from of_settings(item, filled_in)
+
+
+def _fields_with_text(value: BaseModel) -> Iterator[tuple[str, Any]]:
+    """Most fields hold none: they are empty, or numbers."""
+    for name in type(value).model_fields:
+        if (item := getattr(value, name)) and item.__class__ not in _BARE:
+            yield name, item
 
 
 def _of_secret(name: str, text: str, filled_in: Collection[str]) -> Iterator[str]:

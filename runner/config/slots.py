@@ -11,7 +11,8 @@ from apscheduler.triggers.base import BaseTrigger
 from runner.config.cron import trigger
 from runner.config.plan import After, Cron, Every, Planned
 
-SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time
+SOON = 10.0  # seconds within which a check that was not seen lately runs for the first time, unless there are very many
+_FIRST_RUNS = 50.0  # first runs that begin in a second, beside the runs of checks that were seen lately
 GRACE = 5.0  # seconds by which a run may come late, where its interval isn't shorter than twice that
 _CLOCKS_DIFFER = 10.0  # seconds by which the clocks of two runners of one check may differ
 _TICK = timedelta(microseconds=1)
@@ -51,8 +52,15 @@ def by_trigger(cron: BaseTrigger) -> After:
     return after
 
 
-def first(planned: Planned, after: After, now: float, last: float | None, *, elsewhere: bool = False) -> float:
+def soon(checks: int) -> float:
+    """Seconds within which so many checks run for the first time: no run waits for another one, and a start is no flood."""
+    return max(SOON, checks / _FIRST_RUNS)
+
+
+def first(planned: Planned, after: After, now: float, last: float | None, *, elsewhere: bool = False, within: float = SOON) -> float:
     """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since.
+
+    Soon is `within` so many seconds. Where the interval is no longer than that, its slots are as soon, and evenly spread.
 
     A check with a cron expression keeps its hour: it runs soon only if it was seen before and has missed a slot since. `elsewhere`: it
     was another runner that saw it last, whose clock may be ahead of this one's.
@@ -63,7 +71,7 @@ def first(planned: Planned, after: After, now: float, last: float | None, *, els
     if last is None and isinstance(planned.schedule, Cron):
         return regular
     lately = last is not None and last <= now and (now - last < interval or after(last) > now)
-    return regular if lately else min(regular, now + fraction(planned.check.name) * min(interval or SOON, SOON))
+    return regular if lately or 0 < interval <= within else min(regular, now + fraction(planned.check.name) * within)
 
 
 def grace(interval: float) -> float:

@@ -26,7 +26,7 @@ from probes.core import Clock, LoginHeld, QuotaRefused, Reason, Verdict
 from probes.text import listed
 from runner.config.cron import trigger
 from runner.config.plan import After, Every, Plan, Planned
-from runner.config.slots import first, fraction, grace, slots
+from runner.config.slots import first, fraction, grace, slots, soon
 from runner.engine.cadences import Cadences, Handle, Timer, regular
 from runner.engine.observations import unreported
 from runner.engine.permits import NotHeldError
@@ -118,8 +118,8 @@ class Schedule:
     def start(self, plan: Plan, observer: Observer, last_seen: Mapping[str, float] | None = None) -> None:
         """Starts with a plan. `last_seen` says when each check was last observed, by its name, in seconds since the epoch.
 
-        A check that was not seen within its interval runs once within 10 s, or within its interval if that is shorter. A check with a
-        cron expression waits for its time, unless it has missed one since it was last seen.
+        A check that was not seen within its interval runs once within 10 s, or within its interval if that is shorter. Of more than 500
+        checks 50 a second run so. A check with a cron expression waits for its time, unless it has missed one since it was last seen.
         """
         self._last_seen = dict(last_seen or {})
         self.swap(plan, observer)
@@ -135,6 +135,8 @@ class Schedule:
         elsewhere = last_seen or {}
         self._last_seen |= elsewhere
         before, self._checks, self._observer = self._checks, {}, observer
+        unchanged = {name: scheduled.planned.fingerprint for name, scheduled in before.items()}
+        within = soon(sum(unchanged.get(planned.check.name) != planned.fingerprint for planned in plan.checks))
         for planned in plan.checks:
             name = planned.check.name
             scheduled = before.get(name)
@@ -144,7 +146,7 @@ class Schedule:
                 continue
             after = slots(planned)
             last = None if scheduled else self._last_seen.pop(name, None)
-            due = first(planned, after, self._clock.time(), last, elsewhere=name in elsewhere)
+            due = first(planned, after, self._clock.time(), last, elsewhere=name in elsewhere, within=within)
             ahead = min(planned.schedule.seconds, LONGEST_TICK) if isinstance(planned.schedule, Every) else LONGEST_TICK
             self._checks[name] = ScheduledCheck(planned, after, due, ahead, self._clock.monotonic())
         for scheduled in before.values():  # of checks that are removed or changed

@@ -25,7 +25,7 @@ from judge.slo import count_events
 from probes.core import Clock, Verdict
 from probes.text import iso
 from runner.config.plan import After, Cron, Plan
-from runner.config.slots import SOON, slots
+from runner.config.slots import slots, soon
 from runner.config.windows import Maintained
 from runner.sinks.recent import Forms, Recent
 
@@ -107,7 +107,7 @@ class Health:
     def plan(self, plan: Plan) -> None:
         """Follows a reload: removed checks and the states of changed checks are forgotten.
 
-        A restart restores nothing: a check is pending until its first run, which comes within ten seconds of the start or, if the
+        A restart restores nothing: a check is pending until its first run, which comes soon after the start or, if the
         state knows of a recent run, at its own slot.
         """
         self.version += 1
@@ -124,7 +124,7 @@ class Health:
         self._states, now = {}, self._clock.time()
         for planned in plan.checks:
             after = slots(planned)
-            starting = now if isinstance(planned.schedule, Cron) else now + SOON + planned.check.timeout
+            starting = now if isinstance(planned.schedule, Cron) else now + soon(len(plan.checks)) + planned.check.timeout
             for check in (planned.check, *planned.parts):
                 self._after[check.name] = after
                 before = kept.get(check.name, State(check, due=after(now), starting=starting))
@@ -174,6 +174,11 @@ class Health:
             text = "; ".join(filter(None, (self._found.get(name), finding(seen, latest, hanging))))
             seen = replace(seen, finding=text)
         return replace(state, latest=seen, recent=self._recent[name].of(state.check), window=self._covering(state.check))
+
+    def progress(self) -> tuple[int, int]:
+        """How many of the checks have run since the start or since they changed, and how many there are; parts aren't counted."""
+        states = [state for state in self._states.values() if not state.check.part_of]
+        return sum(state.latest is not None for state in states), len(states)
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """The status code and the body of /health/metrics, as described at the top of this file."""

@@ -137,12 +137,14 @@ class _Routes:
         return PlainTextResponse("healthy\n")
 
     async def is_ready(self, _: Request) -> Response:
-        """200 when a plan is loaded and its schedule runs, else 503. It says whether options select the checks."""
+        """200 when a plan is loaded and its schedule runs, else 503. It says whether options select the checks, and how far a start is."""
         if not self.ready():
             return PlainTextResponse("not ready\n", 503)
         plan = self.plan()  # no name is told: it is open to everybody
         selected = f"a selection of the checks runs here: {len(plan.checks)}\n" if plan.selected else ""
-        return PlainTextResponse(f"ready\n{selected}")
+        ran, checks = self.health.progress()
+        starting = f"{ran} of {checks} checks have run\n" if ran < checks else ""
+        return PlainTextResponse(f"ready\n{selected}{starting}")
 
     async def reload_checks(self, request: Request) -> Response:
         """POST /-/reload: 200 when the new plan runs, 422 with the errors of checks.yaml when the old plan runs on."""

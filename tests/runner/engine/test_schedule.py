@@ -55,6 +55,19 @@ async def test_a_check_not_seen_lately_runs_soon() -> None:
     assert world.runs.of("quick")[0] <= NOON + 2
 
 
+@pytest.mark.parametrize(("interval", "within"), [(20, 20), (3600, 40)])
+async def test_a_start_of_very_many_checks_is_spread(interval: float, within: float) -> None:
+    """Of 2,000 checks each runs once within its interval, or 50 a second where that is long; nothing waits at the cap or is dropped."""
+    world, names = World(takes=0.5), [f"c{n}" for n in range(2000)]
+    world.start(*(planned(name, interval) for name in names))
+    await world.simulation.run_for(within)
+    seconds = Counter(int(at - NOON) for _, at in world.runs.began)
+    assert {name for name, _ in world.runs.began} == set(names)
+    assert len(world.runs.began) <= 2000 * (1 + within / interval) * 1.1
+    assert max(seconds.values()) < 2 * 2000 / within
+    assert world.missed == []
+
+
 async def test_after_its_first_run_a_check_misses_no_slot() -> None:
     """A slot that comes between the first run, soon after the start, and the next tick is used."""
     names = [f"c{n}" for n in range(30)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import math
 import threading
@@ -214,3 +215,18 @@ async def test_health_metrics_tells_of_a_refused_file(here: Site) -> None:
         "refused_since": "2026-11-24T12:00:00.000Z",
         "errors": ["checks.yaml:3:22  checks.api.interval: 5 has no unit; write 5s"],
     }
+
+
+def test_ready_says_how_far_a_start_is() -> None:
+    """How many of the checks have run since the start, until all have; no name is told."""
+    one, other = made_check("one"), made_check("other")
+    here = site(one, other)
+
+    async def ready() -> str:
+        return (await here.ask("/-/ready")).text
+
+    assert asyncio.run(ready()) == "ready\n0 of 2 checks have run\n"
+    here.saw(passed(one))
+    assert asyncio.run(ready()) == "ready\n1 of 2 checks have run\n"
+    here.saw(passed(other))
+    assert asyncio.run(ready()) == "ready\n"
