@@ -184,6 +184,10 @@ async def test_a_refused_login_is_not_tried_again_within_the_lock_out(tmp_path: 
     ("fault", "path"),
     [
         ("health-lies", "/health/ready"),
+        ("db-down", "/health/ready"),
+        ("redis-down", "/health/ready"),
+        ("report-broken", "/health/metrics"),
+        ("metrics-silent", "/metrics"),
         ("ai-down", "/api/stories/generate"),
         ("story-cached", "/api/stories/generate"),
         ("partner-mock", "/restaurants/search"),
@@ -196,7 +200,7 @@ async def test_a_monitor_of_status_codes_would_stay_green(fault: str, path: str)
         if fault == "partner-mock":
             key = await asyncio.to_thread((Path(told["SECRETS"]) / "opentable").read_text)
             answer = await client.get(told["OPENTABLE_URL"] + path, headers={"Authorization": f"Bearer {key.strip()}"})
-        elif path.startswith("/health"):
+        elif path.startswith(("/health", "/metrics")):
             answer = await client.get(told["API_URL"] + path, headers={"X-Forwarded-Proto": "https"})
         else:
             story = {"location": {"latitude": 37.8, "longitude": -122.4}, "interests": ["history"], "force_refresh": True}
