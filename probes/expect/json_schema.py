@@ -8,7 +8,7 @@ from typing import Any
 
 from probes.expect.conditions import json_type, same
 from probes.expect.patterns import Pattern, shown
-from probes.text import did_you_mean
+from probes.text import clipped, did_you_mean
 
 _ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "format", "deprecated"}
@@ -38,7 +38,7 @@ def judged_schema(schema: Any, path: str = "", depth: int = 0) -> Any:
         raise ValueError(f"a schema{where} is an object such as {{type: object}}, at most {_DEEPEST} levels deep")
     for word, value in schema.items():
         if fault := _wrong_keyword(word, value):
-            raise ValueError(f"{word[:40]}{where} {fault}")
+            raise ValueError(f"{clipped(str(word), 40)}{where} {fault}")
         inner: dict[Any, Any] = {}
         if word in ("properties", "$defs", "definitions"):
             inner = value

@@ -77,7 +77,7 @@ def test_prometheus_takes_the_rules_of_any_slos(tmp_path: Path, slos: list[Slo])
 
 
 @pytest.mark.monitoring
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("name", ["slo-pages.yaml", "slo-tickets.yaml"])
 def test_the_committed_tests_pass(name: str) -> None:
     """promtool's unit tests of the committed rules: fires, isn't fooled by a blip or a young series, and ends."""
@@ -86,7 +86,7 @@ def test_the_committed_tests_pass(name: str) -> None:
 
 
 @pytest.mark.monitoring
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_tests_of_other_slos_pass(tmp_path: Path) -> None:
     """A week and a day as periods, a loose objective: what can never fire has no rule, and what can fires."""
     tested = run(tmp_path, slo_rules(SOME[1:]), slo_rule_tests(SOME[1:], step=FAST))

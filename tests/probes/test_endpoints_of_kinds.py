@@ -13,7 +13,7 @@ from probes.target import Target
 from probes.wire.endpoint import Variation
 
 KINDS = discover()
-DOORLESS = {"dns", "icmp"}  # they connect to nothing
+DOORLESS = {"dns", "heartbeat", "icmp"}  # they connect to nothing
 ONCE = {"ai", "booking", "journey"}  # what they send costs money, or does something
 
 
