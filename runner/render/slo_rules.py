@@ -1,6 +1,6 @@
 """Prometheus' rules for the SLOs of checks.yaml: what is recorded, and the alerts on the use of error budgets.
 
-All checks share the rules: a new check needs none, only a new SLO does. What the rules are is in templates/slo.yaml. Events and good
+All checks share the rules: a new check needs none, only a new SLO does. What the rules are is in templates/slo.yaml.jinja. Events and good
 events are scraped together, so that the share of bad ones is exact but for a series' first scrape.
 """
 
@@ -71,7 +71,7 @@ def slo_rules(slos: Sequence[Slo]) -> str:
     )
     jinja.filters |= {"span": lambda seconds: setting(float(seconds)), "number": number, "allowed": allowed}
     lengths = sorted({*STANDARD, *(window for slo in slos for window in windows(slo))})
-    return jinja.get_template("slo.yaml").render(
+    return jinja.get_template("slo.yaml.jinja").render(
         slos=slos,
         short=[one for one in lengths if one <= SHORT],
         long=[one for one in lengths if one > SHORT],
