@@ -8,7 +8,7 @@
 
     API_URL                       the API over plain HTTP; it wants `X-Forwarded-Proto: https`, as the real one does
     API_HOST, API_PORT, API_CA    the TLS front, and the file with the authority that signed it; TLS=true
-    METRICS=true                  the API's /metrics is compared with the guide's list
+    METRICS=true, CONTRACT        the API's /metrics is compared with the guide's list; only in a clone, which has that file
     DATABASE_URL, REDIS_URL       the probe's own role and user
     AI_URL, AI_MODEL, AI_API      the model (scheme, host and port; Gemini's paths below /v1beta, OpenAI's below /v1); AI_API=gemini
     OPENTABLE_URL, RECREATION_URL, RECREATION_AVAILABILITY_URL   the partners, base path included
@@ -56,6 +56,8 @@ from demo.servers import PostgresServer, RedisServer
 from probes.core import Clock
 from runner.clock import SystemClock
 
+CONTRACT = Path(__file__).parents[1] / "infrastructure/monitoring/contract.yaml"
+IN_A_CLONE = CONTRACT.is_file()  # an installed package has no such file
 SECRET_FILES = {"ai-key": "ai_key", "opentable": "opentable", "recreation": "recreation", "probe-password": "probe_password"}
 
 
@@ -145,7 +147,7 @@ class StandIn:
             "API_PORT": str(self.tls_site.port),
             "API_CA": str(self.certificates.ca),
             "TLS": "true",
-            "METRICS": "true",
+            **({"METRICS": "true", "CONTRACT": str(CONTRACT)} if IN_A_CLONE else {}),
             "DATABASE_URL": self.postgres.dsn,
             "REDIS_URL": self.redis.url,
             "AI_URL": self.ai_site.url,
