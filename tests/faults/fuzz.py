@@ -33,6 +33,7 @@ GUIDES: Mapping[str, tuple[str, ...]] = {  # the modules in which branches are c
     "encodings": ("probes.http.decoding",),
     "redaction": ("judge.redact", "judge.escapings"),
     "lines": ("probes.expect.dialogue",),
+    "metrics": ("probes.kinds.metrics",),
 }
 SLOWEST = 10  # seconds for one input, on a machine that is busy
 LONGEST_WORD = 64  # bytes, as libFuzzer takes it

@@ -24,6 +24,7 @@ _CHAT: tuple[Any, ...] = ({"choices": [{"delta": {"content": "bridge"}, "finish_
 _ANSWERS: Mapping[str, Any] = {
     "/availability": {"time_slots": [{"time": "19:00"}]},
     "/search": {"restaurants": [{"id": "a", "name": "The Mill"}]},
+    "/api/v1/query": {"status": "success", "data": {"resultType": "scalar", "result": [1, "0.5"]}},
     "POST /": {"candidates": [{"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}]},
     "GET /": {"status": "ready", "db_healthy": True},
 }
@@ -41,6 +42,8 @@ class _Site(servers.Behaviour):
 
 def _answer(request: str) -> bytes:
     kind, body = "application/json", json.dumps(next(answer for piece, answer in _ANSWERS.items() if piece in request)).encode()
+    if request == "GET /metrics":
+        kind, body = "text/plain; version=0.0.4", b"# TYPE http_requests_total counter\nhttp_requests_total 3\n"
     if "chat" in request:
         kind = "text/event-stream"
         body = b"".join(b"data: %s\n\n" % piece.encode() for piece in (*map(json.dumps, _CHAT), "[DONE]"))
