@@ -300,6 +300,7 @@ async def test_validate_as_json_is_for_scripts(tmp_path: Path) -> None:
     assert told.keys() == {"checks", "off", "slos", "runs_a_day", "limits"}
     assert told["checks"][0] == {
         "check": "api",
+        "file": None,
         "kind": "http",
         "line": told["checks"][0]["line"],
         "interval": 15.0,
