@@ -1,4 +1,4 @@
-"""The folder examples/: a small file for each kind and for what goes beyond kinds, each of them as it stands."""
+"""The folder docs/examples/: a small file for each kind and for what goes beyond kinds, each of them as it stands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from runner.cli.validate import command
 from runner.config.purpose import Purpose
 from runner.config.read import read_plan
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs/examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
 LINES = 16
 
 
 def test_every_kind_has_an_example() -> None:
-    """Its file has the kind's name, and holds a check of that kind. Add examples/KIND.yaml with a new kind."""
+    """Its file has the kind's name, and holds a check of that kind. Add docs/examples/KIND.yaml with a new kind."""
     found = {
         kind: (EXAMPLES / f"{kind}.yaml").exists()
         and kind in {one.check.kind for one in read_plan(EXAMPLES / f"{kind}.yaml", environ={}, purpose=Purpose.DRY_RUN).checks}
@@ -29,7 +30,7 @@ def test_every_kind_has_an_example() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_example_is_valid_and_small(file: Path) -> None:
-    """`outrider validate --no-secrets -c examples/KIND.yaml` accepts it; it begins with what it is for, and fits on a screen."""
+    """`outrider validate --no-secrets -c docs/examples/KIND.yaml` accepts it; it begins with what it is for, and fits on a screen."""
     ended = CliRunner().invoke(command, ["--no-secrets", "-c", str(file)], env={})
     assert (ended.exit_code, ended.output) == (0, ended.output)
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -38,4 +39,4 @@ def test_an_example_is_valid_and_small(file: Path) -> None:
 
 def test_the_readme_names_the_folder() -> None:
     """A newcomer finds it in the list of its files."""
-    assert "(examples/)" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert "(docs/examples/)" in (ROOT / "README.md").read_text(encoding="utf-8")
