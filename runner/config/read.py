@@ -19,7 +19,7 @@ from runner.config.nodes import Entry, Keys, Scalar, has_holes
 from runner.config.placeholders import DryRun, Source
 from runner.config.plan import Coordinate, GateRules, LoadRules, Marking, Plan, Planned, Server
 from runner.config.purpose import Purpose
-from runner.config.scenarios import load_section
+from runner.config.scenarios import LoadSection, load_section
 from runner.config.sections import CoordinateKeys, GateKeys, General, GrafanaKeys, ServerKeys
 from runner.config.selection import Selection, select, select_scripted
 from runner.config.target_files import TargetFiles
@@ -68,21 +68,12 @@ def read_plan(
     needed: Source = DryRun(environ) if purpose is Purpose.DRY_RUN else reading.environment
     annotate = annotate or purpose in (Purpose.RUN, Purpose.ANNOTATE)
     general = _general(reading, needed)
-    of_run = needed if purpose is Purpose.RUN else unneeded
-    server, coordinate = _server(reading, of_run), _coordinate(reading, of_run)
-    gate = _gate(reading, needed if purpose in (Purpose.RUN, Purpose.GATE) else unneeded)
-    grafana = _grafana(reading, needed if annotate else unneeded)
+    server, coordinate, gate, grafana = _sections(reading, needed, unneeded, purpose=purpose, annotate=annotate)
     found = expand(reading, _entries(reading))
     entries, known = found.entries, kinds or _discovered()
     wanted, others = (BuildContext.of(reading, source, known, found.names) for source in (needed, unneeded))
     load = load_section(reading, needed if purpose is Purpose.LOAD else unneeded)
-    selection = Selection(frozenset())
-    if purpose is Purpose.LOAD:
-        target, mix = (load.target_of(scenario), load.mix_of(scenario)) if load else ("", frozenset[str]())
-        selection = select_scripted(wanted, entries, target=target, mix=mix)
-    elif purpose is not Purpose.ANNOTATE:
-        of_the_gate = purpose is Purpose.GATE and not tags and not checks
-        selection = select(wanted, entries, tags=gate.tags if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
+    selection = _selection(wanted, entries, load, purpose=purpose, tags=tags, checks=checks, scenario=scenario, of_gate=gate.tags)
     plans, everything = _plans(entries, selection, wanted, others)
     of_windows = needed if purpose in (Purpose.RUN, Purpose.GATE, Purpose.DRY_RUN) else unneeded
     planned = {name: everything[name].check if name in everything else None for name in entries}
@@ -114,6 +105,37 @@ def read_plan(
         selected=(*(f"--tag {tag}" for tag in tags), *(f"--check {name}" for name in checks)),
         files=(*reading.files(), *(file for planned in plans for file in planned.probe.files())),
     )
+
+
+def _sections(
+    reading: Reading, needed: Source, unneeded: Source, *, purpose: Purpose, annotate: bool
+) -> tuple[Server, CoordinateKeys | None, GateRules, Marking | None]:
+    """What stands beside the checks, each with the values that the purpose needs."""
+    of_run = needed if purpose is Purpose.RUN else unneeded
+    server, coordinate = _server(reading, of_run), _coordinate(reading, of_run)
+    gate = _gate(reading, needed if purpose in (Purpose.RUN, Purpose.GATE) else unneeded)
+    return server, coordinate, gate, _grafana(reading, needed if annotate else unneeded)
+
+
+def _selection(
+    wanted: BuildContext,
+    entries: Mapping[str, Entry],
+    load: LoadSection | None,
+    *,
+    purpose: Purpose,
+    tags: Collection[str],
+    checks: Collection[str],
+    scenario: str,
+    of_gate: Collection[str],
+) -> Selection:
+    """The checks that the plan is for. `of_gate` are the tags of the gate section, which select where nothing else does."""
+    if purpose is Purpose.ANNOTATE:
+        return Selection(frozenset())
+    if purpose is Purpose.LOAD:
+        target, mix = (load.target_of(scenario), load.mix_of(scenario)) if load else ("", frozenset[str]())
+        return select_scripted(wanted, entries, target=target, mix=mix)
+    of_the_gate = purpose is Purpose.GATE and not tags and not checks
+    return select(wanted, entries, tags=of_gate if of_the_gate else tags, names=checks, of_the_gate=of_the_gate)
 
 
 def _discovered() -> Mapping[str, type[Probe]]:

@@ -24,6 +24,20 @@ _NAMES = {"pattern": "^[a-z0-9][a-z0-9-]*$", "maxLength": 63}
 _PLACEHOLDER: Schema = {"type": "string", "pattern": r"\$\{", "description": "${NAME}, ${NAME:-default} or ${file:/path}"}
 _ANY_TEXT = frozenset({"type", "description", "default", "title", "examples"})  # a text that any ${...} fits without being said
 _NOISE = ("title", "writeOnly", "x-hidden")
+_SECTIONS: tuple[type[BaseModel], ...] = (
+    General,
+    Defaults,
+    ServerKeys,
+    GateKeys,
+    GrafanaKeys,
+    CoordinateKeys,
+    LoadKeys,
+    WindowKeys,
+    SloKeys,
+    CheckKeys,
+    Target,
+    Login,
+)
 
 
 def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
@@ -32,21 +46,7 @@ def schema(kinds: Mapping[str, type[Probe]] | None = None) -> str:
         from probes import discover  # noqa: PLC0415 - imports every kind and its libraries: only where no kinds are given
 
         kinds = discover()
-    models: list[type[BaseModel]] = [
-        *kinds.values(),
-        General,
-        Defaults,
-        ServerKeys,
-        GateKeys,
-        GrafanaKeys,
-        CoordinateKeys,
-        LoadKeys,
-        WindowKeys,
-        SloKeys,
-        CheckKeys,
-        Target,
-        Login,
-    ]
+    models = [*kinds.values(), *_SECTIONS]
     refs, made = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     found: Schema = {name: _tidy(one) for name, one in made["$defs"].items()} | {"placeholder": _PLACEHOLDER}
     named = {model: refs[model, "validation"]["$ref"].rpartition("/")[2] for model in models}

@@ -22,7 +22,7 @@ from runner.shares.divide import divided
 from runner.shares.shard import Shard
 from runner.sinks.dispatch import LastingSink
 from runner.sinks.journal import Bridge, Form
-from runner.state import open_ledger
+from runner.state import StateLedger, open_ledger
 from runner.web.refusals import EVERY
 from runner.web.serve import Listening, serve
 
@@ -88,10 +88,16 @@ async def running(
             service.log(logging.WARNING, f"budgets and limits are counted in memory only{refused}: {ledger.why}")
         service.metrics.reloaded(True)  # noqa: FBT003 - the plan that runs was loaded
         service.note_target_files(live.warnings() if live else ())
-        service.background.every(_LOOK, "look at the file", reload.look)
-        service.background.every(_WINDOWS, "look at the maintenance windows", service.look_at_windows)
-        service.background.every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
-        service.background.every(SEND, "annotate in Grafana", service.deployments.send)
-        service.background.every(EVERY, "report refused requests", service.refusals.report)
-        service.background.every(_PRUNE, "prune the state", ledger.prune)
+        _repeat(service, reload, ledger)
         yield service, listening, reload
+
+
+def _repeat(service: Service, reload: Reload, ledger: StateLedger) -> None:
+    """What the runner does again and again beside its checks."""
+    every = service.background.every
+    every(_LOOK, "look at the file", reload.look)
+    every(_WINDOWS, "look at the maintenance windows", service.look_at_windows)
+    every(REVISIONS, "look at the revisions", service.deployments.poll_revisions)
+    every(SEND, "annotate in Grafana", service.deployments.send)
+    every(EVERY, "report refused requests", service.refusals.report)
+    every(_PRUNE, "prune the state", ledger.prune)

@@ -87,7 +87,6 @@ class Service:
         self.journal = self._open_journal(stream, form)
         self.log = log = self.journal.log
         self.maintenance = Maintenance(ledger, file, clock, log, self.show_windows)
-        self.maintenance.plan(plan)
         self.health = Health(plan, clock, self.maintenance.covering)
         self.evidence = Evidence()
         self.refusals = Refusals(metrics, log)
@@ -106,7 +105,6 @@ class Service:
         self.gates = Gates(self.deployments.prepare, clock, self.deployments.patience)
         self.emit = self._join_sinks(extra)
         metrics.state_durable(ledger.durable)
-        ledger.failed = lambda: metrics.sink_failed("state")
         ledger.watch(self._state_changed)
         self.diagnosis = Diagnosis(self.emit.found, clock, log)
         cadences = APSchedulerCadences(clock)
@@ -138,6 +136,7 @@ class Service:
             **dict(extra),
         }
         self.metrics.count_errors_of(sinks)
+        self.ledger.failed = lambda: self.metrics.sink_failed("state")
         finders = {"health": self.health.found, "evidence": self.evidence.found, "journal": self.journal.found}
         return Emit(sinks, self.metrics.sink_failed, self.log, finders)
 
@@ -152,9 +151,9 @@ class Service:
     async def start(self) -> None:
         """Goes on from what the state knows, and starts the schedule."""
         await self.deployments.restore(self.plan)
-        await self.maintenance.restore()
         last_seen = await self.ledger.last_seen()
         self._follow(self.plan)
+        await self.maintenance.restore()
         execute = self._execute(self.plan, scheduled=True)
         self.diagnosis.plan(execute, self.plan.checks)
         freeze_garbage_collector()
