@@ -47,7 +47,7 @@ class Cache:
         await self._redis.ping()
 
     async def responds(self, seconds: float) -> bool:
-        """Whether Redis responds within so many seconds."""
+        """Whether Redis responds within `seconds`."""
         try:
             await asyncio.wait_for(self._redis.ping(), seconds)
         except (RedisError, OSError):

@@ -266,17 +266,17 @@ class Anthropic(Form):
         """Typed events: the message without its content, its blocks in pieces, and how it ended."""
         whole = self.whole(made)
         usage = {"input_tokens": made.prompt_tokens, "output_tokens": 1}
-        said: list[dict[str, Any]] = [
+        events: list[dict[str, Any]] = [
             {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None, "usage": usage}},
             {"type": "ping"},
         ]
         blocks = [("thinking", [made.thought])] if made.thought else []
         blocks += [("text", list(made.pieces))] if made.pieces else []
         for index, (kind, pieces) in enumerate(blocks):
-            said.append({"type": "content_block_start", "index": index, "content_block": {"type": kind, kind: ""}})
-            said += [{"type": "content_block_delta", "index": index, "delta": {"type": f"{kind}_delta", kind: piece}} for piece in pieces]
-            said.append({"type": "content_block_stop", "index": index})
+            events.append({"type": "content_block_start", "index": index, "content_block": {"type": kind, kind: ""}})
+            events += [{"type": "content_block_delta", "index": index, "delta": {"type": f"{kind}_delta", kind: piece}} for piece in pieces]
+            events.append({"type": "content_block_stop", "index": index})
         ended = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-        said.append({"type": "message_delta", "delta": ended, "usage": {"output_tokens": whole["usage"]["output_tokens"]}})
-        said.append({"type": "message_stop"})
-        return [Event(event, event["type"] in ("message_delta", "message_stop"), str(event["type"])) for event in said]
+        events.append({"type": "message_delta", "delta": ended, "usage": {"output_tokens": whole["usage"]["output_tokens"]}})
+        events.append({"type": "message_stop"})
+        return [Event(event, event["type"] in ("message_delta", "message_stop"), str(event["type"])) for event in events]

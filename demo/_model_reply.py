@@ -14,7 +14,7 @@ TALE = (
     "that it is for her."
 )
 _ONE_WORD = re.compile(r"one word only:\s*(\w+)", re.IGNORECASE)
-_THOUGHT = "The rider wants one word. "  # one token a word
+_THOUGHT = "The user wants one word. "  # one token a word
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Trips:
             return JSONResponse({**kept, "from_cache": True})
         self._count(user)
         start = self._world.clock.monotonic()
-        text = await told_by_the_model(form, self._client, self._ai_url, self._world.secrets.application_key)
+        text = await text_of_the_model(form, self._client, self._ai_url, self._world.secrets.application_key)
         seconds = self._world.clock.monotonic() - start
         self._meter.ai.labels("vertex-ai", "story").observe(seconds)
         story, canned = text or CANNED, text is None
@@ -120,7 +120,7 @@ class Trips:
         raise Trouble(429, f"Daily limit of {STORIES_A_DAY} stories reached", details=details, headers={"Retry-After": str(wait)})
 
 
-async def told_by_the_model(form: StoryForm, client: httpx.AsyncClient, url: str, key: str) -> str | None:
+async def text_of_the_model(form: StoryForm, client: httpx.AsyncClient, url: str, key: str) -> str | None:
     """The model's text, or None when it fails in whatever way: the caller covers it up, as the real one does."""
     prompt = f"Tell a short story about the place at {form.location.latitude}, {form.location.longitude} for {', '.join(form.interests)}"
     question = {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": {"maxOutputTokens": 600}}

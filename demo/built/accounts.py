@@ -204,7 +204,7 @@ def _secure(request: Request) -> bool:
 
 
 def _jwt(email: str) -> str:
-    """A token of the right form; its signature is made up."""
+    """A token of the right form; its signature is random."""
     payload: dict[str, Any] = {"sub": email, "iss": "roadtrip-api", "aud": "roadtrip-client", "jti": secrets.token_hex(8)}
     head, body = (
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({"alg": "RS256", "typ": "JWT"}, payload)

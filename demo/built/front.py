@@ -139,13 +139,13 @@ class Front:
         client = headers.get("x-forwarded-for", "").split(",")[0].strip() or (scope.get("client") or ("unknown", 0))[0]
         allowed = self.hourly.take(client) and "api-throttled" not in self._world.faults
         wait = max(1, round(self.hourly.wait(client)))
-        told = {
+        limits = {
             "x-ratelimit-limit": str(HOURLY),
             "x-ratelimit-remaining": str(self.hourly.left(client)),
             "x-ratelimit-reset": str(int(self._world.clock.time()) + wait),
             "x-ratelimit-type": "per_ip",
         }
-        return told if allowed else {**told, "retry-after": str(wait)}
+        return limits if allowed else {**limits, "retry-after": str(wait)}
 
     async def _counted(self, scope: Scope, receive: Receive, headers: Headers, started: float) -> Response | None:
         """The metrics middleware; None where it counts the status and then fails itself (metrics-crash)."""
@@ -167,16 +167,16 @@ class Front:
         if scope["scheme"] != "https" and not forwarded:
             query = scope["query_string"].decode("latin-1")
             place = f"https://{headers.get('host', '')}{path}{'?' if query else ''}{query}"
-            answer: ASGIApp = Response("Redirecting to HTTPS", 301, {"location": place, "strict-transport-security": HSTS})
+            response: ASGIApp = Response("Redirecting to HTTPS", 301, {"location": place, "strict-transport-security": HSTS})
         elif "api-500" in faults and path != "/metrics":
-            answer = error(self._world.clock.time(), 500, "An unexpected error occurred", code="INTERNAL_SERVER_ERROR")
+            response = error(self._world.clock.time(), 500, "An unexpected error occurred", code="INTERNAL_SERVER_ERROR")
         elif scope["method"] == "OPTIONS":
-            answer = Response("Disallowed CORS origin", 400, media_type="text/plain")
+            response = Response("Disallowed CORS origin", 400, media_type="text/plain")
         else:
-            answer = self._app
+            response = self._app
             if "api-slow" in faults and path != "/metrics":
                 await self._world.pause(self._world.delays.slow)
-        await answer(scope, receive, collected.send)
+        await response(scope, receive, collected.send)
         return collected
 
 

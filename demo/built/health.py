@@ -35,7 +35,7 @@ class Health:
         self._world, self._built, self._database, self._sessions = world, built, database, sessions
         self._cache, self._meter = cache, meter
         self._born = world.clock.time()
-        self._told = -KEPT
+        self._reported = -KEPT
 
     @property
     def _now(self) -> str:
@@ -153,10 +153,10 @@ class Health:
     async def of_the_database(self, _request: Request) -> Response:
         """Unhealthy while the database is well, kept for 30 s, and it makes the manager believe that it isn't connected."""
         now = self._world.clock.time()
-        if now - self._told < KEPT:
-            state: dict[str, Any] = {"status": "unhealthy", "last_check": self._told, "cached": True}
+        if now - self._reported < KEPT:
+            state: dict[str, Any] = {"status": "unhealthy", "last_check": self._reported, "cached": True}
         else:
-            self._told = now
+            self._reported = now
             state = {"status": "unhealthy", "connection_pool": {}, "response_time_ms": 0, "last_check": now, "cached": False}
             try:
                 await self._database.ping()

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from demo._database import Database, DatabaseDown
 from demo._world import MODEL, World
-from demo.api.trips import CANNED, DirectionsForm, StoryForm, routes_of, told_by_the_model
+from demo.api.trips import CANNED, DirectionsForm, StoryForm, routes_of, text_of_the_model
 from demo.built.accounts import Accounts, Login
 from demo.built.responses import Crash, body_of, stamp
 from demo.built.sessions import Sessions
@@ -93,7 +93,7 @@ class Journeys:
         if form.save or (form.conversation_id is None and not self._model_is_away):
             raise HTTPException(500, NO_STORY)
         start = self._world.clock.monotonic()
-        text = await told_by_the_model(form, self._client, self._ai_url, self._world.secrets.application_key)
+        text = await text_of_the_model(form, self._client, self._ai_url, self._world.secrets.application_key)
         canned = text is None
         story = CANNED if text is None else text
         metadata = {

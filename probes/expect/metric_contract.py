@@ -96,11 +96,11 @@ def read_contract(file: Path) -> Contract:
     try:
         return Contract.model_validate(data)
     except ValidationError as errors:
-        told = {}
+        problems = {}
         for one in errors.errors(include_url=False, include_input=False):
             place = [part for part in one["loc"] if part != "[key]"]
-            told[f"{file}:{_line(node, place)}: {'.'.join(map(str, place)) or 'the file'}"] = one["msg"].removeprefix("Value error, ")
-        raise ValueError("; ".join(f"{where}: {what}" for where, what in told.items())) from None
+            problems[f"{file}:{_line(node, place)}: {'.'.join(map(str, place)) or 'the file'}"] = one["msg"].removeprefix("Value error, ")
+        raise ValueError("; ".join(f"{where}: {what}" for where, what in problems.items())) from None
 
 
 def _line(node: yaml.Node | None, place: Sequence[Any]) -> int:

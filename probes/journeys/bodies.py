@@ -57,8 +57,8 @@ def multipart(parts: Mapping[str, Part], values: Mapping[str, Any]) -> tuple[str
     boundary = hashlib.sha256(whole).hexdigest()[:32]
     while boundary.encode() in whole:
         boundary = hashlib.sha256(boundary.encode()).hexdigest()[:32]
-    mark = f"--{boundary}".encode()
-    return f"multipart/form-data; boundary={boundary}", b"".join(mark + b"\r\n" + part for part in written) + mark + b"--\r\n"
+    delimiter = f"--{boundary}".encode()
+    return f"multipart/form-data; boundary={boundary}", b"".join(delimiter + b"\r\n" + part for part in written) + delimiter + b"--\r\n"
 
 
 def _quoted(text: str) -> str:

@@ -75,10 +75,10 @@ class Login(BaseModel):
     def life(self, values: Mapping[str, Any]) -> float:
         """Seconds for which a session with these captured values is used."""
         try:
-            told = float(values[EXPIRES_IN])
+            lifetime = float(values[EXPIRES_IN])
         except (KeyError, TypeError, ValueError, OverflowError):
-            told = self.lasts
-        whole = told if 0 < told < float("inf") else self.lasts
+            lifetime = self.lasts
+        whole = lifetime if 0 < lifetime < float("inf") else self.lasts
         return whole - min(_EARLY, whole / 10)
 
     def around(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:

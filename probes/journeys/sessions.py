@@ -104,9 +104,9 @@ class Sessions:
         side = ctx.side_context()
         values = Values(ctx.clock.time(), ctx.rng, totp=lambda: side.conceal(login.totp.code(ctx.clock.time())) if login.totp else "")
         play = Play(login.steps, locate=login.location, values=values, headers=login.base_headers(), conceal=side.conceal)
-        cookies, way = Cookies(), replace(route, keep_alive=False, oauth2=None)
+        cookies, login_route = Cookies(), replace(route, keep_alive=False, oauth2=None)
         try:
-            async with HttpSession(way, cookies) as session:
+            async with HttpSession(login_route, cookies) as session:
                 player = Player(play, session, login.lockout)
                 await player.look_at_lock(side, login.steps)
                 await player.send(side, play.steps())
@@ -118,7 +118,7 @@ class Sessions:
             ctx.evidence["login"] = {"login": login.name, "phases": side.phases}
         secrets = frozenset(side.secrets | cookies.values())
         until = ctx.clock.time() + login.life(values)
-        made = self._kept[login.key] = LoginSession(login, play, way, cookies, headers, secrets, until, side)
+        made = self._kept[login.key] = LoginSession(login, play, login_route, cookies, headers, secrets, until, side)
         return made
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:

@@ -112,10 +112,10 @@ class Heartbeat(Probe):
 
     def _judged(self, known: _Known, now: float) -> Result:
         """What is known of the job now. A failure of its latest run stands until a run ends well."""
-        told = f": {clipped(known.message, _MESSAGE)}" if known.message else ""
+        message = f": {clipped(known.message, _MESSAGE)}" if known.message else ""
         longest = math.inf if self.longest is None else self.longest
         if known.ended is not None and known.exit:
-            return Result.failed(Reason.STATUS, f"the job reported exit code {known.exit} at {moment(known.ended)}{told}")
+            return Result.failed(Reason.STATUS, f"the job reported exit code {known.exit} at {moment(known.ended)}{message}")
         if known.started is not None and now - known.started > longest:
             begun = f"the run that began at {moment(known.started)} hasn't ended after {age(now - known.started)}"
             return Result.failed(Reason.TIMEOUT, f"{begun}; it may take {age(longest)}")
@@ -129,6 +129,6 @@ class Heartbeat(Probe):
         took = "" if known.seconds is None else age(known.seconds)
         if took and not (self.shortest or 0.0) <= (known.seconds or 0.0) <= longest:
             bound = f"at least {age(self.shortest or 0.0)}" if (known.seconds or 0.0) <= longest else f"at most {age(longest)}"
-            return Result.failed(Reason.LATENCY, f"the run took {took}, and {bound} was expected{told}")
+            return Result.failed(Reason.LATENCY, f"the run took {took}, and {bound} was expected{message}")
         after = f" after {took}" if took else ""
-        return Result.passed(f"the job ended well{after}, {age(now - known.ended)} ago{told}")
+        return Result.passed(f"the job ended well{after}, {age(now - known.ended)} ago{message}")

@@ -89,10 +89,10 @@ class ExpectResult(BaseModel):
         faults = [(each, fault) for each in elements if (fault := next(wanted.faults(_plain(each.value)), None))]
         if not faults or (self.elements == "any" and len(faults) < len(elements)):
             return
-        told = "; ".join(f"{each} is {fault}" for each, (_, fault) in faults[:_NAMED])
+        named = "; ".join(f"{each} is {fault}" for each, (_, fault) in faults[:_NAMED])
         more = f"; and {len(faults) - _NAMED:,} more" if len(faults) > _NAMED else ""
         none = f"none of {len(elements):,} series is as expected: " if self.elements == "any" and len(elements) > 1 else ""
-        raise Failed(wanted.reason or faults[0][1][0], f"{none}{told}{more}")
+        raise Failed(wanted.reason or faults[0][1][0], f"{none}{named}{more}")
 
 
 class Promql(CredentialsProbe):

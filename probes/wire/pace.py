@@ -35,7 +35,7 @@ class Pace:
         self._turn = None
 
     def gives(self, length: int) -> None:
-        """Notes that the reader gets so many bytes."""
+        """Notes that the reader gets `length` bytes."""
         self._given, self._full = self._monotonic(), length >= self.most
         if self._turn is None:
             self._turn = self._given

@@ -108,14 +108,14 @@ class Runner:
             found = None
         if status in _SUCCESS and found is not None:
             return found
-        told = found.get("error", text) if isinstance(found, dict) else text
+        reason = found.get("error", text) if isinstance(found, dict) else text
         if status in (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND):
-            shown = str(told).replace(self.token, "[secret]") if len(self.token) >= _SECRET else str(told)
+            shown = str(reason).replace(self.token, "[secret]") if len(self.token) >= _SECRET else str(reason)
             raise RefusedError(shown[:2000])
         raise RunnerError(f"{self.url} answered {status} to {method} {path}: is it an Outrider runner?")
 
 
-def said(error: Exception) -> click.exceptions.Exit:
+def exit_for(error: Exception) -> click.exceptions.Exit:
     """Prints why a request came to nothing, and is the exit 1 to raise."""
     click.echo(str(error), err=True)
     return click.exceptions.Exit(1)

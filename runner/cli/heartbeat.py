@@ -55,8 +55,8 @@ def command(name: str, words: tuple[str, ...], code: int, message: str, via: str
     if problem := _send(runner, path, {"state": "start", "run": run}) if runner else problem:
         _complain(name, problem)
     began = time.monotonic()
-    code, told = _run(words)
-    end = {"exit": code, "seconds": time.monotonic() - began, "run": run, "message": (message or told)[:2000]}
+    code, outcome = _run(words)
+    end = {"exit": code, "seconds": time.monotonic() - began, "run": run, "message": (message or outcome)[:2000]}
     for pause in (*_PAUSES, None) if runner else ():
         if not (problem := _send(runner, path, end)) or problem.startswith("refused") or pause is None:
             break

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli._operate import RefusedError, Runner, RunnerError, read_token, runner_options, said
+from runner.cli._operate import RefusedError, Runner, RunnerError, exit_for, read_token, runner_options
 from runner.cli._options import Unit
 from runner.usage import unusable
 
@@ -51,7 +51,7 @@ def start(seconds: float, via: str | None, token_file: Path | None, *, everythin
     try:
         window = Runner.at(via, read_token(token_file)).ask("POST", "/api/maintenance", body)
     except (RunnerError, RefusedError) as error:
-        raise said(error) from None
+        raise exit_for(error) from None
     if as_json:
         click.echo(json.dumps(window))
         return
@@ -69,7 +69,7 @@ def end(identity: str, via: str | None, token_file: Path | None) -> None:
     try:
         window = Runner.at(via, read_token(token_file)).ask("DELETE", f"/api/maintenance/{quote(identity, safe='')}")
     except (RunnerError, RefusedError) as error:
-        raise said(error) from None
+        raise exit_for(error) from None
     click.echo(f"ended: {window['name']}, opened by {window['by']}: {window['why']}")
 
 
@@ -81,7 +81,7 @@ def list_windows(via: str | None, token_file: Path | None, *, as_json: bool) -> 
     try:
         windows = Runner.at(via, read_token(token_file)).ask("GET", "/api/maintenance")
     except (RunnerError, RefusedError) as error:
-        raise said(error) from None
+        raise exit_for(error) from None
     if as_json:
         click.echo(json.dumps(windows))
         return

@@ -45,7 +45,7 @@ class WindowKeys(Section):
     targets: tuple[str, ...] = Field(default=(), description="It covers the checks of these targets.")
 
     @model_validator(mode="after")
-    def _one_way_to_say_when(self) -> Self:
+    def _one_of_from_cron_and_hours(self) -> Self:
         given = [key for key, value in (("from", self.from_), ("cron", self.cron), ("hours", self.hours)) if value is not None]
         if len(given) != 1:
             raise ValueError(

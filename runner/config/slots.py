@@ -60,7 +60,7 @@ def soon(checks: int) -> float:
 def first(planned: Planned, after: After, now: float, last: float | None, *, elsewhere: bool = False, within: float = SOON) -> float:
     """When a check runs first: at its next slot; soon, where it wasn't seen within its interval and a slot has passed since.
 
-    Soon is `within` so many seconds. Where the interval is no longer than that, its slots are as soon, and evenly spread.
+    Soon is at most `within` seconds. Where the interval is no longer than that, its slots are as soon, and evenly spread.
 
     A check with a cron expression keeps its hour: it runs soon only if it was seen before and has missed a slot since. `elsewhere`: it
     was another runner that saw it last, whose clock may be ahead of this one's.

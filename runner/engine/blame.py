@@ -57,12 +57,12 @@ def had_connected(result: Result, measured: Measurements) -> bool:
 def route(measured: Measurements) -> str:
     """The way that a run went: within this machine, within private networks, or to the rest of the world; "" where it isn't known."""
     addresses = [measured.facts[IP]] if IP in measured.facts else list(measured.evidence.get("addresses", ()))
-    ways = [_way_to(str(one)) for one in addresses]
-    return ways[0] if ways and all(ways) else ""
+    routes = [_route_to(str(one)) for one in addresses]
+    return routes[0] if routes and all(routes) else ""
 
 
 @lru_cache(maxsize=4096)  # as probes.wire.addresses: most checks ask the same few addresses all day
-def _way_to(address: str) -> str:
+def _route_to(address: str) -> str:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -56,7 +56,7 @@ class Maintenance:
             self._opened[name] = Maintained(Window(body["name"], Once(span.start, span.end), covered, body["why"], body["by"], name), span)
 
     async def open(self, name: str, seconds: float, covered: Covered, *, why: str, by: str) -> Maintained:
-        """Opens a window now, for so many seconds. Raises ValueError where too many are open."""
+        """Opens a window now; it ends after `seconds`. Raises ValueError where too many are open."""
         now = self._clock.time()
         if len(self._opened) >= _MOST:
             raise ValueError(f"{_MOST:,} windows are open already; end some of them first")

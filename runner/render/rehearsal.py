@@ -45,10 +45,10 @@ def _single_failures(plan: Plan) -> Iterator[str]:
 
 def _budget(plan: Plan, slo: Slo) -> Iterator[str]:
     """From how many failed runs on the budget of an SLO pages, or raises a warning, by check."""
-    told: dict[str, list[str]] = {}
+    by_words: dict[str, list[str]] = {}
     for check in [one.check for one in plan.checks if slo in one.check.slos and one.check.alert != "none"]:
-        told.setdefault(_first(slo, check), []).append(check.name)
-    for words, names in told.items():
+        by_words.setdefault(_first(slo, check), []).append(check.name)
+    for words, names in by_words.items():
         yield f"{slo.name} of {listed(names, _NAMED)}: {words}"
 
 

@@ -102,13 +102,13 @@ def _series(slo: Slo, story: Story, *, interval: int, scrape: int, last: int, en
         events = (at - begin) // interval
         return events, events - min(max(events - story.good, 0), story.failed)
 
-    told = [counts(at) for at in range(begin - begin % -scrape, end + 1, scrape)]
-    gap = f"_x{(end // scrape + 1) - len(told)} " if end // scrape + 1 > len(told) else ""
+    scraped = [counts(at) for at in range(begin - begin % -scrape, end + 1, scrape)]
+    gap = f"_x{(end // scrape + 1) - len(scraped)} " if end // scrape + 1 > len(scraped) else ""
     labels = f'job="outrider", instance="outrider:9797", check="{story.check}", kind="http"'
-    constant = f"x{len(told) - 1}"
+    constant = f"x{len(scraped) - 1}"
     return [
-        {"series": f'probe_slo_events_total{{{labels}, slo="{slo.name}"}}', "values": gap + _values([events for events, _ in told])},
-        {"series": f'probe_slo_good_events_total{{{labels}, slo="{slo.name}"}}', "values": gap + _values([good for _, good in told])},
+        {"series": f'probe_slo_events_total{{{labels}, slo="{slo.name}"}}', "values": gap + _values([events for events, _ in scraped])},
+        {"series": f'probe_slo_good_events_total{{{labels}, slo="{slo.name}"}}', "values": gap + _values([good for _, good in scraped])},
         {"series": f"probe_interval_seconds{{{labels}}}", "values": f"{gap}{interval}{constant}"},
         {"series": f'probe_check_info{{{labels}, alert="{story.alert}", service="roadtrip"}}', "values": f"{gap}1{constant}"},
     ]

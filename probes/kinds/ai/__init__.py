@@ -208,8 +208,8 @@ class Ai(HttpProbe):
             if not first:
                 raise
             raise Failed(failed.reason, f"{failed.message}; it was the second attempt, after {first}", answered=failed.answered) from failed
-        told = f"; at the second attempt, after {first}" if first else ""
-        return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}{told}")
+        attempt = f"; at the second attempt, after {first}" if first else ""
+        return Result.passed(f"{shown(transcript.text)} in {latency(response.seconds)}{attempt}")
 
     def _pause(self, response: Response) -> float | None:
         """The seconds until a second attempt; None where there is none. Without Retry-After a 429 may be a bill that isn't paid."""

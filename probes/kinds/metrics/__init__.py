@@ -20,7 +20,7 @@ from probes.text import count, did_you_mean
 
 BODY_CAP = 10 * 1024 * 1024  # bytes
 SERIES = 20_000  # of a page, unless a check says otherwise
-_TOLD = 3  # faults that a message names
+_NAMED = 3  # faults that a message names
 _TEXT = "text/plain"
 _OPENMETRICS = "application/openmetrics-text"
 _ACCEPT = {
@@ -124,7 +124,7 @@ class Metrics(CredentialsProbe):
 
     def _failed(self, ctx: Context, broken: dict[str, list[Fault]], faults: list[Fault]) -> Result:
         ctx.evidence["breaches"] = [message for _, message in faults]
-        some = "; ".join(message for _, message in faults[:_TOLD])
-        more = f"; and {len(faults) - _TOLD:,} more" if len(faults) > _TOLD else ""
+        some = "; ".join(message for _, message in faults[:_NAMED])
+        more = f"; and {len(faults) - _NAMED:,} more" if len(faults) > _NAMED else ""
         many = f"{len(broken):,} of {count(len(self._contract), 'family', 'families')} break the contract: " if len(broken) > 1 else ""
         return Result.failed(faults[0][0], f"{many}{some}{more}")

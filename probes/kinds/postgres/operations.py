@@ -17,7 +17,7 @@ _BEHIND_PRIMARY = (
     "AND pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn() THEN 0 "
     "ELSE extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) END"
 )
-# Of a primary: replay_lag is null for a standby that has caught up, and stands still for one that replays nothing any more.
+# Of a primary: replay_lag is null for a standby that has caught up, and does not grow for one that replays nothing any more.
 _SLOWEST_STANDBY = (
     "SELECT count(*), count(state), coalesce(max(greatest(extract(epoch FROM replay_lag), CASE WHEN "
     "replay_lsn < sent_lsn THEN extract(epoch FROM pg_catalog.clock_timestamp() - reply_time) END)), 0), "

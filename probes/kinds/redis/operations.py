@@ -72,11 +72,11 @@ def _behind(role: str, replication: Mapping[str, str]) -> tuple[float, str]:
 async def _judge_cluster(ctx: Context, connection: Connection, expect: ExpectedCluster) -> None:
     text = await connection.execute("CLUSTER", "INFO")
     lines = text.decode("utf-8", "replace").splitlines() if isinstance(text, bytes) else []
-    said = dict(line.split(":", 1) for line in lines if ":" in line)
-    slots = _whole(said.get("cluster_slots_ok")) or 0
+    info = dict(line.split(":", 1) for line in lines if ":" in line)
+    slots = _whole(info.get("cluster_slots_ok")) or 0
     ctx.facts["cluster_slots"] = slots
-    if said.get("cluster_state") != expect.state:
-        seen = clipped(said.get("cluster_state", "no state"), 20)
+    if info.get("cluster_state") != expect.state:
+        seen = clipped(info.get("cluster_state", "no state"), 20)
         raise Failed(Reason.STATUS, f"PING passes, but cluster_state is {seen}, expected {expect.state}; {count(slots, 'slot')} served")
     if fault := fault_of("slots that the cluster serves:", slots, expect.slots):
         raise Failed(*fault)
