@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from benchmarks._inside import runner, target
+from benchmarks._fixtures import target
+from benchmarks._inside import runner
 from judge.observation import Observation
 from runner.config.plan import Plan
 
@@ -85,7 +86,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20.0)
     options.add_argument("--core", type=int, default=0, help="the runner's core; the target has the other ones")
     chosen = options.parse_args()
-    with target() as url:
+    with target() as (url,):
         os.sched_setaffinity(0, {chosen.core})
         print(
             f"{time.strftime('%Y-%m-%d')}, {chosen.rate:g} runs a second for {chosen.seconds:g} s, load average {os.getloadavg()[0]:.1f}\n"

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks._inside import target
+from benchmarks._fixtures import target, write_checks
 from benchmarks.pipeline import HERE, cpu, free_port, get, memory, started, wait_for
 
 MISSED = re.compile(r"^outrider_runs_missed_total(?:\{.*?\})? ([0-9.e+-]+)$", re.MULTILINE)
@@ -39,11 +39,8 @@ def row(url: str, rate: float, chosen: argparse.Namespace) -> str:
     """One line of the table."""
     with ExitStack() as stack:
         place, port = Path(stack.enter_context(tempfile.TemporaryDirectory())), free_port()
-        lines = [f"version: 1\nservice: bench\nserver: {{listen: '127.0.0.1:{port}'}}\nstate: {place}/state\nreferences: []"]
-        lines += [f"defaults: {{interval: {chosen.interval:g}s, timeout: 2s}}\nchecks:"]
-        lines += [f"  c{number:05}: {{kind: http, url: '{url}/{rate:g}'}}" for number in range(round(rate * chosen.interval))]
-        (place / "checks.yaml").write_text("\n".join(lines))
-        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(place / "checks.yaml")]
+        file = write_checks(place, f"{url}/{rate:g}", round(rate * chosen.interval), chosen.interval, port=port)
+        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(file)]
         pid = stack.enter_context(started(command, place / "log", chosen.core, HERE))
         page = f"http://127.0.0.1:{port}"
         wait_for(f"{page}/-/healthy", place / "log")
@@ -79,7 +76,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20.0)
     options.add_argument("--core", type=int, default=0, help="the runner's core; the target has the other ones")
     chosen = options.parse_args()
-    with target() as url:
+    with target() as (url,):
         print(f"{time.strftime('%Y-%m-%d')}, {chosen.seconds:g} s at each rate, load average {os.getloadavg()[0]:.1f}\n")
         print("| runs a second | made | missed | lag, median | lag, p99 | CPU a run, us | a core holds | MB |")
         print("|---|---|---|---|---|---|---|---|")

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks._fixtures import target
+
 
 def measured(command: list[str], times: int) -> str:
     """One row."""
@@ -36,24 +38,19 @@ def main() -> None:
     options.add_argument("--times", type=int, default=11)
     times = options.parse_args().times
     outrider = [sys.executable, "-m", "runner.cli"]
-    with tempfile.TemporaryDirectory() as folder:
-        target = [sys.executable, str(Path(__file__).with_name("_target.py"))]
-        with subprocess.Popen(target, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdin
-            assert process.stdout
-            file = Path(folder, "checks.yaml")
-            check = f"{{kind: http, url: 'http://127.0.0.1:{process.stdout.readline().strip()}/'}}"
-            file.write_text(f"version: 1\nservice: bench\nreferences: []\nchecks: {{api: {check}}}\n")
-            commands = {
-                "python, nothing": [sys.executable, "-c", "pass"],
-                "outrider --help": [*outrider, "--help"],
-                "outrider probe, one check": [*outrider, "probe", "--config", str(file), "api"],
-            }
-            print(f"{time.strftime('%Y-%m-%d')}, {times} times, load average {os.getloadavg()[0]:.1f}\n")
-            print("| | seconds, ms | CPU, ms |\n|---|---|---|")
-            for name, command in commands.items():
-                print(f"| {name} | {measured(command, times)} |", flush=True)
-            process.stdin.close()
+    with tempfile.TemporaryDirectory() as folder, target() as (address,):
+        file = Path(folder, "checks.yaml")
+        check = f"{{kind: http, url: '{address}/'}}"
+        file.write_text(f"version: 1\nservice: bench\nreferences: []\nchecks: {{api: {check}}}\n")
+        commands = {
+            "python, nothing": [sys.executable, "-c", "pass"],
+            "outrider --help": [*outrider, "--help"],
+            "outrider probe, one check": [*outrider, "probe", "--config", str(file), "api"],
+        }
+        print(f"{time.strftime('%Y-%m-%d')}, {times} times, load average {os.getloadavg()[0]:.1f}\n")
+        print("| | seconds, ms | CPU, ms |\n|---|---|---|")
+        for name, command in commands.items():
+            print(f"| {name} | {measured(command, times)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,12 @@ import random
 import select
 import socket
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import uvloop
 
+from benchmarks._fixtures import target
 from probes.core import Measurements
 from probes.wire.wire import Wire
 from runner.clock import SystemClock
@@ -95,11 +93,8 @@ if __name__ == "__main__":
     parser.add_argument("--connects", type=int, default=2000)
     parser.add_argument("--runners", type=int, default=1)
     chosen = parser.parse_args()
-    command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        port = int(process.stdout.readline())
+    with target() as (address,):
+        port = int(address.rpartition(":")[2])
         with multiprocessing.Pool(chosen.runners) as pool:
             found = pool.starmap(one_of_them, [(port, chosen.connects // chosen.runners)] * chosen.runners)
         print(f"{time.strftime('%Y-%m-%d')}, {chosen.runners} at a time, load average {os.getloadavg()[0]:.1f}")
@@ -107,4 +102,3 @@ if __name__ == "__main__":
             all_of_them = [seconds for took in found for seconds in took[name]]
             median, high = statistics.median(all_of_them), statistics.quantiles(all_of_them, n=20)[-1]
             print(f"{name:20} {median * 1e6:8.0f} us {high * 1e6:8.0f} us")
-        process.stdin.close()

@@ -18,11 +18,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks._fixtures import target
 from loadtests.order import Order, SloOrder, UserTask, as_json
 from loadtests.result import message_of
 from loadtests.shapes import stages
@@ -40,17 +39,6 @@ class Figure:
     rate: float
     per_core: float
     said: str = ""
-
-
-@contextmanager
-def target() -> Iterator[str]:
-    """The target in a process of its own."""
-    command = [sys.executable, str(FOLDER / "_target.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.stdin.close()
 
 
 def plain_locust(url: str, seconds: float, users: int) -> Figure:
@@ -104,7 +92,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10)
     wanted = parser.parse_args()
     figures: dict[str, list[Figure]] = {}
-    with target() as url:
+    with target() as (url,):
         for number in range(1, wanted.rounds + 1):
             plain = plain_locust(url, wanted.seconds, wanted.users)
             figures.setdefault("plain Locust", []).append(plain)

@@ -10,29 +10,26 @@ the machine carries no more than 250 runs a second. What a further check takes i
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline import HERE, free_port, get, memory, started, wait_for
+from benchmarks._fixtures import target, write_checks
+from benchmarks.pipeline import HERE, free_port, get, memory, started, wait_for
 
 MOST = 250.0  # runs a second, unless --interval says otherwise
 RUNS = 64  # of each check, until it is settled
 
 
-def measure(tree: Path, target: str, count: int, interval: float, settle: float) -> tuple[float, float, int]:
+def measure(tree: Path, address: str, count: int, interval: float, settle: float) -> tuple[float, float, int]:
     """Mebibytes at ready and settled, and runs of each check."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = free_port()
-        lines = [f"version: 1\nserver: {{listen: '127.0.0.1:{port}'}}\nstate: {folder}/state\nreferences: []"]
-        lines += [f"defaults: {{interval: {interval:g}s, timeout: {min(interval, 2):g}s}}\nchecks:"]
-        lines += [f"  c{number:05}: {{kind: http, url: '{target}/'}}" for number in range(count)]
-        (folder / "checks.yaml").write_text("\n".join(lines))
-        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(folder / "checks.yaml")]
+        file = write_checks(folder, f"{address}/", count, interval, port=port)
+        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(file)]
         pid = stack.enter_context(started(command, folder / "log", 0, tree))
         wait_for(f"http://127.0.0.1:{port}/-/ready", folder / "log")
         ready, end = memory(pid), time.monotonic() + min(settle, RUNS * interval + 10)
@@ -56,18 +53,12 @@ def main() -> None:
         f"{time.strftime('%Y-%m-%d')}\n\n| | checks | interval, s | runs of each | at ready, MB | settled, MB | KB for each further check |"
     )
     print("|---|---|---|---|---|---|---|")
-    with ExitStack() as outside:
-        command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
-        process = outside.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        assert process.stdin
-        assert process.stdout
-        outside.callback(process.stdin.close)
-        target = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    with target() as (address,):
         for name, tree in trees.items():
             before: tuple[int, float] | None = None
             for count in chosen.checks:
                 interval = chosen.interval or max(2.0, count / MOST)
-                ready, settled, runs = measure(tree, target, count, interval, chosen.settle)
+                ready, settled, runs = measure(tree, address, count, interval, chosen.settle)
                 further = f"{(settled - before[1]) * 1024 / (count - before[0]):.1f}" if before else ""
                 before = count, settled
                 print(f"| {name} | {count:,} | {interval:g} | {runs} | {ready:.0f} | {settled:.0f} | {further} |", flush=True)

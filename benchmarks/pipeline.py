@@ -36,6 +36,8 @@ from pathlib import Path
 
 import trustme
 
+from benchmarks._fixtures import target, write_checks
+
 EXPORTER, PROMETHEUS = "prometheus-blackbox-exporter", "prometheus"
 HERE = Path(__file__).resolve().parent.parent
 TRACED = 5  # seconds for which strace counts
@@ -124,12 +126,9 @@ def outrider(stack: ExitStack, folder: Path, name: str, tree: Path, target: str,
     place = folder / name
     place.mkdir()
     port, checks = free_port(), int(chosen.rate * chosen.interval)
-    lines = [f"version: 1\nservice: bench\nserver: {{listen: '127.0.0.1:{port}'}}\nstate: {place}/state\nreferences: []"]
-    lines += [f"defaults: {{interval: {chosen.interval:g}s, timeout: 2s}}\nchecks:"]
     tls = f", tls: {{ca: '{folder}/ca.pem'}}" if chosen.tls else ""
-    lines += [f"  c{number:05}: {{kind: http, url: '{target}/{name}'{tls}}}" for number in range(checks)]
-    (place / "checks.yaml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "runner.cli", "run", "--config", str(place / "checks.yaml")]
+    file = write_checks(place, f"{target}/{name}", checks, chosen.interval, port=port, more=tls)
+    command = [sys.executable, "-m", "runner.cli", "run", "--config", str(file)]
     pid = stack.enter_context(started(command, place / "log", chosen.core, tree))
     page = f"http://127.0.0.1:{port}"
     wait_for(f"{page}/-/healthy", place / "log")
@@ -241,13 +240,8 @@ def main() -> None:
     trees = {"outrider": HERE} | {name: Path(folder) for name, _, folder in (one.partition("=") for one in chosen.tree)}
     with ExitStack() as outside:
         folder = Path(outside.enter_context(tempfile.TemporaryDirectory()))
-        command = [sys.executable, str(Path(__file__).with_name("_target.py")), *([certificate(folder)] if chosen.tls else [])]
-        process = outside.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        assert process.stdin
-        assert process.stdout
-        outside.callback(process.stdin.close)
-        ports = process.stdout.readline().split()
-        target, asked = f"http://127.0.0.1:{ports[0]}", f"http{'s' if chosen.tls else ''}://127.0.0.1:{ports[-1]}"
+        addresses = outside.enter_context(target(*([certificate(folder)] if chosen.tls else [])))
+        plain, asked = addresses[0], addresses[-1]
         makes = [lambda stack: exporter(stack, folder, asked, chosen)]
         makes += [lambda stack, n=n, t=t: outrider(stack, folder, n, t, asked, chosen) for n, t in trees.items()]
         rows: list[Contender] = []
@@ -261,18 +255,18 @@ def main() -> None:
                     one = make(stack)
                     time.sleep(chosen.interval + 12)
                     for _ in range(chosen.rounds):
-                        measure([one], target, chosen.seconds)
+                        measure([one], plain, chosen.seconds)
                     rows.append(one)
-                    texts.append(row(one, rows[0], target))
+                    texts.append(row(one, rows[0], plain))
                     print(texts[-1], flush=True)
         else:
             with ExitStack() as stack:
                 rows = [make(stack) for make in makes]
                 time.sleep(chosen.interval + 12)  # until each check has run and was scraped
                 for _ in range(chosen.rounds):
-                    measure(rows, target, chosen.seconds)
+                    measure(rows, plain, chosen.seconds)
                 for one in rows:
-                    print(row(one, rows[0], target), flush=True)
+                    print(row(one, rows[0], plain), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +27,7 @@ from pathlib import Path
 import httpx
 import uvloop
 
+from benchmarks._fixtures import target
 from judge.observation import Check, Slo
 from probes.kinds.http import Http
 from probes.wire.wire import Wire
@@ -40,17 +40,6 @@ from runner.state import open_ledger
 
 EXPORTER = "prometheus-blackbox-exporter"
 Contender = Callable[[int], Awaitable[float]]  # a number of probes -> CPU seconds that they took
-
-
-@contextmanager
-def target() -> Iterator[str]:
-    """The target in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
-        process.stdin.close()
 
 
 def outrider(url: str) -> Contender:
@@ -154,7 +143,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--probes", type=int, default=2000)
     chosen = options.parse_args()
-    with target() as url, exporter(url) as blackbox:
+    with target() as (address,), exporter(url := f"{address}/") as blackbox:
         contenders = {"outrider": outrider(url), "stock httpx": stock(url)} | ({"blackbox_exporter": blackbox} if blackbox else {})
         costs = uvloop.run(compare(contenders, chosen.rounds, chosen.probes))
     ours = statistics.median(costs["outrider"])

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks._inside import runner, target
+from benchmarks._fixtures import target
+from benchmarks._inside import runner
 
 SCRAPE = 10.0  # seconds between two scrapes
 SPREAD = 40  # files, sockets and tasks of the runs that happen to be under way
@@ -67,7 +68,7 @@ def _scrape(url: str) -> None:
 
 async def soak(rate: float, interval: float, seconds: float, samples: int) -> list[str]:
     """Runs, prints a table, and returns what grew."""
-    with tempfile.TemporaryDirectory() as folder, target() as url:
+    with tempfile.TemporaryDirectory() as folder, target() as (url,):
         checks, settled = round(rate * interval), -(-samples // 3)
         async with runner(Path(folder), f"{url}/soak", checks=checks, interval=interval) as (_, address):
             began, held = time.monotonic(), []

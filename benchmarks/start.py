@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import HERE, cpu, free_port, get, started
+from benchmarks._fixtures import target, write_checks
+from benchmarks.pipeline import HERE, cpu, free_port, get, started
 
 
 @dataclass(slots=True)
@@ -43,17 +43,14 @@ def until(url: str, there: str, began: float) -> float:
     raise SystemExit(f"{url} doesn't come")
 
 
-def start(tree: Path, target: str, count: int, found: Figures, *, last: bool) -> None:
+def start(tree: Path, address: str, count: int, found: Figures, *, last: bool) -> None:
     """Adds one start."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = free_port()
-        lines = [f"version: 1\nserver: {{listen: '127.0.0.1:{port}'}}\nstate: {folder}/state\nreferences: []"]
-        lines += ["defaults: {interval: 20s, timeout: 2s}\nchecks:"]
-        lines += [f"  c{number:05}: {{kind: http, url: '{target}/'}}" for number in range(count)]
-        (folder / "checks.yaml").write_text("\n".join(lines))
+        file = write_checks(folder, f"{address}/", count, 20.0, port=port)
         began, page = time.monotonic(), f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(folder / "checks.yaml")]
+        command = [sys.executable, "-m", "runner.cli", "run", "--config", str(file)]
         pid = stack.enter_context(started(command, folder / "log", 0, tree))
         found.ready.append(until(f"{page}/-/ready", "ready", began))
         found.used.append(cpu(pid))
@@ -75,18 +72,12 @@ def main() -> None:
     print(f"{time.strftime('%Y-%m-%d')}, {chosen.rounds} rounds\n")
     print("| | checks | ready, s | CPU until ready, s | first observation, s | missed |")
     print("|---|---|---|---|---|---|")
-    with ExitStack() as outside:
-        command = [sys.executable, str(Path(__file__).with_name("_target.py"))]
-        process = outside.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        assert process.stdin
-        assert process.stdout
-        outside.callback(process.stdin.close)
-        target = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    with target() as (address,):
         for count in chosen.checks:
             figures = {name: Figures() for name in trees}
             for number in range(chosen.rounds):
                 for name, tree in trees.items():
-                    start(tree, target, count, figures[name], last=number == chosen.rounds - 1)
+                    start(tree, address, count, figures[name], last=number == chosen.rounds - 1)
             for name, found in figures.items():
                 spreads = (f"{statistics.median(each):.2f} ({min(each):.2f})" for each in (found.ready, found.used, found.first))
                 print(f"| {name} | {count:,} | {' | '.join(spreads)} | {found.missed:,.0f} |", flush=True)
