@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 
 from judge.observation import Check
@@ -89,6 +89,12 @@ class Maintenance:
         """The window in which a check is now; of several the one that ends last."""
         now = self._clock.time()
         return self._last(check, now, now)
+
+    def covered_now(self, checks: Iterable[Check]) -> set[str]:
+        """The names of those checks for which a window is open now. Without an open window it looks at no check."""
+        now = self._clock.time()
+        is_open = [one.window.covered for one in self._coming(now) if one.span.start <= now]
+        return {check.name for check in checks if any(check in covered for covered in is_open)} if is_open else set()
 
     def during(self, check: Check, start: float, end: float) -> bool:
         """Whether a window was open at any moment from `start` to `end` (seconds since the epoch) for a check."""

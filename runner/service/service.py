@@ -184,7 +184,7 @@ class Service:
     def show_windows(self) -> None:
         """Shows in the metrics which checks are in maintenance now."""
         checks = (check for planned in self.plan.checks for check in (planned.check, *planned.parts))
-        self.metrics.in_maintenance({check.name for check in checks if self.maintenance.covering(check)})
+        self.metrics.in_maintenance(self.maintenance.covered_now(checks))
 
     async def look_at_windows(self) -> None:
         self.show_windows()
