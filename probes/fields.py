@@ -9,7 +9,7 @@ import ipaddress
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from probes.text import address_text, ascii_host, setting
+from probes.text import address_text, ascii_host, setting, unknown
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400), "w": Decimal(604800)}
 _BYTES = {"B": 1, "kB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
@@ -248,6 +248,20 @@ def _not_empty(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().strip():
         raise ValueError("is empty; write a value, or remove the line")
     return secret
+
+
+def declared(section: str, what: str) -> Callable[[Any, ValidationInfo], Any]:
+    """Makes a validator that replaces a name by what is declared so in a section of checks.yaml (validation context `section`)."""
+
+    def by_name(value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        known: Mapping[str, Any] = (info.context or {}).get(section, {})
+        if value not in known:
+            raise ValueError(unknown(value, what, known))
+        return known[value]
+
+    return by_name
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from probes.core import Failed
 from probes.expect.json_path import JsonPath
 from probes.expect.patterns import Pattern
-from probes.fields import Headers, Rate
+from probes.fields import Headers, Rate, declared
 from probes.http.message import Response
-from probes.text import ascii_host, did_you_mean, host_and_port
+from probes.text import ascii_host, host_and_port
 from probes.wire.addresses import AddressField
 
 FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -210,15 +210,6 @@ class Target(BaseModel):
         return f"target {self.name} doesn't allow any {method}"
 
 
-def _by_name(value: Any, info: ValidationInfo) -> Any:
-    """Replaces a target's name by the Target of the plan that is being read (validation context `targets`)."""
-    if not isinstance(value, str):
-        return value
-    targets: dict[str, Target] = (info.context or {}).get("targets", {})
-    if value not in targets:
-        known = f" (there are {', '.join(sorted(targets))})" if targets else " (none is declared)"
-        raise ValueError(f"no such target: {value}{did_you_mean(value, targets) or known}")
-    return targets[value]
-
-
-TargetRef = Annotated[Target, BeforeValidator(_by_name), WithJsonSchema({"type": "string", "description": "a name under targets:"})]
+TargetRef = Annotated[
+    Target, BeforeValidator(declared("targets", "target")), WithJsonSchema({"type": "string", "description": "a name under targets:"})
+]

@@ -16,9 +16,10 @@ _AGES = (("d", 86400, "h", 3600), ("h", 3600, "min", 60))
 _TENTHS = 0.00995  # seconds below which tenths of a millisecond are written
 _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
 _HUNDREDTHS = 9.995  # seconds below which hundredths are written
-_LONGEST_WORD = 100  # characters of a word that are compared
+_LONGEST_WORD = 80  # characters of a word that are compared
 _LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, with the last dot
-_MOST_KNOWN = 2000  # words that one is compared with
+_MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
+_LISTED = 12  # names that a message lists
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: around a part that is shown in part, and in no text from outside
 _CLIPPED = re.compile(f"{_OPEN}([0-9]{{1,5}}):([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]")
 # What a terminal obeys, what turns a line's direction round, and what some readers take for the end of a line.
@@ -127,6 +128,14 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     """`; did you mean round_trip?`, or "" where no known word is similar. Its work is bounded, whatever a file contains."""
     near = difflib.get_close_matches(word[:_LONGEST_WORD], sorted(known), n=1, cutoff=0.7) if len(known) <= _MOST_KNOWN else []
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown(name: str, what: str, known: Collection[str]) -> str:
+    """`no such SLO: p96; did you mean p95?`, with the names there are where none is near."""
+    names = sorted(known)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    there = f" (there are {', '.join(names[:_LISTED])}{more})" if names else " (none is declared)"
+    return f"no such {what}: {name}{did_you_mean(name, known) or there}"
 
 
 def one_line(text: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from probes.core import Ask
 from probes.expect.status import Statuses
 from probes.expect.template import fill, is_generated, variables
-from probes.fields import REVEALED, Duration, Headers
+from probes.fields import REVEALED, Duration, Headers, declared
 from probes.journeys.steps import Step, check_steps
 from probes.journeys.totp import TotpField
 from probes.target import Target, TargetRef
@@ -109,15 +109,6 @@ def asks_of(steps: tuple[Step, ...], target: Target | None, base: str = "") -> t
     return tuple(found)
 
 
-def _by_name(value: Any, info: ValidationInfo) -> Any:
-    """Replaces a login's name by the Login of the plan that is being read (validation context `logins`)."""
-    if not isinstance(value, str):
-        return value
-    logins: Mapping[str, Login] = (info.context or {}).get("logins", {})
-    if value not in logins:
-        known = f" (there are {', '.join(sorted(logins))})" if logins else " (none is declared under logins:)"
-        raise ValueError(f"no such login: {value}{did_you_mean(value, logins) or known}")
-    return logins[value]
-
-
-LoginRef = Annotated[Login, BeforeValidator(_by_name), WithJsonSchema({"type": "string", "description": "a name under logins:"})]
+LoginRef = Annotated[
+    Login, BeforeValidator(declared("logins", "login")), WithJsonSchema({"type": "string", "description": "a name under logins:"})
+]

@@ -55,7 +55,7 @@ def command(names: tuple[str, ...], config: Path, tags: tuple[str, ...], checks:
 
 def _shown(plan: Plan, named: tuple[str, ...], tags: tuple[str, ...]) -> frozenset[str]:
     """The names whose results are shown: whole checks with their parts, and single parts where only these were asked for."""
-    from runner.config.errors import unknown
+    from probes.text import unknown
 
     shown = set[str]()
     for planned in plan.checks:

@@ -12,8 +12,9 @@ from judge.observation import Check, Slo
 from probes.journeys.login import Login
 from probes.probe import Probe
 from probes.target import Target, plain_path
+from probes.text import did_you_mean, unknown
 from runner.config import cron, secret_names
-from runner.config.errors import Path, did_you_mean, unknown
+from runner.config.errors import Path
 from runner.config.filling import UNFILLED
 from runner.config.for_each import Made
 from runner.config.measures import why_unmeasured

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from runner.config.errors import did_you_mean
+from probes.text import did_you_mean
 
 _SHORT = {
     "@hourly": "0 * * * *",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 from judge.observation import beside
 
 _LONGEST_WORD = 80  # characters of a key that are shown
-_MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
-_LISTED = 12  # names that a message lists
 _SHOWN = 100  # problems printed at most; the rest is counted
 
 
@@ -115,17 +112,3 @@ def spoken(path: Path) -> str:
             word = part if len(part) <= _LONGEST_WORD else f"{part[:_LONGEST_WORD]}..."
             pieces[-1] += f".{word}" if pieces[-1] else word
     return ", ".join(piece for piece in pieces if piece)
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """`; did you mean round_trip?`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word[:_LONGEST_WORD], sorted(known), n=1, cutoff=0.7) if len(known) <= _MOST_KNOWN else []
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def unknown(name: str, what: str, known: Collection[str]) -> str:
-    """`no such SLO: p96; did you mean p95?`, with the names there are where none is near."""
-    names = sorted(known)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    there = f" (there are {', '.join(names[:_LISTED])}{more})" if names else " (none is declared)"
-    return f"no such {what}: {name}{did_you_mean(name, known) or there}"

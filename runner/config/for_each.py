@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from runner.config.errors import Path, PlanError, Position, did_you_mean
+from probes.text import did_you_mean
+from runner.config.errors import Path, PlanError, Position
 from runner.config.names import LONGEST_NAME, NAME_RULE, is_name
 from runner.config.nodes import Entry, Items, Keys, Node, Scalar
 from runner.config.target_files import TargetElement

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from probes.probe import Probe
-from runner.config.errors import did_you_mean
+from probes.text import did_you_mean
 
 _STEP = "step."
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from runner.config.errors import Path, did_you_mean
+from probes.text import did_you_mean
+from runner.config.errors import Path
 from runner.config.nodes import Items, Keys, Node, Scalar
 from runner.config.placeholders import Filled
 

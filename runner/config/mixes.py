@@ -11,7 +11,8 @@ from loadtests.tasks import NEEDS_LOGIN, TASKS, asks_of, unfillable, user_tasks
 from probes.journeys.script import Script
 from probes.journeys.steps import Step
 from probes.target import Target
-from runner.config.errors import Path, unknown
+from probes.text import unknown
+from runner.config.errors import Path
 from runner.config.filling import UNFILLED
 from runner.config.plan import Planned, Scenario
 

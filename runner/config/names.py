@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.config.errors import Path, unknown
+from probes.text import unknown
+from runner.config.errors import Path
 from runner.config.filling import UNFILLED
 from runner.config.nodes import Entry, Items, Keys, Node
 from runner.config.plan import Planned

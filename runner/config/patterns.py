@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from posixpath import join
 
-from runner.config.errors import did_you_mean
+from probes.text import did_you_mean
 
 MOST_FOLDERS = 1_000  # that one pattern searches
 MOST_MATCHES = 1_000

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from judge.observation import Slo
 from probes.fields import Rate
 from probes.target import Rule
+from probes.text import unknown
 from runner.config.checks import BuildContext
-from runner.config.errors import Path, unknown
+from runner.config.errors import Path
 from runner.config.nodes import Entry, Keys, Scalar, find
 from runner.config.placeholders import Source
 from runner.config.plan import Cost, LoadRules, Planned, Scenario, Switch

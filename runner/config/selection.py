@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from probes.text import did_you_mean, unknown
 from runner.config.checks import BuildContext
-from runner.config.errors import NOWHERE, did_you_mean, unknown
+from runner.config.errors import NOWHERE
 from runner.config.nodes import Entry, Keys, Scalar
 from runner.config.sections import CheckKeys, Section
 from runner.config.validation import ConfigPart

@@ -17,8 +17,8 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from judge.observation import Check
+from probes.text import did_you_mean
 from runner.config.cron import CronTrigger
-from runner.config.errors import did_you_mean
 
 _HOURS = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})\Z")
 _DAY_MINUTES = 1440

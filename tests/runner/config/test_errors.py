@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.config.errors import NOWHERE, Path, PlanError, Position, Problem, did_you_mean, spoken, unknown
+from probes.text import did_you_mean, unknown
+from runner.config.errors import NOWHERE, Path, PlanError, Position, Problem, spoken
 
 
 @pytest.mark.parametrize(
