@@ -20,7 +20,7 @@ INTERVALS = (15, 300, 1800, 3600, 10800, 21600)  # seconds: the usual ones, of w
 YOUNG = (120, 600, 1800, 3000)  # seconds for which a check has run when it fails
 FAST, SLOW = 15, 300  # seconds between two evaluations: days would take too long at the first, minutes need it
 _HEAD = "# Written by outrider render from the SLOs of checks.yaml: don't edit it. To run it: promtool test rules FILE\n"
-_ORDER = ["slo-short-windows", "slo-long-windows", "slo-budgets", "slo-alerts"]
+ORDER = ["slo-short-windows", "slo-long-windows", "slo-budgets", "slo-alerts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def slo_rule_tests(slos: Sequence[Slo], *, step: int) -> str:
         if step == (FAST if page and interval < SLOW else SLOW)
         and (conditions := [one for one in burns(slo, checks.most) if one.page is page and one.failures(interval)])
     ]
-    body = {"rule_files": ["../rules/slo.yaml"], "evaluation_interval": f"{step}s", "group_eval_order": _ORDER, "tests": groups}
+    body = {"rule_files": ["../rules/slo.yaml"], "evaluation_interval": f"{step}s", "group_eval_order": ORDER, "tests": groups}
     return _HEAD + yaml.safe_dump(body, sort_keys=False, width=10_000)
 
 
@@ -81,7 +81,9 @@ def _group(slo: Slo, conditions: Sequence[Burn], interval: int, step: int) -> di
             series for story in stories for series in _series(slo, story, interval=interval, scrape=step, last=length, end=recovered)
         ],
         "promql_expr_test": [
-            _expected(at, severity, found if at == length else []) for severity, found in expected.items() for at in (length, recovered)
+            _expected(at, severity, found if at == length else [])
+            for severity, found in expected.items()
+            for at in (length - step, length, recovered)
         ],
     }
 

@@ -69,7 +69,7 @@ def slo_rules(slos: Sequence[Slo]) -> str:
         variable_start_string="<<",
         variable_end_string=">>",
     )
-    jinja.filters |= {"span": lambda seconds: setting(float(seconds)), "number": number, "allowed": allowed}
+    jinja.filters |= {"span": lambda seconds: setting(float(seconds)), "number": _number, "allowed": _allowed}
     lengths = sorted({*STANDARD, *(window for slo in slos for window in windows(slo))})
     return jinja.get_template("slo.yaml.jinja").render(
         slos=slos,
@@ -82,11 +82,11 @@ def slo_rules(slos: Sequence[Slo]) -> str:
     )
 
 
-def number(one: Decimal) -> str:
+def _number(one: Decimal) -> str:
     """As PromQL reads it, without an exponent."""
     return f"{one.normalize():f}"
 
 
-def allowed(objective: Decimal) -> str:
+def _allowed(objective: Decimal) -> str:
     """The share of bad runs that an objective allows, such as 0.1%."""
-    return f"{number((1 - objective) * 100)}%"
+    return f"{_number((1 - objective) * 100)}%"

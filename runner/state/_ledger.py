@@ -31,6 +31,8 @@ _FORGET_SLOTS = """
 DELETE FROM slots WHERE at < ? - coalesce((SELECT longest FROM windows WHERE windows.name = slots.name), 0)
     OR at > ? + coalesce((SELECT ahead FROM windows WHERE windows.name = slots.name), 0)
 """
+_KEEP = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)"
+_OF_NOBODY = ""  # the owner of records that all who share the state share
 _OF_RUNS = "runs"  # the owner of records that any process with this state may undo
 SEEN_EVERY = 1.0  # seconds between two writes of when checks were seen: after a kill -9 so much is lost
 _ROUNDING = 1e-9  # amounts are added as floats: 0.1 + 0.2 may spend a budget of 0.3
@@ -144,8 +146,8 @@ class StateLedger:
 
     async def remember(self, check: str, name: str, body: Mapping[str, Any], seconds: float) -> None:
         """Keeps a record, as probes.core.Ledger promises. It is on the disk when this returns."""
-        rule, until = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", self._clock.time() + seconds
-        await self._transaction(lambda: self._execute(rule, (_OF_RUNS, check, name, json.dumps(body), until)), durably=True, synced=True)
+        values = _OF_RUNS, check, name, json.dumps(body), self._clock.time() + seconds
+        await self._transaction(lambda: self._execute(_KEEP, values), durably=True, synced=True)
 
     async def remembered(self, check: str) -> Mapping[str, Mapping[str, Any]]:
         """The records by name, as probes.core.Ledger promises."""
@@ -186,8 +188,7 @@ class StateLedger:
         `owner` is a runner, by the path of its checks.yaml, its service and environment. While the folder can't be used it is kept in
         memory, and written once the folder can be used again.
         """
-        rule = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)"
-        await self._transaction(lambda: self._execute(rule, (owner, topic, name, json.dumps(body), forget)), synced=True)
+        await self._transaction(lambda: self._execute(_KEEP, (owner, topic, name, json.dumps(body), forget)), synced=True)
 
     async def kept(self, owner: str, topic: str) -> dict[str, dict[str, Any]]:
         """The records of a topic by name."""
@@ -203,12 +204,11 @@ class StateLedger:
         """Replaces a record of `recall` by what `change` makes of it (None where there is none). It is on the disk when this returns."""
 
         def work() -> Mapping[str, Any]:
-            found = self._connection.execute(
-                "SELECT body FROM records WHERE owner = '' AND topic = ? AND name = ?", (topic, name)
-            ).fetchone()
+            query = "SELECT body FROM records WHERE owner = ? AND topic = ? AND name = ?"
+            found = self._connection.execute(query, (_OF_NOBODY, topic, name)).fetchone()
             known = json.loads(found[0]) if found else None
             if (made := change(known)) != known:
-                self._execute("INSERT OR REPLACE INTO records VALUES ('', ?, ?, ?, ?)", (topic, name, json.dumps(made), math.inf))
+                self._execute(_KEEP, (_OF_NOBODY, topic, name, json.dumps(made), math.inf))
             return made
 
         return await self._transaction(work, synced=True)

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import subprocess
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from judge.observation import Slo
-from runner.render.slo_rule_tests import FAST, slo_rule_tests
+from runner.render.slo_rule_tests import FAST, ORDER, slo_rule_tests
 from runner.render.slo_rules import slo_rules
 from tests.monitoring.test_rules import PROMETHEUS, ROOT, metrics, promtool
 
@@ -42,6 +43,14 @@ def run(folder: Path, rules: str, *tests: str) -> subprocess.CompletedProcess[st
     for name, text in zip(names, tests, strict=True):
         (folder / "tests" / name).write_text(text, encoding="utf-8")
     return promtool("test", "rules", *names, cwd=folder / "tests")
+
+
+def suite(series: Iterable[tuple[str, str]], tests: Mapping[str, Any]) -> str:
+    """A file of tests on these series (name and values every 15 s), for promtool."""
+    inputs = [{"series": name, "values": values} for name, values in series]
+    one = {"interval": f"{FAST}s", "input_series": inputs, **tests}
+    body = {"rule_files": ["../rules/slo.yaml"], "evaluation_interval": f"{FAST}s", "group_eval_order": ORDER, "tests": [one]}
+    return json.dumps(body)
 
 
 def test_the_rules_read_only_what_exists() -> None:
@@ -141,50 +150,27 @@ def test_what_the_person_on_call_reads(tmp_path: Path) -> None:
             "runbook_url": "docs/runbooks/error-budget-burn.md",
         },
     }  # fmt: skip
-    suite = {
-        "rule_files": ["../rules/slo.yaml"],
-        "evaluation_interval": "15s",
-        "group_eval_order": ["slo-short-windows", "slo-long-windows", "slo-budgets", "slo-alerts"],
-        "tests": [
-            {
-                "interval": "15s",
-                "input_series": [{"series": name, "values": values} for name, values in series],
-                "alert_rule_test": [{"eval_time": "74m", "alertname": "ErrorBudgetBurn", "exp_alerts": [expected]}],
-            }
-        ],
-    }
+    tests = {"alert_rule_test": [{"eval_time": "75m", "alertname": "ErrorBudgetBurn", "exp_alerts": [expected]}]}
     rules = slo_rules(ONE).replace('alert!="none"', 'alert="nobody"')  # the ticket beside it is not what is read here
-    tested = run(tmp_path, rules, json.dumps(suite))
+    tested = run(tmp_path, rules, suite(series, tests))
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 @pytest.mark.monitoring
 def test_the_share_is_that_of_the_raw_runs(tmp_path: Path) -> None:
-    """To 1e-9: compliance and budget by Prometheus are those counted from the runs, for random failures, away from the first scrape."""
+    """To 1e-9: the share of bad runs in an hour by Prometheus is that counted from the runs, for random failures after the first scrape."""
     chance = random.Random(7)  # noqa: S311 - data of a test
     bad = [chance.random() < 0.004 for _ in range(960)]  # every 15 s, four hours
     events, good = list(range(961)), [0, *accumulate(int(not one) for one in bad)]
     texts = [" ".join(map(str, values)) for values in (events, good)]
-    series = [
-        {"series": f'{name}{{{LABELS}, slo="availability"}}', "values": values}
-        for name, values in zip(("probe_slo_events_total", "probe_slo_good_events_total"), texts, strict=True)
-    ]
+    names = [f'{name}{{{LABELS}, slo="availability"}}' for name in ("probe_slo_events_total", "probe_slo_good_events_total")]
     share = sum(bad[-240:]) / 240
     same = 'abs(check_slo:probe_slo_errors_per_event:ratio1h{check="api"} - %s) < bool 1e-9'
-    suite = {
-        "rule_files": ["../rules/slo.yaml"],
-        "evaluation_interval": "15s",
-        "group_eval_order": ["slo-short-windows", "slo-long-windows", "slo-budgets", "slo-alerts"],
-        "tests": [
-            {
-                "interval": "15s",
-                "input_series": series,
-                "promql_expr_test": [
-                    {"expr": f"sum({same % share!r})", "eval_time": "4h", "exp_samples": [{"labels": "{}", "value": 1}]},
-                    {"expr": f"sum({same % (share + 2e-9)!r})", "eval_time": "4h", "exp_samples": [{"labels": "{}", "value": 0}]},
-                ],
-            }
-        ],
+    tests = {
+        "promql_expr_test": [
+            {"expr": f"sum({same % repr(value)})", "eval_time": "4h", "exp_samples": [{"labels": "{}", "value": expected}]}
+            for value, expected in ((share, 1), (share + 2e-9, 0))
+        ]
     }
-    tested = run(tmp_path, slo_rules(ONE), json.dumps(suite).replace("'", ""))
+    tested = run(tmp_path, slo_rules(ONE), suite(zip(names, texts, strict=True), tests))
     assert tested.returncode == 0, tested.stdout + tested.stderr
