@@ -73,6 +73,7 @@ def _group(slo: Slo, conditions: Sequence[Burn], interval: int, step: int) -> di
     length += -length % step
     recovered = length + max(one.short for one in conditions) + 2 * max(interval, step)
     firing = [one.check for one in stories if one.alert == "page" and one.failed == longer]
+    moments = (length - step, length, recovered) if step == FAST else (length, recovered)  # the wait is shorter than a slow step
     expected = {"critical": firing} if page else {"warning": ["of-tickets", *firing]}
     return {
         "name": f"{slo.name}, {'pages' if page else 'tickets'} of checks that run every {interval} s",
@@ -81,9 +82,7 @@ def _group(slo: Slo, conditions: Sequence[Burn], interval: int, step: int) -> di
             series for story in stories for series in _series(slo, story, interval=interval, scrape=step, last=length, end=recovered)
         ],
         "promql_expr_test": [
-            _expected(at, severity, found if at == length else [])
-            for severity, found in expected.items()
-            for at in (length - step, length, recovered)
+            _expected(at, severity, found if at == length else []) for severity, found in expected.items() for at in moments
         ],
     }
 
