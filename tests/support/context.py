@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from probes.core import Clock, PolicyRefused, QuotaRefused, Sender
 from probes.probe import Context
 from probes.wire.wire import Wire
@@ -120,3 +122,11 @@ async def context(**settings: object) -> AsyncIterator[Context]:
         yield make_context(wire, **settings)  # type: ignore[arg-type]
     finally:
         await wire.aclose()
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    """Where a test's connections come from."""
+    made = Wire()
+    yield made
+    await made.aclose()

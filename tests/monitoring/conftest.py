@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.support.context import wire
+
+__all__ = ["wire"]
