@@ -16,9 +16,11 @@ _AGES = (("d", 86400, "h", 3600), ("h", 3600, "min", 60))
 _TENTHS = 0.00995  # seconds below which tenths of a millisecond are written
 _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
 _HUNDREDTHS = 9.995  # seconds below which hundredths are written
-_LONGEST_WORD = 80  # characters of a word that are compared
+_LONGEST_WORD = 100  # characters of a word that are compared
 _LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, with the last dot
-_MOST_KNOWN = 300  # words that one word is compared with: a hint is worth a millisecond, not a second
+_MOST_KNOWN = 2000  # words that one is compared with
+_LONGEST_NAME = 80  # characters of an unknown name that are compared
+_MOST_NAMES = 300  # names that one is compared with: a hint is worth a millisecond, not a second
 _LISTED = 12  # names that a message lists
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: around a part that is shown in part, and in no text from outside
 _CLIPPED = re.compile(f"{_OPEN}([0-9]{{1,5}}):([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]")
@@ -135,7 +137,8 @@ def unknown(name: str, what: str, known: Collection[str]) -> str:
     names = sorted(known)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     there = f" (there are {', '.join(names[:_LISTED])}{more})" if names else " (none is declared)"
-    return f"no such {what}: {name}{did_you_mean(name, known) or there}"
+    hint = did_you_mean(name[:_LONGEST_NAME], known) if len(known) <= _MOST_NAMES else ""
+    return f"no such {what}: {name}{hint or there}"
 
 
 def one_line(text: str) -> str:
