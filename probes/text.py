@@ -17,7 +17,7 @@ _TENTHS = 0.00995  # seconds below which tenths of a millisecond are written
 _SUBSECOND = 0.9995  # seconds from which milliseconds would be written as 1000
 _HUNDREDTHS = 9.995  # seconds below which hundredths are written
 _LONGEST_WORD = 100  # characters of a word that are compared
-_LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, with the last dot
+_LONGEST_HOST, _LONGEST_LABEL = 254, 63  # characters: RFC 1035, section 2.3.4, with the last dot
 _MOST_KNOWN = 2000  # words that one is compared with
 _LONGEST_NAME = 80  # characters of an unknown name that are compared
 _MOST_NAMES = 300  # names that one is compared with: a hint is worth a millisecond, not a second
@@ -103,8 +103,8 @@ def ascii_host(host: str) -> str:
         except idna.IDNAError as error:
             raise ValueError(f"{host!r} is no name by IDNA 2008 ({error}); write it in its form with xn--") from None
     labels = host.removesuffix(".").split(".")
-    if len(host) > _LONGEST_NAME or any(not 0 < len(label) <= _LONGEST_LABEL for label in labels):
-        raise ValueError(f"{host[:_LONGEST_NAME]!r} can't be a name: a part is empty, or has more than {_LONGEST_LABEL} characters")
+    if len(host) > _LONGEST_HOST or any(not 0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise ValueError(f"{host[:_LONGEST_HOST]!r} can't be a name: a part is empty, or has more than {_LONGEST_LABEL} characters")
     return host
 
 

@@ -5,7 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.fields import seconds as read
-from probes.text import age, count, did_you_mean, exact, host_and_port, is_address, iso, latency, listed, moment, one_line, setting
+from probes.text import (
+    age,
+    ascii_host,
+    count,
+    did_you_mean,
+    exact,
+    host_and_port,
+    is_address,
+    iso,
+    latency,
+    listed,
+    moment,
+    one_line,
+    setting,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +128,15 @@ def test_addresses_are_told_from_names() -> None:
         False,
     ]
     assert (host_and_port("::1", 80), host_and_port("example.com", 443)) == ("[::1]:80", "example.com:443")
+
+
+def test_a_host_has_up_to_254_characters() -> None:
+    """A name may have 253 characters and a last dot (RFC 1035, section 2.3.4), and not one more."""
+    longest, longer = (".".join(["a" * 63, "b" * 63, "c" * 63, "d" * last]) + "." for last in (61, 62))
+    assert (len(longest), len(longer)) == (254, 255)
+    assert ascii_host(longest) == longest
+    with pytest.raises(ValueError, match="can't be a name"):
+        ascii_host(longer)
 
 
 def test_a_near_word_is_offered() -> None:
