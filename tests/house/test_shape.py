@@ -151,6 +151,27 @@ def modules_hold_no_state(root: Path) -> list[str]:
     return breaches
 
 
+def constants_are_given_once(root: Path) -> list[str]:
+    """A module gives each of its names one value: a second one changes what the lines above it promise, and no type checker says so."""
+    breaches = []
+    for module in parsed(root, *PRODUCT, "tests"):
+        seen: set[str] = set()
+        for statement in module.tree.body:
+            match statement:
+                case ast.Assign(targets=targets):
+                    pass
+                case ast.AnnAssign(target=target):
+                    targets = [target]
+                case _:
+                    continue
+            for node in (node for target in targets for node in ast.walk(target)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    if node.id in seen:
+                        breaches.append(f"{module.path}:{node.lineno}: {node.id} has a value already")
+                    seen.add(node.id)
+    return breaches
+
+
 def every_kind_has_its_test(root: Path) -> list[str]:
     """A public file or folder in probes/kinds/ is a kind, and tests/probes/test_<kind>.py tests it."""
     kinds = [entry.stem for entry in sorted((root / "probes/kinds").glob("[!_]*"))]
@@ -178,6 +199,7 @@ RULES = (
     functions_are_short,
     names_say_something,
     modules_hold_no_state,
+    constants_are_given_once,
     every_kind_has_its_test,
     the_top_is_what_the_house_names,
 )
@@ -202,6 +224,7 @@ BREACHES: tuple[tuple[Rule, dict[str, str], str], ...] = (
     (modules_hold_no_state, {"runner/state.py": "KNOWN = ['a']\ndef f():\n    KNOWN.append('b')"}, "runner/state.py:1: KNOWN is state"),
     (modules_hold_no_state, {"runner/state.py": "import threading\nLOCK = threading.Lock()"}, "runner/state.py:2: LOCK is state"),
     (modules_hold_no_state, {"runner/state.py": "N = 0\ndef f():\n    global N\n    N = 1"}, "runner/state.py:3: global N"),
+    (constants_are_given_once, {"probes/text.py": "A, B = 1, 2\nA = 3"}, "probes/text.py:2: A has a value already"),
     (every_kind_has_its_test, {"probes/kinds/ping.py": ""}, "tests/probes/test_ping.py is missing"),
     (every_kind_has_its_test, {"probes/kinds/ping/__init__.py": ""}, "tests/probes/test_ping.py is missing"),
     (the_top_is_what_the_house_names, {"scripts/deploy.sh": ""}, "scripts is not among"),
